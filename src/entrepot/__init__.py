@@ -1,0 +1,1 @@
+"""entrepot: a container registry and a daemonless image tool."""
