@@ -1,0 +1,83 @@
+"""What can go wrong when signing in or asking for leave."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from entrepot.errors import Conflict, Denied, InvalidInput, LimitExceeded, NotFound, Unauthorized
+
+__all__ = [
+    "AccessDenied",
+    "AlreadyExists",
+    "InvalidCredentials",
+    "InvalidName",
+    "InvalidPassword",
+    "InvalidPattern",
+    "InvalidToken",
+    "TooManyAttempts",
+    "Unknown",
+]
+
+
+class InvalidCredentials(Unauthorized):
+    """Unknown name or wrong secret; deliberately the same for both."""
+
+    code: ClassVar[str] = "invalid-credentials"
+    challenge_error: ClassVar[str | None] = None
+
+
+class InvalidToken(Unauthorized):
+    """A bearer token that is forged, expired or revoked."""
+
+    code: ClassVar[str] = "invalid-token"
+    challenge_error: ClassVar[str | None] = "invalid_token"
+
+
+class TooManyAttempts(LimitExceeded):
+    """Sign-in backs off after failures; `retry_after_s` says how long."""
+
+    code: ClassVar[str] = "too-many-attempts"
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message, hint=f"try again in {retry_after_s:.0f} seconds")
+        self.retry_after_s = retry_after_s
+
+
+class AccessDenied(Denied):
+    """The decision was no; carries the rule."""
+
+    code: ClassVar[str] = "access-denied"
+
+    def __init__(self, message: str, *, rule: str = "") -> None:
+        super().__init__(message)
+        self.rule = rule
+
+
+class InvalidName(InvalidInput):
+    """A user, robot, team, role or project name outside of its grammar."""
+
+    code: ClassVar[str] = "invalid-name"
+
+
+class InvalidPassword(InvalidInput):
+    """Too short, too long, or known to everybody."""
+
+    code: ClassVar[str] = "invalid-password"
+
+
+class InvalidPattern(InvalidInput):
+    """A repository glob or tag pattern outside of its grammar."""
+
+    code: ClassVar[str] = "invalid-pattern"
+
+
+class Unknown(NotFound):
+    """No such user, robot, team, role, grant, token or project."""
+
+    code: ClassVar[str] = "unknown-account"
+
+
+class AlreadyExists(Conflict):
+    """The name is taken."""
+
+    code: ClassVar[str] = "already-exists"
