@@ -1,0 +1,1 @@
+"""Where the bytes of blobs are kept. Knows nothing of repositories, HTTP or the catalog."""
