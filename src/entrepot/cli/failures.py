@@ -1,0 +1,58 @@
+"""From an exception to one line on stderr and an exit code. The only place that knows both."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import traceback
+
+from entrepot.cli import exitcodes
+from entrepot.errors import EntrepotError
+
+PROSE_OF_ERRNO = {
+    errno.ENOSPC: "no space left on device",
+    errno.EDQUOT: "disk quota exceeded",
+    errno.ENOENT: "no such file or directory",
+    errno.EACCES: "permission denied",
+    errno.EROFS: "read-only file system",
+}
+
+
+def report_failure(error: BaseException, *, debug: bool) -> int:
+    """Write `Error: …` (and the trace with `debug`) and return the exit code the error asks for.
+
+    An error may carry `exit_code`, and `bare = True` when docker prints its message without a prefix.
+    """
+    if debug:
+        traceback.print_exception(error)
+    sys.stderr.write(describe_failure(error) + "\n")
+    return int(getattr(error, "exit_code", exitcodes.FAILED))
+
+
+def describe_failure(error: BaseException) -> str:
+    """The line a person reads. Never empty, never more than one line and a hint."""
+    if isinstance(error, EntrepotError):
+        message = error.message or type(error).__name__
+        if not getattr(error, "bare", False):
+            message = f"Error: {message}"
+        return f"{message}\n{error.hint}" if error.hint else message
+    if isinstance(error, OSError):
+        return f"Error: {_describe_os_error(error)}"
+    if isinstance(error, MemoryError):
+        return "Error: not enough memory"
+    return (
+        f"Error: internal error: {type(error).__name__}: {_one_line(str(error))}; "
+        "run it again with --debug for the trace"
+    )
+
+
+def _describe_os_error(error: OSError) -> str:
+    prose = PROSE_OF_ERRNO.get(error.errno or 0, (error.strerror or str(error)).lower())
+    where = error.filename
+    if isinstance(where, bytes):
+        where = where.decode(errors="replace")
+    return f"{where}: {prose}" if where else prose
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,181 @@
+"""Entry point: a table of commands that are imported when they are used, and the one place where
+errors become a line on stderr and an exit code.
+
+Start-up time is part of the product: this module imports click and nothing else of weight, and so
+may every module under `commands/` at its top level; what a command needs it imports when it runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from entrepot.cli import exitcodes
+from entrepot.cli.options import Invocation
+
+PROGRAM = "entrepot"
+
+COMMANDS: dict[str, str] = {
+    # images
+    "pull": "entrepot.cli.commands.pull:pull",
+    "push": "entrepot.cli.commands.push:push",
+    "tag": "entrepot.cli.commands.tag:tag",
+    "images": "entrepot.cli.commands.images:images",
+    "rmi": "entrepot.cli.commands.rmi:rmi",
+    "inspect": "entrepot.cli.commands.inspect:inspect",
+    "history": "entrepot.cli.commands.history:history",
+    "save": "entrepot.cli.commands.save:save",
+    "load": "entrepot.cli.commands.load:load",
+    "import": "entrepot.cli.commands.import_:import_",
+    "search": "entrepot.cli.commands.search:search",
+    "login": "entrepot.cli.commands.login:login",
+    "logout": "entrepot.cli.commands.logout:logout",
+    "image history": "entrepot.cli.commands.history:history",
+    "image import": "entrepot.cli.commands.import_:import_",
+    "image inspect": "entrepot.cli.commands.inspect:image_inspect",
+    "image load": "entrepot.cli.commands.load:load",
+    "image ls": "entrepot.cli.commands.images:images",
+    "image prune": "entrepot.cli.commands.prune:prune",
+    "image pull": "entrepot.cli.commands.pull:pull",
+    "image push": "entrepot.cli.commands.push:push",
+    "image rm": "entrepot.cli.commands.rmi:rmi",
+    "image save": "entrepot.cli.commands.save:save",
+    "image tag": "entrepot.cli.commands.tag:tag",
+    # anywhere to anywhere
+    "copy": "entrepot.cli.commands.copy:copy",
+    "sync": "entrepot.cli.commands.sync:sync",
+    "tags": "entrepot.cli.commands.tags:tags",
+    "ls": "entrepot.cli.commands.ls:ls",
+    "delete": "entrepot.cli.commands.delete:delete",
+    # the tool itself
+    "completion": "entrepot.cli.commands.completion:completion",
+}
+"""Words typed → where the click command is. `group verb` rows make the group `group`.
+Parts of the program add their own rows; a row is all a command needs."""
+
+GROUPS: dict[str, str] = {
+    "image": "Manage images",
+}
+"""Group → the sentence its help starts with."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are rows of COMMANDS below `prefix`, imported on first use."""
+
+    def __init__(self, *args: Any, prefix: str = "", **attrs: Any) -> None:
+        super().__init__(*args, **attrs)
+        self.prefix = prefix
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        names = {row[len(self.prefix) :].split(" ", 1)[0] for row in COMMANDS if row.startswith(self.prefix)}
+        return sorted(names)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        row = self.prefix + cmd_name
+        target = COMMANDS.get(row)
+        if target is not None:
+            module, _, function = target.partition(":")
+            command = getattr(import_module(module), function)
+            if not isinstance(command, click.Command):
+                raise TypeError(f"{target} is not a click command")
+            return command
+        if any(other.startswith(row + " ") for other in COMMANDS):
+            return LazyGroup(
+                name=cmd_name, prefix=row + " ", help=GROUPS.get(row, ""), no_args_is_help=False,
+                invoke_without_command=True, callback=_show_help,
+            )  # fmt: skip
+        return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise UnknownCommand(ctx, args[0])
+        return super().resolve_command(ctx, args)
+
+
+class UnknownCommand(click.UsageError):
+    """A word that is in no row of COMMANDS."""
+
+    def __init__(self, ctx: click.Context, word: str) -> None:
+        super().__init__(f"unknown command: {ctx.command_path} {word}", ctx)
+
+
+def _show_help() -> None:
+    ctx = click.get_current_context()
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from entrepot import __version__
+
+        click.echo(f"{PROGRAM} version {__version__}")
+        ctx.exit()
+
+
+@click.group(
+    name=PROGRAM,
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Run 'entrepot COMMAND --help' for more information on a command.",
+)
+@click.option("--store", metavar="DIR", envvar="ENTREPOT_STORE", help="Where images are kept.")
+@click.option("--config", metavar="DIR", help="Where docker's config.json with the credentials is.")
+@click.option("-D", "--debug", is_flag=True, help="Show requests, and a trace when something fails.")
+@click.option("-v", "--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version,
+              help="Show the version and exit.")  # fmt: skip
+@click.pass_context
+def cli(ctx: click.Context, store: str | None, config: str | None, debug: bool) -> None:
+    """Container images without a daemon, and the registry to keep them in."""
+    if config:
+        os.environ["DOCKER_CONFIG"] = config
+    ctx.obj = Invocation(store=store, debug=debug)
+    if debug:
+        from entrepot.cli.options import log_requests
+
+        log_requests()
+    _show_help()
+
+
+def run() -> None:
+    """The `entrepot` program."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command line and return its exit code. Every failure is one line on stderr."""
+    try:
+        result = cli.main(list(argv), prog_name=PROGRAM, standalone_mode=False)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _report_interrupt()
+    except BrokenPipeError:
+        # The reader has gone (`entrepot images | head -1`). Nothing may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exitcodes.FAILED
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.Abort:
+        return _report_interrupt()
+    except click.ClickException as error:
+        from entrepot.cli.usage import report_usage_error
+
+        return report_usage_error(error)
+    except Exception as error:  # noqa: BLE001 - the last border: no trace reaches a user
+        from entrepot.cli.failures import report_failure
+
+        return report_failure(error, debug="--debug" in argv or "-D" in argv)
+    return result if isinstance(result, int) else exitcodes.OK
+
+
+def _report_interrupt() -> int:
+    sys.stderr.write("\n" if sys.stderr.isatty() else "")
+    return exitcodes.INTERRUPTED

@@ -1,0 +1,104 @@
+"""Options many commands share, and what was said before the verb (`--store`, `--debug`)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from entrepot.images.store import ImageStore
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """The options before the verb. Kept as click's `ctx.obj`."""
+
+    store: str | None = None
+    debug: bool = False
+
+    @property
+    def store_path(self) -> Path:
+        return Path(self.store) if self.store else default_store_path()
+
+
+def default_store_path() -> Path:
+    """`$ENTREPOT_STORE`, else `$XDG_DATA_HOME/entrepot`, else `~/.local/share/entrepot`."""
+    named = os.environ.get("ENTREPOT_STORE")
+    if named:
+        return Path(named)
+    data_home = os.environ.get("XDG_DATA_HOME")
+    return (Path(data_home) if data_home else Path.home() / ".local" / "share") / "entrepot"
+
+
+def invocation() -> Invocation:
+    """What was said before the verb, from anywhere below a command."""
+    ctx = click.get_current_context(silent=True)
+    found = ctx.find_object(Invocation) if ctx is not None else None
+    return found or Invocation()
+
+
+def open_store() -> ImageStore:
+    """The local store this command line speaks of."""
+    from entrepot.images.store import ImageStore
+
+    return ImageStore(invocation().store_path)
+
+
+def log_requests() -> None:
+    """Send the program's log, requests included and secrets removed, to stderr."""
+    import logging
+
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname).1s %(name)s %(message)s")
+    logging.getLogger("entrepot").setLevel(logging.DEBUG)
+
+
+def quiet_option(help_text: str = "Print only what a script needs") -> Callable[[F], F]:
+    return click.option("-q", "--quiet", is_flag=True, help=help_text)
+
+
+def format_option(
+    help_text: str = "'json', 'table', or a Go template such as '{{.ID}}'",
+) -> Callable[[F], F]:
+    return click.option("-f", "--format", "format_", metavar="FORMAT", help=help_text)
+
+
+def long_format_option(
+    help_text: str = "'json', 'table', or a Go template such as '{{.ID}}'",
+) -> Callable[[F], F]:
+    """`--format` where `-f` already means `--filter` or `--force`."""
+    return click.option("--format", "format_", metavar="FORMAT", help=help_text)
+
+
+def filter_option(help_text: str) -> Callable[[F], F]:
+    return click.option("-f", "--filter", "filters", multiple=True, metavar="KEY=VALUE", help=help_text)
+
+
+def platform_option(help_text: str = "os/arch[/variant], as in linux/arm64") -> Callable[[F], F]:
+    return click.option("--platform", metavar="PLATFORM", help=help_text)
+
+
+def progress_option() -> Callable[[F], F]:
+    return click.option(
+        "--progress", type=click.Choice(["auto", "bars", "plain", "json", "none"]), default="auto",
+        envvar="ENTREPOT_PROGRESS", help="How progress is shown: bars on a terminal, else plain lines.",
+    )  # fmt: skip
+
+
+def insecure_option() -> Callable[[F], F]:
+    return click.option(
+        "--insecure", is_flag=True,
+        help="Speak plain HTTP, or HTTPS with a certificate nobody vouches for, in this command.",
+    )  # fmt: skip
+
+
+def content_trust_option() -> Callable[[F], F]:
+    """Accepted because scripts pass it; docker's own content trust is gone."""
+    return click.option("--disable-content-trust", is_flag=True, hidden=True, expose_value=False)
