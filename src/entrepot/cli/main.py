@@ -52,6 +52,11 @@ COMMANDS: dict[str, str] = {
     "tags": "entrepot.cli.commands.tags:tags",
     "ls": "entrepot.cli.commands.ls:ls",
     "delete": "entrepot.cli.commands.delete:delete",
+    # the registry
+    "serve": "entrepot.cli.commands.serve:serve",
+    "admin": "entrepot.cli.commands.admin:admin",
+    "config check": "entrepot.cli.commands.config:check",
+    "config show": "entrepot.cli.commands.config:show",
     # the tool itself
     "completion": "entrepot.cli.commands.completion:completion",
 }
@@ -59,6 +64,7 @@ COMMANDS: dict[str, str] = {
 Parts of the program add their own rows; a row is all a command needs."""
 
 GROUPS: dict[str, str] = {
+    "config": "Look at the registry's settings",
     "image": "Manage images",
 }
 """Group → the sentence its help starts with."""

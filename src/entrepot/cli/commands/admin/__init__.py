@@ -1,0 +1,84 @@
+"""`entrepot admin …`: the operator's commands, run on the server's own machine.
+
+They open the same catalog and store as `entrepot serve`, from the same settings, beside it or without it.
+A command is a row of ADMIN_COMMANDS; its module is imported when it is typed. Inside a command,
+`admin_config()` is the configuration and `with_services(fn)` runs `await fn(services)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from entrepot.server.compose import Services
+    from entrepot.server.config import Config
+
+T = TypeVar("T")
+
+ADMIN_COMMANDS: dict[str, str] = {}
+"""Word after `admin` → "module:click command". Parts of the server add their own rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdminInvocation:
+    """What was said between `admin` and the verb."""
+
+    config: str | None = None
+    data: str | None = None
+
+
+class AdminGroup(click.Group):
+    """Commands of ADMIN_COMMANDS, imported on first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return sorted(ADMIN_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        target = ADMIN_COMMANDS.get(cmd_name)
+        if target is None:
+            return None
+        module, _, name = target.partition(":")
+        command = getattr(import_module(module), name)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{target} is not a click command")
+        return command
+
+
+@click.group(cls=AdminGroup, invoke_without_command=True)
+@click.option("--config", metavar="FILE", envvar="ENTREPOT_CONFIG", help="The server's TOML file.")
+@click.option("--data", metavar="DIR", help="Where the server keeps its data.")
+@click.pass_context
+def admin(ctx: click.Context, config: str | None, data: str | None) -> None:
+    """Look after a registry, on the machine that runs it."""
+    ctx.obj = AdminInvocation(config=config, data=data)
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def admin_config() -> Config:
+    """The configuration this command line speaks of. Raises ConfigInvalid."""
+    from entrepot.server.config import load
+
+    said = click.get_current_context().find_object(AdminInvocation) or AdminInvocation()
+    overrides = {"server.data": said.data} if said.data else {}
+    return load(said.config, overrides=overrides)
+
+
+def with_services(use: Callable[[Services], Awaitable[T]]) -> T:
+    """Open catalog and store, `await use(services)`, close both; returns its result."""
+    import asyncio
+
+    from entrepot.server.compose import opened
+
+    config = admin_config()
+
+    async def run() -> T:
+        async with opened(config) as services:
+            return await use(services)
+
+    return asyncio.run(run())

@@ -1,0 +1,1 @@
+"""The registry server. Nothing here is imported by the image tool."""

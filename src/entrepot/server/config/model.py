@@ -1,0 +1,253 @@
+"""The server's settings: frozen dataclasses, one a section of the TOML file.
+
+The line below a field is its documentation; `entrepot config show --docs` and docs/settings.md print it,
+and a test fails when it is missing. A new setting is a field with a default and that line; a new section is
+a class and a field of `Config`. Each can be given as `ENTREPOT_SECTION_KEY`. Sizes are written "64GiB" or in
+bytes, durations "10s", "24h" or in seconds, lists in the environment with commas.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NewType
+
+Bytes = NewType("Bytes", int)
+"""A size, in bytes."""
+Seconds = NewType("Seconds", float)
+"""A duration, in seconds."""
+
+
+class Secret(str):
+    """Text that must not be shown; `repr` hides it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Secret('***')" if self else "Secret('')"
+
+
+NO_SECRET = Secret("")
+KIB, MIB, GIB, TIB = 1024, 1024**2, 1024**3, 1024**4
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSection:
+    """What listens, and as whom."""
+
+    data: Path = Path("./entrepot-data")
+    """Directory of the catalog and, unless `storage.url` names another place, of the blobs. Made with mode
+    0700."""
+    listen: tuple[str, ...] = ("127.0.0.1:5000",)
+    """Addresses of the registry, as `host:port`, `:port` or `[::1]:port`. Port 0 takes a free one."""
+    public_url: str = ""
+    """How clients reach the registry when that is not the address they connect to, as in
+    `https://registry.example.org`."""
+    workers: int = 0
+    """Processes that answer requests. 0 means one per processor, at most 8."""
+    behind_proxy: tuple[str, ...] = ()
+    """Addresses or networks of reverse proxies whose `X-Forwarded-For`, `-Proto` and `-Host` are believed."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names besides localhost that open mode answers to (the `Host` header, without port). `*.example.org`
+    covers subdomains."""
+    allow_open: bool = False
+    """Open mode on any address and any Host name: everyone who can connect can push and delete. Same as
+    `--open`."""
+    drain_delay: Seconds = Seconds(0)
+    """After SIGTERM: how long `/readyz` says 503 while requests are still taken, so that a load balancer
+    looks away first."""
+    drain_timeout: Seconds = Seconds(30)
+    """After `drain_delay`: how long requests in flight may take to finish before they are cut."""
+    backlog: int = 1024
+    """Connections the kernel keeps waiting on each listener."""
+    http2: bool = False
+    """Speak HTTP/2 as well. Off, since idle HTTP/2 connections are never closed by a deadline."""
+    jobs: bool = True
+    """Run background work (garbage collection, scrub, deliveries) in a process of this server."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsSection:
+    """HTTPS on the registry's listeners."""
+
+    cert: Path | None = None
+    """PEM file of the certificate and its chain. It is read again when it changes."""
+    key: Path | None = None
+    """PEM file of the private key, PKCS#8 or PKCS#1, without a passphrase."""
+    self_signed: bool = False
+    """Make a certificate of our own in the data directory and print how clients can trust it."""
+    names: tuple[str, ...] = ()
+    """Names and addresses in the self-signed certificate, besides localhost and the listeners' own."""
+    min_version: Literal["1.2", "1.3"] = "1.2"
+    """Oldest TLS version that is spoken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageSection:
+    """Where blobs are kept."""
+
+    url: str = ""
+    """Empty: `blobs/` in the data directory. `s3://bucket/prefix`, `gs://bucket/prefix`,
+    `az://container/prefix`: an object store."""
+    endpoint: str = ""
+    """Address of an S3-compatible service, as in `https://s3.example.org`. Empty: the provider's own."""
+    region: str = ""
+    """Region of the bucket."""
+    access_key_id: str = ""
+    """Key id for the object store. Empty: what the environment or the machine's role provides."""
+    secret_access_key: Secret = NO_SECRET
+    """Secret that belongs to `access_key_id`."""
+    allow_http: bool = False
+    """Speak plain HTTP to `endpoint`."""
+    virtual_hosted: bool = False
+    """Bucket in the host name instead of the path."""
+    redirect: bool = False
+    """Answer blob downloads with 307 to a signed URL of the object store. The store must be reachable by
+    clients."""
+    redirect_expires: Seconds = Seconds(20 * MINUTE)
+    """How long such a URL works."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogSection:
+    """Where metadata is kept."""
+
+    url: str = ""
+    """Empty: SQLite, `catalog.db` in the data directory. `postgresql://user:password@host/database` for
+    several machines."""
+    pool_size: int = 8
+    """Connections to PostgreSQL per process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessSection:
+    """Who may do what."""
+
+    mode: Literal["", "open", "accounts"] = ""
+    """`open`: no accounts, loopback only. `accounts`: sign-in and grants. Empty: what the catalog says; a
+    new one on loopback is open."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsSection:
+    """How much one request, manifest or client may ask for."""
+
+    url_bytes: Bytes = Bytes(8 * KIB)
+    """Longest path and query of a request; longer is 414."""
+    header_bytes: Bytes = Bytes(16 * KIB)
+    """All headers of a request together; more is 431."""
+    header_count: int = 100
+    """Headers of a request; more is 431."""
+    header_timeout: Seconds = Seconds(10)
+    """How long a client may take to send its headers, or stay silent between requests, before the
+    connection is closed."""
+    min_body_rate: Bytes = Bytes(KIB)
+    """Bytes a second an upload or download has to move, on average over `min_body_window`; slower ones are
+    cut. 0: never."""
+    min_body_window: Seconds = Seconds(60)
+    """Time over which `min_body_rate` is measured."""
+    manifest_bytes: Bytes = Bytes(4 * MIB)
+    """Largest manifest; larger is 413."""
+    json_depth: int = 32
+    """Deepest nesting of a manifest's JSON."""
+    json_elements: int = 50_000
+    """Values in a manifest's JSON."""
+    manifest_layers: int = 1_000
+    """Layers of one manifest."""
+    index_width: int = 1_000
+    """Manifests of one index."""
+    index_depth: int = 8
+    """Indexes nested in one another."""
+    annotation_bytes: Bytes = Bytes(64 * KIB)
+    """Longest annotation value."""
+    blob_bytes: Bytes = Bytes(64 * GIB)
+    """Largest blob; larger is 413."""
+    upload_ttl: Seconds = Seconds(DAY)
+    """How long an upload may lie idle before it is removed."""
+    uploads_per_principal: int = 32
+    """Uploads one principal may have receiving bytes at the same time in one worker; more is 429. Open
+    mode counts per address."""
+    page_size: int = 1_000
+    """Most entries of one page of tags, repositories or referrers; a larger `n` is clamped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestsSection:
+    """What is asked of a pushed manifest."""
+
+    sparse: Literal["off", "index", "all"] = "off"
+    """References that may be missing: none (`off`), manifests of an index (`index`), or layers and configs
+    too (`all`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GcSection:
+    """Removing what nothing refers to."""
+
+    enabled: bool = True
+    """Collect in the background while serving."""
+    interval: Seconds = Seconds(HOUR)
+    """Time between two runs."""
+    lease: Seconds = Seconds(DAY)
+    """How long a pushed or checked blob is kept although no manifest refers to it yet."""
+    undo_window: Seconds = Seconds(7 * DAY)
+    """How long a deleted manifest or blob can be brought back."""
+    trash_delay: Seconds = Seconds(HOUR)
+    """How long bytes stay on disk after their last row is gone, so that downloads under way can finish."""
+    untagged: bool = False
+    """Also remove manifests without a tag that no index and no referrer needs."""
+    untagged_after: Seconds = Seconds(7 * DAY)
+    """Age from which an untagged manifest goes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSection:
+    """What is written where."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least important event that is logged."""
+    access: str = "stdout"
+    """Where the access log goes, one JSON object a request: `stdout`, `stderr`, a file's path, or `off`."""
+    format: Literal["auto", "json", "text"] = "auto"
+    """Form of other log lines on stderr: `text` for people, `json` for machines, `auto` asks whether
+    stderr is a terminal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsSection:
+    """Figures for Prometheus."""
+
+    enabled: bool = True
+    """Answer `/metrics`."""
+    listen: tuple[str, ...] = ()
+    """Addresses for `/metrics`, `/healthz` and `/readyz` apart from the registry's; given, the registry's
+    own stop answering `/metrics`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminSection:
+    """The management API and the pages."""
+
+    enabled: bool = True
+    """Serve pages and the management API."""
+    listen: tuple[str, ...] = ()
+    """Addresses for pages and management API apart from the registry's; given, the registry's own stop
+    serving them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """All of it."""
+
+    server: ServerSection = field(default_factory=ServerSection)
+    tls: TlsSection = field(default_factory=TlsSection)
+    storage: StorageSection = field(default_factory=StorageSection)
+    catalog: CatalogSection = field(default_factory=CatalogSection)
+    access: AccessSection = field(default_factory=AccessSection)
+    limits: LimitsSection = field(default_factory=LimitsSection)
+    manifests: ManifestsSection = field(default_factory=ManifestsSection)
+    gc: GcSection = field(default_factory=GcSection)
+    log: LogSection = field(default_factory=LogSection)
+    metrics: MetricsSection = field(default_factory=MetricsSection)
+    admin: AdminSection = field(default_factory=AdminSection)
