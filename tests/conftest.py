@@ -17,3 +17,11 @@ settings.load_profile("steady")
 def anyio_backend() -> str:
     """Asynchronous tests run on asyncio, as the server does."""
     return "asyncio"
+
+
+pytest_plugins = [
+    "tests.support.shared",
+    "tests.support.postgresql",
+    "tests.support.seaweedfs",
+    "tests.support.dockerd",
+]

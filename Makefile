@@ -1,0 +1,54 @@
+# Everything a contributor types. The two that matter: `make serve`, `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Workers for the tests: one a core.
+JOBS ?= 2
+
+.PHONY: serve install dev tools check format test bench soak clean
+
+serve: $(VENV)/.server
+	$(BIN)/entrepot serve
+
+install: $(VENV)/.server
+
+dev: $(VENV)/.dev
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.server: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[server]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[server]' --group dev
+	touch $(VENV)/.server $@
+
+# The real programs that tests and benchmarks run (docker, podman, skopeo, PostgreSQL …).
+tools:
+	scripts/install-test-tools
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: $(VENV)/.dev
+	$(BIN)/pytest -q -n $(JOBS) --dist worksteal -m "not soak"
+
+# Figures beside peers; `make bench FIGURES="blob manifests"` for some. Needs `make tools`.
+bench: $(VENV)/.dev
+	$(BIN)/python -m bench $(FIGURES)
+
+soak: $(VENV)/.dev
+	$(BIN)/pytest -q -m soak --timeout 14400
+
+clean:
+	rm -rf $(VENV) .cache build dist

@@ -1,0 +1,1 @@
+"""What tests share: real programs started and ended, builders for images, a small wire."""

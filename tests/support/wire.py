@@ -1,0 +1,50 @@
+"""A small HTTP client that hides nothing: what was sent, what came back."""
+
+import http.client
+import json
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer; header names are lower case, the last of repeated ones wins."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        """The first error code of a registry's error body."""
+        return str(self.json()["errors"][0]["code"])
+
+
+class Wire:
+    """One connection to `host:port`, reopened when it was closed."""
+
+    def __init__(self, port: int, *, host: str = "127.0.0.1", headers: dict[str, str] | None = None) -> None:
+        self._connection = http.client.HTTPConnection(host, port, timeout=120)
+        self._headers = headers or {}
+
+    def __call__(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        chunked: bool = False,
+    ) -> Answer:
+        """Send a request and read the whole answer; `chunked` sends `body` (an iterable) in chunks."""
+        sent = {**self._headers, **(headers or {})}
+        self._connection.request(method, path, body=body, headers=sent, encode_chunked=chunked)
+        answer = self._connection.getresponse()
+        content = answer.read()
+        return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, content)
+
+    def close(self) -> None:
+        self._connection.close()
