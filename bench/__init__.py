@@ -1,0 +1,1 @@
+"""Figures: entrepot and a peer measured side by side in one run."""

@@ -1,0 +1,213 @@
+"""The image tool beside skopeo and docker: start-up, pull, push, save and load, memory."""
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from tests.support import dockerd as docker_daemon
+from tests.support.images import Image, debootstrap_root, digest_of, gzipped, image
+from tests.support.processes import started
+from tests.support.programs import require_program
+from tests.support.server import ENTREPOT, RunningServer, clean_env, running_server
+
+from bench.frame import Bench, Figure, Row
+from bench.load import Pusher
+
+_MIB = 1 << 20
+
+
+def _timed(argv: Sequence[str], env: dict[str, str] | None = None) -> float:
+    began = time.perf_counter()
+    done = subprocess.run(argv, env=env or clean_env(), capture_output=True, check=False)
+    took = time.perf_counter() - began
+    assert done.returncode == 0, (argv, done.stderr[-2_000:])
+    return took
+
+
+def _peak_mib(argv: Sequence[str]) -> float:
+    """The highest resident size of the command, MiB."""
+    with Path(os.devnull).open("w") as nowhere:
+        pid = os.posix_spawn(
+            argv[0],
+            list(argv),
+            clean_env(),
+            file_actions=[(os.POSIX_SPAWN_DUP2, nowhere.fileno(), 1)],
+        )
+    _, status, usage = os.wait4(pid, 0)
+    assert status == 0, argv
+    assert isinstance(usage, resource.struct_rusage)
+    return usage.ru_maxrss / 1024
+
+
+def _random_image(layers: int, mib_each: int) -> Image:
+    """Layers that do not compress, so that their size is what travels."""
+    return image([{f"file-{n}": os.urandom(mib_each * _MIB)} for n in range(layers)])
+
+
+def _push(server: RunningServer, repository: str, pushed: Image) -> str:
+    with closing(Pusher(server.port)) as pusher:
+        pusher.image(repository, "latest", pushed)
+    return f"{server.host}/{repository}:latest"
+
+
+def _store(bench: Bench, name: str) -> Path:
+    folder = bench.folder / name
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
+def _skopeo_pull(bench: Bench, name: str) -> float:
+    place = _store(bench, "skopeo")
+    source = f"docker://{name}"
+    return _timed(
+        [require_program("skopeo"), "copy", "-q", "--src-tls-verify=false", source, f"oci:{place}:latest"]
+    )
+
+
+def _our_pull(bench: Bench, name: str) -> float:
+    return _timed([ENTREPOT, "--store", str(_store(bench, "store")), "pull", "-q", name])
+
+
+def start_up(bench: Bench) -> Iterator[Row]:
+    """`--version`, and `images` with 200 images, over the time of `import click` alone, milliseconds."""
+    store = bench.folder / "store"
+    with running_server(bench.folder / "server") as server:
+        first = image([{"a": b"a"}])
+        name = _push(server, "bench/app", first)
+        _timed([ENTREPOT, "--store", str(store), "pull", "-q", name])
+    for number in range(200):
+        _timed([ENTREPOT, "--store", str(store), "tag", name, f"bench/app:{number}"])
+    rounds = max(bench.rounds, 7)
+
+    def best(argv: Sequence[str]) -> list[float]:
+        return sorted(_timed(argv) * 1000 for _ in range(rounds))
+
+    click = best([sys.executable, "-c", "import click"])[rounds // 2]
+    version = [took - click for took in best([ENTREPOT, "--version"])]
+    listing = [took - click for took in best([ENTREPOT, "--store", str(store), "images"])]
+    yield Row("`entrepot --version` over `import click`", "ms", version, bar="≤ 25 ms")
+    yield Row("`entrepot images`, 200 images, over `import click`", "ms", listing, bar="≤ 80 ms")
+
+
+def pull(bench: Bench) -> Iterator[Row]:
+    """Pull into an empty store: 100 MB, a real Debian root file system, 20 layers, 1 GB."""
+    server = bench.closing.enter_context(running_server(bench.folder / "server"))
+    cases = [
+        ("pull 100 MB", _push(server, "bench/hundred", _random_image(4, 25)), "≤ 0.9×"),
+        ("pull debootstrap image", _push_rootfs(server), "≤ 0.9×"),
+        ("pull 20 layers", _push(server, "bench/twenty", _random_image(20, 5)), "≤ 0.9×"),
+        ("pull 1 GB", _push(server, "bench/thousand", _random_image(8, 128)), "≤ 0.8×"),
+    ]
+    for title, name, bar in cases:
+        values = bench.alternating(lambda: _our_pull(bench, name), lambda: _skopeo_pull(bench, name))  # noqa: B023
+        yield Row(title, "s", *values, peer_name="skopeo", bar=bar)
+    peak = _peak_mib([ENTREPOT, "--store", str(_store(bench, "store")), "pull", "-q", cases[-1][1]])
+    yield Row("peak memory of pull 1 GB", "MiB", [peak], bar="≤ 120 MiB")
+
+
+def _push_rootfs(server: RunningServer) -> str:
+    tar = debootstrap_root().read_bytes()
+    layer = gzipped(tar)
+    base = image([{"a": b"a"}])
+    config = json.loads(base.blobs[base.config_digest])
+    config["rootfs"]["diff_ids"] = [digest_of(tar)]
+    raw_config = json.dumps(config).encode()
+    manifest = json.loads(base.manifest)
+    manifest["config"] |= {"digest": digest_of(raw_config), "size": len(raw_config)}
+    manifest["layers"] = [manifest["layers"][0] | {"digest": digest_of(layer), "size": len(layer)}]
+    blobs = {digest_of(raw_config): raw_config, digest_of(layer): layer}
+    return _push(server, "bench/debian", Image(json.dumps(manifest).encode(), base.media_type, blobs))
+
+
+def push(bench: Bench) -> Iterator[Row]:
+    """Push 1 GB of compressed layers to an empty repository, and again when all is there."""
+    server = bench.closing.enter_context(running_server(bench.folder / "server"))
+    name = _push(server, "bench/source", _random_image(8, 128))
+    store, layout = bench.folder / "store", bench.folder / "layout"
+    _timed([ENTREPOT, "--store", str(store), "pull", "-q", name])
+    _timed(
+        [
+            require_program("skopeo"),
+            "copy",
+            "-q",
+            "--src-tls-verify=false",
+            f"docker://{name}",
+            f"oci:{layout}:latest",
+        ]
+    )
+    # Each push goes to a registry that has none of the bytes.
+    numbers = iter(range(1_000))
+
+    def ours() -> float:
+        with running_server(bench.folder / f"empty{next(numbers)}") as empty:
+            target = f"{empty.host}/bench/app:latest"
+            _timed([ENTREPOT, "--store", str(store), "tag", name, target])
+            began = time.perf_counter()
+            peaks.append(_peak_mib([ENTREPOT, "--store", str(store), "push", "-q", target]))
+            took = time.perf_counter() - began
+            again.append(_timed([ENTREPOT, "--store", str(store), "push", "-q", target]))
+        shutil.rmtree(empty.data)
+        return took
+
+    def theirs() -> float:
+        with running_server(bench.folder / f"empty{next(numbers)}") as empty:
+            target = f"docker://{empty.host}/bench/app:latest"
+            argv = [
+                require_program("skopeo"),
+                "copy",
+                "-q",
+                "--dest-tls-verify=false",
+                f"oci:{layout}:latest",
+                target,
+            ]
+            took = _timed(argv)
+        shutil.rmtree(empty.data)
+        return took
+
+    again: list[float] = []
+    peaks: list[float] = []
+    yield Row("push 1 GB", "s", *bench.alternating(ours, theirs), peer_name="skopeo", bar="≤ 0.9×")
+    yield Row("push 1 GB again, all there", "s", again, bar="≤ 0.3 s")
+    yield Row("peak memory of push 1 GB", "MiB", peaks, bar="≤ 120 MiB")
+
+
+def save_load(bench: Bench) -> Iterator[Row]:
+    """save + load of the 1 GB image beside docker's."""
+    server = bench.closing.enter_context(running_server(bench.folder / "server"))
+    name = _push(server, "bench/thousand", _random_image(8, 128))
+    store, archive = bench.folder / "store", bench.folder / "saved.tar"
+    _timed([ENTREPOT, "--store", str(store), "pull", "-q", name])
+    home = bench.folder / "dockerd"
+    home.mkdir()
+    socket = home / "docker.sock"
+    bench.closing.enter_context(
+        started(docker_daemon.command(home), log=home / "log", ready=lambda: docker_daemon.answers(socket))
+    )
+    docker = [require_program("docker"), f"--host=unix://{socket}"]
+    _timed([*docker, "pull", "-q", name])
+
+    def ours() -> float:
+        took = _timed([ENTREPOT, "--store", str(store), "save", "-o", str(archive), name])
+        return took + _timed(
+            [ENTREPOT, "--store", str(_store(bench, "other")), "load", "-q", "-i", str(archive)]
+        )
+
+    def theirs() -> float:
+        took = _timed([*docker, "save", "-o", str(archive), name])
+        _timed([*docker, "rmi", "-f", name])
+        return took + _timed([*docker, "load", "-q", "-i", str(archive)])
+
+    yield Row("save + load 1 GB", "s", *bench.alternating(ours, theirs), peer_name="docker", bar="≤ 0.7×")
+    saving = _peak_mib([ENTREPOT, "--store", str(store), "save", "-o", str(archive), name])
+    loading = _peak_mib([ENTREPOT, "--store", str(_store(bench, "other")), "load", "-q", "-i", str(archive)])
+    yield Row("peak memory of save, load 1 GB", "MiB", [max(saving, loading)], bar="≤ 120 MiB")
+
+
+FIGURES: dict[str, Figure] = {"start-up": start_up, "pull": pull, "push": push, "save-load": save_load}
