@@ -27,7 +27,9 @@ class Action(enum.StrEnum):
     PING = "ping"
     """Ask whether the registry is there and the credentials are good (`GET /v2/`)."""
     LIST = "list"
-    """List or search what the caller may see; the answer is filtered, never refused to a member."""
+    """List repositories (`_catalog`); the answer holds what the caller may see."""
+    SEARCH = "search"
+    """Search; open to everybody because podman asks without credentials. Holds what the caller may see."""
 
     # On a repository (or on a project's repositories).
     READ = "read"
@@ -124,6 +126,7 @@ class TokenScope:
     """One repository a bearer token speaks for, as it was when the token was made."""
 
     repository: str
+    """Its name; empty for the catalog (`registry:catalog:*`)."""
     actions: frozenset[str]
     """Wire actions: `read`, `pull`, `push`, `delete`."""
     project_id: int | None = None

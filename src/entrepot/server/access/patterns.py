@@ -2,11 +2,52 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import ColumnElement, and_, false, func, or_, true
 
-__all__ = ["RepositoryPattern", "Visible"]
+from entrepot.server.access.errors import InvalidPattern
+
+__all__ = ["RepositoryPattern", "TagPattern", "Visible", "parse_repository_pattern", "parse_tag_pattern"]
+
+_COMPONENT: Final = re.compile(r"[a-z0-9._*-]+\Z")
+_TAG_PATTERN: Final = re.compile(r"[A-Za-z0-9_.*-]{1,128}\Z")
+MAX_PATTERN_LENGTH: Final = 255
+
+
+def parse_repository_pattern(text: str) -> RepositoryPattern:
+    """`acme/app`, `acme/*/base`, `acme/team/**`, `**`. Raises InvalidPattern."""
+    base = text.removesuffix("/**")
+    ok = text == "**" or (
+        0 < len(text) <= MAX_PATTERN_LENGTH
+        and all(_COMPONENT.match(part) and "**" not in part for part in base.split("/"))
+        and not (base != text and "*" in base)
+    )
+    if not ok:
+        raise InvalidPattern(
+            f"repository pattern {text!r} is not valid",
+            hint="use * inside a component (acme/*/base) or ** at the end (acme/team/**), not both",
+        )
+    return RepositoryPattern(text)
+
+
+def parse_tag_pattern(text: str) -> TagPattern:
+    """`latest`, `v*`, `*-rc*`. Raises InvalidPattern."""
+    if not _TAG_PATTERN.match(text):
+        raise InvalidPattern(f"tag pattern {text!r} is not valid", hint="use letters, digits, . _ - and *")
+    return TagPattern(text)
+
+
+@dataclass(frozen=True, slots=True)
+class TagPattern:
+    """A glob over tags; `*` stands for any characters."""
+
+    text: str
+
+    def matches(self, tag: str) -> bool:
+        return _component(self.text, tag)
 
 
 @dataclass(frozen=True, slots=True)
