@@ -1,7 +1,8 @@
 """What a place for blob bytes is: the one seam between the registry and its disk or object store.
 
-A store keeps bytes under physical names that it makes itself and never uses twice. Which of them is the live copy of
-a digest is the catalog's knowledge, never the store's: a store is not listed to decide whether a blob exists.
+A store keeps bytes under physical names that it makes itself and never uses twice. Which of them is the
+live copy of a digest is the catalog's knowledge, never the store's: a store is not listed to decide
+whether a blob exists.
 
 The life of a blob::
 
@@ -9,9 +10,10 @@ The life of a blob::
                        └─► abort                 ▲
     put (small, whole) ──────────────────────────┘
 
-What `commit` and `put` return is durable: it survives `kill -9` and a power cut. What `append` returns survives the
-end of this process; after a power cut an upload may be shorter than the catalog thinks (`UploadShort`) but never wrong:
-`commit` reads everything again when the machine has restarted since the upload began.
+What `commit` and `put` return is durable: it survives `kill -9` and a power cut. What `append` returns
+survives the end of this process; after a power cut an upload may be shorter than the catalog thinks
+(`UploadShort`) but never wrong: `commit` reads everything again when the machine has restarted since the
+upload began.
 """
 
 from __future__ import annotations
@@ -64,11 +66,11 @@ class BlobStore(Protocol):
     ) -> int:
         """Store `chunks` from byte `offset` on; returns how many bytes were stored.
 
-        `on_chunk` gets the stored bytes in order, from a worker thread, never two at once, and is done when this
-        returns or raises. When `chunks` raises (a client went away) what had arrived is kept, `on_chunk` has seen
-        exactly that, and the exception goes on. After a StorageFailed the truth is `upload_size`: forget the running
-        hash and read the upload again. One writer an upload is the caller's duty.
-        Raises UploadShort when fewer than `offset` bytes are held.
+        `on_chunk` gets the stored bytes in order, from a worker thread, never two at once, and is done
+        when this returns or raises. When `chunks` raises (a client went away) what had arrived is kept,
+        `on_chunk` has seen exactly that, and the exception goes on. After a StorageFailed the truth is
+        `upload_size`: forget the running hash and read the upload again. One writer an upload is the
+        caller's duty. Raises UploadShort when fewer than `offset` bytes are held.
         """
         ...
 
@@ -81,11 +83,12 @@ class BlobStore(Protocol):
         ...
 
     async def commit(self, upload: str, digest: Digest, size: int) -> str:
-        """Make the first `size` bytes a blob and return its physical name, durable. The upload is gone afterwards.
+        """Make the first `size` bytes a blob and return its physical name, durable. The upload is gone
+        afterwards.
 
-        The caller has hashed the bytes. Raises UploadShort, StorageFailed, or StoredBytesDiffer when the bytes had to
-        be read again and are not what was promised; after a failure the upload is gone too. On an object store a
-        commit whose answer was lost may be repeated.
+        The caller has hashed the bytes. Raises UploadShort, StorageFailed, or StoredBytesDiffer when the
+        bytes had to be read again and are not what was promised; after a failure the upload is gone too.
+        On an object store a commit whose answer was lost may be repeated.
         """
         ...
 
@@ -96,17 +99,21 @@ class BlobStore(Protocol):
     async def open(self, phys: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
         """Bytes `start` up to but not including `end`. Raises BlobMissing here, before the first byte.
 
-        The stream delivers exactly that many bytes or raises: a blob cut short never looks complete. Close it with
-        `aclose()` when it is not read to its end.
+        The stream delivers exactly that many bytes or raises: a blob cut short never looks complete.
+        Close it with `aclose()` when it is not read to its end.
         """
         ...
 
     def file_path(self, phys: str) -> Path | None:
-        """The file that holds the blob, for a server that can send files itself; None when there is no file."""
+        """The file that holds the blob, for a server that can send files itself; None when there is no
+        file.
+        """
         ...
 
     async def signed_url(self, phys: str, *, expires_s: int) -> str | None:
-        """A URL from which anyone may read the blob for `expires_s` seconds; None when the store has none."""
+        """A URL from which anyone may read the blob for `expires_s` seconds; None when the store has
+        none.
+        """
         ...
 
     async def size(self, phys: str) -> int | None:
@@ -135,6 +142,10 @@ class BlobStore(Protocol):
 
     async def write_identity(self, store_id: str, epoch: int) -> None:
         """Mark the store, durable."""
+        ...
+
+    async def prepare(self) -> None:
+        """Make ready what the first write would otherwise have to. Optional, once at start."""
         ...
 
     async def check(self) -> None:

@@ -15,8 +15,8 @@ In an object store, below the configured prefix::
       blobs/<random>/<offset>.<random>           one object a request; an upload of a single request
                                                  becomes the blob as it is, without a copy
 
-The random part means that a physical name is never used twice: a file that garbage collection is about to remove
-can't be the file that a push has just written, so neither has to wait for the other.
+The random part means that a physical name is never used twice: a file that garbage collection is about to
+remove can't be the file that a push has just written, so neither has to wait for the other.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ import re
 import secrets
 
 from entrepot.oci.digest import Digest
-
 from entrepot.server.storage.errors import InvalidKey
 
 BLOBS = "blobs"
@@ -74,7 +73,10 @@ def segment_offset(phys: str) -> int:
 
 
 def checked_blob(phys: str) -> str:
-    """`phys` if it is a blob name of this layout. Raises InvalidKey, so that no row can lead outside the root."""
+    """`phys` if it is a blob name of this layout.
+
+    Raises InvalidKey, so that no row can lead outside the root.
+    """
     if not _BLOB.fullmatch(phys):
         raise InvalidKey(f"{phys!r} is not the name of a stored blob")
     return phys

@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from pathlib import Path
 
 from entrepot.oci.digest import Digest
-
 from entrepot.server.storage import keys
 from entrepot.server.storage.base import Chunk, StoredObject, StoreIdentity
 from entrepot.server.storage.errors import BlobMissing, UploadShort
@@ -73,9 +72,12 @@ class MemoryStore:
         return _pieces(held[0][start : len(held[0]) if end is None else end])
 
     def file_path(self, phys: str) -> Path | None:
+        keys.checked_blob(phys)
         return None
 
     async def signed_url(self, phys: str, *, expires_s: int) -> str | None:
+        del expires_s
+        keys.checked_blob(phys)
         return None
 
     async def size(self, phys: str) -> int | None:
@@ -101,6 +103,9 @@ class MemoryStore:
 
     async def write_identity(self, store_id: str, epoch: int) -> None:
         self._identity = StoreIdentity(store_id, epoch)
+
+    async def prepare(self) -> None:
+        return None
 
     async def check(self) -> None:
         return None

@@ -1,0 +1,275 @@
+"""What the filesystem store does inside a thread: plain calls in the order that a power cut can't break."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from entrepot.oci.digest import ALGORITHMS, Digest, Hasher
+from entrepot.server.storage import keys
+from entrepot.server.storage.base import Chunk, StoredObject, StoreIdentity
+from entrepot.server.storage.errors import (
+    FULL_RETRY_AFTER_S,
+    InvalidKey,
+    StorageFailed,
+    StorageFull,
+    StoredBytesDiffer,
+    UploadShort,
+)
+from entrepot.server.storage.fsops import FileOps
+
+_log = logging.getLogger(__name__)
+
+_VERIFY_BYTES = 1024 * 1024
+_SHARDS = [f"{number:02x}" for number in range(256)]
+
+
+class OpenFile:
+    """An open file, closed when the last one who works with it has let go of it."""
+
+    __slots__ = ("_ops", "fd", "size")
+
+    def __init__(self, ops: FileOps, fd: int) -> None:
+        self._ops = ops
+        self.fd = fd
+        self.size = ops.open_size(fd)
+        """Bytes when it was opened."""
+
+    def __del__(self) -> None:
+        with suppress(OSError):
+            self._ops.close(self.fd)
+
+
+class Files:
+    """The tree below one root. Every method blocks and raises OSError or a storage error."""
+
+    def __init__(self, root: Path, ops: FileOps, *, reserve_bytes: int, boot: str) -> None:
+        self.root = root
+        self.ops = ops
+        self.boot = boot
+        self._reserve_bytes = reserve_bytes
+        self._synced: set[Path] = set()
+
+    # Uploads
+
+    def open_upload(self, upload: str, offset: int) -> OpenFile:
+        """An upload file that holds exactly `offset` bytes, for writing more. Raises UploadShort."""
+        path = self.upload_path(upload)
+        self._make_durable(path.parent)
+        file = OpenFile(self.ops, self.ops.open_append(path))
+        if file.size < offset:
+            if not file.size:
+                self.remove(path)
+            raise UploadShort(upload, file.size, offset)
+        if file.size > offset:
+            self.ops.truncate(file.fd, offset)
+        return file
+
+    def write(self, file: OpenFile, chunks: Sequence[Chunk], offset: int) -> None:
+        """Write all of `chunks`.
+
+        Raises StorageFull while there is still a little room for everything else.
+        """
+        self._keep_reserve(self.root)
+        self.ops.write(file.fd, chunks, offset)
+
+    def give_back(self, upload: str, file: OpenFile | None, offset: int) -> None:
+        """Cut an upload to what it held before a failed write."""
+        if offset == 0:
+            self.remove(self.upload_path(upload))
+        elif file is not None:
+            self.ops.truncate(file.fd, offset)
+
+    def commit(self, upload: str, phys: str, digest: Digest, size: int) -> None:
+        """Steps 2 to 4 of a commit. The upload is gone afterwards, whatever happens."""
+        source = self.upload_path(upload)
+        try:
+            file = self._open_to_commit(source)
+            if file.size < size:
+                raise UploadShort(upload, file.size, size)
+            if file.size > size:
+                self.ops.truncate(file.fd, size)
+            if keys.boot_of_upload(upload) != self.boot:
+                self._verify(source, digest, size)
+            self.ops.fsync(file.fd)
+        except BaseException:
+            self._forget(source)
+            raise
+        self._publish(source, self.blob_path(phys))
+
+    # Whole small files
+
+    def put(self, phys: str, data: bytes) -> None:
+        """A small blob, durable."""
+        self._publish(self._write_synced(data), self.blob_path(phys))
+
+    def write_identity(self, identity: StoreIdentity) -> None:
+        """Replace the identity, durable."""
+        data = json.dumps({"store_id": identity.store_id, "epoch": identity.epoch}).encode()
+        self._publish(self._write_synced(data), self.root / keys.IDENTITY)
+
+    def read_identity(self) -> StoreIdentity | None:
+        """The identity, None when there is none."""
+        path = self.root / keys.IDENTITY
+        try:
+            file = self.open_read(path)
+        except FileNotFoundError:
+            return None
+        return parse_identity(self.ops.read(file.fd, file.size, 0), str(path))
+
+    def probe(self) -> None:
+        """Make and remove an empty file."""
+        self._keep_reserve(next(part for part in (self.root, *self.root.parents) if part.exists()))
+        path = self.upload_path(keys.file_upload_key(self.boot))
+        self._make_durable(path.parent)
+        OpenFile(self.ops, self.ops.open_append(path))
+        self.remove(path)
+
+    # Paths, reading, removing, walking
+
+    def blob_path(self, phys: str) -> Path:
+        """Where a blob is. Raises InvalidKey."""
+        return self.root / keys.checked_blob(phys)
+
+    def upload_path(self, upload: str) -> Path:
+        """Where an upload is. Raises InvalidKey."""
+        return self.root / keys.checked_upload(upload)
+
+    def open_read(self, path: Path) -> OpenFile:
+        """Open for reading."""
+        return OpenFile(self.ops, self.ops.open_read(path))
+
+    def size(self, path: Path) -> int | None:
+        """Bytes, None when it is missing."""
+        return self.ops.size(path)
+
+    def remove(self, path: Path) -> None:
+        """Unlink; a missing file is a success."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            self.ops.unlink(path)
+
+    def walk_blobs(self) -> Iterator[StoredObject]:
+        """Every blob file; other names are passed over."""
+        for algorithm in ALGORITHMS:
+            parent = f"{keys.BLOBS}/{algorithm}"
+            for shard in self.ops.entries(self.root / parent):
+                if shard.is_directory:
+                    yield from self._walk_files(f"{parent}/{shard.name}", keys.checked_blob)
+
+    def walk_uploads(self) -> Iterator[StoredObject]:
+        """Every upload file."""
+        return self._walk_files(keys.UPLOADS, keys.checked_upload)
+
+    def prepare(self) -> None:
+        """Make every directory, so that the first pushes needn't."""
+        self._make_durable(self.root / keys.UPLOADS)
+        for algorithm in ALGORITHMS:
+            parent = self.root / keys.BLOBS / algorithm
+            self._make_durable(parent)
+            shards = [parent / shard for shard in _SHARDS]
+            for shard in shards:
+                self.ops.make_directory(shard)
+            self.ops.fsync_directory(parent)
+            self._synced.update(shards)
+
+    # Inside
+
+    def _open_to_commit(self, source: Path) -> OpenFile:
+        """The upload's file; an upload that never got a byte has none yet."""
+        try:
+            return OpenFile(self.ops, self.ops.open_write(source))
+        except FileNotFoundError:
+            self._make_durable(source.parent)
+            return OpenFile(self.ops, self.ops.open_append(source))
+
+    def _verify(self, path: Path, digest: Digest, size: int) -> None:
+        hasher = Hasher(digest.algorithm)
+        file = self.open_read(path)
+        for offset in range(0, size, _VERIFY_BYTES):
+            hasher.update(self.ops.read(file.fd, min(_VERIFY_BYTES, size - offset), offset))
+        if hasher.digest() != digest:
+            raise StoredBytesDiffer(
+                f"the upload of {digest} lost bytes when the machine restarted; start it again"
+            )
+
+    def _write_synced(self, data: bytes) -> Path:
+        source = self.upload_path(keys.file_upload_key(self.boot))
+        self._make_durable(source.parent)
+        try:
+            file = OpenFile(self.ops, self.ops.open_append(source))
+            self.write(file, [data], 0)
+            self.ops.fsync(file.fd)
+        except BaseException:
+            self._forget(source)
+            raise
+        return source
+
+    def _publish(self, source: Path, target: Path) -> None:
+        try:
+            self._make_durable(target.parent)
+            self.ops.rename(source, target)
+        except BaseException:
+            self._forget(source)
+            raise
+        try:
+            self.ops.fsync_directory(target.parent)
+        except BaseException:
+            self._forget(target)
+            raise
+
+    def _make_durable(self, directory: Path) -> None:
+        """Make `directory` and what is above it, each name synced before anything is put below it.
+
+        A directory that was there may have been made by a process that died before it synced the parent, so
+        the first use in each process syncs it all the same.
+        """
+        if directory in self._synced:
+            return
+        if directory == self.root:
+            self._make_root()
+        else:
+            self._make_durable(directory.parent)
+            self.ops.make_directory(directory)
+            self.ops.fsync_directory(directory.parent)
+        self._synced.add(directory)
+
+    def _make_root(self) -> None:
+        above = (self.root, *self.root.parents)
+        missing = list(itertools.takewhile(lambda part: self.ops.size(part) is None, above))
+        for part in reversed(missing):
+            self.ops.make_directory(part)
+            self.ops.fsync_directory(part.parent)
+        self.ops.make_private(self.root)
+
+    def _keep_reserve(self, path: Path) -> None:
+        if self.ops.free_bytes(path) < self._reserve_bytes:
+            raise StorageFull(
+                f"the disk of {self.root} has less than {self._reserve_bytes} bytes left",
+                hint="free space on the data disk, or run: entrepot admin gc",
+                retry_after_s=FULL_RETRY_AFTER_S,
+            )
+
+    def _forget(self, path: Path) -> None:
+        """Remove a file after a failure; what can't be removed now is swept later."""
+        try:
+            self.remove(path)
+        except OSError as error:
+            _log.warning("leftover-file", extra={"path": str(path), "reason": error.strerror})
+
+    def _walk_files(self, parent: str, check: Callable[[str], str]) -> Iterator[StoredObject]:
+        for entry in self.ops.entries(self.root / parent):
+            with suppress(InvalidKey):
+                yield StoredObject(check(f"{parent}/{entry.name}"), entry.size, entry.mtime)
+
+
+def parse_identity(data: bytes, where: str) -> StoreIdentity:
+    """The identity written in `data`. Raises StorageFailed when it can't be read."""
+    try:
+        fields = json.loads(data)
+        return StoreIdentity(str(fields["store_id"]), int(fields["epoch"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageFailed(f"{where} is damaged", hint="restore this file from a backup") from error
