@@ -1,0 +1,25 @@
+"""What every place for content may answer."""
+
+from __future__ import annotations
+
+from entrepot.errors import Conflict, LimitExceeded, NotFound
+
+
+class ManifestNotFound(NotFound):
+    code = "manifest-not-found"
+
+
+class BlobNotFound(NotFound):
+    code = "blob-not-found"
+
+
+class IncompleteGraph(Conflict):
+    """A manifest was put before what it refers to."""
+
+    code = "incomplete-graph"
+
+
+class GraphTooDeep(LimitExceeded):
+    """Indexes within indexes, beyond any use."""
+
+    code = "graph-too-deep"

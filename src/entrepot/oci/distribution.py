@@ -1,0 +1,285 @@
+"""The words of the registry API: paths, headers, error codes, scopes, ranges, links (distribution-spec).
+
+Client and server both speak through this module; it does no I/O. Every range here is half open
+(`start`, `end` after the last byte), whatever the wire says; the functions translate.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from entrepot.errors import InvalidInput
+from entrepot.oci.digest import Digest
+
+# Headers, in the spelling documents use; HTTP ignores case.
+API_VERSION: Final = "Docker-Distribution-Api-Version"
+API_VERSION_VALUE: Final = "registry/2.0"
+CONTENT_DIGEST: Final = "Docker-Content-Digest"
+UPLOAD_UUID: Final = "Docker-Upload-UUID"
+CHUNK_MIN_LENGTH: Final = "OCI-Chunk-Min-Length"
+CHUNK_MAX_LENGTH: Final = "OCI-Chunk-Max-Length"
+FILTERS_APPLIED: Final = "OCI-Filters-Applied"
+SUBJECT: Final = "OCI-Subject"
+TAG: Final = "OCI-Tag"
+WARNING: Final = "Warning"
+
+
+class ErrorCode(str, Enum):  # noqa: UP042 - str() of a code is written by clients as the bare word
+    """Codes of the specification and those everybody uses beside them, each with its usual status."""
+
+    status: int
+
+    def __new__(cls, code: str, status: int) -> ErrorCode:
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.status = status
+        return member
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+    BLOB_UNKNOWN = ("BLOB_UNKNOWN", 404)
+    BLOB_UPLOAD_INVALID = ("BLOB_UPLOAD_INVALID", 400)
+    BLOB_UPLOAD_UNKNOWN = ("BLOB_UPLOAD_UNKNOWN", 404)
+    DIGEST_INVALID = ("DIGEST_INVALID", 400)
+    MANIFEST_BLOB_UNKNOWN = ("MANIFEST_BLOB_UNKNOWN", 404)
+    MANIFEST_INVALID = ("MANIFEST_INVALID", 400)
+    MANIFEST_UNKNOWN = ("MANIFEST_UNKNOWN", 404)
+    NAME_INVALID = ("NAME_INVALID", 400)
+    NAME_UNKNOWN = ("NAME_UNKNOWN", 404)
+    SIZE_INVALID = ("SIZE_INVALID", 400)
+    TAG_INVALID = ("TAG_INVALID", 400)
+    UNAUTHORIZED = ("UNAUTHORIZED", 401)
+    DENIED = ("DENIED", 403)
+    UNSUPPORTED = ("UNSUPPORTED", 405)
+    TOOMANYREQUESTS = ("TOOMANYREQUESTS", 429)
+    RANGE_INVALID = ("RANGE_INVALID", 416)
+    PAGINATION_NUMBER_INVALID = ("PAGINATION_NUMBER_INVALID", 400)
+    UNAVAILABLE = ("UNAVAILABLE", 503)
+    UNKNOWN = ("UNKNOWN", 500)
+
+
+@dataclass(frozen=True, slots=True)
+class WireError:
+    """One entry of an error body."""
+
+    code: str
+    message: str
+    detail: Any = None
+
+
+class InvalidRange(InvalidInput):
+    """A range header that can't be understood or can't be met."""
+
+    code = "invalid-range"
+
+
+class InvalidScope(InvalidInput):
+    """Text that is no token scope."""
+
+    code = "invalid-scope"
+
+
+# --- paths
+
+
+def manifest_path(repository: str, reference: str | Digest) -> str:
+    return f"/v2/{repository}/manifests/{reference}"
+
+
+def blob_path(repository: str, digest: Digest) -> str:
+    return f"/v2/{repository}/blobs/{digest}"
+
+
+def uploads_path(repository: str) -> str:
+    """Where an upload is started."""
+    return f"/v2/{repository}/blobs/uploads/"
+
+
+def upload_path(repository: str, upload: str) -> str:
+    return f"/v2/{repository}/blobs/uploads/{quote(upload, safe='')}"
+
+
+def tags_path(repository: str) -> str:
+    return f"/v2/{repository}/tags/list"
+
+
+def referrers_path(repository: str, digest: Digest) -> str:
+    return f"/v2/{repository}/referrers/{digest}"
+
+
+def catalog_path() -> str:
+    return "/v2/_catalog"
+
+
+def fallback_tag(subject: Digest) -> str:
+    """The tag under which referrers are listed where the API is missing (Referrers Tag Schema)."""
+    return f"{subject.algorithm[:32]}-{subject.hex[:64]}"
+
+
+# --- errors
+
+
+def error_body(code: ErrorCode | str, message: str, detail: Any = None) -> bytes:
+    """The reason people should read comes first and alone: docker shows only the first entry."""
+    entry: dict[str, Any] = {"code": str(code), "message": message}
+    if detail is not None:
+        entry["detail"] = detail
+    return msgspec.json.encode({"errors": [entry]})
+
+
+def parse_error_body(body: bytes) -> list[WireError]:
+    """What a registry said; empty when it is not in the specified form. Never raises."""
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return []
+    entries = document.get("errors") if isinstance(document, dict) else None
+    if not isinstance(entries, list):
+        return []
+    return [
+        WireError(_text(entry.get("code")), _text(entry.get("message")), entry.get("detail"))
+        for entry in entries
+        if isinstance(entry, dict)
+    ]
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+# --- token scopes
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Scope:
+    """What a token is for: `repository:team/app:pull,push`. Names may hold colons."""
+
+    type: str
+    name: str
+    actions: tuple[str, ...]  # sorted, each once
+
+    @classmethod
+    def parse(cls, text: str) -> Scope:
+        """Raises InvalidScope."""
+        kind, first, rest = text.partition(":")
+        name, second, actions = rest.rpartition(":")
+        if not (kind and first and second and name) or not text.isprintable() or " " in text:
+            raise InvalidScope("a scope looks like repository:name:pull,push")
+        return cls(kind, name, tuple(sorted({action for action in actions.split(",") if action})))
+
+    @classmethod
+    def repository(cls, name: str, actions: Iterable[str]) -> Scope:
+        return cls("repository", name, tuple(sorted(set(actions))))
+
+    @classmethod
+    def parse_all(cls, values: Iterable[str]) -> list[Scope]:
+        """Of several parameters, each of which may hold several scopes parted by spaces; merged."""
+        return cls.merge(cls.parse(word) for value in values for word in value.split(" ") if word)
+
+    @staticmethod
+    def merge(scopes: Iterable[Scope]) -> list[Scope]:
+        """One scope for each name, with the actions of all, sorted."""
+        actions: dict[tuple[str, str], set[str]] = {}
+        for scope in scopes:
+            actions.setdefault((scope.type, scope.name), set()).update(scope.actions)
+        return sorted(Scope(kind, name, tuple(sorted(found))) for (kind, name), found in actions.items())
+
+    def covers(self, other: Scope) -> bool:
+        same = (self.type, self.name) == (other.type, other.name)
+        return same and ("*" in self.actions or set(other.actions) <= set(self.actions))
+
+    def __str__(self) -> str:
+        return f"{self.type}:{self.name}:{','.join(self.actions)}"
+
+
+# --- ranges
+
+_BYTE_RANGE: Final = re.compile(r"bytes *= *([0-9]{0,19}) *- *([0-9]{0,19})", re.IGNORECASE)
+_CONTENT_RANGE: Final = re.compile(
+    r"(?:bytes[ =])?[ \t]*([0-9]{1,19})-([0-9]{1,19})(?:/(?:[0-9]{1,19}|\*))?", re.IGNORECASE
+)
+_UPLOAD_RANGE: Final = re.compile(r"(?:bytes=)?([0-9]{1,19})-([0-9]{1,19})")
+
+
+def parse_byte_range(header: str | None, size: int) -> tuple[int, int] | None:
+    """Of a `Range` request header on content of `size` bytes: `(start, end)`, end exclusive.
+
+    None when the header is missing, malformed or asks for several ranges: the whole content is then
+    a right answer (RFC 9110, 14.2). Raises InvalidRange when no byte of it exists (416).
+    """
+    found = _BYTE_RANGE.fullmatch(header.strip()) if header else None
+    if found is None:
+        return None
+    first, last = found.groups()
+    if first:
+        start, end = int(first), min(int(last) + 1, size) if last else size
+        if last and int(last) < start:
+            return None
+    elif last:
+        start, end = max(size - int(last), 0), size
+        if int(last) == 0:
+            raise InvalidRange(f"no byte of {size} is in the range")
+    else:
+        return None
+    if start >= size:
+        raise InvalidRange(f"the range starts at byte {start}, but there are {size} bytes")
+    return start, end
+
+
+def parse_content_range(header: str) -> tuple[int, int]:
+    """Of an upload's chunk: `0-99`, or `bytes 0-99/…` as HTTP spells it; `(start, end)`, end exclusive.
+
+    Raises InvalidRange.
+    """
+    found = _CONTENT_RANGE.fullmatch(header.strip())
+    if found is None:
+        raise InvalidRange("Content-Range must look like 0-99")
+    start, last = int(found[1]), int(found[2])
+    if last < start:
+        raise InvalidRange("Content-Range ends before it starts")
+    return start, last + 1
+
+
+def upload_range(offset: int) -> str:
+    """The `Range` header of an upload that holds `offset` bytes. An empty one can't be told from one byte."""
+    return f"0-{max(offset - 1, 0)}"
+
+
+def parse_upload_range(header: str) -> int:
+    """How many bytes an upload holds by its `Range` header (0 for `0-0`). Raises InvalidRange."""
+    found = _UPLOAD_RANGE.fullmatch(header.strip())
+    if found is None or int(found[1]) != 0:
+        raise InvalidRange("the registry's Range header must look like 0-99")
+    last = int(found[2])
+    return last + 1 if last else 0
+
+
+# --- links
+
+_LINK: Final = re.compile(r'<([^>]*)>((?:\s*;\s*[^\s=;,]+\s*=\s*(?:"[^"]*"|[^",;\s]*))*)')
+_RELATION: Final = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^",;\s]*))', re.IGNORECASE)
+MAX_LINK_LENGTH: Final = 8192
+
+
+def link_next(path: str, params: Mapping[str, str | int]) -> str:
+    """The `Link` header that leads to the next page; relative, so that any proxy may be in front."""
+    return f'<{path}?{urlencode(params)}>; rel="next"'
+
+
+def parse_link(header: str | None) -> str | None:
+    """Where the next page is (a URL reference, to be resolved by the caller), None when this is the last."""
+    if not header or len(header) > MAX_LINK_LENGTH:
+        return None
+    for target, parameters in _LINK.findall(header):
+        for quoted, bare in _RELATION.findall(parameters):
+            if "next" in (quoted or bare).lower().split():
+                return str(target)
+    return None
