@@ -1,0 +1,1 @@
+"""What a running program tells: structured logs, without secrets in them."""
