@@ -1,0 +1,156 @@
+"""Bring a database to this version's schema, and refuse one that is not.
+
+Migrations live beside this module and are shipped with the package. `upgrade` is called once, by the process
+that starts the others; it is one transaction, so that a machine that stops in the middle leaves the old
+schema.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.engine import URL
+
+from entrepot.server.db.engine import parse_catalog_url
+from entrepot.server.db.errors import SchemaMismatch
+from entrepot.server.db.postgresql import postgresql_engine
+from entrepot.server.db.sqlite import create_file, sqlite_engine
+from entrepot.server.db.writer import WriterLock
+
+__all__ = ["check_schema", "downgrade", "schema_version", "upgrade"]
+
+T = TypeVar("T")
+
+MIGRATIONS: Final = Path(__file__).with_name("migrations")
+_ADVISORY_LOCK: Final = text("SELECT pg_advisory_xact_lock(7236280154)")
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    """Migrate the database that `url` names. Does nothing when it is up to date.
+
+    Raises SchemaMismatch when a newer version has been here, InvalidCatalogUrl.
+    """
+    _with_connection(parse_catalog_url(url), lambda connection: _upgrade(connection, revision))
+
+
+def downgrade(url: str, revision: str) -> None:
+    """Take the schema back to `revision`; for tests of migrations and for going back a release."""
+    _with_connection(
+        parse_catalog_url(url), lambda connection: command.downgrade(_config(connection), revision)
+    )
+
+
+def schema_version(url: str) -> str | None:
+    """The revision a database is at; None when it is empty."""
+    return _with_connection(parse_catalog_url(url), _version)
+
+
+def check_schema(url: str) -> None:
+    """Raise SchemaMismatch unless the database has exactly the schema this version works with."""
+    found, known = schema_version(url), _revisions()
+    if found == known[0]:
+        return
+    if found is None:
+        raise SchemaMismatch("the database is empty", hint="create its tables with: entrepot admin migrate")
+    if found not in known:
+        raise _newer(found)
+    raise SchemaMismatch(
+        f"the database has schema {found}, this version needs {known[0]}",
+        hint="bring it up to date with: entrepot admin migrate",
+    )
+
+
+def _upgrade(connection: Connection, revision: str) -> None:
+    found = _version(connection)
+    if found is not None and found not in _revisions():
+        raise _newer(found)
+    command.upgrade(_config(connection), revision)
+
+
+def _newer(found: str) -> SchemaMismatch:
+    return SchemaMismatch(
+        f"the database has schema {found}, which a newer version of entrepot made",
+        hint="run that version, or restore a backup made before the upgrade",
+    )
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
+def _revisions() -> list[str]:
+    """Known revisions, newest first."""
+    return [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
+
+
+def _version(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _with_connection(url: URL, work: Callable[[Connection], T]) -> T:
+    if url.get_backend_name() == "sqlite":
+        return _on_sqlite(Path(url.database or ""), work)
+    result: T = _in_own_loop(lambda: _on_postgresql(url, work))
+    return result
+
+
+def _on_sqlite(path: Path, work: Callable[[Connection], T]) -> T:
+    create_file(path)
+    engine, lock = sqlite_engine(path), WriterLock(path)
+    try:
+        with lock.held(), engine.connect() as connection:
+            # Tables are rebuilt by migrations; what refers to them is checked before COMMIT instead.
+            connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            result = work(connection)
+            broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+            if broken:
+                raise SchemaMismatch(f"the migration would break references: {broken[:5]}")
+            connection.commit()
+            return result
+    finally:
+        lock.close()
+        engine.dispose()
+
+
+async def _on_postgresql(url: URL, work: Callable[[Connection], T]) -> T:
+    engine = postgresql_engine(url, pool_size=1)
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(_ADVISORY_LOCK)
+            await connection.execute(text("SET LOCAL statement_timeout = 0"))
+            return await connection.run_sync(work)
+    finally:
+        await engine.dispose()
+
+
+def _in_own_loop(make: Callable[[], Any]) -> Any:
+    """Run a coroutine to its end, also when the caller's thread has an event loop already."""
+    outcome: list[Any] = []
+
+    def run() -> None:
+        try:
+            outcome.append((True, asyncio.run(make())))
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            outcome.append((False, error))
+
+    thread = threading.Thread(target=run, name="catalog-migration")
+    thread.start()
+    thread.join()
+    succeeded, value = outcome[0]
+    if not succeeded:
+        raise value
+    return value

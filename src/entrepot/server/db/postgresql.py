@@ -1,0 +1,225 @@
+"""The catalog on PostgreSQL: whole transactions, retried whole; hot reads on a pool of their own.
+
+What may be repeated is repeated: a transaction that was refused (serialization, deadlock, a lost race for a
+row) or whose connection broke before COMMIT. A connection that breaks during COMMIT leaves the outcome
+unknown; that is told as CatalogUnavailable with `outcome_unknown`, and every request of this registry may be
+sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Concatenate, Final, TypeVar
+
+import asyncpg
+from sqlalchemy import Connection, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from entrepot.server.db.clock import SteadyClock, microseconds, since_boot
+from entrepot.server.db.engine import RetryTransaction
+from entrepot.server.db.errors import CatalogFull, CatalogUnavailable
+from entrepot.server.db.hot import HotQuery
+
+__all__ = ["PostgresqlCatalog", "postgresql_engine"]
+
+T = TypeVar("T")
+
+RUNS: Final = 6
+"""Runs of one transaction before its caller hears that the database is busy."""
+POOL_SIZE: Final = 8
+HOT_POOL_SIZE: Final = 8
+STATEMENT_TIMEOUT_MS: Final = 60_000
+LOCK_TIMEOUT_MS: Final = 20_000
+CONNECT_TIMEOUT_S: Final = 5
+CLOCK_CHECK_US: Final = microseconds(300)
+
+_REFUSED: Final = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock timeout
+_FULL: Final = {"53100", "53200"}  # disk full, out of memory
+_NOW: Final = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+
+
+def postgresql_engine(url: URL, *, durable: bool = True, pool_size: int = POOL_SIZE) -> AsyncEngine:
+    """An engine whose connections commit durably, or don't wait for the disk."""
+    return create_async_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=10,
+        connect_args={
+            "timeout": CONNECT_TIMEOUT_S,
+            "server_settings": {
+                "application_name": "entrepot",
+                "synchronous_commit": "on" if durable else "off",
+                "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+                "lock_timeout": str(LOCK_TIMEOUT_MS),
+                "idle_in_transaction_session_timeout": str(STATEMENT_TIMEOUT_MS),
+            },
+        },
+    )
+
+
+class PostgresqlCatalog:
+    """Catalog on a PostgreSQL server, shared by any number of nodes."""
+
+    dialect = "postgresql"
+    broken: str | None = None
+
+    def __init__(self, url: URL) -> None:
+        self._url = url
+        self._durable = postgresql_engine(url)
+        self._relaxed = postgresql_engine(url, durable=False, pool_size=POOL_SIZE // 2)
+        self._hot_pool: asyncpg.Pool | None = None
+        self._hot_lock = asyncio.Lock()
+        self.clock = SteadyClock()
+        self._clock_checked: int | None = None
+
+    async def write(
+        self, fn: Callable[Concatenate[Connection, ...], T], /, *args: Any, durable: bool = True
+    ) -> T:
+        engine = self._durable if durable else self._relaxed
+        last: Exception | None = None
+        for run in range(RUNS):
+            if run:
+                await _pause(run)
+            try:
+                async with self._connection(engine) as connection:
+                    # A cancelled caller must not leave COMMIT half sent and its outcome unheard.
+                    return await asyncio.shield(asyncio.ensure_future(_transaction(connection, fn, args)))
+            except RetryTransaction as error:
+                last = error
+            except DBAPIError as error:
+                if _state(error) not in _REFUSED and not error.connection_invalidated:
+                    raise _translated(error) from error
+                last = error
+            except CONNECTION_ERRORS as error:
+                last = error
+        raise _busy(last) from last
+
+    async def read(self, fn: Callable[Concatenate[Connection, ...], T], /, *args: Any) -> T:
+        last: Exception | None = None
+        for run in range(RUNS):
+            if run:
+                await _pause(run)
+            try:
+                async with self._connection(self._durable) as connection:
+                    await connection.execution_options(
+                        isolation_level="REPEATABLE READ", postgresql_readonly=True
+                    )
+                    return await connection.run_sync(fn, *args)
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise _translated(error) from error
+                last = error
+            except CONNECTION_ERRORS as error:
+                last = error
+        raise _busy(last) from last
+
+    async def hot(self, query: HotQuery, /, **params: Any) -> list[tuple[Any, ...]]:
+        compiled = query.postgresql
+        arguments = compiled.arguments(params)
+        last: Exception | None = None
+        for run in range(RUNS):
+            if run:
+                await _pause(run)
+            try:
+                pool = await self._pool()
+                async with pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
+                    return [tuple(row) for row in await connection.fetch(compiled.sql, *arguments)]
+            except CONNECTION_ERRORS as error:
+                last = error
+        raise _busy(last) from last
+
+    async def close(self) -> None:
+        await self._durable.dispose()
+        await self._relaxed.dispose()
+        if self._hot_pool is not None:
+            await self._hot_pool.close()
+
+    async def _pool(self) -> asyncpg.Pool:
+        if self._hot_pool is None:
+            async with self._hot_lock:
+                if self._hot_pool is None:
+                    self._hot_pool = await asyncpg.create_pool(
+                        dsn=self._url.set(drivername="postgresql").render_as_string(hide_password=False),
+                        min_size=1,
+                        max_size=HOT_POOL_SIZE,
+                        timeout=CONNECT_TIMEOUT_S,
+                        command_timeout=STATEMENT_TIMEOUT_MS / 1000,
+                        server_settings={
+                            "application_name": "entrepot",
+                            "default_transaction_read_only": "on",
+                        },
+                    )
+        return self._hot_pool
+
+    @asynccontextmanager
+    async def _connection(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        async with engine.connect() as connection:
+            if self._clock_checked is None or since_boot() - self._clock_checked > CLOCK_CHECK_US:
+                await self._follow_database(connection)
+            yield connection
+
+    async def _follow_database(self, connection: AsyncConnection) -> None:
+        taken_at = since_boot()
+        now = (await connection.execute(_NOW)).scalar_one()
+        await connection.rollback()
+        self.clock.follow(now, taken_at=taken_at)
+        self._clock_checked = taken_at
+
+
+CONNECTION_ERRORS: Final = (
+    OSError,
+    TimeoutError,
+    PoolTimeout,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+)
+
+
+async def _transaction(connection: AsyncConnection, fn: Callable[..., T], args: tuple[Any, ...]) -> T:
+    result = await connection.run_sync(fn, *args)
+    try:
+        await connection.commit()
+    except (DBAPIError, *CONNECTION_ERRORS) as error:
+        if isinstance(error, DBAPIError) and not error.connection_invalidated:
+            raise  # COMMIT was refused, in words
+        unknown = CatalogUnavailable(
+            "the database went away while a change was being saved; send the request again", retry_after_s=2
+        )
+        unknown.outcome_unknown = True
+        raise unknown from error
+    return result
+
+
+async def _pause(run: int) -> None:
+    """Wait 5–40 ms, then longer each time, so that a restarting server is not hammered."""
+    await asyncio.sleep(random.uniform(0.5, 1) * 0.01 * 4**run / 4)  # noqa: S311 - jitter, not a secret
+
+
+def _state(error: DBAPIError) -> str | None:
+    state: str | None = getattr(error.orig, "sqlstate", None)
+    return state
+
+
+def _translated(error: DBAPIError) -> Exception:
+    state = _state(error) or ""
+    if state in _FULL:
+        return CatalogFull("the database can't grow: its disk is full", retry_after_s=60)
+    if state[:2] in {"53", "57", "58"}:  # resources, operator intervention, system error
+        return CatalogUnavailable(f"the database is not available now: {error.orig}", retry_after_s=2)
+    return error
+
+
+def _busy(error: Exception | None) -> CatalogUnavailable:
+    reason = str(getattr(error, "orig", None) or error) or type(error).__name__
+    return CatalogUnavailable(f"the database did not answer: {reason}", retry_after_s=2)

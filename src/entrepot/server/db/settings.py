@@ -1,0 +1,77 @@
+"""The catalog's own values, kept beside the data they describe. Functions for use inside a transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from entrepot.server.db.tables import setting
+
+__all__ = [
+    "ACCESS_MODE",
+    "CLOCK_ANCHOR",
+    "STORE_EPOCH",
+    "STORE_ID",
+    "CatalogIdentity",
+    "clear_setting",
+    "get_identity",
+    "get_setting",
+    "set_identity",
+    "set_setting",
+]
+
+STORE_ID: Final = "store_id"
+"""Random, made once; the blob store carries the same."""
+STORE_EPOCH: Final = "store_epoch"
+"""Raised by each restore; a catalog behind its store is refused."""
+ACCESS_MODE: Final = "access_mode"
+"""`open` or `accounts`; unset in a new catalog."""
+CLOCK_ANCHOR: Final = "clock_anchor"
+"""`<boot id> <microseconds>`: see `server.db.clock`."""
+
+_GET = select(setting.c.value).where(setting.c.name == bindparam("p_name"))
+_UPDATE = update(setting).where(setting.c.name == bindparam("p_name")).values(value=bindparam("p_value"))
+_INSERT = insert(setting).values(name=bindparam("p_name"), value=bindparam("p_value"))
+_DELETE = delete(setting).where(setting.c.name == bindparam("p_name"))
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogIdentity:
+    """Which blob store belongs to this catalog."""
+
+    store_id: str
+    epoch: int
+
+
+def get_setting(connection: Connection, name: str) -> str | None:
+    """The value of a setting, None when it was never set."""
+    value: str | None = connection.execute(_GET, {"p_name": name}).scalar_one_or_none()
+    return value
+
+
+def set_setting(connection: Connection, name: str, value: str) -> None:
+    """Set or replace a setting."""
+    row = {"p_name": name, "p_value": value}
+    if connection.execute(_UPDATE, row).rowcount == 0:
+        connection.execute(_INSERT, row)
+
+
+def clear_setting(connection: Connection, name: str) -> None:
+    """Forget a setting."""
+    connection.execute(_DELETE, {"p_name": name})
+
+
+def get_identity(connection: Connection) -> CatalogIdentity | None:
+    """The store this catalog belongs to; None while it is new."""
+    store_id = get_setting(connection, STORE_ID)
+    if store_id is None:
+        return None
+    return CatalogIdentity(store_id, int(get_setting(connection, STORE_EPOCH) or "0"))
+
+
+def set_identity(connection: Connection, store_id: str, epoch: int) -> None:
+    """Bind this catalog to a store."""
+    set_setting(connection, STORE_ID, store_id)
+    set_setting(connection, STORE_EPOCH, str(epoch))

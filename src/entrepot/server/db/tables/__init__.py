@@ -1,0 +1,46 @@
+"""The tables of the catalog, as SQLAlchemy Core describes them. Migrations bring a database to this.
+
+::
+
+    project ─< repo ─< repo_blob >─ blob             trash   (physical names to unlink)
+                 │        ▲ RESTRICT                 upload  (on its way to become a blob)
+                 ├─< manifest ─< manifest_blob
+                 │      ▲  ▲───< manifest_child      manifest_missing (sparse: not here yet)
+                 ├─< tag┘                            tag_event, tag_pull
+    audit  outbox  job  lease  node  setting
+
+`deleted_at` is a tombstone: reads leave such rows out, collection treats them as roots until the undo window
+ends, and a push of the same thing clears it.
+"""
+
+from entrepot.server.db.tables.base import metadata
+from entrepot.server.db.tables.blobs import blob, repo_blob, trash, upload
+from entrepot.server.db.tables.journal import audit, outbox
+from entrepot.server.db.tables.manifests import manifest, manifest_blob, manifest_child, manifest_missing
+from entrepot.server.db.tables.projects import project, repo
+from entrepot.server.db.tables.setting import setting
+from entrepot.server.db.tables.tags import tag, tag_event, tag_pull
+from entrepot.server.db.tables.work import job, lease, node
+
+__all__ = [
+    "audit",
+    "blob",
+    "job",
+    "lease",
+    "manifest",
+    "manifest_blob",
+    "manifest_child",
+    "manifest_missing",
+    "metadata",
+    "node",
+    "outbox",
+    "project",
+    "repo",
+    "repo_blob",
+    "setting",
+    "tag",
+    "tag_event",
+    "tag_pull",
+    "trash",
+    "upload",
+]

@@ -1,0 +1,47 @@
+"""Tags, every move a tag ever made, and when it was last pulled."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, ForeignKey, ForeignKeyConstraint, Index, Integer, Table, Text
+
+from entrepot.server.db.tables.base import Bytewise, Key, Moment, metadata, row_id
+
+tag = Table(
+    "tag",
+    metadata,
+    Column("repo_id", Key, primary_key=True),
+    Column("name", Bytewise, primary_key=True),
+    Column("digest", Bytewise, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    Column("updated_by", Text, nullable=False),
+    ForeignKeyConstraint(["repo_id", "digest"], ["manifest.repo_id", "manifest.digest"], ondelete="RESTRICT"),
+    Index("ix_tag_repo_id_digest", "repo_id", "digest"),
+    sqlite_with_rowid=False,
+)
+
+tag_event = Table(
+    "tag_event",
+    metadata,
+    row_id("seq"),
+    Column("repo_id", Key, ForeignKey("repo.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Bytewise, nullable=False),
+    Column("old", Bytewise),  # NULL: the tag was new
+    Column("new", Bytewise),  # NULL: the tag was deleted
+    Column("at", Moment, nullable=False),
+    Column("by", Text, nullable=False),
+    Index("ix_tag_event_repo_id_name_seq", "repo_id", "name", "seq"),
+    Index("ix_tag_event_repo_id_old_at", "repo_id", "old", "at"),
+    sqlite_autoincrement=True,
+)
+
+tag_pull = Table(
+    "tag_pull",
+    metadata,
+    Column("repo_id", Key, ForeignKey("repo.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", Bytewise, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("pulled_at", Moment, nullable=False),
+    sqlite_with_rowid=False,
+)

@@ -1,0 +1,279 @@
+"""The one thread of a process that writes to SQLite: group commit.
+
+1. Take what is queued (at most `BATCH`).
+2. `flock(<database>.writer)`: processes queue fairly in the kernel instead of polling SQLite's lock.
+3. BEGIN IMMEDIATE; each function in a SAVEPOINT of its own, so that one's failure is only its own.
+4. One COMMIT, and with it one fsync, for all; then all answers.
+
+An error that ends the transaction itself (a full disk, an I/O error) fails the function that met it; the
+others are run again. An error of COMMIT fails the batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from entrepot.server.db.errors import CatalogBroken, CatalogFull, CatalogUnavailable
+
+__all__ = ["BATCH", "QUEUE_LIMIT", "Writer", "WriterLock", "raise_translated", "translated"]
+
+BATCH: Final = 128
+"""Most functions in one transaction: what a waiting reader of the answer may have to sit through."""
+QUEUE_LIMIT: Final = 10_000
+"""Calls waiting for the disk before new ones are refused."""
+RUNS: Final = 3
+"""Runs of one function whose batch was ended by another's error."""
+
+_FULL = {sqlite3.SQLITE_FULL}
+_BROKEN = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    fn: Callable[..., Any]
+    args: tuple[Any, ...]
+    durable: bool
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    runs: int = 0
+    result: Any = None
+    error: BaseException | None = None
+
+
+class WriterLock:
+    """`flock` on `<database>.writer`: one writing transaction at a time on this machine."""
+
+    def __init__(self, database: Path) -> None:
+        self._fd = os.open(f"{database}.writer", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Wait for the lock and keep it for the block."""
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class Writer:
+    """Runs transaction functions one batch after the other.
+
+    `connect(durable)` opens a connection for either kind; both are used by the writer's thread only.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[bool], Connection],
+        lock: WriterLock,
+        *,
+        on_broken: Callable[[str], None] | None = None,
+    ) -> None:
+        self._connect = connect
+        self._lock = lock
+        self._on_broken = on_broken
+        self._queue: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._connections: dict[bool, Connection] = {}
+        self._closing = False
+        self.broken: str | None = None
+        self._thread = threading.Thread(target=self._run, name="catalog-writer", daemon=True)
+        self._thread.start()
+
+    async def submit(self, fn: Callable[..., Any], args: tuple[Any, ...], *, durable: bool) -> Any:
+        """Queue a function; its result when its transaction is committed."""
+        if self.broken is not None:
+            raise CatalogBroken(self.broken)
+        if self._closing:
+            raise CatalogUnavailable("the database is being closed", retry_after_s=1)
+        if self._queue.qsize() >= QUEUE_LIMIT:
+            raise CatalogUnavailable("too many changes wait for the disk; try again soon", retry_after_s=5)
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        self._queue.put(_Call(fn, args, durable, loop, future))
+        return await future
+
+    async def close(self) -> None:
+        """Finish what is queued, then end the thread."""
+        if not self._closing:
+            self._closing = True
+            self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        try:
+            while (batch := self._take()) is not None:
+                self._process(batch)
+        finally:
+            for connection in self._connections.values():
+                connection.close()
+            self._lock.close()
+
+    def _take(self) -> list[_Call] | None:
+        first = self._queue.get()
+        if first is None:
+            return None
+        batch = [first]
+        while len(batch) < BATCH:
+            try:
+                call = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if call is None:
+                self._queue.put(None)  # close after this batch; nothing can come behind it
+                break
+            batch.append(call)
+        return batch
+
+    def _process(self, batch: list[_Call]) -> None:
+        while batch:
+            try:
+                again = self._transaction(batch)
+            except BaseException as error:  # noqa: BLE001 - each caller gets it; the thread must go on
+                failure = self._failure(error)
+                for call in batch:
+                    call.error = failure
+                again = []
+            answer([call for call in batch if call not in again])
+            batch = again
+
+    def _transaction(self, batch: list[_Call]) -> list[_Call]:
+        """Run and commit a batch; returns the calls to run again because the transaction was ended by one."""
+        if self.broken is not None:
+            raise CatalogBroken(self.broken)
+        connection = self._connection(durable=any(call.durable for call in batch))
+        raw: sqlite3.Connection = connection.connection.dbapi_connection  # type: ignore[assignment]
+        with self._lock.held():
+            try:
+                raw.execute("BEGIN IMMEDIATE")
+                for position, call in enumerate(batch):
+                    if not self._run_one(call, connection, raw):
+                        return self._others(batch, position)
+                connection.commit()
+            finally:
+                connection.rollback()
+                if raw.in_transaction:
+                    raw.rollback()
+        return []
+
+    def _run_one(self, call: _Call, connection: Connection, raw: sqlite3.Connection) -> bool:
+        """Run one function in its savepoint; False when the whole transaction is gone."""
+        call.result = call.error = None
+        call.runs += 1
+        if call.future.cancelled():
+            return True
+        raw.execute("SAVEPOINT call")
+        try:
+            call.result = call.fn(connection, *call.args)
+        except BaseException as error:  # noqa: BLE001 - handed to the caller
+            call.error = self._failure(error)
+            if not raw.in_transaction:
+                return False
+            raw.execute("ROLLBACK TO call")
+        else:
+            if not raw.in_transaction:
+                call.error = RuntimeError(f"{call.fn!r} ended the transaction it runs in")
+                return False
+        raw.execute("RELEASE call")
+        return True
+
+    def _others(self, batch: list[_Call], failed: int) -> list[_Call]:
+        again = []
+        for position, call in enumerate(batch):
+            if position == failed:
+                continue
+            if call.runs >= RUNS:
+                call.error = batch[failed].error
+            else:
+                again.append(call)
+        return again
+
+    def _connection(self, *, durable: bool) -> Connection:
+        connection = self._connections.get(durable)
+        if connection is None:
+            connection = self._connections[durable] = self._connect(durable)
+        return connection
+
+    def _failure(self, error: BaseException) -> BaseException:
+        """The error for the caller; remembers when this process must stop writing."""
+        failure = translated(error)
+        if isinstance(failure, CatalogBroken) and self.broken is None:
+            self.broken = failure.message
+            _log.critical("catalog-broken", extra={"reason": failure.message})
+            if self._on_broken is not None:
+                self._on_broken(failure.message)
+        return failure
+
+
+def answer(calls: Iterable[_Call]) -> None:
+    """Hand results to their event loops, each loop woken once."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Call]] = {}
+    for call in calls:
+        by_loop.setdefault(call.loop, []).append(call)
+    for loop, theirs in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_settle, theirs)
+        except RuntimeError:
+            # The loop was closed with calls in flight; nobody is left to tell.
+            _log.debug("catalog-answer-unheard", extra={"calls": len(theirs)})
+
+
+def _settle(calls: list[_Call]) -> None:
+    for call in calls:
+        if call.future.done():
+            continue
+        if call.error is not None:
+            call.future.set_exception(call.error)
+        else:
+            call.future.set_result(call.result)
+
+
+def translated(error: BaseException) -> BaseException:
+    """SQLite's own failures as CatalogUnavailable and its kinds; anything else as it is."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    if not isinstance(original, sqlite3.Error) or isinstance(
+        original, (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
+    ):
+        return error
+    code = getattr(original, "sqlite_errorcode", None)
+    if code is None or code & 0xFF in {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE}:
+        return error  # a mistake in a statement, not the disk's
+    kind = code & 0xFF
+    name = getattr(original, "sqlite_errorname", "SQLITE_ERROR")
+    if kind in _FULL:
+        made: CatalogUnavailable = CatalogFull(
+            "the database can't grow: the disk is full", hint="free space on the data disk", retry_after_s=60
+        )
+    elif kind in _BROKEN:
+        made = CatalogBroken(
+            f"the database failed: {original} ({name})", hint="check the disk", retry_after_s=5
+        )
+    else:
+        made = CatalogUnavailable(f"the database is not writable now: {original} ({name})", retry_after_s=1)
+    made.__cause__ = error
+    return made
+
+
+def raise_translated(error: Exception) -> NoReturn:
+    """Raise what `translated` makes of an error."""
+    made = translated(error)
+    if made is error:
+        raise error
+    raise made from error
