@@ -16,6 +16,7 @@ __all__ = [
     "InvalidToken",
     "TooManyAttempts",
     "Unknown",
+    "VersionMismatch",
 ]
 
 
@@ -81,3 +82,9 @@ class AlreadyExists(Conflict):
     """The name is taken."""
 
     code: ClassVar[str] = "already-exists"
+
+
+class VersionMismatch(Conflict):
+    """If-Match named another version than the present one."""
+
+    code: ClassVar[str] = "version-mismatch"

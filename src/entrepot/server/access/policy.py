@@ -127,6 +127,8 @@ class Facts:
     grants: tuple[Grant, ...] = ()
     project_creation: ProjectCreation = ProjectCreation.ADMINS
     read_only: bool = False
+    source: str = "local"
+    """Where the principal signs in; a source may know better whether it still exists."""
 
 
 def authorize(facts: Facts, principal: Principal, action: Action, resource: Resource) -> Decision:
