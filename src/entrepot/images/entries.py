@@ -1,0 +1,150 @@
+"""`index.json` as values: which names point to which manifest. Pure; the store reads and writes the file.
+
+An entry is one descriptor. Its `org.opencontainers.image.ref.name` is the full name of a tag
+(`docker.io/library/nginx:1.15`) or, for what docker calls a RepoDigest, of a digest
+(`docker.io/library/nginx@sha256:…`). An image that has neither is an entry without a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from entrepot.oci import mediatype
+from entrepot.oci.descriptor import Descriptor
+from entrepot.oci.digest import Digest
+from entrepot.oci.reference import Reference
+
+REF_NAME = "org.opencontainers.image.ref.name"
+TAGGED_AT = "dev.entrepot.tagged-at"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of `index.json`: a manifest or index that is complete, and what it is called."""
+
+    target: Descriptor
+    """Without annotations of ours."""
+    name: str | None = None
+    tagged_at: str | None = None
+    """RFC 3339, when the name was last pointed here."""
+
+    @property
+    def is_digest_name(self) -> bool:
+        return self.name is not None and "@" in self.name
+
+    @property
+    def is_tag(self) -> bool:
+        return self.name is not None and "@" not in self.name
+
+    def reference(self) -> Reference:
+        """The name as a value. Only for entries that have one."""
+        if self.name is None:
+            raise ValueError("an unnamed entry has no reference")
+        return Reference.parse(self.name)
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Entry:
+        annotations = dict(raw.get("annotations") or {})
+        name = annotations.pop(REF_NAME, None)
+        tagged_at = annotations.pop(TAGGED_AT, None)
+        return cls(Descriptor.from_json({**raw, "annotations": annotations}, "index.json"), name, tagged_at)
+
+    def to_json(self) -> dict[str, Any]:
+        ours = {REF_NAME: self.name, TAGGED_AT: self.tagged_at}
+        annotations = {**self.target.annotations, **{key: value for key, value in ours.items() if value}}
+        raw = self.target.to_json()
+        raw.pop("annotations", None)
+        return {**raw, "annotations": annotations} if annotations else raw
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """All of `index.json`. Every change gives a new value."""
+
+    items: tuple[Entry, ...] = ()
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.items)
+
+    def find(self, name: str) -> Entry | None:
+        return next((entry for entry in self.items if entry.name == name), None)
+
+    def targets(self) -> dict[Digest, Descriptor]:
+        return {entry.target.digest: entry.target for entry in self.items}
+
+    def with_names(self, names: Iterable[str], target: Descriptor, *, tagged_at: str) -> Entries:
+        """Point the names to `target`. What a name pointed to before stays, unnamed if need be."""
+        wanted = dict.fromkeys(names)
+        kept, displaced = [], []
+        for entry in self.items:
+            if entry.name not in wanted or entry.name is None:
+                kept.append(entry)
+            elif entry.target.digest == target.digest:
+                kept.append(entry)
+                wanted.pop(entry.name)
+            else:
+                displaced.append(Entry(entry.target))
+        added = [Entry(target, name, None if "@" in name else tagged_at) for name in wanted]
+        if not wanted and not any(entry.target.digest == target.digest for entry in kept):
+            added = [Entry(target)]
+        return Entries((*kept, *added, *displaced))
+
+    def without_names(self, names: Iterable[str]) -> Entries:
+        """Forget names. Their manifests stay, unnamed if need be."""
+        gone = set(names)
+        kept = [entry for entry in self.items if entry.name is None or entry.name not in gone]
+        displaced = [Entry(entry.target) for entry in self.items if entry.name in gone and entry.name]
+        return Entries((*kept, *displaced))
+
+    def without_targets(self, targets: Iterable[Digest]) -> Entries:
+        """Forget manifests under all their names."""
+        gone = set(targets)
+        return Entries(tuple(entry for entry in self.items if entry.target.digest not in gone))
+
+    def tidied(self, image_id: Callable[[Descriptor], Digest]) -> Entries:
+        """Drop unnamed entries of images that have a name, and repetitions. Order is kept."""
+        if all(entry.name is not None for entry in self.items):
+            return self
+        named = {image_id(entry.target) for entry in self.items if entry.name is not None}
+        kept, seen = [], set()
+        for entry in self.items:
+            if entry.name is None:
+                identity = image_id(entry.target)
+                if identity in named or identity in seen:
+                    continue
+                seen.add(identity)
+            kept.append(entry)
+        return Entries(tuple(kept))
+
+
+def parse_entries(raw: bytes) -> Entries:
+    """`index.json` read. Raises ValueError when it is no index."""
+    import msgspec
+
+    try:
+        document = msgspec.json.decode(raw)
+        return Entries(tuple(Entry.from_json(item) for item in document.get("manifests") or []))
+    except (msgspec.MsgspecError, AttributeError, TypeError) as error:
+        raise ValueError(str(error)) from error
+
+
+def print_entries(entries: Entries) -> bytes:
+    """`index.json` written. The inverse of parse_entries."""
+    import msgspec
+
+    return msgspec.json.encode(
+        {
+            "schemaVersion": 2,
+            "mediaType": mediatype.OCI_INDEX,
+            "manifests": [entry.to_json() for entry in entries],
+        }
+    )
+
+
+def entry_name(reference: Reference) -> str:
+    """How `index.json` names a reference: one with a digest is a name by digest, whatever its tag."""
+    if reference.digest is not None:
+        return f"{reference.name}@{reference.digest}"
+    return str(reference)

@@ -1,0 +1,47 @@
+"""The store as a place to copy from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from entrepot.content.errors import ManifestNotFound
+from entrepot.content.protocols import BlobStream, ManifestBytes
+from entrepot.oci.descriptor import Descriptor
+from entrepot.oci.digest import Digest
+from entrepot.oci.reference import Reference
+
+if TYPE_CHECKING:
+    from entrepot.images.store import ImageStore
+
+
+class StoreSource:
+    """Source, and the listing half of TagStore, over one repository's names in a store."""
+
+    def __init__(self, store: ImageStore, reference: Reference | None) -> None:
+        self._store = store
+        self._reference = reference
+
+    def get_manifest(self, reference: str | Digest, /) -> ManifestBytes:
+        if isinstance(reference, Digest):
+            return self._store.get_manifest(reference)
+        if self._reference is None:
+            raise ManifestNotFound(f"tag {reference} without a repository")
+        image = self._store.find(self._reference.with_digest(None).with_tag(reference))
+        if image is None:
+            raise ManifestNotFound(f"tag {reference} of {self._reference.familiar_name} is not in the store")
+        return self._store.get_manifest(image.target.digest, image.target.media_type)
+
+    def open_blob(self, descriptor: Descriptor, *, offset: int = 0) -> BlobStream:
+        return self._store.blobs.open(descriptor.digest, offset)
+
+    def list_tags(self) -> Iterator[str]:
+        if self._reference is None:
+            return
+        for tag in self._store.tags_of(self._reference):
+            if tag.tag is not None:
+                yield tag.tag
+
+    def list_referrers(self, digest: Digest, artifact_type: str | None = None) -> list[Descriptor]:  # noqa: ARG002
+        """The store keeps images; what is attached to them travels between registries."""
+        return []
