@@ -88,7 +88,6 @@ class BlobStore(Protocol):
 
         The caller has hashed the bytes. Raises UploadShort, StorageFailed, or StoredBytesDiffer when the
         bytes had to be read again and are not what was promised; after a failure the upload is gone too.
-        On an object store a commit whose answer was lost may be repeated.
         """
         ...
 
@@ -125,7 +124,11 @@ class BlobStore(Protocol):
         ...
 
     async def abort(self, upload: str) -> None:
-        """Remove an upload's bytes. A missing one is a success."""
+        """Remove an upload's bytes. A missing one is a success.
+
+        Only for who has removed the upload's row: on an object store a finished upload's bytes are the
+        blob.
+        """
         ...
 
     def list(self) -> AsyncGenerator[StoredObject, None]:

@@ -1,0 +1,243 @@
+"""What every place for blobs keeps to: memory, a folder, and a real object store."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from entrepot.oci.digest import Digest, Hasher
+from entrepot.server.storage.base import BlobStore, StoreIdentity
+from entrepot.server.storage.errors import BlobMissing, InvalidKey, UploadShort
+from entrepot.server.storage.filesystem import FilesystemStore
+from entrepot.server.storage.memory import MemoryStore
+from entrepot.server.storage.objects import open_bucket
+
+pytestmark = pytest.mark.anyio
+
+MIB = 1024 * 1024
+
+
+def _objects(request: pytest.FixtureRequest, _: Path) -> BlobStore:
+    location = request.getfixturevalue("s3_location")
+    return open_bucket(
+        f"s3://{location.bucket}/{location.prefix}",
+        endpoint=location.endpoint,
+        region="us-east-1",
+        access_key_id=location.access_key,
+        secret_access_key=location.secret_key,
+        allow_http=True,
+    )
+
+
+MAKERS: dict[str, Callable[[pytest.FixtureRequest, Path], BlobStore]] = {
+    "memory": lambda _request, _path: MemoryStore(),
+    "filesystem": lambda _request, path: FilesystemStore(path / "store"),
+    "objects": _objects,
+}
+
+
+@pytest.fixture(params=sorted(MAKERS))
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BlobStore]:
+    made = MAKERS[request.param](request, tmp_path)
+    yield made
+    await made.close()
+
+
+class Gone(Exception):
+    """The client went away."""
+
+
+async def pieces(*data: bytes, then: Exception | None = None) -> AsyncIterator[bytes]:
+    for piece in data:
+        await asyncio.sleep(0)
+        yield piece
+    if then is not None:
+        raise then
+
+
+async def stored_bytes(store: BlobStore, phys: str, start: int = 0, end: int | None = None) -> bytes:
+    return b"".join([piece async for piece in await store.open(phys, start, end)])
+
+
+async def pushed(store: BlobStore, *requests: bytes) -> tuple[str, Digest]:
+    """A blob whose bytes arrived in this many requests."""
+    upload, hasher = await store.new_upload(), Hasher()
+    for data in requests:
+        await store.append(upload, hasher.size, pieces(data), on_chunk=hasher.update)
+    return await store.commit(upload, hasher.digest(), hasher.size), hasher.digest()
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [
+        pytest.param([b"one request"], id="one"),
+        pytest.param([b"several", b" requests", b" in order"], id="several"),
+        pytest.param([], id="no-bytes"),
+        pytest.param([os.urandom(1) * (5 * MIB - 1), b"xy"], id="around-5MiB"),
+        pytest.param([b"ab" * (9 * MIB)], id="18MiB"),
+    ],
+)
+async def test_upload_becomes_the_same_bytes(store: BlobStore, requests: list[bytes]) -> None:
+    whole = b"".join(requests)
+    phys, digest = await pushed(store, *requests)
+    assert digest == Digest.of(whole)
+    assert await store.size(phys) == len(whole)
+    assert await stored_bytes(store, phys) == whole
+
+
+async def test_hash_sees_exactly_what_is_stored_in_order(store: BlobStore) -> None:
+    seen: list[bytes] = []
+    upload = await store.new_upload()
+    data = [bytes([number]) * 100_000 for number in range(20)]
+    stored = await store.append(upload, 0, pieces(*data), on_chunk=lambda chunk: seen.append(bytes(chunk)))
+    assert stored == 2_000_000
+    assert b"".join(seen) == b"".join(data)
+    assert await store.upload_size(upload) == stored
+
+
+@pytest.mark.parametrize("size", [10, 3 * MIB, 10 * MIB], ids=["small", "3MiB", "10MiB"])
+async def test_what_arrived_before_the_client_left_is_kept(store: BlobStore, size: int) -> None:
+    hasher, upload = Hasher(), await store.new_upload()
+    head, tail = b"h" * size, b"t" * 1000
+    with pytest.raises(Gone):
+        await store.append(upload, 0, pieces(head, then=Gone()), on_chunk=hasher.update)
+    assert await store.upload_size(upload) == hasher.size == size
+    await store.append(upload, hasher.size, pieces(tail), on_chunk=hasher.update)
+    phys = await store.commit(upload, hasher.digest(), hasher.size)
+    assert await stored_bytes(store, phys) == head + tail
+
+
+async def test_append_at_an_earlier_offset_replaces_what_followed(store: BlobStore) -> None:
+    upload = await store.new_upload()
+    await store.append(upload, 0, pieces(b"aaaa"), on_chunk=lambda _: None)
+    await store.append(upload, 4, pieces(b"lost answer"), on_chunk=lambda _: None)
+    await store.append(upload, 4, pieces(b"sent again!"), on_chunk=lambda _: None)
+    wanted = b"aaaasent again!"
+    phys = await store.commit(upload, Digest.of(wanted), len(wanted))
+    assert await stored_bytes(store, phys) == wanted
+
+
+async def test_append_beyond_what_is_held_is_refused(store: BlobStore) -> None:
+    upload = await store.new_upload()
+    with pytest.raises(UploadShort):
+        await store.append(upload, 5, pieces(b"late"), on_chunk=lambda _: None)
+    await store.append(upload, 0, pieces(b"12345"), on_chunk=lambda _: None)
+    with pytest.raises(UploadShort) as caught:
+        await store.append(upload, 6, pieces(b"late"), on_chunk=lambda _: None)
+    assert caught.value.stored == 5
+    assert await store.upload_size(upload) == 5
+
+
+async def test_commit_of_more_than_is_held_is_refused(store: BlobStore) -> None:
+    upload = await store.new_upload()
+    await store.append(upload, 0, pieces(b"123"), on_chunk=lambda _: None)
+    with pytest.raises(UploadShort):
+        await store.commit(upload, Digest.of(b"12345"), 5)
+
+
+async def test_upload_can_be_read_back_in_parts(store: BlobStore) -> None:
+    upload = await store.new_upload()
+    await store.append(upload, 0, pieces(b"0123"), on_chunk=lambda _: None)
+    await store.append(upload, 4, pieces(b"4567"), on_chunk=lambda _: None)
+    assert b"".join([piece async for piece in await store.read_upload(upload, 2, 7)]) == b"23456"
+    with pytest.raises(UploadShort):
+        await store.read_upload(upload, 0, 9)
+
+
+async def test_aborted_upload_holds_nothing(store: BlobStore) -> None:
+    upload = await store.new_upload()
+    await store.append(upload, 0, pieces(b"123"), on_chunk=lambda _: None)
+    await store.abort(upload)
+    await store.abort(upload)
+    assert await store.upload_size(upload) == 0
+
+
+async def test_abort_after_commit_leaves_the_blob(store: BlobStore) -> None:
+    upload = await store.new_upload()
+    await store.append(upload, 0, pieces(b"123"), on_chunk=lambda _: None)
+    phys = await store.commit(upload, Digest.of(b"123"), 3)
+    await store.abort(upload)
+    assert await stored_bytes(store, phys) == b"123"
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "wanted"),
+    [(0, 1, b"0"), (3, 7, b"3456"), (7, None, b"789"), (9, 10, b"9"), (10, None, b""), (4, 4, b"")],
+    ids=["first", "middle", "rest", "last", "end", "nothing"],
+)
+async def test_range_of_a_blob(store: BlobStore, start: int, end: int | None, wanted: bytes) -> None:
+    phys = await store.put(Digest.of(b"0123456789"), b"0123456789")
+    assert await stored_bytes(store, phys, start, end) == wanted
+
+
+async def test_same_bytes_twice_get_two_names(store: BlobStore) -> None:
+    first, _ = await pushed(store, b"same")
+    second, _ = await pushed(store, b"same")
+    third = await store.put(Digest.of(b"same"), b"same")
+    assert len({first, second, third}) == 3
+    await store.delete(first)
+    assert await stored_bytes(store, second) == await stored_bytes(store, third) == b"same"
+
+
+async def test_missing_blob_is_told_before_the_first_byte(store: BlobStore) -> None:
+    phys = await store.put(Digest.of(b"x"), b"x")
+    await store.delete(phys)
+    await store.delete(phys)
+    assert await store.size(phys) is None
+    for end in (None, 1):
+        with pytest.raises(BlobMissing):
+            await store.open(phys, 0, end)
+
+
+async def test_reader_that_has_begun_outlives_the_delete_or_fails_aloud(store: BlobStore) -> None:
+    """G5: a blob cut short never looks complete."""
+    data = os.urandom(2 * MIB)
+    phys = await store.put(Digest.of(data), data)
+    stream = await store.open(phys)
+    got = await anext(stream)
+    await store.delete(phys)
+    try:
+        got += b"".join([piece async for piece in stream])
+    except BlobMissing:
+        return
+    assert got == data
+
+
+async def test_listing_shows_every_blob_with_its_size(store: BlobStore) -> None:
+    names = {await store.put(Digest.of(data), data): len(data) for data in (b"a", b"bb", b"")}
+    assert {stored.phys: stored.size async for stored in store.list()} == names
+
+
+async def test_identity_is_kept_and_replaced(store: BlobStore) -> None:
+    assert await store.read_identity() is None
+    await store.write_identity("abc", 1)
+    await store.write_identity("abc", 2)
+    assert await store.read_identity() == StoreIdentity("abc", 2)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../x", "blobs/../identity.json", "/etc/passwd", "blobs/sha256/aa/b", "identity.json"]
+)
+async def test_names_of_another_shape_are_refused(store: BlobStore, name: str) -> None:
+    """K7: nothing a row says can lead outside the root."""
+    with pytest.raises(InvalidKey):
+        await store.open(name)
+    with pytest.raises(InvalidKey):
+        await store.delete(name)
+    with pytest.raises(InvalidKey):
+        await store.abort(name)
+
+
+async def test_healthy_store_passes_its_check(store: BlobStore) -> None:
+    await store.prepare()
+    await store.check()
+
+
+async def test_twenty_uploads_at_once_stay_apart(store: BlobStore) -> None:
+    bodies = [bytes([number]) * (MIB + number) for number in range(20)]
+    done = await asyncio.gather(*(pushed(store, body[:MIB], body[MIB:]) for body in bodies))
+    for body, (phys, digest) in zip(bodies, done, strict=True):
+        assert digest == Digest.of(body)
+        assert await stored_bytes(store, phys) == body
