@@ -13,6 +13,7 @@
 ends, and a push of the same thing clears it.
 """
 
+from entrepot.server.db.tables import access  # its own names are imported from there
 from entrepot.server.db.tables.base import metadata
 from entrepot.server.db.tables.blobs import blob, repo_blob, trash, upload
 from entrepot.server.db.tables.journal import audit, outbox
@@ -23,6 +24,7 @@ from entrepot.server.db.tables.tags import tag, tag_event, tag_pull
 from entrepot.server.db.tables.work import job, lease, node
 
 __all__ = [
+    "access",
     "audit",
     "blob",
     "job",
