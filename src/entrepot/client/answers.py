@@ -1,0 +1,154 @@
+"""A registry's refusal turned into one error with its own words in it (distribution-spec: Error Codes)."""
+
+import contextlib
+import json
+from dataclasses import dataclass
+
+from entrepot.client.errors import (
+    AccessDenied,
+    AnswerTooLarge,
+    AuthenticationFailed,
+    ContentNotFound,
+    RegistryFailed,
+    RegistryMisbehaved,
+    RegistryRefused,
+    TooManyRequests,
+)
+from entrepot.client.retry import parse_retry_after
+from entrepot.client.transport import Answer, ConnectionBroken
+from entrepot.errors import EntrepotError, NotFound
+
+ERROR_BODY_BYTES = 64 * 1024
+_SHOWN_CHARACTERS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a request is about, in the words of a message."""
+
+    name: str
+    """Repository as the user knows it: `registry.example/a/b`."""
+    thing: str
+    """`manifest for registry.example/a/b:1`, `blob sha256:…`."""
+    action: str = "pull"
+    """`pull`, `push` or `delete`."""
+    registry: str = ""
+    anonymous: bool = True
+    """Whether no account was used."""
+    missing: type[NotFound] = ContentNotFound
+    """Class of the error for a 404."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorDetail:
+    """First entry of an error body; empty strings when there was none."""
+
+    code: str = ""
+    message: str = ""
+
+    def __str__(self) -> str:
+        label = (
+            self.code.replace("_", "").lower()
+            if self.code == "TOOMANYREQUESTS"
+            else self.code.replace("_", " ").lower()
+        )
+        return ": ".join(part for part in (label, self.message) if part)
+
+
+def printable(text: str) -> str:
+    """Foreign text without control characters, at a readable length."""
+    return "".join(character if character.isprintable() else " " for character in text)[
+        :_SHOWN_CHARACTERS
+    ].strip()
+
+
+def parse_errors(body: bytes) -> ErrorDetail:
+    """`{"errors":[{"code","message"}]}`; also the shapes token servers use. Never raises."""
+    with contextlib.suppress(ValueError, AttributeError, TypeError, IndexError, RecursionError):
+        document = json.loads(body)
+        errors = document.get("errors")
+        if isinstance(errors, list) and errors:
+            first = errors[0]
+            return ErrorDetail(
+                printable(str(first.get("code") or "")), printable(str(first.get("message") or ""))
+            )
+        message = document.get("details") or document.get("error_description") or document.get("message")
+        code = document.get("error") or document.get("code") or ""
+        return ErrorDetail(printable(str(code)), printable(str(message or "")))
+    return ErrorDetail()
+
+
+def read_errors(answer: Answer) -> ErrorDetail:
+    """The error body of `answer`, which is closed. Its size is capped; an unreadable one is empty."""
+    try:
+        if answer.method == "HEAD":
+            return ErrorDetail()
+        return parse_errors(answer.read_capped(ERROR_BODY_BYTES, "an error"))
+    except (ConnectionBroken, AnswerTooLarge, RegistryMisbehaved):
+        return ErrorDetail()
+    finally:
+        answer.close()
+
+
+def refusal(answer: Answer, subject: Subject) -> EntrepotError:
+    """The error for an answer that is not what was asked for. Reads the body and closes the answer."""
+    status = answer.status
+    retry_after_s = parse_retry_after(answer.header("Retry-After"))
+    detail = read_errors(answer)
+    said = str(detail) or f"status {status}"
+    if status in {401, 403} or detail.code in {"DENIED", "UNAUTHORIZED"}:
+        return denied(subject, status, detail)
+    if status == 404:
+        return _not_found(subject, detail)
+    if status == 429:
+        return TooManyRequests(
+            said if detail.code else f"toomanyrequests: {subject.registry} asks to slow down",
+            retry_after_s=retry_after_s,
+            hint=_wait_hint(retry_after_s),
+        )
+    if status >= 500 or status == 408:
+        return RegistryFailed(
+            f"{subject.thing}: {subject.registry} failed with status {status}"
+            + (f": {detail}" if str(detail) else ""),
+            retry_after_s=retry_after_s,
+            hint="try again later; the registry's log has the cause",
+        )
+    return RegistryRefused(f"{subject.thing}: {subject.registry} answered {status}: {said}")
+
+
+def denied(subject: Subject, status: int, detail: ErrorDetail) -> EntrepotError:
+    """docker's sentence for a pull that is refused; for the rest, the registry's own words."""
+    said = str(detail)
+    # A policy's sentence (quota, immutable tag, scan) is worth more than our guess about logging in.
+    if subject.action == "pull":
+        suffix = f": {said}" if said else ""
+        message = (
+            f"pull access denied for {subject.name}, repository does not exist or may require "
+            f"'entrepot login'{suffix}"
+        )
+    else:
+        default = "requested access to the resource is denied" if status == 403 else "authentication required"
+        label = "denied" if status == 403 else "unauthorized"
+        message = said or f"{label}: {default}"
+    hint = f"log in with: entrepot login {subject.registry}" if subject.anonymous else None
+    if status == 401 and not subject.anonymous and subject.action != "pull":
+        return AuthenticationFailed(message, hint=f"log in again with: entrepot login {subject.registry}")
+    return AccessDenied(message, hint=hint)
+
+
+def _not_found(subject: Subject, detail: ErrorDetail) -> EntrepotError:
+    said = str(detail)
+    if detail.code == "NAME_UNKNOWN":
+        message = f"repository {subject.name} not found: {said}"
+    else:
+        message = f"{subject.thing} not found" + (f": {said}" if said else "")
+    hint = None
+    if subject.anonymous and subject.action == "pull":
+        hint = f"if it is private, log in with: entrepot login {subject.registry}"
+    return subject.missing(message, hint=hint)
+
+
+def _wait_hint(retry_after_s: float | None) -> str | None:
+    if retry_after_s is None:
+        return "wait, or log in: registries often allow more to accounts"
+    return f"the registry asks to wait {retry_after_s:.0f} seconds"

@@ -1,0 +1,263 @@
+"""A registry and its repositories, as places for content.
+
+settings = ClientSettings.load(os.environ)
+repository = open_repository(Reference.parse("registry.example/team/app"), client=settings)
+manifest = repository.get_manifest("1.0")
+"""
+
+import functools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from entrepot.client import blobs, manifests, referrers, tags
+from entrepot.client.answers import Subject, printable, refusal
+from entrepot.client.auth import Grants
+from entrepot.client.challenge import Challenge, parse_challenges
+from entrepot.client.credentials import Credential, CredentialStore
+from entrepot.client.errors import AuthenticationFailed, RegistryMisbehaved
+from entrepot.client.hosts import HUB, Endpoint, Location, endpoint_for, locate
+from entrepot.client.mirrors import MirroredRepository
+from entrepot.client.place import Place
+from entrepot.client.session import Request, Session
+from entrepot.client.settings import ClientSettings
+from entrepot.client.transport import ConnectionBroken, Origin
+from entrepot.client.uploads import Uploads
+from entrepot.content.protocols import BlobStream, CancelToken, ManifestBytes, PutResult
+from entrepot.oci import distribution
+from entrepot.oci.descriptor import Descriptor
+from entrepot.oci.digest import Digest
+from entrepot.oci.reference import Reference, parse_repository
+
+PULL = ("pull",)
+PUSH = ("pull", "push")
+SEARCH_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """One line of `search`."""
+
+    name: str
+    description: str
+    stars: int
+    official: bool
+    automated: bool
+
+
+class Repository:
+    """One repository: Source, Sink, TagStore and ReferrerSource. Thread safe; closed with its registry."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._uploads = Uploads(place)
+
+    @property
+    def name(self) -> str:
+        """Registry and repository as the user knows them."""
+        return self._place.name
+
+    @property
+    def repository(self) -> str:
+        """Name on the registry; what `mount_blob` of a sibling takes."""
+        return self._place.repository
+
+    @property
+    def origin(self) -> Origin:
+        """Where it is on the wire; equal for repositories blobs can be mounted between."""
+        return self._place.session.origin()
+
+    def get_manifest(self, reference: str | Digest, /) -> ManifestBytes:
+        return manifests.get_manifest(self._place, reference)
+
+    def find_manifest(self, reference: str | Digest) -> Descriptor | None:
+        """Type, digest and size without the bytes; None when missing."""
+        return manifests.find_manifest(self._place, reference)
+
+    def open_blob(self, descriptor: Descriptor, *, offset: int = 0) -> BlobStream:
+        return blobs.open_blob(self._place, descriptor, offset=offset)
+
+    def has_blob(self, descriptor: Descriptor) -> bool:
+        return blobs.has_blob(self._place, descriptor)
+
+    def has_manifest(self, digest: Digest) -> bool:
+        return manifests.find_manifest(self._place, digest) is not None
+
+    def blob_offset(self, descriptor: Descriptor) -> int:
+        return self._uploads.offset(descriptor.digest)
+
+    def put_blob(
+        self,
+        descriptor: Descriptor,
+        stream: BlobStream,
+        *,
+        offset: int = 0,
+        progress: Callable[[int], None] | None = None,
+    ) -> PutResult:
+        return self._uploads.put(descriptor, stream, offset=offset, progress=progress)
+
+    def mount_blob(self, descriptor: Descriptor, from_repository: str) -> bool:
+        return self._uploads.mount(descriptor, parse_repository(from_repository))
+
+    def put_manifest(
+        self, manifest: ManifestBytes, reference: str | None, /, *, if_absent: bool = False
+    ) -> None:
+        manifests.put_manifest(self._place, manifest, reference, if_absent=if_absent)
+
+    def list_tags(self) -> Iterator[str]:
+        return tags.list_tags(self._place)
+
+    def delete_tag(self, tag: str) -> None:
+        manifests.delete_manifest(self._place, tag)
+
+    def delete_manifest(self, digest: Digest) -> None:
+        manifests.delete_manifest(self._place, digest)
+
+    def list_referrers(self, digest: Digest, artifact_type: str | None = None) -> list[Descriptor]:
+        return referrers.list_referrers(self._place, digest, artifact_type)
+
+    def close(self) -> None:
+        self._place.session.close()
+
+
+class Registry:
+    """One registry, by the name references use. Connections and tokens are shared by its repositories."""
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        settings: ClientSettings,
+        credentials: CredentialStore | None = None,
+        endpoint: Endpoint | None = None,
+        cancel: CancelToken | None = None,
+        session: Session | None = None,
+    ) -> None:
+        """`endpoint` replaces what settings say about `host`; `cancel` ends waits for a retry."""
+        self.host = host
+        self._settings = settings
+        self._credentials = credentials or settings.credentials
+        self._session = session or Session(endpoint or endpoint_for(host, settings), settings, cancel=cancel)
+
+    @property
+    def session(self) -> Session:
+        return self._session
+
+    def repository(
+        self, name: str, *, actions: Sequence[str] = PULL, wire_name: str | None = None
+    ) -> Repository:
+        """`name` as the user knows it; `wire_name` where the endpoint has it under another."""
+        on_wire = parse_repository(wire_name or name)
+        # Contact first: the challenge decides whether there is anything to look up.
+        self._session.origin()
+        credential = self._credentials.lookup(self._session.registry, on_wire)
+        place = Place(
+            self._session,
+            self._session.authorizer(credential),
+            on_wire,
+            tuple(actions),
+            f"{self.host}/{name}",
+        )
+        return Repository(place)
+
+    def ping(self) -> Origin:
+        """Make contact. Raises RegistryUnreachable."""
+        return self._session.origin()
+
+    def catalog(self) -> list[str]:
+        """Names of all repositories the account may see, in byte order."""
+        subject = Subject(self.host, f"the catalog of {self.host}", registry=self.host, anonymous=False)
+        grants = Grants(frozenset({("registry", "catalog", "*")}))
+        path = f"{distribution.catalog_path()}?n={tags.PAGE_ENTRIES}"
+        authorizer = self._session.authorizer(self._credentials.lookup(self._session.registry))
+        return sorted(set(tags.list_pages(self._session, authorizer, path, "repositories", grants, subject)))
+
+    def search(self, term: str, *, limit: int = 25) -> list[SearchResult]:
+        """Docker's `GET /v1/search`. Raises ContentNotFound where the registry has none."""
+        path = f"/v1/search?{urlencode({'q': term, 'n': limit})}"
+        authorizer = self._session.authorizer(self._credentials.lookup(self._session.registry))
+        answer = self._session.request(Request("GET", path, headers={"X-Docker-Token": "true"}), authorizer)
+        with answer:
+            if answer.status != 200:
+                raise refusal(answer, Subject(self.host, f"search on {self.host}", registry=self.host))
+            try:
+                body = answer.read_capped(SEARCH_BYTES, "search results")
+            except ConnectionBroken as error:
+                raise self._session.unreachable(error) from error
+        try:
+            return [_search_result(entry) for entry in json.loads(body)["results"]][:limit]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise RegistryMisbehaved(f"registry {self.host} did not answer with search results") from error
+
+    def check_login(self, credential: Credential) -> Credential:
+        """Prove an account; return what to keep of it: an identity token for the password where one is given.
+
+        Raises AuthenticationFailed, RegistryUnreachable.
+        """
+        origin = self._session.origin()
+        authorizer = self._session.authorizer(credential)
+        token = authorizer.check_login(origin)
+        if token is not None:
+            if token.refresh_token:
+                return Credential(username=credential.username, identity_token=token.refresh_token)
+            return credential
+        answer = self._session.request(Request("GET", "/v2/"), authorizer)
+        with answer:
+            status = answer.status
+            challenges = parse_challenges(answer.headers.getlist("WWW-Authenticate"))
+            answer.discard()
+        if status == 401:
+            raise AuthenticationFailed(
+                f"login attempt to {origin}/v2/ failed with status: 401 Unauthorized",
+                hint=_login_hint(challenges),
+            )
+        return credential
+
+    def close(self) -> None:
+        self._session.close()
+
+
+def open_repository(
+    reference: Reference, *, client: ClientSettings, push: bool = False, cancel: CancelToken | None = None
+) -> Repository | MirroredRepository:
+    """The repository a reference names: with mirrors first for a pull, the registry alone for a push.
+
+    Raises RegistryUnreachable, RegistryBlocked.
+    """
+    by_digest = reference.digest is not None
+    places = locate(reference.registry, reference.repository, client, push=push, by_digest=by_digest)
+
+    def open_at(location: Location) -> Repository:
+        registry = Registry(reference.registry, settings=client, endpoint=location.endpoint, cancel=cancel)
+        return registry.repository(
+            reference.repository, actions=PUSH if push else PULL, wire_name=location.repository
+        )
+
+    if len(places) == 1:
+        return open_at(places[0])
+    return MirroredRepository(tuple(functools.partial(open_at, place) for place in places))
+
+
+def search_registry(host: str, *, client: ClientSettings) -> Registry:
+    """Where `search` asks: Docker Hub's search is on another host than its registry."""
+    if host == HUB and not client.default_registry:
+        return Registry("index.docker.io", settings=client)
+    return Registry(host, settings=client)
+
+
+def _login_hint(challenges: tuple[Challenge, ...]) -> str | None:
+    if any(challenge.scheme in {"basic", "bearer"} for challenge in challenges):
+        return None
+    return "the registry offers no way to log in that is known here"
+
+
+def _search_result(entry: dict[str, object]) -> SearchResult:
+    stars = entry.get("star_count")
+    return SearchResult(
+        name=printable(str(entry["name"])),
+        description=printable(str(entry.get("description") or "")),
+        stars=stars if isinstance(stars, int) else 0,
+        official=entry.get("is_official") is True,
+        automated=entry.get("is_automated") is True,
+    )
