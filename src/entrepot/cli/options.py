@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from entrepot.images.location import default_store_path
 
 if TYPE_CHECKING:
     from entrepot.images.store import ImageStore
@@ -27,15 +28,6 @@ class Invocation:
     @property
     def store_path(self) -> Path:
         return Path(self.store) if self.store else default_store_path()
-
-
-def default_store_path() -> Path:
-    """`$ENTREPOT_STORE`, else `$XDG_DATA_HOME/entrepot`, else `~/.local/share/entrepot`."""
-    named = os.environ.get("ENTREPOT_STORE")
-    if named:
-        return Path(named)
-    data_home = os.environ.get("XDG_DATA_HOME")
-    return (Path(data_home) if data_home else Path.home() / ".local" / "share") / "entrepot"
 
 
 def invocation() -> Invocation:

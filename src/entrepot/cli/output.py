@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from entrepot.cli.templates import MissingField, TemplateError, compile_template, fields_named_in, to_json
-
 COLUMN_GAP = 3
 MIN_COLUMN = 10
 """docker's tables: a column is never narrower than this, gap included."""
@@ -82,6 +80,8 @@ def render_listing(
 ) -> str:
     """The text of print_listing: lines that each end in a newline."""
     if format_ == "json":
+        from entrepot.cli.templates import to_json
+
         return "".join(to_json({name: row[name] for name in listing.json_names}) + "\n" for row in rows)
     if quiet and format_ in (None, "table"):
         return "".join(f"{row[listing.quiet]}\n" for row in rows)
@@ -100,11 +100,15 @@ def unescape_controls(template: str) -> str:
 
 
 def _template_lines(listing: Listing, rows: Iterable[Mapping[str, Any]], template: str) -> str:
+    from entrepot.cli.templates import compile_template
+
     fill = compile_template(template)
     return "".join(_filled(listing, fill, row) + "\n" for row in rows)
 
 
 def _template_table(listing: Listing, rows: Iterable[Mapping[str, Any]], template: str) -> str:
+    from entrepot.cli.templates import compile_template, fields_named_in
+
     template = unescape_controls(template)
     fill = compile_template(template)
     known = {column.name: column.heading for column in listing.columns}
@@ -115,6 +119,8 @@ def _template_table(listing: Listing, rows: Iterable[Mapping[str, Any]], templat
 
 
 def _filled(listing: Listing, fill: Any, row: Mapping[str, Any]) -> str:
+    from entrepot.cli.templates import MissingField, TemplateError
+
     try:
         return str(fill(row))
     except MissingField as error:

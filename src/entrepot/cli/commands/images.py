@@ -1,0 +1,105 @@
+"""`entrepot images`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from entrepot.cli.complete import complete_image
+from entrepot.cli.options import filter_option, long_format_option, open_store
+from entrepot.cli.output import NONE, Column, Listing, human_size, print_listing, since, utc_now
+
+if TYPE_CHECKING:
+    from entrepot.images.image import Image
+    from entrepot.oci.digest import Digest
+
+LISTING = Listing(
+    columns=(
+        Column("Repository", "REPOSITORY"), Column("Tag", "TAG"), Column("Digest", "DIGEST"),
+        Column("ID", "IMAGE ID"), Column("CreatedSince", "CREATED"), Column("CreatedAt", "CREATED AT"),
+        Column("Size", "SIZE"), Column("VirtualSize", "SIZE"), Column("SharedSize", "SHARED SIZE"),
+        Column("UniqueSize", "UNIQUE SIZE"), Column("Containers", "CONTAINERS"),
+        Column("Platform", "PLATFORM"),
+    ),
+    shown=("Repository", "Tag", "ID", "CreatedSince", "Size"),
+    json_names=(
+        "Containers", "CreatedAt", "CreatedSince", "Digest", "ID", "Repository", "SharedSize", "Size", "Tag",
+        "UniqueSize", "VirtualSize",
+    ),
+    quiet="ID",
+    kind="formatter.imageContext",
+)  # fmt: skip
+WITH_DIGEST = ("Repository", "Tag", "Digest", "ID", "CreatedSince", "Size")
+
+
+@click.command("images", short_help="List images")
+@click.argument("reference", metavar="[REPOSITORY[:TAG]]", required=False, shell_complete=complete_image)
+@click.option("-a", "--all", "all_images", is_flag=True, help="Show intermediate images too")
+@click.option("--digests", is_flag=True, help="Show digests")
+@filter_option("dangling= label= before= since= reference= until=")
+@long_format_option()
+@click.option("--no-trunc", is_flag=True, help="Do not shorten IDs")
+@click.option("-q", "--quiet", is_flag=True, help="Only show image IDs")
+def images(
+    reference: str | None, all_images: bool, digests: bool, filters: tuple[str, ...],
+    format_: str | None, no_trunc: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """List images, the newest first; those of one repository when REPOSITORY is given."""
+    from entrepot.actions.images import list_images
+
+    found = list_images(reference, filters=filters, all_images=all_images, store=open_store())
+    need_digest = digests or (format_ is not None and ".Digest" in format_)
+    now = utc_now()
+    rows = [
+        _row(image, *name, now=now, full=no_trunc)
+        for image in found
+        for name in names_of(image, with_digests=need_digest)
+    ]
+    print_listing(LISTING, rows, format_=format_, quiet=quiet, shown=WITH_DIGEST if digests else None)
+
+
+def names_of(image: Image, *, with_digests: bool) -> Iterator[tuple[str, str, str]]:
+    """Repository, tag and digest of each line an image takes."""
+    if not image.tags and not image.repo_digests:
+        yield NONE, NONE, NONE
+        return
+    digests: dict[str, list[Digest]] = {}
+    for reference in image.repo_digests:
+        if reference.digest is not None:
+            digests.setdefault(reference.familiar_name, []).append(reference.digest)
+    for tag in image.tags:
+        own = digests.get(tag.familiar_name, []) if with_digests else []
+        for text in [str(one) for one in own] or [NONE]:
+            yield tag.familiar_name, tag.tag or NONE, text
+    tagged = {tag.familiar_name for tag in image.tags}
+    for name, known in digests.items():
+        if name not in tagged:
+            for digest in known if with_digests else known[:1]:
+                yield name, NONE, str(digest) if with_digests else NONE
+
+
+def _row(
+    image: Image, repository: str, tag: str, digest: str, *, now: datetime, full: bool
+) -> dict[str, Any]:
+    return {
+        "Repository": repository,
+        "Tag": tag,
+        "Digest": digest,
+        "ID": str(image.id) if full else image.id.short,
+        "CreatedSince": since(image.created, now),
+        "CreatedAt": go_time(image.created),
+        "Size": human_size(image.size),
+        "VirtualSize": human_size(image.size, 4),
+        "SharedSize": "N/A",
+        "UniqueSize": "N/A",
+        "Containers": "N/A",
+        "Platform": str(image.platform or ""),
+    }
+
+
+def go_time(moment: datetime | None) -> str:
+    """A time the way Go prints one, in this machine's zone."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S %z %Z") if moment else "N/A"

@@ -1,0 +1,35 @@
+"""`entrepot image prune`."""
+
+from __future__ import annotations
+
+import click
+
+from entrepot.cli.options import open_store
+from entrepot.cli.output import human_size, write
+
+DANGLING = "WARNING! This will remove all dangling images."
+ALL = "WARNING! This will remove all images without at least one container associated to them."
+
+
+@click.command("prune", short_help="Remove unused images")
+@click.option("-a", "--all", "all_images", is_flag=True, help="Remove every image no container uses")
+@click.option("--filter", "filters", multiple=True, metavar="KEY=VALUE", help="until= label=")
+@click.option("-f", "--force", is_flag=True, help="Do not ask")
+def prune(all_images: bool, filters: tuple[str, ...], force: bool) -> None:
+    """Remove images without a name, content nothing needs, and downloads that were given up."""
+    from entrepot.actions.rmi import prune_images
+    from entrepot.cli.commands.rmi import line_of
+
+    if not force:
+        click.echo(ALL if all_images else DANGLING)
+        if click.prompt("Are you sure you want to continue? [y/N]", default="", show_default=False,
+                        prompt_suffix=" ").strip().lower() not in ("y", "yes"):  # fmt: skip
+            write("Total reclaimed space: 0B")
+            return
+    pruned = prune_images(all_images=all_images, filters=filters, store=open_store())
+    if pruned.removed:
+        write("Deleted Images:")
+        for record in pruned.removed:
+            write(line_of(record, lower=True))
+        write()
+    write(f"Total reclaimed space: {human_size(pruned.freed_bytes, 4)}")
