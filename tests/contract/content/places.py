@@ -1,0 +1,34 @@
+"""The places for content the contract suite runs over. A new one adds a line to `PLACES`."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from entrepot.content.memory import MemoryStore
+from entrepot.content.protocols import ReferrerSource, Sink, Source, TagStore
+
+
+@dataclass(frozen=True)
+class Place:
+    """An empty place. What it can't do is None or False, and its tests are skipped."""
+
+    source: Source
+    sink: Sink
+    tags: TagStore | None = None
+    referrers: ReferrerSource | None = None
+    resumes: bool = True  # keeps what an interrupted put left, for `blob_offset`
+    checks_graph: bool = True  # refuses a manifest whose content is missing
+    keeps_untagged: bool = True  # a manifest may be stored by digest alone
+
+
+PlaceFactory = Callable[[Path], AbstractContextManager[Place]]
+
+
+@contextmanager
+def memory(tmp_path: Path) -> Iterator[Place]:
+    store = MemoryStore()
+    yield Place(store, store, store, store)
+
+
+PLACES: dict[str, PlaceFactory] = {"memory": memory}
