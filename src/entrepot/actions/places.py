@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from entrepot.client.settings import ClientSettings
 from entrepot.images.location import default_store_path
 from entrepot.images.store import ImageStore
 
@@ -13,3 +15,9 @@ def the_store(store: ImageStore | Path | str | None) -> ImageStore:
     if isinstance(store, ImageStore):
         return store
     return ImageStore(Path(store) if store else default_store_path())
+
+
+def the_settings(settings: ClientSettings | None, *, insecure: bool = False) -> ClientSettings:
+    """What this user's files and environment say about registries, unless the caller says it."""
+    found = settings if settings is not None else ClientSettings.load(os.environ)
+    return found.with_insecure() if insecure else found
