@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from entrepot.content.errors import Interrupted
 from entrepot.errors import (
     Conflict,
     Denied,
@@ -97,7 +98,7 @@ class TagExists(Conflict):
         self.digest = digest
 
 
-class UploadInterrupted(Unavailable):
+class UploadInterrupted(Interrupted):
     """The connection broke inside an upload; `blob_offset` tells where to go on."""
 
     code: ClassVar[str] = "upload-interrupted"

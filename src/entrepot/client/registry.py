@@ -100,10 +100,12 @@ class Repository:
     def mount_blob(self, descriptor: Descriptor, from_repository: str) -> bool:
         return self._uploads.mount(descriptor, parse_repository(from_repository))
 
-    def put_manifest(
-        self, manifest: ManifestBytes, reference: str | None, /, *, if_absent: bool = False
-    ) -> None:
-        manifests.put_manifest(self._place, manifest, reference, if_absent=if_absent)
+    def put_manifest(self, manifest: ManifestBytes, reference: str | None, /) -> None:
+        manifests.put_manifest(self._place, manifest, reference)
+
+    def create_tag(self, manifest: ManifestBytes, tag: str) -> None:
+        """As `put_manifest`, but never moves a tag: raises TagExists when it holds something else."""
+        manifests.put_manifest(self._place, manifest, tag, if_absent=True)
 
     def list_tags(self) -> Iterator[str]:
         return tags.list_tags(self._place)

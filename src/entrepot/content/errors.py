@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from entrepot.errors import Conflict, LimitExceeded, NotFound
+from entrepot.errors import Conflict, LimitExceeded, NotFound, Unavailable
 
 
 class ManifestNotFound(NotFound):
@@ -23,3 +23,9 @@ class GraphTooDeep(LimitExceeded):
     """Indexes within indexes, beyond any use."""
 
     code = "graph-too-deep"
+
+
+class Interrupted(Unavailable):
+    """A sink's connection broke in the middle of a blob; `blob_offset` tells where to go on."""
+
+    code = "interrupted"

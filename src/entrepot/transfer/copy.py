@@ -1,0 +1,387 @@
+"""Doing what a plan says.
+
+1. read the root manifest, and of an index the manifests wanted
+2. plan
+3. blobs, several at a time: there already? mountable? else moved and verified on the way
+4. manifests, children first, the tag last: until then the sink shows nothing new
+
+One blob that fails stops the others; the first failure is what the caller sees. What has arrived stays
+with the sink, which tells a later run by `blob_offset`.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from entrepot.content.errors import Interrupted
+from entrepot.content.graph import Node, load_node, walk
+from entrepot.content.protocols import CancelToken, ManifestBytes, PutResult, Sink, Source
+from entrepot.content.verify import SizeMismatch
+from entrepot.errors import Cancelled, InvalidInput, VerificationFailed
+from entrepot.oci.descriptor import Descriptor
+from entrepot.oci.digest import Digest
+from entrepot.oci.manifest import Index
+from entrepot.transfer import progress as event
+from entrepot.transfer.limits import DEFAULT, TransferLimits
+from entrepot.transfer.plan import (
+    Plan,
+    PlannedBlob,
+    PlatformChoice,
+    make_plan,
+    mount_candidates,
+    narrowed_index,
+    select_children,
+)
+from entrepot.transfer.progress import Events, ignore
+
+_STOP_TIMEOUT_S = 5.0
+_MAX_ASKED_DELAY_S = 90.0
+
+MountFrom = Callable[[Descriptor], Iterable[str]]
+"""Repositories of the sink's registry that may have a blob."""
+
+
+@runtime_checkable
+class TagCreator(Protocol):
+    """A sink that can create a tag without ever moving one."""
+
+    def create_tag(self, manifest: ManifestBytes, tag: str) -> None:
+        """Store the manifest under a new tag; fine when the tag holds it already. Raises Conflict."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CopyResult:
+    """What a copy did."""
+
+    root: ManifestBytes
+    """What the source's reference names."""
+    top: ManifestBytes
+    """What the sink's tag names now; the root, or a part of it."""
+    tag: str | None
+    moved_blobs: int
+    moved_bytes: int
+    present_blobs: int
+    """Blobs that were there already or could be mounted."""
+
+    @property
+    def digest(self) -> Digest:
+        """Of the root: what docker prints as `Digest:` after a pull."""
+        return self.root.digest
+
+
+def copy(
+    source: Source,
+    sink: Sink,
+    *,
+    reference: str | Digest,
+    to: str | None,
+    platforms: PlatformChoice | None = None,
+    limits: TransferLimits = DEFAULT,
+    events: Events = ignore,
+    cancel: CancelToken | None = None,
+    mount_from: MountFrom | None = None,
+    if_absent: bool = False,
+) -> CopyResult:
+    """Copy what `reference` names in `source` to `sink`, where `to` is its tag (None: by digest alone).
+
+    `platforms` (default: all) narrows an index. With `if_absent` the sink refuses to move a tag.
+    Raises NoMatchingPlatform, VerificationFailed, Cancelled, and whatever source and sink raise.
+    """
+    token = cancel or CancelToken()
+    root = source.get_manifest(reference)
+    token.check()
+    nodes, top = _gather(source, root, platforms or PlatformChoice.all(), limits)
+    plan = make_plan(nodes, limits)
+    emit = _Serial(events)
+    outcome = _move_blobs(source, sink, plan, limits, emit, token, mount_from)
+    token.check()
+    _put_manifests(sink, plan, top, to, emit, if_absent=if_absent)
+    return CopyResult(root, top, to, outcome.moved_blobs, outcome.moved_bytes, outcome.present_blobs)
+
+
+def read_plan(
+    source: Source,
+    reference: str | Digest,
+    *,
+    platforms: PlatformChoice | None = None,
+    limits: TransferLimits = DEFAULT,
+) -> tuple[ManifestBytes, ManifestBytes, Plan]:
+    """Root, top and plan of a copy without doing it (`--dry-run`)."""
+    root = source.get_manifest(reference)
+    nodes, top = _gather(source, root, platforms or PlatformChoice.all(), limits)
+    return root, top, make_plan(nodes, limits)
+
+
+# Reading manifests
+
+
+def _gather(
+    source: Source, root: ManifestBytes, choice: PlatformChoice, limits: TransferLimits
+) -> tuple[list[Node], ManifestBytes]:
+    """All nodes wanted, children first, and the top."""
+    node = load_node(root, limits=limits.manifest)
+    if choice.is_all or not isinstance(node.parsed, Index):
+        return _walk(_Rooted(source, root), root.digest, limits), root
+    chosen = select_children(node.parsed, choice)
+    if len(choice.wanted) > 1 and len(chosen) > 1:
+        narrowed = ManifestBytes.from_manifest(narrowed_index(node.parsed, chosen))
+        return _walk(_Rooted(source, narrowed), narrowed.digest, limits), narrowed
+    child = _fetch_child(source, chosen[0])
+    return _gather(source, child, choice, limits)
+
+
+def _walk(source: Source, digest: Digest, limits: TransferLimits) -> list[Node]:
+    return list(walk(source, digest, limits=limits.manifest))
+
+
+def _fetch_child(source: Source, descriptor: Descriptor) -> ManifestBytes:
+    fetched = source.get_manifest(descriptor.digest)
+    if len(fetched.raw) != descriptor.size:
+        raise SizeMismatch(descriptor.digest, descriptor.size, len(fetched.raw))
+    return fetched
+
+
+class _Rooted:
+    """A source that has one manifest in hand, so that it is not asked for twice."""
+
+    def __init__(self, source: Source, root: ManifestBytes) -> None:
+        self._source = source
+        self._root = root
+        self.open_blob = source.open_blob
+
+    def get_manifest(self, reference: str | Digest, /) -> ManifestBytes:
+        return self._root if reference == self._root.digest else self._source.get_manifest(reference)
+
+
+# Moving blobs
+
+
+class _Serial:
+    """Hands events on one at a time."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+        self._lock = threading.Lock()
+
+    def __call__(self, one: event.Event) -> None:
+        with self._lock:
+            self._events(one)
+
+
+@dataclass(slots=True)
+class _Outcome:
+    moved_blobs: int = 0
+    moved_bytes: int = 0
+    present_blobs: int = 0
+
+
+def _move_blobs(
+    source: Source,
+    sink: Sink,
+    plan: Plan,
+    limits: TransferLimits,
+    emit: Events,
+    cancel: CancelToken,
+    mount_from: MountFrom | None,
+) -> _Outcome:
+    for blob in plan.blobs:
+        emit(event.BlobWaiting(blob.descriptor, blob.role))
+    crew = _Crew(_Mover(source, sink, limits, emit, cancel, mount_from), cancel)
+    crew.work(plan.blobs, limits.parallel)
+    return crew.outcome
+
+
+class _Crew:
+    """Threads that take blobs from a queue until it is empty or something fails.
+
+    They are daemons: one that waits for a silent server does not keep a stopped process alive.
+    """
+
+    def __init__(self, mover: "_Mover", cancel: CancelToken) -> None:
+        self._mover = mover
+        self._cancel = cancel
+        self._queue: queue.SimpleQueue[PlannedBlob] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._error: BaseException | None = None
+        self.outcome = _Outcome()
+
+    def work(self, blobs: Iterable[PlannedBlob], parallel: int) -> None:
+        """Returns when all is done; raises the first error, after the others have stopped."""
+        count = 0
+        for blob in blobs:
+            self._queue.put(blob)
+            count += 1
+        threads = [
+            threading.Thread(target=self._run, name=f"entrepot-copy-{number}", daemon=True)
+            for number in range(min(parallel, count))
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            for thread in threads:
+                while thread.is_alive() and self._error is None:
+                    # Wakes up for signals, and to see an error of another thread.
+                    thread.join(0.2)
+        except BaseException:
+            self._mover.stop()
+            raise
+        if self._error is not None:
+            self._mover.stop()
+            for thread in threads:
+                thread.join(_STOP_TIMEOUT_S)
+            raise self._error
+
+    def _run(self) -> None:
+        while self._error is None:
+            try:
+                blob = self._queue.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                self._cancel.check()
+                result, moved = self._mover.move(blob)
+            except BaseException as error:  # noqa: BLE001 - carried to the caller's thread
+                with self._lock:
+                    # The first failure counts; those it caused (everybody stops) do not replace it.
+                    if self._error is None:
+                        self._error = error
+                return
+            with self._lock:
+                self.outcome.moved_bytes += moved
+                if result is PutResult.STORED:
+                    self.outcome.moved_blobs += 1
+                else:
+                    self.outcome.present_blobs += 1
+
+
+class _Mover:
+    """Brings one blob to the sink."""
+
+    def __init__(
+        self,
+        source: Source,
+        sink: Sink,
+        limits: TransferLimits,
+        emit: Events,
+        cancel: CancelToken,
+        mount_from: MountFrom | None,
+    ) -> None:
+        self._source = source
+        self._sink = sink
+        self._limits = limits
+        self._emit = emit
+        self._cancel = cancel
+        self._stopped = threading.Event()
+        self._mount_from = mount_from
+
+    def stop(self) -> None:
+        """Let every thread end at its next piece."""
+        self._stopped.set()
+
+    def move(self, blob: PlannedBlob) -> tuple[PutResult, int]:
+        """What happened, and how many bytes were moved."""
+        descriptor, role = blob.descriptor, blob.role
+        if self._sink.has_blob(descriptor):
+            self._emit(event.BlobExists(descriptor, role))
+            return PutResult.EXISTED, 0
+        if (mounted := self._mount(descriptor)) is not None:
+            self._emit(event.BlobMounted(descriptor, role, mounted))
+            return PutResult.MOUNTED, 0
+        result, moved = self._transfer(descriptor, role)
+        if result is PutResult.EXISTED:
+            self._emit(event.BlobExists(descriptor, role))
+        else:
+            self._emit(event.BlobDone(descriptor, role))
+        return result, moved
+
+    def _mount(self, descriptor: Descriptor) -> str | None:
+        if self._mount_from is None:
+            return None
+        for repository in mount_candidates(self._mount_from(descriptor), None):
+            if self._sink.mount_blob(descriptor, repository):
+                return repository
+        return None
+
+    def _transfer(self, descriptor: Descriptor, role: event.Role) -> tuple[PutResult, int]:
+        failures = 0
+        began = restarted = False
+        moved = 0
+        while True:
+            offset = self._sink.blob_offset(descriptor)
+            counter = _Counter(self, descriptor, role, offset)
+            if not began:
+                began = True
+                self._emit(event.BlobStarted(descriptor, role, offset))
+            try:
+                with self._source.open_blob(descriptor, offset=offset) as stream:
+                    result = self._sink.put_blob(descriptor, stream, offset=offset, progress=counter)
+                return result, moved + counter.moved
+            except Interrupted as error:
+                moved += counter.moved
+                held = self._sink.blob_offset(descriptor)
+                failures = 1 if held > offset else failures + 1
+                if failures > self._limits.interruptions:
+                    raise
+                delay_s = self._delay_s(failures, error.retry_after_s)
+                if delay_s is None:
+                    raise
+                self._emit(event.BlobInterrupted(descriptor, role, str(error), held, delay_s))
+                self._cancel.wait(delay_s)
+                self._check()
+            except VerificationFailed:
+                # The part an earlier run left may be the damaged one: once more, from the first byte.
+                if not offset or restarted or self._sink.blob_offset(descriptor):
+                    raise
+                restarted = True
+
+    def _delay_s(self, failures: int, asked_s: float | None) -> float | None:
+        if asked_s is not None and asked_s > _MAX_ASKED_DELAY_S:
+            return None
+        computed = min(self._limits.max_delay_s, self._limits.base_delay_s * 2.0 ** (failures - 1))
+        return max(computed, asked_s or 0.0)
+
+    def _check(self) -> None:
+        self._cancel.check()
+        if self._stopped.is_set():
+            raise Cancelled("stopped because another part of the copy failed")
+
+
+class _Counter:
+    """Progress of one blob; also the point where a stopped copy ends."""
+
+    def __init__(self, mover: _Mover, descriptor: Descriptor, role: event.Role, offset: int) -> None:
+        self._mover = mover
+        self._descriptor = descriptor
+        self._role = role
+        self._offset = offset
+        self.moved = 0
+
+    def __call__(self, count: int) -> None:
+        self._mover._check()
+        self.moved += count
+        done = self._offset + self.moved
+        self._mover._emit(event.BlobProgress(self._descriptor, self._role, done))
+
+
+# Manifests
+
+
+def _put_manifests(
+    sink: Sink, plan: Plan, top: ManifestBytes, tag: str | None, emit: Events, *, if_absent: bool
+) -> None:
+    for node in plan.manifests:
+        manifest = node.manifest
+        if manifest.digest == top.digest:
+            continue
+        sink.put_manifest(manifest, None)
+        emit(event.ManifestStored(manifest.descriptor(), None, len(manifest.raw)))
+    if if_absent and tag is not None:
+        if not isinstance(sink, TagCreator):
+            raise InvalidInput("this destination cannot tell whether a tag is taken; leave --if-absent away")
+        sink.create_tag(top, tag)
+    else:
+        sink.put_manifest(top, tag)
+    emit(event.ManifestStored(top.descriptor(), tag, len(top.raw)))
