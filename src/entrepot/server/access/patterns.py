@@ -10,7 +10,14 @@ from sqlalchemy import ColumnElement, and_, false, func, or_, true
 
 from entrepot.server.access.errors import InvalidPattern
 
-__all__ = ["RepositoryPattern", "TagPattern", "Visible", "parse_repository_pattern", "parse_tag_pattern"]
+__all__ = [
+    "RepositoryPattern",
+    "TagPattern",
+    "Visible",
+    "glob_matches",
+    "parse_repository_pattern",
+    "parse_tag_pattern",
+]
 
 _COMPONENT: Final = re.compile(r"[a-z0-9._*-]+\Z")
 _TAG_PATTERN: Final = re.compile(r"[A-Za-z0-9_.*-]{1,128}\Z")
@@ -47,7 +54,7 @@ class TagPattern:
     text: str
 
     def matches(self, tag: str) -> bool:
-        return _component(self.text, tag)
+        return glob_matches(self.text, tag)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +74,7 @@ class RepositoryPattern:
             base = self.text[:-3]
             return repository == base or repository.startswith(base + "/")
         wanted, got = self.text.split("/"), repository.split("/")
-        return len(wanted) == len(got) and all(_component(w, g) for w, g in zip(wanted, got, strict=True))
+        return len(wanted) == len(got) and all(glob_matches(w, g) for w, g in zip(wanted, got, strict=True))
 
     def clause(self, name: ColumnElement[str]) -> ColumnElement[bool]:
         """The same in SQL, exactly. `%` cannot cross a slash because the number of slashes is compared."""
@@ -85,8 +92,8 @@ def _escaped(text: str) -> str:
     return text.replace("^", "^^").replace("%", "^%").replace("_", "^_")
 
 
-def _component(wanted: str, got: str) -> bool:
-    """Match one component with any number of `*`; linear in practice, no regular expressions."""
+def glob_matches(wanted: str, got: str) -> bool:
+    """Whole-text match with any number of `*`; linear in practice, no regular expressions."""
     parts = wanted.split("*")
     if len(parts) == 1:
         return wanted == got

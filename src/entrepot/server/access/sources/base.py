@@ -32,5 +32,5 @@ class PasswordSource(Protocol):
     async def sign_in(self, name: str, password: str) -> Person | None:
         """None: unknown here, or the password is wrong. Raises Unavailable when it can't be asked."""
 
-    def vouches_for(self, name: str) -> bool:
-        """Whether it still knows this user; called for every request, so from memory."""
+    def vouches_for(self, name: str) -> str | None:
+        """Something that changes when this user's password does, from memory; None: no such user any more."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import Final
 
 import bcrypt
 
+from entrepot.observability.logs import get_log
 from entrepot.server.access.sources.base import Person
 
 __all__ = ["HtpasswdFile", "parse_htpasswd"]
 
-logger = logging.getLogger(__name__)
+log = get_log(__name__)
 _BCRYPT: Final = (b"$2y$", b"$2b$", b"$2a$")
 # bcrypt's work for a user who does not exist; the password is random and thrown away.
 _DUMMY: Final = bcrypt.hashpw(b"nobody", bcrypt.gensalt(rounds=10))
@@ -55,8 +55,9 @@ class HtpasswdFile:
         ok = await loop.run_in_executor(self._threads, _matches, password.encode()[:72], digest)
         return Person(subject=name, name=name) if ok and name in users else None
 
-    def vouches_for(self, name: str) -> bool:
-        return name in self._current()
+    def vouches_for(self, name: str) -> str | None:
+        digest = self._current().get(name)
+        return None if digest is None else digest.decode()
 
     def _current(self) -> Mapping[str, bytes]:
         try:
@@ -66,12 +67,10 @@ class HtpasswdFile:
                 self._users, refused = parse_htpasswd(self._path.read_text(encoding="utf-8"))
                 self._stamp = stamp
                 if refused:
-                    logger.warning("htpasswd lines without a bcrypt hash", extra={"users": len(refused)})
+                    log.warning("htpasswd lines without a bcrypt hash", count=len(refused))
         except (OSError, UnicodeDecodeError) as error:
             if self._stamp is not None:
-                logger.warning(
-                    "htpasswd file unreadable", extra={"path": str(self._path), "error": str(error)}
-                )
+                log.warning("htpasswd file unreadable", path=str(self._path), error=str(error))
             self._stamp, self._users = None, {}
         return self._users
 

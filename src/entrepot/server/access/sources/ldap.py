@@ -71,8 +71,8 @@ class LdapDirectory:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._sign_in, name, password)
 
-    def vouches_for(self, name: str) -> bool:  # noqa: ARG002 - a directory is asked at sign-in only
-        return True
+    def vouches_for(self, name: str) -> str | None:  # noqa: ARG002 - a directory is asked at sign-in only
+        return ""
 
     def _sign_in(self, name: str, password: str) -> Person | None:
         try:

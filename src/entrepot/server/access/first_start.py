@@ -1,0 +1,84 @@
+"""What a catalog needs before its accounts can be used, and the way in for the first admin.
+
+There is no default password: while no admin can sign in, each start makes a link that works once and for a
+day; whoever holds it chooses the admin's password.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Connection, delete, exists, or_, select
+
+from entrepot.server.access.access_tokens import get_token, mint, revoke
+from entrepot.server.access.accounts import create_user, find_account, get_account, set_password_hash
+from entrepot.server.access.audit import SYSTEM, By
+from entrepot.server.access.model import Principal, SystemRole
+from entrepot.server.access.role_table import ensure_builtin_roles
+from entrepot.server.access.sealing import SealKey
+from entrepot.server.access.secret import SecretText
+from entrepot.server.access.signing_keys import ensure_signing_key
+from entrepot.server.db.clock import SECOND
+from entrepot.server.db.tables.access import access_token, identity, principal
+
+__all__ = ["FIRST_ADMIN", "SETUP_LIFE_S", "finish_setup", "prepare_accounts", "setup_link"]
+
+FIRST_ADMIN: Final = "admin"
+SETUP_LIFE_S: Final = 24 * 3600
+
+_ADMIN_CAN_SIGN_IN: Final = select(
+    exists().where(
+        principal.c.system_role == "admin",
+        principal.c.enabled,
+        or_(
+            principal.c.password_hash.is_not(None),
+            principal.c.id.in_(select(identity.c.principal_id)),
+            principal.c.id.in_(select(access_token.c.principal_id).where(access_token.c.kind == "pat")),
+        ),
+    )
+)
+
+
+def prepare_accounts(connection: Connection, seal: SealKey, issuer: str, now: int) -> SecretText | None:
+    """Roles, a signing key, and the set-up secret when no admin can sign in. Once per start."""
+    ensure_builtin_roles(connection)
+    ensure_signing_key(connection, seal, issuer=issuer, now=now)
+    if connection.execute(_ADMIN_CAN_SIGN_IN).scalar_one():
+        return None
+    account = find_account(connection, FIRST_ADMIN, kind="user")
+    if account is None:
+        account = create_user(connection, SYSTEM, now=now, name=FIRST_ADMIN, system_role=SystemRole.ADMIN)
+    connection.execute(
+        delete(access_token).where(access_token.c.principal_id == account.id, access_token.c.kind == "set")
+    )
+    return _mint(connection, account.id, account.name, now)
+
+
+def setup_link(connection: Connection, by: By, name: str, now: int) -> SecretText:
+    """A link for any user to choose a password with: invitations and forgotten passwords. Raises Unknown."""
+    account = get_account(connection, name, kind="user")
+    return _mint(connection, account.id, account.name, now)
+
+
+def finish_setup(
+    connection: Connection, who: Principal, password_hash: str, address: str | None, now: int
+) -> None:
+    """Set the password of whoever held the link, and use the link up."""
+    account = get_account(connection, who.name, kind="user")
+    by = By(principal=who.name, kind="user", address=address, token_id=who.token_id)
+    if who.token_id is not None:
+        revoke(connection, by, get_token(connection, who.token_id, owner_id=account.id), now=now)
+    set_password_hash(connection, by, account, password_hash, now=now)
+
+
+def _mint(connection: Connection, account_id: int, name: str, now: int) -> SecretText:
+    secret = mint(
+        connection,
+        SYSTEM,
+        now=now,
+        kind="set",
+        owner_id=account_id,
+        owner=name,
+        expires_at=now + SETUP_LIFE_S * SECOND,
+    )
+    return secret.text
