@@ -77,6 +77,8 @@ class Applied:
     entries: int = 0
     data_bytes: int = 0
     """Bytes of file data written."""
+    describes_root: bool = False
+    """The layer has an entry for the root directory itself."""
     implied: list[Path] = field(default_factory=list)
     """Directories that no entry describes but files lie in; lower layers may describe them."""
     borrowed: list[tuple[Path, Path]] = field(default_factory=list)
@@ -139,6 +141,7 @@ class LayerApplier:
                 raise _explained(error, None) from error
         finally:
             self._directory.close()
+        self._result.describes_root = () in self._directories
         self._result.implied = [path for path, number in self._implied.items() if self._holds(path, number)]
         return self._result
 

@@ -167,7 +167,7 @@ class Union:
     # Looking up one path.
 
     @contextlib.contextmanager
-    def _opened(self, path: Path) -> Iterator[list[int]]:
+    def opened(self, path: Path) -> Iterator[list[int]]:
         """Descriptors of a merged directory, topmost first. Raises FileNotFoundError, NotADirectoryError."""
         fds = list(self._fds)
         owned = False
@@ -191,7 +191,7 @@ class Union:
         if not path:
             return entry_at(self._fds[0], b".", os.fstat(self._fds[0]), b"")
         try:
-            with self._opened(path[:-1]) as fds:
+            with self.opened(path[:-1]) as fds:
                 child = _child_of(fds, path[-1])
                 return child.entry(join(path)) if child is not None else None
         except (FileNotFoundError, NotADirectoryError):
@@ -229,7 +229,7 @@ class Union:
         if not path:
             return None
         try:
-            with self._opened(path[:-1]) as fds:
+            with self.opened(path[:-1]) as fds:
                 child = _child_of(fds, path[-1])
                 if child is None or not stat.S_ISREG(child.status.st_mode):
                     return None
@@ -239,7 +239,7 @@ class Union:
 
     def copy_to(self, path: Path, dir_fd: int, name: bytes) -> None:
         """Copy the non-directory at a path without links to `name` in `dir_fd`, attributes included."""
-        with self._opened(path[:-1]) as fds:
+        with self.opened(path[:-1]) as fds:
             child = _child_of(fds, path[-1])
             if child is None or child.is_directory:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), b"/" + join(path))
@@ -253,12 +253,12 @@ class Union:
 
         Raises LayerLimitExceeded for a tree deeper than `UnpackLimits.max_depth`.
         """
-        with self._opened(start) as fds:
+        with self.opened(start) as fds:
             yield from _walk(fds, start, skip)
 
     def visit(self, path: Path) -> Iterator[Visit]:
         """The single entry at a path without links; nothing when it is missing."""
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError), self._opened(path[:-1]) as fds:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), self.opened(path[:-1]) as fds:
             child = _child_of(fds, path[-1])
             entry = child.entry(join(path)) if child is not None else None
             if child is not None and entry is not None:
@@ -372,6 +372,16 @@ def copy_attributes(source: int, status: os.stat_result, target: int) -> None:
             os.setxattr(target, key, os.getxattr(source, key))
     os.fchmod(target, stat.S_IMODE(status.st_mode))
     os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns))
+
+
+def copy_directory_attributes(tree: Union, path: Path, target: int) -> None:
+    """Owner, mode, xattrs and time of the merged directory at `path` (without links) to an open directory."""
+    with tree.opened(path) as fds:
+        reading = os.open(b".", O_READ_DIRECTORY, dir_fd=fds[0])
+        try:
+            copy_attributes(reading, os.fstat(reading), target)
+        finally:
+            os.close(reading)
 
 
 def copy_tree(fds: Sequence[int], target_fd: int) -> None:
