@@ -127,6 +127,15 @@ class AccessSection:
     mode: Literal["", "open", "accounts"] = ""
     """`open`: no accounts, loopback only. `accounts`: sign-in and grants. Empty: what the catalog says; a
     new one on loopback is open."""
+    secret_file: Path | None = None
+    """32 random bytes that seal signing keys and client secrets in the catalog. Unset: `access.key` in the
+    data directory, made at first start. Machines that share a catalog share this file."""
+    token_life: Seconds = Seconds(5 * MINUTE)
+    """How long a bearer token lives, between one and five minutes."""
+    issuer: str = "entrepot"
+    """The name (`iss`) under which tokens are signed; a Docker Registry that takes them is told the same."""
+    registries: tuple[str, ...] = ()
+    """Service names of Docker Registries that get their tokens from this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,9 +174,10 @@ class LimitsSection:
     """Largest blob; larger is 413."""
     upload_ttl: Seconds = Seconds(DAY)
     """How long an upload may lie idle before it is removed."""
+    tags_per_push: int = 32
+    """Tags one manifest push may set with `tag=` parameters."""
     uploads_per_principal: int = 32
-    """Uploads one principal may have receiving bytes at the same time in one worker; more is 429. Open
-    mode counts per address."""
+    """Uploads one account may write to at the same time; more is 429. 0: no limit. Open mode does not count."""
     page_size: int = 1_000
     """Most entries of one page of tags, repositories or referrers; a larger `n` is clamped."""
 

@@ -1,0 +1,280 @@
+"""The composition root: a Config in, services out. The only place that picks implementations.
+
+`prepare` is done once per start, by whoever starts the others; `build` once in each process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from entrepot.errors import NotFound
+from entrepot.oci.manifest import ManifestLimits
+from entrepot.server.access.accounts_control import AccessSettings, AccountsControl
+from entrepot.server.access.control import AccessControl
+from entrepot.server.access.first_start import prepare_accounts
+from entrepot.server.access.issuing import MAX_LIFE_S, MIN_LIFE_S
+from entrepot.server.access.open import OpenPolicy
+from entrepot.server.access.sealing import SealKey
+from entrepot.server.config.model import Config
+from entrepot.server.db import Catalog, check_schema, open_catalog, upgrade
+from entrepot.server.db.errors import CatalogUnavailable
+from entrepot.server.db.settings import ACCESS_MODE, get_setting, set_setting
+from entrepot.server.identity import bind_identity
+from entrepot.server.metrics import Metrics
+from entrepot.server.probes import Check
+from entrepot.server.repos.blobs import Blobs
+from entrepot.server.repos.limits import RepositoryLimits
+from entrepot.server.repos.manifests import Manifests
+from entrepot.server.repos.referrers import Referrers
+from entrepot.server.repos.repositories import Repositories
+from entrepot.server.repos.tags import Tags
+from entrepot.server.repos.uploads import Uploads
+from entrepot.server.storage.base import BlobStore
+from entrepot.server.v2.context import V2Context
+from entrepot.server.v2.miss import NowhereElse, OnMiss
+from entrepot.server.v2.watch import TransferWatch
+
+CATALOG_FILE = "catalog.db"
+BLOBS_FOLDER = "blobs"
+
+
+@dataclass(slots=True)
+class Services:
+    """Everything a process of the server may use."""
+
+    config: Config
+    mode: str
+    """`open` or `accounts`."""
+    catalog: Catalog
+    store: BlobStore
+    access: AccessControl
+    manifests: Manifests
+    blobs: Blobs
+    uploads: Uploads
+    tags: Tags
+    referrers: Referrers
+    repositories: Repositories
+    metrics: Metrics
+    limits: RepositoryLimits
+    v2: V2Context
+
+    def checks(self) -> Mapping[str, Check]:
+        """What `/readyz` asks, by the part it is about."""
+
+        async def catalog() -> None:
+            if self.catalog.broken:
+                raise CatalogUnavailable(self.catalog.broken)
+            await self.catalog.read(get_setting, ACCESS_MODE)
+
+        return {"catalog": catalog, "store": self.store.check}
+
+    async def close(self) -> None:
+        """Finish what is queued and give everything back."""
+        if isinstance(self.access, AccountsControl):
+            await self.access.close()
+        await self.catalog.close()
+        await self.store.close()
+
+
+def catalog_url(config: Config) -> str:
+    return config.catalog.url or f"sqlite:///{(config.server.data / CATALOG_FILE).absolute()}"
+
+
+def open_store(config: Config) -> BlobStore:
+    """The place for blobs that `[storage]` names."""
+    storage = config.storage
+    if storage.url:
+        from entrepot.server.storage.objects import open_bucket
+
+        return open_bucket(
+            storage.url,
+            endpoint=storage.endpoint,
+            region=storage.region,
+            access_key_id=storage.access_key_id,
+            secret_access_key=str(storage.secret_access_key),
+            allow_http=storage.allow_http,
+            virtual_hosted=storage.virtual_hosted,
+            max_blob_bytes=config.limits.blob_bytes,
+        )
+    from entrepot.server.storage.filesystem import FilesystemStore
+
+    return FilesystemStore(config.server.data / BLOBS_FOLDER)
+
+
+def repository_limits(config: Config) -> RepositoryLimits:
+    """The services' numbers out of `[limits]`, `[manifests]` and `[gc]`."""
+    limits = config.limits
+    return RepositoryLimits(
+        manifest=ManifestLimits(
+            max_bytes=limits.manifest_bytes,
+            max_depth=limits.json_depth,
+            max_elements=limits.json_elements,
+            max_layers=limits.manifest_layers,
+            max_index_width=limits.index_width,
+            max_annotation_bytes=limits.annotation_bytes,
+        ),
+        index_depth=limits.index_depth,
+        sparse=config.manifests.sparse,
+        tags_per_push=limits.tags_per_push,
+        blob_bytes=limits.blob_bytes,
+        uploads_per_principal=limits.uploads_per_principal or None,
+        upload_ttl_s=limits.upload_ttl,
+        lease_s=config.gc.lease,
+        trash_delay_s=config.gc.trash_delay,
+    )
+
+
+async def build(
+    config: Config,
+    mode: str,
+    *,
+    metrics: Metrics | None = None,
+    on_broken: Callable[[str], None] | None = None,
+    on_miss: OnMiss | None = None,
+) -> Services:
+    """The services of one process. The catalog must have been prepared. Close them with `close()`."""
+    limits = repository_limits(config)
+    catalog = open_catalog(catalog_url(config), on_broken=on_broken)
+    store = open_store(config)
+    access = await open_access(config, mode, catalog)
+    manifests = Manifests(catalog, store, limits)
+    blobs = Blobs(catalog, store, limits)
+    uploads = Uploads(catalog, store, limits)
+    tags, referrers, repositories = Tags(catalog), Referrers(catalog), Repositories(catalog)
+    context = V2Context(
+        config=config,
+        access=access,
+        manifests=manifests,
+        blobs=blobs,
+        uploads=uploads,
+        tags=tags,
+        referrers=referrers,
+        repositories=repositories,
+        store=store,
+        on_miss=on_miss or NowhereElse(),
+        watch=TransferWatch(min_rate=config.limits.min_body_rate, window_s=config.limits.min_body_window),
+    )
+    return Services(
+        config=config,
+        mode=mode,
+        catalog=catalog,
+        store=store,
+        access=access,
+        manifests=manifests,
+        blobs=blobs,
+        uploads=uploads,
+        tags=tags,
+        referrers=referrers,
+        repositories=repositories,
+        metrics=metrics or Metrics(),
+        limits=limits,
+        v2=context,
+    )
+
+
+async def open_access(config: Config, mode: str, catalog: Catalog) -> AccessControl:
+    """The policy of a mode."""
+    if mode == "open":
+        return OpenPolicy()
+    accounts = AccountsControl(catalog, access_settings(config))
+    await accounts.start()
+    return accounts
+
+
+def access_settings(config: Config) -> AccessSettings:
+    """What `[access]` says."""
+    return AccessSettings(
+        seal_file=config.access.secret_file or config.server.data / "access.key",
+        issuer=config.access.issuer,
+        token_life_s=min(max(int(config.access.token_life), MIN_LIFE_S), MAX_LIFE_S),
+        other_services=config.access.registries,
+    )
+
+
+async def prepare(config: Config) -> dict[str, str]:
+    """Migrate the catalog, bind it to its store, settle the access mode. Once per start.
+
+    Returns `mode`, `where` (the data is) and, while no admin can sign in, `setup`. Raises SchemaMismatch,
+    IdentityMismatch, ModeMismatch and others.
+    """
+    url = catalog_url(config)
+    await asyncio.to_thread(upgrade, url)
+    catalog, store = open_catalog(url), open_store(config)
+    try:
+        await bind_identity(catalog, store)
+        mode = await settle_mode(config, catalog)
+        setup = await _prepare_accounts(config, catalog) if mode == "accounts" else None
+    finally:
+        await catalog.close()
+        await store.close()
+    facts = {"mode": mode, "where": where(config)}
+    return facts if setup is None else {**facts, "setup": str(setup)}
+
+
+async def _prepare_accounts(config: Config, catalog: Catalog) -> str | None:
+    """The secret of the set-up link while no admin can sign in."""
+    settings = access_settings(config)
+    seal = SealKey.load_or_create(settings.seal_file)
+    return await catalog.write(prepare_accounts, seal, settings.issuer, catalog.clock.now())
+
+
+def prepare_now(config: Config) -> dict[str, str]:
+    """`prepare` in an event loop of its own."""
+    return asyncio.run(prepare(config))
+
+
+async def settle_mode(config: Config, catalog: Catalog) -> str:
+    """The access mode this start has; kept in the catalog."""
+    from entrepot.server.exposure import choose_mode
+
+    kept = await catalog.read(get_setting, ACCESS_MODE)
+    mode = choose_mode(config, kept)
+    if kept is None or (mode == "accounts" and kept != mode):
+        await catalog.write(set_setting, ACCESS_MODE, mode)
+    return mode
+
+
+def where(config: Config) -> str:
+    """Where the data is, as a person may be told: no passwords."""
+    places = [str(config.server.data.absolute())]
+    if config.catalog.url:
+        from sqlalchemy import make_url
+
+        places.append(make_url(config.catalog.url).render_as_string(hide_password=True))
+    if config.storage.url:
+        places.append(config.storage.url)
+    return ", ".join(places)
+
+
+def require_catalog(config: Config) -> None:
+    """Raises NotFound when the data directory has no SQLite catalog: looking must not make one."""
+    path = config.server.data / CATALOG_FILE
+    if not config.catalog.url and not path.exists():
+        raise NotFound(
+            f"there is no catalog at {path}",
+            hint="name the server's directory with --data DIR, or its settings with --config FILE",
+        )
+
+
+@asynccontextmanager
+async def opened(config: Config) -> AsyncIterator[Services]:
+    """Services for a command of the operator, beside a running server or without one.
+
+    Raises SchemaMismatch when the catalog has to be migrated first.
+    """
+    url = catalog_url(config)
+    require_catalog(config)
+    await asyncio.to_thread(check_schema, url)
+    catalog = open_catalog(url)
+    try:
+        mode = await catalog.read(get_setting, ACCESS_MODE) or "open"
+    finally:
+        await catalog.close()
+    services = await build(config, mode)
+    try:
+        yield services
+    finally:
+        await services.close()

@@ -1,0 +1,271 @@
+"""The first thing a request meets and the last that sees its answer.
+
+In order: what the request is (behind a proxy: who really sent it), size limits of its head, open mode's
+Host and Origin rules, then the application; afterwards the access log and the figures. Every answer carries
+X-Request-Id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+from entrepot.observability.logs import get_log
+from entrepot.oci.distribution import ErrorCode
+from entrepot.server.access_log import AccessLog, RequestIds
+from entrepot.server.addresses import Network, in_networks
+from entrepot.server.config.model import Config
+from entrepot.server.guard import HostRule, is_foreign
+from entrepot.server.metrics import Metrics
+from entrepot.server.v2.errors import refusal
+from entrepot.server.v2.request import ClientGone, Receive, Request, Scope, Send
+from entrepot.server.v2.response import Response
+from entrepot.server.v2.watch import TransferWatch
+
+log = get_log(__name__)
+
+SITE_ROUTE: Final = "site"
+_STATUS: Final = {status: str(status) for status in range(100, 600)}
+NOBODY_LEFT: Final = 499
+"""Logged as the status of a request whose client went away."""
+
+
+class Handler(Protocol):
+    """What answers behind a front: a Response, or None after it has sent an answer itself."""
+
+    async def respond(self, request: Request) -> Response | None: ...
+
+    async def delegate(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer through ASGI what `respond` returned None for."""
+        ...
+
+
+class Front:
+    """An ASGI application around a Handler; one per kind of listener."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        config: Config,
+        metrics: Metrics,
+        access_log: AccessLog,
+        ids: RequestIds,
+        watch: TransferWatch,
+        proxies: Sequence[Network] = (),
+        host_rule: HostRule | None = None,
+        check_origin: bool = False,
+        scheme: str = "http",
+    ) -> None:
+        self._handler = handler
+        self._limits = config.limits
+        self._metrics = metrics
+        self._log = access_log
+        self._ids = ids
+        self._watch = watch
+        self._proxies = proxies
+        self._host_rule = host_rule
+        self._check_origin = check_origin
+        self._scheme = scheme
+        self.in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        started, when = time.perf_counter(), time.time()
+        self.in_flight += 1
+        request = self._request(scope, receive)
+        status = sent = 0
+        try:
+            response = self._refused(request, scope) or await self._respond(request)
+            if response is None:
+                status, sent = await self._delegate(request, scope, receive, send)
+            else:
+                status = response.status
+                sent = await self._send(request, response, send)
+        except ClientGone:
+            status = NOBODY_LEFT
+        except asyncio.CancelledError:
+            # A download slower than the limit, or the end of the process: the connection breaks off.
+            status = NOBODY_LEFT
+        except Exception:
+            status = 500
+            log.exception("answer broken off", path=request.path, request_id=request.id)
+            raise
+        finally:
+            self.in_flight -= 1
+            self._account(request, when, time.perf_counter() - started, status, sent)
+
+    async def _respond(self, request: Request) -> Response | None:
+        try:
+            return await self._handler.respond(request)
+        except asyncio.CancelledError:
+            # Only the watch over slow transfers cancels a request that has not been answered.
+            return refusal(
+                408,
+                ErrorCode.UNAVAILABLE,
+                f"the request moved less than {self._limits.min_body_rate} bytes a second",
+            )
+
+    def _request(self, scope: Scope, receive: Receive) -> Request:
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        client = scope.get("client")
+        address, scheme = (client[0] if client else ""), self._scheme
+        host = headers.get(b"host", b"").decode("latin-1")
+        request_id = self._ids.next()
+        if self._proxies and in_networks(address, self._proxies):
+            address = self._forwarded_address(headers, address)
+            proto = headers.get(b"x-forwarded-proto", b"").split(b",")[0].strip().lower()
+            scheme = proto.decode() if proto in (b"http", b"https") else scheme
+            named = headers.get(b"x-forwarded-host", b"").split(b",")[0].strip()
+            host = named.decode("latin-1") if named else host
+            given = headers.get(b"x-request-id", b"")
+            if 0 < len(given) <= 64 and given.replace(b"-", b"").isalnum():
+                request_id = given.decode("ascii")
+        return Request(
+            scope["method"],
+            scope["raw_path"].decode("latin-1"),
+            headers=headers,
+            receive=receive,
+            query_string=scope["query_string"],
+            address=address,
+            scheme=scheme,
+            host=host,
+            id=request_id,
+        )
+
+    def _forwarded_address(self, headers: dict[bytes, bytes], peer: str) -> str:
+        """The last address in X-Forwarded-For that is not one of our proxies."""
+        chain = [piece.strip() for piece in headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",")]
+        for address in reversed([piece for piece in chain if piece]):
+            if not in_networks(address, self._proxies):
+                return address[:64]
+        return peer
+
+    def _refused(self, request: Request, scope: Scope) -> Response | None:
+        limits, headers = self._limits, request.headers
+        if len(request.path) + len(request.query_string) > limits.url_bytes:
+            return refusal(
+                414,
+                ErrorCode.UNSUPPORTED,
+                f"path and query are longer than {limits.url_bytes} bytes",
+            )
+        listed = scope["headers"]
+        if len(listed) > limits.header_count:
+            return refusal(431, ErrorCode.UNSUPPORTED, f"more than {limits.header_count} headers")
+        if sum([len(name) + len(value) for name, value in listed]) > limits.header_bytes:
+            return refusal(431, ErrorCode.UNSUPPORTED, f"more than {limits.header_bytes} bytes of headers")
+        if self._host_rule is not None and not self._host_rule.allows(request.host):
+            return refusal(
+                421,
+                ErrorCode.DENIED,
+                f"this open registry does not go by the name {request.host[:100]!r}; "
+                "reach it as localhost, or add the name to server.allowed_hosts",
+            )
+        if self._check_origin and is_foreign(
+            method=request.method,
+            base_url=request.base_url,
+            origin=request.header(b"origin"),
+            fetch_site=request.header(b"sec-fetch-site"),
+        ):
+            return refusal(
+                403, ErrorCode.DENIED, "a page of another site may not change this registry; nothing was done"
+            )
+        if b"transfer-encoding" in headers and b"content-length" in headers:
+            return refusal(
+                400, ErrorCode.SIZE_INVALID, "Content-Length and Transfer-Encoding exclude each other"
+            )
+        return None
+
+    async def _send(self, request: Request, response: Response, send: Send) -> int:
+        headers = response.headers
+        headers.append((b"x-request-id", request.id.encode("ascii")))
+        start = {"type": "http.response.start", "status": response.status, "headers": headers}
+        if response.stream is None:
+            await send(start)
+            body = b"" if request.method == "HEAD" else response.body
+            await send({"type": "http.response.body", "body": body})
+            return len(body)
+        return await self._send_stream(request, response, start, send)
+
+    async def _send_stream(self, request: Request, response: Response, start: Any, send: Send) -> int:
+        stream = response.stream
+        assert stream is not None
+        sent = 0
+        gone = asyncio.ensure_future(_disconnected(request.receive))
+        try:
+            with self._watch.metered(request) as meter:
+                await send(start)
+                async for chunk in stream:
+                    if gone.done():
+                        raise ClientGone(f"the client left after {sent} bytes")
+                    sent += len(chunk)
+                    await send(
+                        {"type": "http.response.body", "body": chunk, "more_body": sent < response.size}
+                    )
+                    meter.moved = sent
+                if not sent:
+                    await send({"type": "http.response.body", "body": b""})
+        finally:
+            gone.cancel()
+            with contextlib.suppress(Exception):
+                await stream.aclose()
+        return sent
+
+    async def _delegate(
+        self, request: Request, scope: Scope, receive: Receive, send: Send
+    ) -> tuple[int, int]:
+        status = sent = 0
+        request_id = (b"x-request-id", request.id.encode("ascii"))
+
+        async def watched(message: Any) -> None:
+            nonlocal status, sent
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {**message, "headers": [*message.get("headers", ()), request_id]}
+            else:
+                sent += len(message.get("body", b""))
+            await send(message)
+
+        scope["client"] = (request.address, 0)
+        scope["scheme"] = request.scheme
+        scope["entrepot.request"] = request
+        request.route = SITE_ROUTE
+        await self._handler.delegate(request, scope, receive, watched)
+        return status, sent
+
+    def _account(self, request: Request, when: float, took: float, status: int, sent: int) -> None:
+        metrics = self._metrics
+        route = request.route
+        counts = metrics.requests.counts
+        key = (request.method if route else "other", route, _STATUS.get(status, "0"))
+        counts[key] = counts.get(key, 0) + 1
+        metrics.seconds.observe(took, route)
+        if sent:
+            total = metrics.sent.counts
+            total[()] = total.get((), 0) + sent
+        if self._log.enabled:
+            self._log.add(
+                (
+                    when,
+                    took,
+                    request.id,
+                    request.method,
+                    request.path,
+                    request.query_string,
+                    status,
+                    sent,
+                    request.address,
+                    request.principal.name or request.principal.kind.value,
+                    request.headers.get(b"user-agent", b""),
+                    route,
+                )
+            )
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,122 @@
+"""Blobs on the wire (distribution-spec: "Pulling blobs", "Deleting Blobs").
+
+A download sends exactly the bytes promised or breaks the connection: a short answer never looks complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from entrepot.oci.digest import Digest
+from entrepot.oci.distribution import InvalidRange, parse_byte_range
+from entrepot.server.access.model import Action
+from entrepot.server.repos.blobs import StoredBlob
+from entrepot.server.repos.errors import BlobUnknown
+from entrepot.server.v2 import names
+from entrepot.server.v2.context import V2Context
+from entrepot.server.v2.etags import matches_none
+from entrepot.server.v2.manifests import namespace
+from entrepot.server.v2.request import Request
+from entrepot.server.v2.response import API_VERSION, NOSNIFF, HeaderList, Response, empty, number
+
+_OCTETS = (b"content-type", b"application/octet-stream")
+_RANGES = (b"accept-ranges", b"bytes")
+_FOREVER = (b"cache-control", b"max-age=31536000, immutable")
+# A blob is whatever somebody pushed: a browser must neither render nor run it.
+_INERT = (
+    (b"content-disposition", b"attachment"),
+    (b"content-security-policy", b"sandbox; default-src 'none'"),
+    NOSNIFF,
+)
+
+
+async def get(context: V2Context, request: Request, name: str, digest: str) -> Response:
+    """Whole, or the one range that was asked for."""
+    blob, etag, headers = await _find(context, request, name, digest)
+    if _is_known(request, etag):
+        return Response(304, headers)
+    span = _span(request, etag, blob.size)
+    if isinstance(span, Response):
+        return span
+    url = await _signed_url(context, blob)
+    if url is not None:
+        return empty(307, (b"location", url), (b"docker-content-digest", etag.strip(b'"')))
+    start, end = span or (0, blob.size)
+    stream = await context.blobs.open(blob, start, end) if end > start else _nothing()
+    headers += [_OCTETS, (b"content-length", number(end - start)), *_INERT]
+    if span is not None:
+        headers.append((b"content-range", b"bytes %d-%d/%d" % (start, end - 1, blob.size)))
+    return Response(206 if span is not None else 200, headers, stream=stream, size=end - start)
+
+
+async def head(context: V2Context, request: Request, name: str, digest: str) -> Response:
+    """Whether it is there. Asked by someone who may push, it also keeps the blob for their manifest."""
+    blob, etag, headers = await _find(context, request, name, digest)
+    if _is_known(request, etag):
+        return Response(304, headers)
+    may_push = await context.access.decide(request.principal, Action.PUSH, name)
+    if may_push.allowed and not await context.blobs.renew_lease(blob):
+        raise BlobUnknown(name, blob.digest)
+    headers += [_OCTETS, (b"content-length", number(blob.size)), *_INERT]
+    return Response(200, headers, size=0)
+
+
+async def delete(context: V2Context, request: Request, name: str, digest: str) -> Response:
+    await context.blobs.delete(
+        names.repository(name),
+        names.digest(digest),
+        actor=context.actor(request),
+        permit=context.access.permit_for(request.principal),
+    )
+    return empty(202)
+
+
+async def _find(
+    context: V2Context, request: Request, name: str, digest: str
+) -> tuple[StoredBlob, bytes, HeaderList]:
+    repository = names.repository(name)
+    wanted: Digest = names.digest(digest)
+    blob = await context.blobs.find(repository, wanted)
+    if blob is None:
+        blob = await context.on_miss.blob(repository, wanted, namespace=namespace(request))
+        if blob is None:
+            raise BlobUnknown(repository, wanted)
+    text = str(wanted).encode("ascii")
+    etag = b'"%b"' % text
+    return blob, etag, [API_VERSION, _RANGES, (b"docker-content-digest", text), (b"etag", etag), _FOREVER]
+
+
+def _is_known(request: Request, etag: bytes) -> bool:
+    none_match = request.headers.get(b"if-none-match")
+    return none_match is not None and matches_none(none_match, etag.strip(b'"'))
+
+
+def _span(request: Request, etag: bytes, size: int) -> tuple[int, int] | Response | None:
+    """The range to send; None for all of it; the 416 when there is no such byte."""
+    header = request.header(b"range")
+    if header is None:
+        return None
+    if_range = request.headers.get(b"if-range")
+    if if_range is not None and if_range.strip() != etag:
+        return None
+    try:
+        return parse_byte_range(header, size)
+    except InvalidRange as error:
+        from entrepot.server.v2.errors import range_not_satisfiable
+
+        return range_not_satisfiable(error, size)
+
+
+async def _signed_url(context: V2Context, blob: StoredBlob) -> bytes | None:
+    """Where the client may fetch the blob itself, when that is switched on and the store can."""
+    storage = context.config.storage
+    if not storage.redirect:
+        return None
+    url = await context.blobs.signed_url(blob, expires_s=int(storage.redirect_expires))
+    return None if url is None else url.encode("ascii")
+
+
+async def _nothing() -> AsyncGenerator[bytes, None]:
+    nothing: tuple[bytes, ...] = ()
+    for piece in nothing:
+        yield piece

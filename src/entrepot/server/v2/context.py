@@ -1,0 +1,51 @@
+"""What the handlers work with: the services, the policy and the settings, put together by the
+composition root."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from entrepot.server.access.control import AccessControl
+from entrepot.server.config.model import Config
+from entrepot.server.repos.blobs import Blobs
+from entrepot.server.repos.changes import Actor
+from entrepot.server.repos.manifests import Manifests
+from entrepot.server.repos.referrers import Referrers
+from entrepot.server.repos.repositories import Repositories
+from entrepot.server.repos.tags import Tags
+from entrepot.server.repos.uploads import Uploads
+from entrepot.server.storage.base import BlobStore
+from entrepot.server.v2.miss import NowhereElse, OnMiss
+from entrepot.server.v2.watch import TransferWatch
+
+if TYPE_CHECKING:
+    from entrepot.server.v2.request import Request
+
+
+@dataclass(slots=True)
+class V2Context:
+    """One per worker."""
+
+    config: Config
+    access: AccessControl
+    manifests: Manifests
+    blobs: Blobs
+    uploads: Uploads
+    tags: Tags
+    referrers: Referrers
+    repositories: Repositories
+    store: BlobStore
+    on_miss: OnMiss = field(default_factory=NowhereElse)
+    watch: TransferWatch = field(default_factory=TransferWatch)
+
+    def actor(self, request: Request) -> Actor:
+        """Who does it, for audit rows and tag events."""
+        principal = request.principal
+        return Actor(
+            principal=principal.name or principal.kind.value,
+            kind=principal.kind.value,
+            address=request.address or None,
+            token_id=principal.token_id,
+            request_id=request.id or None,
+        )

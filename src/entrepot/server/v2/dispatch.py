@@ -1,0 +1,83 @@
+"""One request through the table: find the row, ask who it is, ask whether they may, call the handler.
+
+Whatever goes wrong on the way becomes one JSON error here; no exception leaves but cancellation and
+ClientGone.
+"""
+
+from __future__ import annotations
+
+from entrepot.errors import EntrepotError, Unauthorized
+from entrepot.observability.logs import get_log
+from entrepot.server.access.model import Action, Answer, Decision
+from entrepot.server.v2 import errors
+from entrepot.server.v2.context import V2Context
+from entrepot.server.v2.request import ClientGone, Request
+from entrepot.server.v2.response import Response
+from entrepot.server.v2.routes import Route, Router
+
+log = get_log(__name__)
+
+WIRE_ACTIONS = {
+    Action.READ: "pull",
+    Action.PULL: "pull",
+    Action.PUSH: "pull,push",
+    Action.DELETE_TAG: "delete",
+    Action.DELETE_MANIFEST: "delete",
+    Action.DELETE_BLOB: "delete",
+}
+"""What a client must ask the token service for to do an action."""
+
+
+class V2Application:
+    """Everything below `/v2/` and `/v1/`."""
+
+    def __init__(self, context: V2Context, router: Router | None = None) -> None:
+        self.context = context
+        self._find = (router or Router()).find
+
+    async def respond(self, request: Request) -> Response:
+        """The answer to a request. Raises ClientGone when nobody is left to answer."""
+        found = self._find(request.method, request.path)
+        if isinstance(found, frozenset):
+            return errors.no_such_route(request, found)
+        route, arguments = found
+        request.route = route.pattern
+        try:
+            access = self.context.access
+            authorization = request.headers.get(b"authorization")
+            request.principal = await access.authenticate(
+                None if authorization is None else authorization.decode("latin-1"), address=request.address
+            )
+            decision = await access.decide(
+                request.principal, route.action, arguments.get("name"), arguments.get("tag")
+            )
+            if not decision.allowed:
+                return self._refused(request, route, arguments.get("name"), decision)
+            return await route.handler(self.context, request, **arguments)
+        except ClientGone:
+            raise
+        except Unauthorized as error:
+            challenge = self._challenge(
+                request, route, arguments.get("name"), getattr(error, "challenge_error", None)
+            )
+            return errors.unauthorized(error.message, challenge)
+        except EntrepotError as error:
+            return errors.response_to(error, request)
+        except Exception:
+            log.exception("request failed", method=request.method, path=request.path, request_id=request.id)
+            return errors.internal(request.id)
+
+    def _refused(self, request: Request, route: Route, name: str | None, decision: Decision) -> Response:
+        if decision.answer is Answer.CHALLENGE:
+            challenge = self._challenge(request, route, name, decision.challenge_error)
+            return errors.unauthorized(decision.reason, challenge)
+        return errors.denied(decision.reason)
+
+    def _challenge(self, request: Request, route: Route, name: str | None, error: str | None) -> str | None:
+        scopes = []
+        if name is not None:
+            scopes.append(f"repository:{name}:{WIRE_ACTIONS.get(route.action, 'pull')}")
+        elif route.action is Action.LIST and route.pattern.startswith("/v2/_catalog"):
+            scopes.append("registry:catalog:*")
+        base_url = self.context.config.server.public_url.rstrip("/") or request.base_url
+        return self.context.access.challenge(base_url=base_url, scopes=scopes, error=error)

@@ -1,0 +1,120 @@
+"""Manifests on the wire (distribution-spec: "Pulling manifests", "Pushing Manifests", "Deleting").
+
+The stored bytes go out as they came in, under the media type they came with; `Accept` never converts.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from entrepot.errors import InvalidInput
+from entrepot.oci.digest import Digest
+from entrepot.oci.distribution import manifest_path
+from entrepot.oci.reference import TagName, parse_tag
+from entrepot.server.repos.errors import ManifestUnknown
+from entrepot.server.v2 import names
+from entrepot.server.v2.context import V2Context
+from entrepot.server.v2.etags import matches_none, parse_if_match
+from entrepot.server.v2.request import Request
+from entrepot.server.v2.response import API_VERSION, NOSNIFF, Response, empty, number
+
+MAX_TAG_PARAMETERS = 64
+
+
+@lru_cache(maxsize=256)
+def _content_type(media_type: str) -> tuple[bytes, bytes]:
+    return b"content-type", media_type.encode("latin-1", "replace")
+
+
+async def get(context: V2Context, request: Request, name: str, reference: str) -> Response:
+    """GET and HEAD, by tag or digest."""
+    repository = names.repository(name)
+    wanted = names.reference(reference)
+    found = await context.manifests.get(repository, wanted)
+    if found is None:
+        found = await context.on_miss.manifest(repository, wanted, namespace=namespace(request))
+        if found is None:
+            raise ManifestUnknown(repository, wanted)
+    digest = str(found.digest).encode("ascii")
+    etag = b'"%b"' % digest
+    none_match = request.headers.get(b"if-none-match")
+    if none_match is not None and matches_none(none_match, digest):
+        return Response(304, [API_VERSION, (b"docker-content-digest", digest), (b"etag", etag)])
+    raw = found.raw
+    headers = [
+        API_VERSION,
+        _content_type(found.media_type),
+        (b"content-length", number(len(raw))),
+        (b"docker-content-digest", digest),
+        (b"etag", etag),
+        NOSNIFF,
+    ]
+    return Response(200, headers, raw)
+
+
+async def put(context: V2Context, request: Request, name: str, reference: str) -> Response:
+    """Push a manifest by tag, or by digest with any number of `tag=` parameters."""
+    repository = names.repository(name)
+    wanted = names.reference(reference)
+    is_digest = isinstance(wanted, Digest)
+    extra_tags = _tag_parameters(request)
+    if_match, if_none_match_any = parse_if_match(request)
+    with context.watch.metered(request):
+        raw = await request.body(limit=context.config.limits.manifest_bytes, what="the manifest")
+    stored = await context.manifests.put(
+        repository,
+        raw=raw,
+        media_type=request.header(b"content-type") or "",
+        tag=None if isinstance(wanted, Digest) else wanted,
+        digest=wanted if isinstance(wanted, Digest) else None,
+        extra_tags=extra_tags,
+        if_match=if_match,
+        if_none_match_any=if_none_match_any,
+        actor=context.actor(request),
+        permit=context.access.permit_for(request.principal),
+    )
+    digest = str(stored.digest).encode("ascii")
+    location = manifest_path(repository, stored.digest).encode("ascii")
+    headers = [(b"location", location), (b"docker-content-digest", digest), (b"etag", b'"%b"' % digest)]
+    if stored.subject is not None:
+        headers.append((b"oci-subject", str(stored.subject).encode("ascii")))
+    if extra_tags and is_digest:
+        headers.extend((b"oci-tag", tag.encode("ascii")) for tag in extra_tags)
+    return empty(201, *headers)
+
+
+def _tag_parameters(request: Request) -> tuple[TagName, ...]:
+    """`?tag=a&tag=b`. Raises InvalidTag, InvalidInput when there are too many."""
+    texts = request.parameters("tag") if request.query_string else []
+    if len(texts) > MAX_TAG_PARAMETERS:
+        raise InvalidInput(f"{len(texts)} tags in one request; push at most {MAX_TAG_PARAMETERS} at once")
+    return tuple(dict.fromkeys(parse_tag(text) for text in texts))
+
+
+async def delete_manifest(context: V2Context, request: Request, name: str, digest: str) -> Response:
+    """The manifest and every tag on it."""
+    repository = names.repository(name)
+    await context.manifests.delete_manifest(
+        repository,
+        names.digest(digest),
+        actor=context.actor(request),
+        permit=context.access.permit_for(request.principal),
+    )
+    return empty(202)
+
+
+async def delete_tag(context: V2Context, request: Request, name: str, tag: str) -> Response:
+    """The tag alone; the manifest stays."""
+    repository = names.repository(name)
+    await context.manifests.delete_tag(
+        repository,
+        parse_tag(tag),
+        actor=context.actor(request),
+        permit=context.access.permit_for(request.principal),
+    )
+    return empty(202)
+
+
+def namespace(request: Request) -> str | None:
+    """containerd's `?ns=`: the registry it believes to talk to."""
+    return request.parameter("ns") if request.query_string else None

@@ -1,0 +1,16 @@
+"""`GET /v2/`: is this a registry, and are my credentials good (distribution-spec, "Determining Support")."""
+
+from __future__ import annotations
+
+from entrepot.server.v2.context import V2Context
+from entrepot.server.v2.request import Request
+from entrepot.server.v2.response import Response, json_response
+
+
+async def ping(_context: V2Context, _request: Request) -> Response:
+    return json_response(200, b"{}")
+
+
+async def ping_v1(_context: V2Context, _request: Request) -> Response:
+    """docker asks this before it searches; the header says that this registry is not the public one."""
+    return json_response(200, b"true", (b"x-docker-registry-standalone", b"true"))

@@ -1,0 +1,41 @@
+"""`GET /v2/<name>/referrers/<digest>` (distribution-spec, "Listing Referrers"): always 200 with an index."""
+
+from __future__ import annotations
+
+import msgspec
+
+from entrepot.oci.distribution import referrers_path
+from entrepot.oci.mediatype import OCI_INDEX
+from entrepot.server.v2 import names
+from entrepot.server.v2.context import V2Context
+from entrepot.server.v2.paging import next_link, page_of
+from entrepot.server.v2.request import Request
+from entrepot.server.v2.response import API_VERSION, NOSNIFF, Response, number
+
+
+async def list_referrers(context: V2Context, request: Request, name: str, digest: str) -> Response:
+    repository = names.repository(name)
+    subject = names.digest(digest)
+    count, last = page_of(request, most=context.config.limits.page_size)
+    artifact_type = request.parameter("artifactType") or None
+    page = await context.referrers.list(repository, subject, artifact_type=artifact_type, last=last, n=count)
+    body = msgspec.json.encode(
+        {
+            "schemaVersion": 2,
+            "mediaType": OCI_INDEX,
+            "manifests": [descriptor.to_json() for descriptor in page.descriptors],
+        }
+    )
+    headers = [
+        API_VERSION,
+        (b"content-type", OCI_INDEX.encode("ascii")),
+        NOSNIFF,
+        (b"content-length", number(len(body))),
+    ]
+    filters = {} if artifact_type is None else {"artifactType": artifact_type}
+    if filters:
+        headers.append((b"oci-filters-applied", b"artifactType"))
+    if page.last is not None:
+        path = referrers_path(repository, subject)
+        headers.append(next_link(path, n=count, last=page.last, **filters))
+    return Response(200, headers, body)

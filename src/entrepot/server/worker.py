@@ -1,0 +1,190 @@
+"""One process that answers requests: services, an event loop, and Granian's listeners on inherited sockets.
+
+Life of a worker: build → listen → say "ready" → (SIGUSR1: `/readyz` says 503) → SIGTERM: accept nothing
+new, let what is in flight finish for at most `drain_timeout` → close → exit. It also ends when the
+supervisor is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from entrepot.observability.logs import get_log
+from entrepot.server.access_log import AccessLog, RequestIds
+from entrepot.server.addresses import parse_networks
+from entrepot.server.app import ProbesApp, RegistryApp, Site, SiteApp
+from entrepot.server.compose import Services, build
+from entrepot.server.config.model import Config
+from entrepot.server.front import Front, Handler
+from entrepot.server.granian_host import GranianHost, TlsFiles
+from entrepot.server.guard import HostRule
+from entrepot.server.metrics import Metrics
+from entrepot.server.probes import Probes
+from entrepot.server.site import open_site
+from entrepot.server.v2.dispatch import V2Application
+
+log = get_log(__name__)
+
+REGISTRY, ADMIN, METRICS = "registry", "admin", "metrics"
+READY = b"R"
+FAILED = b"F"
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A bound socket and what answers on it: `registry`, `admin` or `metrics`."""
+
+    kind: str
+    sock: socket.socket
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPlan:
+    """What the supervisor hands a worker."""
+
+    config: Config
+    mode: str
+    listeners: Sequence[Listener]
+    tls: TlsFiles | None
+    scratch: Path
+    report: int
+    """Descriptor on which READY is written."""
+    lifeline: int
+    """Descriptor that becomes readable when the supervisor is gone."""
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """uvloop where it is installed: half as many instructions a request."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def run_worker(plan: WorkerPlan) -> int:
+    """Serve until told to stop; returns the exit code."""
+    loop = new_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        return loop.run_until_complete(Worker(plan, loop).run())
+    finally:
+        asyncio.set_event_loop(None)
+
+
+class Worker:
+    """One worker's parts."""
+
+    def __init__(self, plan: WorkerPlan, loop: asyncio.AbstractEventLoop) -> None:
+        self._plan = plan
+        self._loop = loop
+        self._stopping = asyncio.Event()
+        self._fronts: list[Front] = []
+        self._probes: Probes | None = None
+
+    async def run(self) -> int:
+        plan = self._plan
+        metrics = Metrics(plan.scratch)
+        services = await build(plan.config, plan.mode, metrics=metrics, on_broken=self._broken)
+        access_log = AccessLog(plan.config.log.access)
+        host = GranianHost(
+            self._loop,
+            header_timeout_s=plan.config.limits.header_timeout,
+            http2=plan.config.server.http2,
+            backlog=plan.config.server.backlog,
+        )
+        async with open_site(services) as site:
+            self._probes = Probes(
+                metrics,
+                services.checks(),
+                show_metrics=plan.config.metrics.enabled and not plan.config.metrics.listen,
+            )
+            self._listen(host, services, metrics, access_log, site)
+            self._install_signals()
+            background = [
+                asyncio.create_task(run) for run in (access_log.run(), metrics.run(), services.v2.watch.run())
+            ]
+            os.write(plan.report, READY)
+            await self._stopping.wait()
+            await self._drain(host)
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+        with contextlib.suppress(Exception):
+            await services.close()
+        metrics.publish()
+        access_log.close()
+        return 0
+
+    def _listen(
+        self,
+        host: GranianHost,
+        services: Services,
+        metrics: Metrics,
+        access_log: AccessLog,
+        site: Site | None,
+    ) -> None:
+        plan, config = self._plan, self._plan.config
+        assert self._probes is not None
+        handlers: dict[str, Handler] = {
+            REGISTRY: RegistryApp(
+                V2Application(services.v2), self._probes, None if config.admin.listen else site
+            ),
+            ADMIN: SiteApp(self._probes, site),
+            METRICS: ProbesApp(self._probes),
+        }
+        guarded = plan.mode == "open"
+        ids = RequestIds()
+        for number, listener in enumerate(plan.listeners, 1):
+            tls = plan.tls if listener.kind != METRICS else None
+            front = Front(
+                handlers[listener.kind],
+                config=config,
+                metrics=metrics,
+                access_log=access_log,
+                ids=ids,
+                watch=services.v2.watch,
+                proxies=parse_networks(config.server.behind_proxy),
+                host_rule=HostRule(config.server.allowed_hosts)
+                if guarded and not config.server.allow_open and listener.kind != METRICS
+                else None,
+                check_origin=guarded,
+                scheme="http" if tls is None else "https",
+            )
+            self._fronts.append(front)
+            host.listen(listener.sock, front, tls=tls, number=number)
+
+    def _install_signals(self) -> None:
+        loop = self._loop
+        loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
+        loop.add_signal_handler(signal.SIGUSR1, self._look_away)
+        loop.add_reader(self._plan.lifeline, self._orphaned)
+
+    def _look_away(self) -> None:
+        if self._probes is not None:
+            self._probes.draining = True
+
+    def _orphaned(self) -> None:
+        self._loop.remove_reader(self._plan.lifeline)
+        self._stopping.set()
+
+    def _broken(self, reason: str) -> None:
+        """The catalog cannot be written by this process any more: a new one may."""
+        log.error("catalog broken, worker restarts", reason=reason)
+        self._loop.call_soon_threadsafe(self._stopping.set)
+
+    async def _drain(self, host: GranianHost) -> None:
+        self._look_away()
+        host.stop()
+        deadline = self._loop.time() + self._plan.config.server.drain_timeout
+        while any(front.in_flight for front in self._fronts) and self._loop.time() < deadline:
+            await asyncio.sleep(0.02)
+        # The last answers are in Granian's hands; give its threads a moment to put them on the wire.
+        await asyncio.sleep(0.05)
