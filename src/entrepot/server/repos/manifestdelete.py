@@ -1,0 +1,97 @@
+"""The transactions that delete a tag, and a manifest with its tags."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, bindparam, delete, select, update
+
+from entrepot.server.db.tables import manifest, tag
+from entrepot.server.repos.changes import Actor, Change, Permit
+from entrepot.server.repos.errors import ManifestUnknown
+from entrepot.server.repos.records import add_usage, write_audit, write_event, write_tag_event
+from entrepot.server.repos.rows import RepositoryRow, require_repository
+
+__all__ = ["delete_manifest", "delete_tag"]
+
+_TAG = (
+    select(tag.c.digest)
+    .where(tag.c.repo_id == bindparam("p_repo"), tag.c.name == bindparam("p_name"))
+    .with_for_update()
+)
+_DELETE_TAG = delete(tag).where(tag.c.repo_id == bindparam("p_repo"), tag.c.name == bindparam("p_name"))
+_TAGS = (
+    select(tag.c.name)
+    .where(tag.c.repo_id == bindparam("p_repo"), tag.c.digest == bindparam("p_digest"))
+    .order_by(tag.c.name)
+    .with_for_update()
+)
+_MANIFEST = (
+    select(manifest.c.id, manifest.c.size, manifest.c.subject)
+    .where(
+        manifest.c.repo_id == bindparam("p_repo"),
+        manifest.c.digest == bindparam("p_digest"),
+        manifest.c.deleted_at.is_(None),
+    )
+    .with_for_update()
+)
+_BURY = update(manifest).where(manifest.c.id == bindparam("p_id")).values(deleted_at=bindparam("p_at"))
+
+
+def delete_tag(
+    connection: Connection, repository: str, name: str, actor: Actor, permit: Permit, now: int, steady: int
+) -> str:
+    """Returns the digest that the tag pointed to."""
+    row = require_repository(connection, repository)
+    digest: str | None = connection.execute(_TAG, {"p_repo": row.id, "p_name": name}).scalar_one_or_none()
+    if digest is None:
+        raise ManifestUnknown(repository, name)
+    _drop_tag(connection, row, name, digest, actor, permit, now, steady)
+    write_event(connection, "delete-tag", repository, actor, now, tags=[name], digest=digest)
+    return digest
+
+
+def delete_manifest(
+    connection: Connection, repository: str, digest: str, actor: Actor, permit: Permit, now: int, steady: int
+) -> tuple[str, ...]:
+    """Returns the tags that went with it."""
+    row = require_repository(connection, repository)
+    key = {"p_repo": row.id, "p_digest": digest}
+    connection.execute(_TAGS, key)  # tags before manifests, as a push locks them
+    found = connection.execute(_MANIFEST, key).one_or_none()
+    if found is None:
+        raise ManifestUnknown(repository, digest)
+    change = Change("delete-manifest", repository, old=digest)
+    permit(connection, change)
+    names = tuple(connection.execute(_TAGS, key).scalars())
+    for name in names:
+        _drop_tag(connection, row, name, digest, actor, permit, now, steady)
+    connection.execute(_BURY, {"p_id": found.id, "p_at": steady})
+    write_audit(connection, change, actor, now, {"tags": list(names)} if names else None)
+    write_event(
+        connection,
+        "delete-manifest",
+        repository,
+        actor,
+        now,
+        tags=list(names),
+        digest=digest,
+        subject=found.subject,
+    )
+    add_usage(connection, row.project_id, -found.size)
+    return names
+
+
+def _drop_tag(
+    connection: Connection,
+    repository: RepositoryRow,
+    name: str,
+    digest: str,
+    actor: Actor,
+    permit: Permit,
+    now: int,
+    steady: int,
+) -> None:
+    change = Change("delete-tag", repository.name, name, digest)
+    permit(connection, change)
+    connection.execute(_DELETE_TAG, {"p_repo": repository.id, "p_name": name})
+    write_tag_event(connection, repository.id, name, old=digest, new=None, at=steady, by=actor.principal)
+    write_audit(connection, change, actor, now)

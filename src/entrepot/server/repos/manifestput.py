@@ -1,0 +1,440 @@
+"""The transaction that stores a manifest. Its steps are told in `manifests`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from entrepot.oci.descriptor import Descriptor
+from entrepot.oci.digest import Digest
+from entrepot.oci.manifest import ImageManifest, Index, InvalidManifest
+from entrepot.server.db.tables import (
+    blob,
+    manifest,
+    manifest_blob,
+    manifest_child,
+    manifest_missing,
+    repo,
+    repo_blob,
+    tag,
+)
+from entrepot.server.repos.changes import Actor, Change, Permit
+from entrepot.server.repos.errors import ManifestBlobUnknown, PreconditionFailed
+from entrepot.server.repos.limits import Sparse
+from entrepot.server.repos.links import promote_missing
+from entrepot.server.repos.records import add_usage, write_audit, write_event, write_tag_event
+from entrepot.server.repos.rows import RepositoryRow, ensure_repository, insert_new
+
+__all__ = ["ManifestPut", "PutManifestResult", "put_manifest"]
+
+_FOREIGN_KEY_VIOLATION = "23503"
+
+_BLOBS = (
+    select(repo_blob.c.digest, blob.c.size)
+    .join(blob, blob.c.digest == repo_blob.c.digest)
+    .where(
+        repo_blob.c.repo_id == bindparam("p_repo"),
+        repo_blob.c.digest.in_(bindparam("p_digests", expanding=True)),
+        repo_blob.c.deleted_at.is_(None),
+        blob.c.state == "live",
+    )
+    .order_by(repo_blob.c.digest)
+    .with_for_update(read=True, of=repo_blob)
+)
+_CHILDREN = (
+    select(manifest.c.digest, manifest.c.size, manifest.c.depth)
+    .where(
+        manifest.c.repo_id == bindparam("p_repo"),
+        manifest.c.digest.in_(bindparam("p_digests", expanding=True)),
+        manifest.c.deleted_at.is_(None),
+    )
+    .order_by(manifest.c.digest)
+    .with_for_update(read=True)
+)
+_MANIFEST = (
+    select(manifest.c.id, manifest.c.deleted_at, manifest.c.media_type)
+    .where(manifest.c.repo_id == bindparam("p_repo"), manifest.c.digest == bindparam("p_digest"))
+    .with_for_update()
+)
+_NEW_MANIFEST = (
+    insert(manifest)
+    .values(
+        {
+            column: bindparam(f"p_{column}")
+            for column in (
+                "repo_id",
+                "digest",
+                "media_type",
+                "size",
+                "artifact_type",
+                "subject",
+                "annotations",
+                "config",
+                "depth",
+                "total_size",
+                "pushed_at",
+                "pushed_by",
+                "body",
+            )
+        }
+    )
+    .returning(manifest.c.id)
+)
+_AGAIN = (
+    update(manifest)
+    .where(manifest.c.id == bindparam("p_id"))
+    .values(
+        media_type=bindparam("p_media_type"),
+        pushed_at=bindparam("p_pushed_at"),
+        pushed_by=bindparam("p_pushed_by"),
+        deleted_at=None,
+    )
+)
+_REFER_BLOB = insert(manifest_blob).values(
+    manifest_id=bindparam("p_manifest"), digest=bindparam("p_digest"), repo_id=bindparam("p_repo")
+)
+_REFER_CHILD = insert(manifest_child).values(
+    manifest_id=bindparam("p_manifest"), digest=bindparam("p_digest"), repo_id=bindparam("p_repo")
+)
+_REFER_MISSING = insert(manifest_missing).values(
+    manifest_id=bindparam("p_manifest"),
+    digest=bindparam("p_digest"),
+    repo_id=bindparam("p_repo"),
+    kind=bindparam("p_kind"),
+)
+_TAG = (
+    select(tag.c.digest)
+    .where(tag.c.repo_id == bindparam("p_repo"), tag.c.name == bindparam("p_name"))
+    .with_for_update()
+)
+_NEW_TAG = insert(tag).values(
+    repo_id=bindparam("p_repo"),
+    name=bindparam("p_name"),
+    digest=bindparam("p_digest"),
+    created_at=bindparam("p_at"),
+    updated_at=bindparam("p_at"),
+    updated_by=bindparam("p_by"),
+)
+_MOVE_TAG = (
+    update(tag)
+    .where(tag.c.repo_id == bindparam("p_repo"), tag.c.name == bindparam("p_name"))
+    .values(
+        digest=bindparam("p_digest"),
+        version=tag.c.version + 1,
+        updated_at=bindparam("p_at"),
+        updated_by=bindparam("p_by"),
+    )
+)
+_PUSHED = update(repo).where(repo.c.id == bindparam("p_id")).values(pushed_at=bindparam("p_at"))
+
+
+@dataclass(frozen=True, slots=True)
+class PutManifestResult:
+    """What a push did."""
+
+    digest: Digest
+    subject: Digest | None
+    tags: tuple[str, ...]
+    """The tags that point to it now, as they were asked for."""
+    created: bool
+    """Whether the repository did not have the manifest before."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestPut:
+    """A push, parsed and checked as far as that goes without the database."""
+
+    repository: str
+    digest: Digest
+    media_type: str
+    raw: bytes
+    artifact_type: str | None
+    subject: Digest | None
+    annotations: str | None
+    config: str | None
+    is_index: bool
+    blobs: dict[str, int]
+    """Size by digest."""
+    children: dict[str, int]
+    tags: tuple[str, ...]
+    if_match: tuple[str, ...] | None
+    if_none_match_any: bool
+    sparse: Sparse
+    index_depth: int
+    actor: Actor
+    permit: Permit
+    now: int
+    steady: int
+
+    @classmethod
+    def of(cls, parsed: ImageManifest | Index, **rest: Any) -> ManifestPut:
+        """Raises InvalidManifest when one digest is given two sizes."""
+        blobs, children = parsed.references()
+        subject = parsed.subject
+        return cls(
+            media_type=parsed.media_type,
+            raw=parsed.raw,
+            artifact_type=parsed.effective_artifact_type,
+            subject=subject.digest if subject else None,
+            annotations=(
+                msgspec.json.encode(dict(parsed.annotations)).decode()
+                if subject and parsed.annotations
+                else None
+            ),
+            config=str(parsed.config.digest) if isinstance(parsed, ImageManifest) else None,
+            is_index=isinstance(parsed, Index),
+            blobs=_sizes(blobs),
+            children=_sizes(children),
+            **rest,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _References:
+    blobs: tuple[str, ...]
+    children: tuple[str, ...]
+    missing: tuple[tuple[str, str], ...]  # digest, kind
+    depth: int
+
+
+def put_manifest(connection: Connection, put: ManifestPut) -> PutManifestResult:
+    """Store a manifest with everything around it, or nothing."""
+    repository = ensure_repository(connection, put.repository, actor=put.actor, permit=put.permit, at=put.now)
+    put.permit(connection, Change("push", put.repository, new=str(put.digest)))
+    moves = _decide_tags(connection, repository, put)
+    references = _check_references(connection, repository, put)
+    try:
+        created, grown = _store(connection, repository, put, references)
+        _set_tags(connection, repository, put, moves)
+    except IntegrityError as error:
+        if _is_foreign_key(error):
+            # Collection took a referenced blob between the check and now; the client pushes it again.
+            raise ManifestBlobUnknown(put.repository, sorted(put.blobs | put.children)) from error
+        raise
+    _write_records(connection, put, moves, created=created)
+    connection.execute(_PUSHED, {"p_id": repository.id, "p_at": put.now})
+    add_usage(connection, repository.project_id, grown)
+    return PutManifestResult(put.digest, put.subject, put.tags, created)
+
+
+def _decide_tags(
+    connection: Connection, repository: RepositoryRow, put: ManifestPut
+) -> dict[str, str | None]:
+    """The tags that will move, with what they point to now, locked in order; leave asked for each."""
+    current: dict[str, str | None] = {
+        name: connection.execute(_TAG, {"p_repo": repository.id, "p_name": name}).scalar_one_or_none()
+        for name in sorted(put.tags)
+    }
+    if put.if_match is not None or put.if_none_match_any:
+        _check_preconditions(connection, repository, put, current)
+    digest = str(put.digest)
+    moves = {name: old for name, old in current.items() if old != digest}
+    for name, old in moves.items():
+        action = "create-tag" if old is None else "overwrite-tag"
+        put.permit(connection, Change(action, put.repository, name, old, digest))
+    return moves
+
+
+def _check_preconditions(
+    connection: Connection, repository: RepositoryRow, put: ManifestPut, current: dict[str, str | None]
+) -> None:
+    if put.tags:
+        what, there = f"tag {put.tags[0]}", current[put.tags[0]]
+    else:
+        row = connection.execute(
+            _MANIFEST, {"p_repo": repository.id, "p_digest": str(put.digest)}
+        ).one_or_none()
+        what = f"manifest {put.digest}"
+        there = str(put.digest) if row is not None and row.deleted_at is None else None
+    if put.if_none_match_any and there is not None:
+        raise PreconditionFailed(what, there)
+    if put.if_match is not None and (
+        there is None or ("*" not in put.if_match and there not in put.if_match)
+    ):
+        raise PreconditionFailed(what, there)
+
+
+def _check_references(connection: Connection, repository: RepositoryRow, put: ManifestPut) -> _References:
+    """Look every reference up again, locked until commit.
+
+    Raises ManifestBlobUnknown, which does not tell whether another repository has it, and InvalidManifest
+    for a size that lies.
+    """
+    stored_blobs = _sizes_of(connection, _BLOBS, repository.id, put.blobs)
+    wanted_children = dict(put.children)
+    if put.is_index:
+        # A type nobody knows may be a manifest's as well as a blob's.
+        wanted_children |= {digest: size for digest, size in put.blobs.items() if digest not in stored_blobs}
+    found = (
+        connection.execute(_CHILDREN, {"p_repo": repository.id, "p_digests": sorted(wanted_children)}).all()
+        if wanted_children
+        else []
+    )
+    stored_children = {row.digest: row.size for row in found}
+    _check_sizes(put.blobs, stored_blobs)
+    _check_sizes(wanted_children, stored_children)
+    blobs_missing = [
+        digest for digest in put.blobs if digest not in stored_blobs and digest not in stored_children
+    ]
+    children_missing = [digest for digest in put.children if digest not in stored_children]
+    refused = [
+        *(blobs_missing if put.sparse != "all" and not (put.is_index and put.sparse == "index") else ()),
+        *(children_missing if put.sparse == "off" else ()),
+    ]
+    if refused:
+        raise ManifestBlobUnknown(put.repository, refused)
+    depth = 1 + max((row.depth for row in found), default=0) if put.is_index else 0
+    if depth > put.index_depth:
+        raise InvalidManifest(f"indexes are nested more than {put.index_depth} deep")
+    return _References(
+        blobs=tuple(sorted(stored_blobs)),
+        children=tuple(sorted(stored_children)),
+        missing=(
+            *((digest, "blob") for digest in sorted(blobs_missing)),
+            *((digest, "manifest") for digest in sorted(children_missing)),
+        ),
+        depth=depth,
+    )
+
+
+def _sizes_of(connection: Connection, statement: Any, repo_id: int, wanted: dict[str, int]) -> dict[str, int]:
+    if not wanted:
+        return {}
+    rows = connection.execute(statement, {"p_repo": repo_id, "p_digests": sorted(wanted)})
+    return {row.digest: row.size for row in rows}
+
+
+def _check_sizes(said: dict[str, int], stored: dict[str, int]) -> None:
+    for digest, size in stored.items():
+        if said[digest] != size:
+            raise InvalidManifest(f"{digest} has {size} bytes, but the manifest says {said[digest]}")
+
+
+def _store(
+    connection: Connection, repository: RepositoryRow, put: ManifestPut, references: _References
+) -> tuple[bool, int]:
+    """Insert or revive the manifest. Returns whether it is new here, and by how many bytes the project
+    grew.
+    """
+    digest = str(put.digest)
+    row = connection.execute(_MANIFEST, {"p_repo": repository.id, "p_digest": digest}).one_or_none()
+    if row is not None:
+        connection.execute(
+            _AGAIN,
+            {
+                "p_id": row.id,
+                "p_media_type": put.media_type,
+                "p_pushed_at": put.now,
+                "p_pushed_by": put.actor.principal,
+            },
+        )
+        was_deleted = row.deleted_at is not None
+        return was_deleted, len(put.raw) if was_deleted else 0
+    key = insert_new(
+        connection,
+        _NEW_MANIFEST,
+        {
+            "p_repo_id": repository.id,
+            "p_digest": digest,
+            "p_media_type": put.media_type,
+            "p_size": len(put.raw),
+            "p_artifact_type": put.artifact_type,
+            "p_subject": str(put.subject) if put.subject else None,
+            "p_annotations": put.annotations,
+            "p_config": put.config,
+            "p_depth": references.depth,
+            "p_total_size": len(put.raw) + sum(put.blobs.values()),
+            "p_pushed_at": put.now,
+            "p_pushed_by": put.actor.principal,
+            "p_body": put.raw,
+        },
+    ).scalar_one()
+    _refer(connection, _REFER_BLOB, key, repository.id, references.blobs)
+    _refer(connection, _REFER_CHILD, key, repository.id, references.children)
+    if references.missing:
+        connection.execute(
+            _REFER_MISSING,
+            [
+                {"p_manifest": key, "p_digest": target, "p_repo": repository.id, "p_kind": kind}
+                for target, kind in references.missing
+            ],
+        )
+    promote_missing(connection, repository.id, digest, "manifest")
+    return True, len(put.raw)
+
+
+def _refer(
+    connection: Connection, statement: Any, manifest_id: int, repo_id: int, digests: Sequence[str]
+) -> None:
+    if digests:
+        connection.execute(
+            statement, [{"p_manifest": manifest_id, "p_digest": one, "p_repo": repo_id} for one in digests]
+        )
+
+
+def _set_tags(
+    connection: Connection, repository: RepositoryRow, put: ManifestPut, moves: dict[str, str | None]
+) -> None:
+    for name, old in moves.items():
+        row = {
+            "p_repo": repository.id,
+            "p_name": name,
+            "p_digest": str(put.digest),
+            "p_at": put.now,
+            "p_by": put.actor.principal,
+        }
+        if old is None:
+            insert_new(connection, _NEW_TAG, row)
+        else:
+            connection.execute(_MOVE_TAG, row)
+        write_tag_event(
+            connection,
+            repository.id,
+            name,
+            old=old,
+            new=str(put.digest),
+            at=put.steady,
+            by=put.actor.principal,
+        )
+
+
+def _write_records(
+    connection: Connection, put: ManifestPut, moves: dict[str, str | None], *, created: bool
+) -> None:
+    digest = str(put.digest)
+    for name, old in moves.items():
+        action = "create-tag" if old is None else "overwrite-tag"
+        write_audit(connection, Change(action, put.repository, name, old, digest), put.actor, put.now)
+    if not moves:
+        tag_name = put.tags[0] if put.tags else None
+        write_audit(connection, Change("push", put.repository, tag_name, new=digest), put.actor, put.now)
+    write_event(
+        connection,
+        "push",
+        put.repository,
+        put.actor,
+        put.now,
+        digest=digest,
+        media_type=put.media_type,
+        size=len(put.raw),
+        tags=list(put.tags),
+        replaced={name: old for name, old in moves.items() if old},
+        subject=str(put.subject) if put.subject else None,
+        created=created,
+    )
+
+
+def _sizes(descriptors: Sequence[Descriptor]) -> dict[str, int]:
+    return {str(descriptor.digest): descriptor.size for descriptor in descriptors}
+
+
+def _is_foreign_key(error: IntegrityError) -> bool:
+    return (
+        getattr(error.orig, "sqlstate", None) == _FOREIGN_KEY_VIOLATION
+        or getattr(error.orig, "sqlite_errorname", "") == "SQLITE_CONSTRAINT_FOREIGNKEY"
+    )

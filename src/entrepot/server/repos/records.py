@@ -1,0 +1,116 @@
+"""Rows written beside a change, in its transaction: audit, event, tag history, usage of a project."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from entrepot.server.db.tables import audit, outbox, project, tag_event
+from entrepot.server.repos.changes import Actor, Change
+from entrepot.server.repos.errors import QuotaExceeded
+
+__all__ = ["add_usage", "write_audit", "write_event", "write_tag_event"]
+
+_AUDIT = insert(audit).values(
+    {
+        column: bindparam(f"p_{column}")
+        for column in (
+            "at",
+            "principal",
+            "principal_kind",
+            "token_id",
+            "address",
+            "request_id",
+            "action",
+            "repository",
+            "tag",
+            "old",
+            "new",
+            "detail",
+        )
+    }
+)
+_EVENT = insert(outbox).values(
+    {column: bindparam(f"p_{column}") for column in ("kind", "repository", "payload", "at")}
+)
+_TAG_EVENT = insert(tag_event).values(
+    {column: bindparam(f"p_{column}") for column in ("repo_id", "name", "old", "new", "at", "by")}
+)
+_USE = (
+    update(project)
+    .where(project.c.id == bindparam("p_id"))
+    .values(usage_bytes=project.c.usage_bytes + bindparam("p_delta"))
+)
+_USAGE = select(project.c.usage_bytes, project.c.quota_bytes, project.c.name).where(
+    project.c.id == bindparam("p_id")
+)
+
+
+def write_audit(
+    connection: Connection, change: Change, actor: Actor, at: int, detail: dict[str, Any] | None = None
+) -> None:
+    """Note a change. If this fails, so does the change."""
+    connection.execute(
+        _AUDIT,
+        {
+            "p_at": at,
+            "p_principal": actor.principal,
+            "p_principal_kind": actor.kind,
+            "p_token_id": actor.token_id,
+            "p_address": actor.address,
+            "p_request_id": actor.request_id,
+            "p_action": change.action,
+            "p_repository": change.repository,
+            "p_tag": change.tag,
+            "p_old": change.old,
+            "p_new": change.new,
+            "p_detail": None if detail is None else msgspec.json.encode(detail).decode(),
+        },
+    )
+
+
+def write_event(
+    connection: Connection, kind: str, repository: str, actor: Actor, at: int, **facts: Any
+) -> None:
+    """Queue an event for whoever listens; it is there exactly if the change is."""
+    payload = {
+        "repository": repository,
+        "by": actor.principal,
+        "request": actor.request_id,
+        "at": at,
+        **facts,
+    }
+    connection.execute(
+        _EVENT,
+        {
+            "p_kind": kind,
+            "p_repository": repository,
+            "p_payload": msgspec.json.encode(payload).decode(),
+            "p_at": at,
+        },
+    )
+
+
+def write_tag_event(
+    connection: Connection, repo_id: int, name: str, *, old: str | None, new: str | None, at: int, by: str
+) -> None:
+    """Note a move of a tag; the history that undo and `as of` read."""
+    connection.execute(
+        _TAG_EVENT,
+        {"p_repo_id": repo_id, "p_name": name, "p_old": old, "p_new": new, "p_at": at, "p_by": by},
+    )
+
+
+def add_usage(connection: Connection, project_id: int, delta: int) -> None:
+    """Change what a project uses: the sizes of its live manifests and of the blobs its repositories link,
+    each once a repository. Do it last: the row is shared by all pushes to the project. Raises QuotaExceeded.
+    """
+    if delta == 0:
+        return
+    connection.execute(_USE, {"p_id": project_id, "p_delta": delta})
+    if delta > 0:
+        used, quota, name = connection.execute(_USAGE, {"p_id": project_id}).one()
+        if quota is not None and used > quota:
+            raise QuotaExceeded(name, quota)

@@ -1,0 +1,94 @@
+"""Finding and making repository rows, and inserting where another transaction may have been quicker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult, Insert, bindparam, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from entrepot.server.db.engine import RetryTransaction
+from entrepot.server.db.tables import project, repo
+from entrepot.server.repos.changes import Actor, Change, Permit
+from entrepot.server.repos.errors import NameUnknown
+from entrepot.server.repos.records import write_audit
+
+__all__ = ["RepositoryRow", "ensure_repository", "find_repository", "insert_new", "require_repository"]
+
+_REPO = select(repo.c.id, repo.c.project_id).where(
+    repo.c.name == bindparam("p_name"), repo.c.deleted_at.is_(None)
+)
+_PROJECT = select(project.c.id).where(project.c.name == bindparam("p_name"), project.c.deleted_at.is_(None))
+_NEW_PROJECT = (
+    insert(project)
+    .values(name=bindparam("p_name"), created_at=bindparam("p_at"), created_by=bindparam("p_by"))
+    .returning(project.c.id)
+)
+_NEW_REPO = (
+    insert(repo)
+    .values(
+        project_id=bindparam("p_project_id"),
+        name=bindparam("p_name"),
+        created_at=bindparam("p_at"),
+        created_by=bindparam("p_by"),
+    )
+    .returning(repo.c.id)
+)
+_UNIQUE_VIOLATION = "23505"
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryRow:
+    """A live repository."""
+
+    id: int
+    project_id: int
+    name: str
+
+
+def find_repository(connection: Connection, name: str) -> RepositoryRow | None:
+    """The live repository of that name, None when there is none."""
+    found = connection.execute(_REPO, {"p_name": name}).one_or_none()
+    return None if found is None else RepositoryRow(found.id, found.project_id, name)
+
+
+def require_repository(connection: Connection, name: str) -> RepositoryRow:
+    """The live repository of that name. Raises NameUnknown."""
+    found = find_repository(connection, name)
+    if found is None:
+        raise NameUnknown(name)
+    return found
+
+
+def ensure_repository(
+    connection: Connection, name: str, *, actor: Actor, permit: Permit, at: int
+) -> RepositoryRow:
+    """The live repository of that name, made (with its project) when the permit lets the actor."""
+    found = find_repository(connection, name)
+    if found is not None:
+        return found
+    project_name = name.partition("/")[0]
+    row = {"p_at": at, "p_by": actor.principal}
+    project_id = connection.execute(_PROJECT, {"p_name": project_name}).scalar_one_or_none()
+    if project_id is None:
+        change = Change("create-project", project_name)
+        permit(connection, change)
+        project_id = insert_new(connection, _NEW_PROJECT, {"p_name": project_name, **row}).scalar_one()
+        write_audit(connection, change, actor, at)
+    change = Change("create-repository", name)
+    permit(connection, change)
+    made = insert_new(connection, _NEW_REPO, {"p_project_id": project_id, "p_name": name, **row})
+    write_audit(connection, change, actor, at)
+    return RepositoryRow(made.scalar_one(), project_id, name)
+
+
+def insert_new(connection: Connection, statement: Insert, row: Mapping[str, Any]) -> CursorResult[Any]:
+    """Insert a row that was not there a moment ago; if it is now, run the whole transaction again."""
+    try:
+        return connection.execute(statement, row)
+    except IntegrityError as error:
+        if getattr(error.orig, "sqlstate", None) == _UNIQUE_VIOLATION:
+            raise RetryTransaction from error
+        raise

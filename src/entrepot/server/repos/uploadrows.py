@@ -1,0 +1,299 @@
+"""The transactions of uploads. Every one after `begin` names the claim it was made under."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+
+from entrepot.server.db.tables import repo, upload
+from entrepot.server.repos.changes import Actor, Change, Permit
+from entrepot.server.repos.errors import TooManyUploads, UploadUnknown
+from entrepot.server.repos.links import StoredBytes, adopt_blob, find_blob, link_blob, renew_lease
+from entrepot.server.repos.rows import ensure_repository
+
+__all__ = [
+    "Claimed",
+    "CopyGone",
+    "Finish",
+    "NewUpload",
+    "Progress",
+    "UploadRow",
+    "Wish",
+    "begin_upload",
+    "claim_upload",
+    "drop_upload",
+    "find_upload",
+    "finish_upload",
+    "keep_claim",
+    "move_upload",
+    "record_progress",
+]
+
+_INSERT = insert(upload).values(
+    id=bindparam("p_id"),
+    repo_id=bindparam("p_repo"),
+    phys=bindparam("p_phys"),
+    offset=0,
+    algorithm=bindparam("p_algorithm"),
+    boot_id=bindparam("p_boot"),
+    principal=bindparam("p_principal"),
+    started_at=bindparam("p_at"),
+    expires_at=bindparam("p_expires"),
+)
+_FIND = (
+    select(
+        upload.c.id,
+        upload.c.phys,
+        upload.c.offset,
+        upload.c.algorithm,
+        upload.c.digest_so_far,
+        upload.c.boot_id,
+        upload.c.claim,
+        upload.c.claimed_until,
+        upload.c.expires_at,
+        upload.c.principal,
+    )
+    .join(repo, repo.c.id == upload.c.repo_id)
+    .where(
+        upload.c.id == bindparam("p_id"),
+        repo.c.name == bindparam("p_repository"),
+        repo.c.deleted_at.is_(None),
+    )
+)
+_LOCK = _FIND.with_for_update(of=upload)
+_CLAIM = (
+    update(upload)
+    .where(upload.c.id == bindparam("p_id"))
+    .values(claim=bindparam("p_claim"), claimed_until=bindparam("p_until"), version=upload.c.version + 1)
+)
+_CLAIMED_NOW = select(func.count()).where(
+    upload.c.principal == bindparam("p_principal"), upload.c.claimed_until > bindparam("p_now")
+)
+_MINE = (upload.c.id == bindparam("p_id")) & (upload.c.claim == bindparam("p_claim"))
+_KEEP = update(upload).where(_MINE).values(claimed_until=bindparam("p_until"))
+_MOVE = update(upload).where(_MINE).values(phys=bindparam("p_phys"), offset=bindparam("p_offset"))
+_RECORD = (
+    update(upload)
+    .where(_MINE)
+    .values(
+        offset=bindparam("p_offset"),
+        digest_so_far=bindparam("p_digest"),
+        boot_id=bindparam("p_boot"),
+        expires_at=bindparam("p_expires"),
+        claim=None,
+        claimed_until=None,
+    )
+)
+_END = delete(upload).where(_MINE)
+_DROP = delete(upload).where(upload.c.id == bindparam("p_id")).returning(upload.c.phys)
+
+
+class CopyGone(Exception):
+    """The copy that was to be shared has gone since it was seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewUpload:
+    """An upload to begin."""
+
+    id: str
+    repository: str
+    phys: str
+    algorithm: str
+    boot: str
+    actor: Actor
+    permit: Permit
+    now: int
+    steady: int
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class UploadRow:
+    """An upload as its row has it."""
+
+    id: str
+    phys: str
+    offset: int
+    algorithm: str
+    digest_so_far: str | None
+    boot_id: str
+    claim: str | None
+    claimed_until: int | None
+    expires_at: int
+    principal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An upload that is this request's alone."""
+
+    row: UploadRow
+    claim: str
+    left_by_the_living: bool
+    """An earlier claim ran out while its process may still be writing: its file must not be written to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A request that wants to own an upload."""
+
+    repository: str
+    upload: str
+    claim: str
+    dead: str | None
+    """A claim whose process is known to be gone."""
+    most: int | None
+    """How many uploads the upload's principal may write to at once."""
+    now: int
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a request leaves behind when it gives its claim back."""
+
+    upload: str
+    claim: str
+    offset: int
+    digest_so_far: str | None
+    boot: str
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The end of an upload: what is stored, and where it belongs."""
+
+    repository: str
+    stored: StoredBytes
+    upload: str | None
+    """None: the bytes came in one request, without an upload row."""
+    claim: str | None
+    distrusted: str | None
+    actor: Actor
+    permit: Permit
+    now: int
+    steady: int
+    lease_until: int
+    trash_delay: int
+
+
+def begin_upload(connection: Connection, new: NewUpload) -> None:
+    """Make the row; the repository too, if the permit lets the actor."""
+    row = ensure_repository(connection, new.repository, actor=new.actor, permit=new.permit, at=new.now)
+    new.permit(connection, Change("push", new.repository))
+    connection.execute(
+        _INSERT,
+        {
+            "p_id": new.id,
+            "p_repo": row.id,
+            "p_phys": new.phys,
+            "p_algorithm": new.algorithm,
+            "p_boot": new.boot,
+            "p_principal": new.actor.principal,
+            "p_at": new.steady,
+            "p_expires": new.expires_at,
+        },
+    )
+
+
+def find_upload(connection: Connection, repository: str, upload_id: str) -> UploadRow | None:
+    """The row of an upload, as it is now."""
+    found = connection.execute(_FIND, {"p_id": upload_id, "p_repository": repository}).one_or_none()
+    return None if found is None else _row(found)
+
+
+def claim_upload(connection: Connection, wish: Wish) -> Claimed | UploadRow:
+    """Take the upload for one request; only then may its offset be believed. Another's row when it is taken.
+
+    Raises UploadUnknown, TooManyUploads.
+    """
+    found = connection.execute(_LOCK, {"p_id": wish.upload, "p_repository": wish.repository}).one_or_none()
+    if found is None or found.expires_at <= wish.now:
+        raise UploadUnknown(wish.upload)
+    row = _row(found)
+    left = False
+    if row.claim is not None and row.claim != wish.dead:
+        if row.claimed_until is not None and row.claimed_until > wish.now:
+            return row
+        left = True
+    if wish.most is not None:
+        key = {"p_principal": row.principal, "p_now": wish.now}
+        if connection.execute(_CLAIMED_NOW, key).scalar_one() >= wish.most:
+            raise TooManyUploads(wish.most)
+    connection.execute(_CLAIM, {"p_id": wish.upload, "p_claim": wish.claim, "p_until": wish.until})
+    return Claimed(row, wish.claim, left)
+
+
+def keep_claim(connection: Connection, upload_id: str, claim: str, until: int) -> bool:
+    """Hold a claim for longer; False when it is another's now."""
+    return connection.execute(_KEEP, {"p_id": upload_id, "p_claim": claim, "p_until": until}).rowcount == 1
+
+
+def move_upload(connection: Connection, upload_id: str, claim: str, phys: str, offset: int) -> None:
+    """The upload's bytes are under another name from now on. Raises UploadUnknown when the claim is lost."""
+    row = {"p_id": upload_id, "p_claim": claim, "p_phys": phys, "p_offset": offset}
+    if connection.execute(_MOVE, row).rowcount == 0:
+        raise UploadUnknown(upload_id)
+
+
+def record_progress(connection: Connection, progress: Progress) -> None:
+    """Note what has been received and give the claim back. Raises UploadUnknown when the claim is lost."""
+    row = {
+        "p_id": progress.upload,
+        "p_claim": progress.claim,
+        "p_offset": progress.offset,
+        "p_digest": progress.digest_so_far,
+        "p_boot": progress.boot,
+        "p_expires": progress.expires_at,
+    }
+    if connection.execute(_RECORD, row).rowcount == 0:
+        raise UploadUnknown(progress.upload)
+
+
+def drop_upload(connection: Connection, repository: str, upload_id: str) -> str | None:
+    """Forget an upload, whoever writes to it. Returns the physical name to remove, None if there is no
+    upload.
+    """
+    if find_upload(connection, repository, upload_id) is None:
+        return None
+    phys: str | None = connection.execute(_DROP, {"p_id": upload_id}).scalar_one_or_none()
+    return phys
+
+
+def finish_upload(connection: Connection, end: Finish) -> tuple[str, int, int]:
+    """The stored bytes become a blob of the repository; the upload is gone.
+
+    Returns the live physical name and the ids of repository and project. With an empty `stored.phys` nothing
+    new was stored because a good copy was there; raises CopyGone when it has gone meanwhile.
+    """
+    row = ensure_repository(connection, end.repository, actor=end.actor, permit=end.permit, at=end.now)
+    end.permit(connection, Change("push", end.repository, new=end.stored.digest))
+    if end.upload is not None:
+        ended = connection.execute(_END, {"p_id": end.upload, "p_claim": end.claim})
+        if ended.rowcount == 0:
+            raise UploadUnknown(end.upload)
+    if end.stored.phys:
+        phys = adopt_blob(
+            connection,
+            end.stored,
+            distrusted=end.distrusted,
+            lease_until=end.lease_until,
+            now=end.steady,
+            trash_delay=end.trash_delay,
+        )
+    else:
+        there = find_blob(connection, end.stored.digest)
+        if there is None or there.state != "live" or there.size != end.stored.size:
+            raise CopyGone
+        renew_lease(connection, end.stored.digest, end.lease_until)
+        phys = there.phys
+    link_blob(connection, row, end.stored.digest, end.stored.size, at=end.now)
+    return phys, row.id, row.project_id
+
+
+def _row(found: Any) -> UploadRow:
+    return UploadRow(**found._mapping)
