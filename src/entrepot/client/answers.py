@@ -2,7 +2,8 @@
 
 import contextlib
 import json
-from dataclasses import dataclass
+
+import msgspec
 
 from entrepot.client.errors import (
     AccessDenied,
@@ -22,8 +23,7 @@ ERROR_BODY_BYTES = 64 * 1024
 _SHOWN_CHARACTERS = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(msgspec.Struct, frozen=True):
     """What a request is about, in the words of a message."""
 
     name: str
@@ -39,8 +39,7 @@ class Subject:
     """Class of the error for a 404."""
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorDetail:
+class ErrorDetail(msgspec.Struct, frozen=True):
     """First entry of an error body; empty strings when there was none."""
 
     code: str = ""

@@ -15,8 +15,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from urllib.parse import urlencode
+
+import msgspec
 
 from entrepot.client.answers import read_errors
 from entrepot.client.challenge import Challenge
@@ -44,8 +45,7 @@ Send = Callable[[str, str, dict[str, str], bytes | None], Answer]
 """Method, URL, headers, body: one request to a token server, not followed when it redirects."""
 
 
-@dataclass(frozen=True, slots=True)
-class Grants:
+class Grants(msgspec.Struct, frozen=True):
     """A set of (type, name, action): what scopes ask for. Sets make merging and covering plain."""
 
     items: frozenset[tuple[str, str, str]] = frozenset()
@@ -74,15 +74,13 @@ class Grants:
         return [f"{kind}:{name}:{','.join(actions)}" for (kind, name), actions in by_resource.items()]
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(msgspec.Struct, frozen=True):
     value: str
     grants: Grants
     expires_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class TokenAnswer:
+class TokenAnswer(msgspec.Struct, frozen=True):
     """What a token server gave."""
 
     token: str

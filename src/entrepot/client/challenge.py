@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 _WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 # One element of the header's list: a scheme that may be followed by its first parameter, or a parameter.
@@ -17,12 +18,11 @@ _ELEMENT = re.compile(
 _MAX_LENGTH = 16 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(msgspec.Struct, frozen=True):
     """One way to authenticate. `scheme` is lower case; parameter names are lower case."""
 
     scheme: str
-    parameters: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def realm(self) -> str:

@@ -21,9 +21,10 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from entrepot.client.errors import CredentialHelperFailed, CredentialsUnwritable
 from entrepot.client.helpers import IDENTITY_TOKEN_USER, CredentialHelper
@@ -34,18 +35,20 @@ HUB = "docker.io"
 HUB_KEY = "https://index.docker.io/v1/"
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
+class Credential(msgspec.Struct, frozen=True):
     """An account at one registry. Never printed: the representation shows the user name only."""
 
     username: str = ""
-    password: str = field(default="", repr=False)
-    identity_token: str = field(default="", repr=False)
+    password: str = ""
+    identity_token: str = ""
     """An OAuth2 refresh token; wins over the password."""
-    registry_token: str = field(default="", repr=False)
+    registry_token: str = ""
     """A ready bearer token, sent as it is."""
-    origin: str = field(default="", compare=False)
+    origin: str = ""
     """The file, helper or variable it came from."""
+
+    def __repr__(self) -> str:
+        return f"Credential(username={self.username!r}, origin={self.origin!r})"
 
     @property
     def is_empty(self) -> bool:
@@ -57,8 +60,7 @@ class Credential:
         return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
 
-@dataclass(frozen=True, slots=True)
-class StoreOutcome:
+class StoreOutcome(msgspec.Struct, frozen=True):
     """What `store` did: where the secret is now, whether that place encrypts it, whether anything changed."""
 
     place: str

@@ -7,9 +7,10 @@ the name its account is filed under.
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 from entrepot.client.errors import RegistryBlocked, SettingsInvalid
 
@@ -25,8 +26,7 @@ KNOWN_REALMS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
+class Trust(msgspec.Struct, frozen=True):
     """What makes a TLS peer acceptable, and who we are to it."""
 
     verify: bool = True
@@ -36,8 +36,7 @@ class Trust:
     client_key: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True):
     """One host to speak to."""
 
     registry: str
@@ -46,23 +45,21 @@ class Endpoint:
     """`host[:port]` on the wire."""
     schemes: tuple[str, ...] = ("https",)
     """Tried in this order; the first that speaks HTTP is kept."""
-    trust: Trust = field(default_factory=Trust)
+    trust: Trust = msgspec.field(default_factory=Trust)
     token_realms: tuple[str, ...] = ()
     """Further `host[:port]` that may be asked for tokens with our password."""
     mirror: bool = False
     """A mirror's failure is not final: the next endpoint is asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(msgspec.Struct, frozen=True):
     """A repository at an endpoint; the name may differ from the reference's (mirrors with a prefix)."""
 
     endpoint: Endpoint
     repository: str
 
 
-@dataclass(frozen=True, slots=True)
-class RegistrySettings:
+class RegistrySettings(msgspec.Struct, frozen=True):
     """One `[registry."HOST"]` table of registries.toml."""
 
     mirrors: tuple[str, ...] = ()
@@ -81,8 +78,7 @@ class RegistrySettings:
     """Refuse to speak to it."""
 
 
-@dataclass(frozen=True, slots=True)
-class MirrorRule:
+class MirrorRule(msgspec.Struct, frozen=True):
     """A mirror of containers' registries.conf."""
 
     location: str
@@ -91,8 +87,7 @@ class MirrorRule:
     """`digest-only`, `tag-only` or empty for every pull."""
 
 
-@dataclass(frozen=True, slots=True)
-class PrefixRule:
+class PrefixRule(msgspec.Struct, frozen=True):
     """A `[[registry]]` table of containers' registries.conf."""
 
     prefix: str

@@ -1,7 +1,8 @@
 """A repository at a registry with an account: what every kind of request there needs."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from entrepot.client.answers import Subject
 from entrepot.client.auth import Authorizer, Grants
@@ -12,8 +13,7 @@ from entrepot.errors import NotFound
 from entrepot.oci.digest import Digest
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Immutable; shared by all threads."""
 
     session: Session

@@ -8,8 +8,9 @@ manifest = repository.get_manifest("1.0")
 import functools
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from urllib.parse import urlencode
+
+import msgspec
 
 from entrepot.client import blobs, manifests, referrers, tags
 from entrepot.client.answers import Subject, printable, refusal
@@ -35,8 +36,7 @@ PUSH = ("pull", "push")
 SEARCH_BYTES = 4 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class SearchResult:
+class SearchResult(msgspec.Struct, frozen=True):
     """One line of `search`."""
 
     name: str

@@ -15,8 +15,9 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from urllib.parse import urljoin, urlsplit
+
+import msgspec
 
 from entrepot.client.auth import Authorizer, Grants
 from entrepot.client.challenge import Challenge, parse_challenges
@@ -40,16 +41,15 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 PING_TIMEOUT_S = 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """One request, complete but for its authorization."""
 
     method: str
     url: str
     """Absolute, or a path on the registry."""
-    grants: Grants = field(default_factory=Grants)
+    grants: Grants = msgspec.field(default_factory=Grants)
     """What a token for it must allow."""
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
     body: bytes | None = None
     retried: bool = True
     """Whether sending it twice does no harm."""

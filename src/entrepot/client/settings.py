@@ -5,13 +5,13 @@
 directories are honoured where they exist.
 """
 
-import dataclasses
 import logging
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from entrepot.client.credentials import CredentialStore
 from entrepot.client.errors import SettingsInvalid
@@ -24,24 +24,23 @@ USER_AGENT = "entrepot/0.1 (docker-compatible)"
 _SYSTEM_CERTIFICATES = (Path("/etc/docker/certs.d"), Path("/etc/containers/certs.d"))
 
 
-@dataclass(frozen=True, slots=True)
-class ClientSettings:
+class ClientSettings(msgspec.Struct, frozen=True):
     """Everything the client reads from its surroundings."""
 
     credentials: CredentialStore
     default_registry: str | None = None
     """`[http://]host[:port][/prefix]` spoken to instead of Docker Hub; names stay `docker.io/…`."""
-    registries: Mapping[str, RegistrySettings] = field(default_factory=dict)
+    registries: Mapping[str, RegistrySettings] = msgspec.field(default_factory=dict)
     rules: tuple[PrefixRule, ...] = ()
     """containers' registries.conf."""
     certificate_directories: tuple[Path, ...] = ()
     """Directories with one sub-directory a `host[:port]`."""
     insecure: bool = False
     """`--insecure`: every registry of this run may show any certificate or speak plain HTTP."""
-    proxies: Mapping[str, str] = field(default_factory=dict)
+    proxies: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Proxy URL by scheme of the request (`http`, `https`)."""
     no_proxy: str = ""
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    retry: RetryPolicy = msgspec.field(default_factory=RetryPolicy)
     connect_timeout_s: float = 15.0
     read_timeout_s: float = 60.0
     """Longest silence inside an answer."""
@@ -75,7 +74,7 @@ class ClientSettings:
         )
 
     def with_insecure(self, insecure: bool = True) -> "ClientSettings":
-        return dataclasses.replace(self, insecure=insecure)
+        return msgspec.structs.replace(self, insecure=insecure)
 
     def certificates(self, host: str) -> Trust:
         """`*.crt` (authorities) and the first `*.cert` with its `*.key` of the host's directory."""

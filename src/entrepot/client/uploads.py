@@ -10,8 +10,9 @@ The registry verifies the digest before it shows the blob, so large bodies are n
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from urllib.parse import urlencode
+
+import msgspec
 
 from entrepot.client.answers import Subject, parse_errors, read_errors, refusal
 from entrepot.client.blobs import has_blob
@@ -30,8 +31,7 @@ SINGLE_POST_BYTES = 64 * 1024
 BUFFERED_BYTES = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class _Session:
+class _Session(msgspec.Struct, frozen=True):
     """An upload the registry has open for us."""
 
     url: str

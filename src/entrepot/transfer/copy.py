@@ -12,8 +12,9 @@ with the sink, which tells a later run by `blob_offset`.
 import queue
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
+
+import msgspec
 
 from entrepot.content.errors import Interrupted
 from entrepot.content.graph import Node, load_node, walk
@@ -52,8 +53,7 @@ class TagCreator(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class CopyResult:
+class CopyResult(msgspec.Struct, frozen=True):
     """What a copy did."""
 
     root: ManifestBytes
@@ -171,8 +171,7 @@ class _Serial:
             self._events(one)
 
 
-@dataclass(slots=True)
-class _Outcome:
+class _Outcome(msgspec.Struct):
     moved_blobs: int = 0
     moved_bytes: int = 0
     present_blobs: int = 0

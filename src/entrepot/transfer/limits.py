@@ -1,13 +1,12 @@
 """How much one copy may do at once and in all."""
 
-from dataclasses import dataclass
+import msgspec
 
 from entrepot.oci.manifest import DEFAULT as DEFAULT_MANIFEST
 from entrepot.oci.manifest import ManifestLimits
 
 
-@dataclass(frozen=True, slots=True)
-class TransferLimits:
+class TransferLimits(msgspec.Struct, frozen=True):
     """Every wait and every count of a copy."""
 
     parallel: int = 4

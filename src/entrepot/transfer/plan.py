@@ -7,7 +7,8 @@ new, smaller index for several.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from entrepot.content.graph import Node
 from entrepot.oci.descriptor import Descriptor
@@ -22,8 +23,7 @@ from entrepot.transfer.progress import Role
 _REFERENCE_DIGEST = "vnd.docker.reference.digest"
 
 
-@dataclass(frozen=True, slots=True)
-class PlatformChoice:
+class PlatformChoice(msgspec.Struct, frozen=True):
     """Which images of an index are wanted. `wanted` is empty for all of them."""
 
     wanted: tuple[Platform, ...] = ()
@@ -53,16 +53,14 @@ class PlatformChoice:
         return not self.wanted
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedBlob:
+class PlannedBlob(msgspec.Struct, frozen=True):
     """A blob to have at the sink."""
 
     descriptor: Descriptor
     role: Role
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """Blobs each once, in the order of the manifests; manifests each once, children before parents."""
 
     blobs: tuple[PlannedBlob, ...]

@@ -10,8 +10,9 @@ then, when all blobs are there, ManifestStored once a manifest, the top one last
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 from entrepot.oci.descriptor import Descriptor
 
@@ -24,8 +25,7 @@ class Role(Enum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """Something about one blob or manifest."""
 
     descriptor: Descriptor
@@ -36,44 +36,37 @@ class Event:
         return self.descriptor.digest.short
 
 
-@dataclass(frozen=True, slots=True)
-class BlobEvent(Event):
+class BlobEvent(Event, frozen=True):
     role: Role
 
 
-@dataclass(frozen=True, slots=True)
-class BlobWaiting(BlobEvent):
+class BlobWaiting(BlobEvent, frozen=True):
     """Planned. All of these come first, in the order of the manifests."""
 
 
-@dataclass(frozen=True, slots=True)
-class BlobExists(BlobEvent):
+class BlobExists(BlobEvent, frozen=True):
     """The sink has it."""
 
 
-@dataclass(frozen=True, slots=True)
-class BlobMounted(BlobEvent):
+class BlobMounted(BlobEvent, frozen=True):
     """Taken from another repository of the sink."""
 
     from_repository: str
 
 
-@dataclass(frozen=True, slots=True)
-class BlobStarted(BlobEvent):
+class BlobStarted(BlobEvent, frozen=True):
     """Bytes begin to move, from `offset` when an earlier run left some."""
 
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class BlobProgress(BlobEvent):
+class BlobProgress(BlobEvent, frozen=True):
     """`done` bytes of `descriptor.size`, those of earlier runs included."""
 
     done: int
 
 
-@dataclass(frozen=True, slots=True)
-class BlobInterrupted(BlobEvent):
+class BlobInterrupted(BlobEvent, frozen=True):
     """The connection broke; it goes on from `offset` after `delay_s`."""
 
     reason: str
@@ -81,18 +74,15 @@ class BlobInterrupted(BlobEvent):
     delay_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class BlobVerifying(BlobEvent):
+class BlobVerifying(BlobEvent, frozen=True):
     """The last byte came; what is left is the comparison of digests, here or at a registry."""
 
 
-@dataclass(frozen=True, slots=True)
-class BlobDone(BlobEvent):
+class BlobDone(BlobEvent, frozen=True):
     """All bytes came and were verified."""
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestStored(Event):
+class ManifestStored(Event, frozen=True):
     """`tag` is None for one stored by digest alone."""
 
     tag: str | None
