@@ -143,7 +143,9 @@ async def build(
     manifests = Manifests(catalog, store, limits)
     blobs = Blobs(catalog, store, limits)
     uploads = Uploads(catalog, store, limits)
-    tags, referrers, repositories = Tags(catalog), Referrers(catalog), Repositories(catalog)
+    tags = Tags(catalog, store, limits)
+    referrers = Referrers(catalog, store, limits)
+    repositories = Repositories(catalog, store, limits)
     context = V2Context(
         config=config,
         access=access,

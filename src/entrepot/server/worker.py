@@ -184,7 +184,8 @@ class Worker:
         self._look_away()
         host.stop()
         deadline = self._loop.time() + self._plan.config.server.drain_timeout
-        while any(front.in_flight for front in self._fronts) and self._loop.time() < deadline:
+        # Looked at now and then: an event that each request sets would cost every one of them.
+        while any(front.in_flight for front in self._fronts) and self._loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         # The last answers are in Granian's hands; give its threads a moment to put them on the wire.
         await asyncio.sleep(0.05)

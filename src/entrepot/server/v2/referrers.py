@@ -35,7 +35,7 @@ async def list_referrers(context: V2Context, request: Request, name: str, digest
     filters = {} if artifact_type is None else {"artifactType": artifact_type}
     if filters:
         headers.append((b"oci-filters-applied", b"artifactType"))
-    if page.last is not None:
+    if page.more and page.descriptors:
         path = referrers_path(repository, subject)
-        headers.append(next_link(path, n=count, last=page.last, **filters))
+        headers.append(next_link(path, n=count, last=str(page.descriptors[-1].digest), **filters))
     return Response(200, headers, body)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import msgspec
 
+from entrepot.server.repos.repositories import FoundRepository
 from entrepot.server.v2.context import V2Context
 from entrepot.server.v2.paging import PageSizeInvalid
 from entrepot.server.v2.request import Request
@@ -19,16 +19,17 @@ MAX_TERM_LENGTH = 255
 async def search(context: V2Context, request: Request) -> Response:
     """Repositories whose name contains the term."""
     term = (request.parameter("q") or "")[:MAX_TERM_LENGTH]
-    count = _count(request.parameter("n"))
+    count = min(_whole_number("n", request.parameter("n"), DEFAULT_RESULTS), MOST_RESULTS)
     visible = await context.access.visible(request.principal)
-    found = await context.repositories.search(term, n=count, visible=visible)
+    number = _whole_number("page", request.parameter("page"), 1)
+    found, total = await context.repositories.search(term, n=count, page=number, visible=visible)
     results = [_result(entry) for entry in found]
     body = msgspec.json.encode(
         {
             "query": term,
-            "num_results": len(results),
-            "num_pages": 1,
-            "page": 1,
+            "num_results": total,
+            "num_pages": max(1, -(-total // count)),
+            "page": number,
             "page_size": count,
             "results": results,
         }
@@ -36,20 +37,20 @@ async def search(context: V2Context, request: Request) -> Response:
     return json_response(200, body)
 
 
-def _count(text: str | None) -> int:
+def _whole_number(name: str, text: str | None, default: int) -> int:
+    """Raises PageSizeInvalid."""
     if text is None:
-        return DEFAULT_RESULTS
-    if not re.fullmatch(r"[0-9]{1,18}", text):
-        raise PageSizeInvalid(f"n is {text[:40]!r}; it is a number from 1 to {MOST_RESULTS}")
-    return max(1, min(int(text), MOST_RESULTS))
+        return default
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise PageSizeInvalid(f"{name} is {text[:40]!r}; it is a whole number from 1 on")
+    return max(1, int(text))
 
 
-def _result(entry: Any) -> dict[str, object]:
-    name = entry if isinstance(entry, str) else entry.name
+def _result(entry: FoundRepository) -> dict[str, object]:
     return {
-        "name": name,
-        "description": getattr(entry, "description", None) or "",
-        "star_count": getattr(entry, "stars", 0) or 0,
+        "name": entry.name,
+        "description": "",
+        "star_count": 0,
         "is_official": False,
         "is_automated": False,
     }
