@@ -7,6 +7,9 @@ from pathlib import Path
 
 from entrepot.content.memory import MemoryStore
 from entrepot.content.protocols import ReferrerSource, Sink, Source, TagStore
+from entrepot.images.store import ImageStore
+from entrepot.layout.directory import ImageLayout
+from entrepot.oci.reference import Reference
 
 
 @dataclass(frozen=True)
@@ -31,4 +34,19 @@ def memory(tmp_path: Path) -> Iterator[Place]:
     yield Place(store, store, store, store)
 
 
-PLACES: dict[str, PlaceFactory] = {"memory": memory}
+@contextmanager
+def store(tmp_path: Path) -> Iterator[Place]:
+    reference = Reference.parse("team/app")
+    images = ImageStore(tmp_path / "store")
+    source = images.source(reference)
+    with images.sink(reference) as sink:
+        yield Place(source, sink, source)
+
+
+@contextmanager
+def layout(tmp_path: Path) -> Iterator[Place]:
+    place = ImageLayout(tmp_path / "layout", create=True)
+    yield Place(place, place, place, place)
+
+
+PLACES: dict[str, PlaceFactory] = {"store": store, "memory": memory, "layout": layout}

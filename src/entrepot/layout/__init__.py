@@ -1,0 +1,1 @@
+"""OCI image layouts: directories of blobs with an `index.json` (image-spec: Image Layout)."""
