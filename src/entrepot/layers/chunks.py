@@ -69,6 +69,11 @@ class ChunkBuffer:
             size -= len(piece)
             yield piece
 
+    def skip(self, size: int) -> None:
+        """Pass over `size` bytes. Raises InvalidLayer when the stream is shorter."""
+        for _ in self.pieces(size):
+            pass
+
     def rest(self) -> Iterator[memoryview]:
         """All that is left of the stream."""
         while self._at < len(self._chunk) or self._refill():

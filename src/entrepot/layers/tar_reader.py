@@ -90,8 +90,8 @@ class TarReader:
     the stream is of no further use.
     """
 
-    def __init__(self, chunks: Iterator[bytes], limits: UnpackLimits = DEFAULT_LIMITS) -> None:
-        self._buffer = ChunkBuffer(chunks)
+    def __init__(self, chunks: Iterator[bytes] | ChunkBuffer, limits: UnpackLimits = DEFAULT_LIMITS) -> None:
+        self._buffer = chunks if isinstance(chunks, ChunkBuffer) else ChunkBuffer(chunks)
         self._limits = limits
         self._unread = 0  # data bytes of the current entry
         self._padding = 0
@@ -120,6 +120,11 @@ class TarReader:
                 yield at, piece
                 at += len(piece)
 
+    @property
+    def position(self) -> int:
+        """Where in the stream the next unread byte is: the current file's data, until it is read."""
+        return self._buffer.position
+
     # One entry: extension headers, the header itself, the map of a sparse file.
 
     def _next_entry(self) -> Entry | None:
@@ -142,8 +147,7 @@ class TarReader:
     def _skip_data(self) -> None:
         buffer = self._buffer
         if self._unread:
-            for _ in buffer.pieces(self._unread):
-                pass
+            buffer.skip(self._unread)
             self._unread = 0
         if self._padding:
             if buffer.read_block(self._padding) is None:
