@@ -30,12 +30,12 @@ def report_failure(error: BaseException, *, debug: bool) -> int:
 
 
 def describe_failure(error: BaseException) -> str:
-    """The line a person reads. Never empty, never more than one line and a hint."""
+    """The line a person reads: what failed and, after a semicolon, what to do."""
     if isinstance(error, EntrepotError):
         message = error.message or type(error).__name__
         if not getattr(error, "bare", False):
             message = f"Error: {message}"
-        return f"{message}\n{error.hint}" if error.hint else message
+        return f"{message}; {error.hint}" if error.hint else message
     if isinstance(error, OSError):
         return f"Error: {_describe_os_error(error)}"
     if isinstance(error, MemoryError):

@@ -52,6 +52,8 @@ class Repository:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._uploads = Uploads(place)
+        # Blobs this run has asked for in vain: putting them needs no second question.
+        self._missing: set[Digest] = set()
 
     @property
     def name(self) -> str:
@@ -79,7 +81,10 @@ class Repository:
         return blobs.open_blob(self._place, descriptor, offset=offset)
 
     def has_blob(self, descriptor: Descriptor) -> bool:
-        return blobs.has_blob(self._place, descriptor)
+        found = blobs.has_blob(self._place, descriptor)
+        if not found:
+            self._missing.add(descriptor.digest)
+        return found
 
     def has_manifest(self, digest: Digest) -> bool:
         return manifests.find_manifest(self._place, digest) is not None
@@ -95,7 +100,11 @@ class Repository:
         offset: int = 0,
         progress: Callable[[int], None] | None = None,
     ) -> PutResult:
-        return self._uploads.put(descriptor, stream, offset=offset, progress=progress)
+        if descriptor.digest not in self._missing and self.has_blob(descriptor):
+            return PutResult.EXISTED
+        result = self._uploads.put(descriptor, stream, offset=offset, progress=progress)
+        self._missing.discard(descriptor.digest)
+        return result
 
     def mount_blob(self, descriptor: Descriptor, from_repository: str) -> bool:
         return self._uploads.mount(descriptor, parse_repository(from_repository))
@@ -159,7 +168,7 @@ class Registry:
             self._session.authorizer(credential),
             on_wire,
             tuple(actions),
-            f"{self.host}/{name}",
+            Reference(self.host, name).familiar_name,
         )
         return Repository(place)
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from entrepot.content.errors import BlobNotFound
+from entrepot.content.errors import BlobNotFound, Interrupted
 from entrepot.content.protocols import BlobStream, PutResult
 from entrepot.content.verify import DigestMismatch, VerifiedReader
-from entrepot.errors import Unavailable, VerificationFailed
+from entrepot.errors import VerificationFailed
 from entrepot.images.files import fsync_directory, try_lock, write_all
 from entrepot.images.paths import StorePaths
 from entrepot.oci.descriptor import Descriptor
@@ -198,7 +198,7 @@ class PartialDownloads:
         keep = path.parent == self._paths.partials
         try:
             if offset > os.fstat(fd).st_size:
-                raise Unavailable(f"another process has taken over the download of {descriptor.digest}")
+                raise Interrupted(f"another process has taken over the download of {descriptor.digest}")
             _receive(descriptor, stream, fd, offset, progress)
             self._files.adopt(path, fd, descriptor.digest)
         except VerificationFailed:

@@ -28,6 +28,8 @@ class Image:
     """Bytes of the layers once unpacked."""
     platform: Platform | None
     diff_ids: tuple[Digest, ...]
+    blobs: tuple[Digest, ...]
+    """Config and layers."""
     parent: Digest | None = None
     """The image it was committed from, while that is here."""
     tagged_at: datetime | None = None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class StoreSource:
-    """Source, and the listing half of TagStore, over one repository's names in a store."""
+    """Source and TagStore over one repository's names in a store."""
 
     def __init__(self, store: ImageStore, reference: Reference | None) -> None:
         self._store = store
@@ -42,6 +42,17 @@ class StoreSource:
             if tag.tag is not None:
                 yield tag.tag
 
-    def list_referrers(self, digest: Digest, artifact_type: str | None = None) -> list[Descriptor]:  # noqa: ARG002
-        """The store keeps images; what is attached to them travels between registries."""
-        return []
+    def delete_tag(self, tag: str) -> None:
+        """Take the name away; the image stays. Raises ManifestNotFound."""
+        if self._reference is None or tag not in self.list_tags():
+            raise ManifestNotFound(f"tag {tag} is not in the store")
+        self._store.remove_names([self._reference.with_digest(None).with_tag(tag)])
+
+    def delete_manifest(self, digest: Digest) -> None:
+        """Take away this repository's names of a manifest. Raises ManifestNotFound."""
+        if self._reference is None:
+            raise ManifestNotFound(f"manifest {digest} without a repository")
+        names = self._store.names_of(digest, self._reference)
+        if not names:
+            raise ManifestNotFound(f"manifest {digest} has no name in {self._reference.familiar_name}")
+        self._store.remove_names(names)

@@ -19,8 +19,9 @@ from pathlib import Path
 
 import msgspec
 
-from entrepot.content.errors import ManifestNotFound
+from entrepot.content.errors import BlobNotFound, ManifestNotFound
 from entrepot.content.protocols import ManifestBytes
+from entrepot.errors import NotFound
 from entrepot.images.blobs import BlobFiles, BlobWriter, PartialDownloads
 from entrepot.images.entries import Entries, entry_name, parse_entries, print_entries
 from entrepot.images.errors import IncompleteImage, NoSuchImage, StoreDamaged
@@ -101,11 +102,26 @@ class ImageStore:
         found = [entry.reference() for entry in entries if entry.is_tag]
         return sorted(tag for tag in found if tag.name == reference.name)
 
+    def names_of(self, target: Digest, repository: Reference) -> Sequence[Reference]:
+        """What of `repository` points to a manifest, tags and digests."""
+        named = [entry for entry in self._read_entries() if entry.name and entry.target.digest == target]
+        found = [entry.reference() for entry in named]
+        return sorted(reference for reference in found if reference.name == repository.name)
+
     def manifest(self, image: Image) -> ImageManifest:
         return self._image_manifest(image.manifest)
 
     def config(self, image: Image) -> ImageConfig:
         return ImageConfig.parse(self.blobs.read(image.id))
+
+    def image_config(self, manifest: ImageManifest) -> ImageConfig | None:
+        """The config of any image manifest here; None for an artifact's, or when it is not here."""
+        if not mediatype.is_config(manifest.config.media_type):
+            return None
+        try:
+            return ImageConfig.parse(self.blobs.read(manifest.config.digest))
+        except (InvalidImageConfig, BlobNotFound):
+            return None
 
     def open_layer(self, layer: Descriptor) -> io.FileIO:
         """The layer's bytes as they are stored. The caller closes. Raises NotFound."""
@@ -338,7 +354,7 @@ class ImageStore:
                 continue
             try:
                 self._add_facts(target, facts, check=is_new)
-            except (ManifestNotFound, FileNotFoundError) as error:
+            except NotFound as error:
                 if is_new:
                     raise IncompleteImage(f"{target.digest} cannot be listed: {error}") from error
 
@@ -351,20 +367,12 @@ class ImageStore:
                     self._add_facts(child, facts, check=check)
             facts.manifests[str(target.digest)] = facts_of_index(manifest, present)
             return
-        found = facts_of_image(manifest, self._config_or_none(manifest))
+        found = facts_of_image(manifest, self.image_config(manifest))
         if check:
             missing = [text for text in found.blobs if not self.blobs.has(Digest.parse(text))]
             if missing:
                 raise IncompleteImage(f"{target.digest} cannot be listed: {missing[0]} is not in the store")
         facts.manifests[str(target.digest)] = found
-
-    def _config_or_none(self, manifest: ImageManifest) -> ImageConfig | None:
-        if not mediatype.is_config(manifest.config.media_type):
-            return None
-        try:
-            return ImageConfig.parse(self.blobs.read(manifest.config.digest))
-        except (InvalidImageConfig, FileNotFoundError):
-            return None
 
     def _image_manifest(self, descriptor: Descriptor) -> ImageManifest:
         manifest = self.get_manifest(descriptor.digest, descriptor.media_type).parse()

@@ -130,6 +130,7 @@ class View:
             size=self._size(facts),
             platform=Platform.parse(facts.platform) if facts.platform else None,
             diff_ids=tuple(Digest.parse(text) for text in facts.diff_ids),
+            blobs=tuple(Digest.parse(text) for text in facts.blobs),
             parent=Digest.parse(parent) if parent else None,
             tagged_at=max(moments, default=None),
             targets=tuple({one.target.digest: None for one in group}),

@@ -1,0 +1,109 @@
+"""The command table, errors as lines, exit codes; everything in this process."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from entrepot.cli import main as program
+from entrepot.cli.main import COMMANDS, main
+
+
+def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
+    code = main(argv)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+USAGE_ERRORS = [
+    (("nope",), 1, "entrepot: unknown command: entrepot nope\n\nRun 'entrepot --help' for more information\n"),
+    (("image", "nope"), 1, "entrepot: unknown command: entrepot image nope\n\n"
+     "Run 'entrepot image --help' for more information\n"),
+    (("tag", "a"), 1, "entrepot: 'entrepot tag' requires 2 arguments\n\n"
+     "Usage:  entrepot tag [OPTIONS] SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]\n\n"
+     "Run 'entrepot tag --help' for more information\n"),
+    (("rmi",), 1, "entrepot: 'entrepot rmi' requires at least 1 argument\n\n"
+     "Usage:  entrepot rmi [OPTIONS] IMAGE [IMAGE...]\n\n"
+     "See 'entrepot rmi --help' for more information\n"),
+    (("tag", "--bogus", "a", "b"), 125, "unknown flag: --bogus\n\n"
+     "Usage:  entrepot tag [OPTIONS] SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]\n\n"
+     "Run 'entrepot tag --help' for more information\n"),
+    (("--bogus",), 125, "unknown flag: --bogus\n\nUsage:  entrepot [OPTIONS] COMMAND [ARG...]\n\n"
+     "Run 'entrepot --help' for more information\n"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("argv", "code", "said"), USAGE_ERRORS, ids=[" ".join(c[0]) for c in USAGE_ERRORS])
+def test_usage_error_is_dockers(
+    capsys: pytest.CaptureFixture[str], argv: Sequence[str], code: int, said: str
+) -> None:
+    assert run(capsys, *argv) == (code, "", said)
+
+
+def test_error_is_one_line_without_a_trace(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, out, err = run(capsys, "--store", str(tmp_path), "history", "nope")
+    assert (code, out, err) == (1, "", "Error: No such image: nope:latest\n")
+
+
+def test_debug_adds_the_trace(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    _, _, err = run(capsys, "--debug", "--store", str(tmp_path), "history", "nope")
+    assert "Traceback" in err
+    assert err.endswith("Error: No such image: nope:latest\n")
+
+
+def test_bug_is_reported_in_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(COMMANDS, "tag", "no.such.module:tag")
+    code, _, err = run(capsys, "tag", "a", "b")
+    assert code == 1
+    assert err.startswith("Error: internal error: ModuleNotFoundError")
+    assert err.count("\n") == 1
+
+
+def test_interrupt_leaves_with_130(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(program.cli, "main", interrupted)
+    assert run(capsys, "images") == (130, "", "")
+
+
+def test_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "--version")
+    assert code == 0
+    assert out.startswith("entrepot version ")
+
+
+@pytest.mark.parametrize("row", sorted(COMMANDS))
+def test_every_row_of_the_table_is_a_command_with_help(capsys: pytest.CaptureFixture[str], row: str) -> None:
+    code, out, err = run(capsys, *row.split(), "--help")
+    assert (code, err) == (0, "")
+    assert out.startswith("Usage: entrepot ")
+
+
+def test_top_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "--help")
+    assert all(f"\n  {row.split()[0]} " in out for row in COMMANDS)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_script_is_printed(capsys: pytest.CaptureFixture[str], shell: str) -> None:
+    code, out, _ = run(capsys, "completion", shell)
+    assert code == 0
+    assert "_ENTREPOT_COMPLETE" in out
+
+
+def test_starting_loads_nothing_heavy() -> None:
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import entrepot.cli.main, sys; print('\\n'.join(sys.modules))"],
+        capture_output=True, text=True, check=True, timeout=60, env={**os.environ, "PYTHONPATH": ""},
+    ).stdout.split()  # fmt: skip
+    heavy = {"urllib3", "msgspec", "rich", "zstandard", "isal", "entrepot.images.store", "entrepot.client",
+             "sqlalchemy", "litestar", "asyncio", "entrepot.cli.templates"}  # fmt: skip
+    assert not heavy & set(loaded)
