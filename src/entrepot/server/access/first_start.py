@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, exists, or_, select
 
 from entrepot.server.access.access_tokens import get_token, mint, revoke
 from entrepot.server.access.accounts import create_user, find_account, get_account, set_password_hash
-from entrepot.server.access.audit import SYSTEM, By
+from entrepot.server.access.audit import SYSTEM, ActorLike, By, record
 from entrepot.server.access.model import Principal, SystemRole
 from entrepot.server.access.role_table import ensure_builtin_roles
 from entrepot.server.access.sealing import SealKey
@@ -54,9 +54,10 @@ def prepare_accounts(connection: Connection, seal: SealKey, issuer: str, now: in
     return _mint(connection, account.id, account.name, now)
 
 
-def setup_link(connection: Connection, by: By, name: str, now: int) -> SecretText:
+def setup_link(connection: Connection, by: ActorLike, name: str, now: int) -> SecretText:
     """A link for any user to choose a password with: invitations and forgotten passwords. Raises Unknown."""
     account = get_account(connection, name, kind="user")
+    record(connection, by, "create-setup-link", now=now, detail={"name": name})
     return _mint(connection, account.id, account.name, now)
 
 

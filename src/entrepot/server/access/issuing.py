@@ -59,7 +59,7 @@ class IssuedToken:
 def grant_scope(facts: Facts, who: Principal, wanted: WantedScope) -> GrantedScope:
     """Pure."""
     if wanted.kind == "registry":
-        allowed = authorize(facts, who, Action.LIST, Resource()) or who.is_anonymous
+        allowed = authorize(facts, who, Action.LIST, Resource()).allowed or who.is_anonymous
         return GrantedScope("registry", wanted.name, wanted.actions if allowed else frozenset())
     return GrantedScope(
         "repository",

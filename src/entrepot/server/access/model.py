@@ -206,6 +206,3 @@ class Decision:
     answer: Answer = Answer.ALLOWED
     challenge_error: str | None = None
     """`invalid_token` or `insufficient_scope` for the challenge, when a bearer token was shown."""
-
-    def __bool__(self) -> bool:
-        return self.allowed

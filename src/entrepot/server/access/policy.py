@@ -171,11 +171,15 @@ def granted_wire_actions(
             ("delete", Action.DELETE_MANIFEST),
             ("delete", Action.DELETE_BLOB),
         )
-        if wire in asked and authorize(facts, principal, action, resource)
+        if wire in asked and authorize(facts, principal, action, resource).allowed
     }
     if "*" in wanted and granted == asked:
         granted.add("*")
-    if "pull" in asked and "pull" not in granted and authorize(facts, principal, Action.READ, resource):
+    if (
+        "pull" in asked
+        and "pull" not in granted
+        and authorize(facts, principal, Action.READ, resource).allowed
+    ):
         granted.add("read")
     return frozenset(granted)
 

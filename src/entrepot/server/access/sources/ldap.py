@@ -10,14 +10,13 @@ import asyncio
 import ssl
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
-
-import ldap3
-from ldap3.core.exceptions import LDAPException
-from ldap3.utils.conv import escape_filter_chars
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from entrepot.errors import Unavailable
 from entrepot.server.access.sources.base import Person
+
+if TYPE_CHECKING:
+    import ldap3
 
 __all__ = ["LdapDirectory", "LdapSettings", "LdapUnavailable"]
 
@@ -75,6 +74,8 @@ class LdapDirectory:
         return ""
 
     def _sign_in(self, name: str, password: str) -> Person | None:
+        from ldap3.core.exceptions import LDAPException
+
         try:
             with self._connect(self._settings.bind_dn, self._bind_password) as searching:
                 entry = self._find(searching, name)
@@ -95,6 +96,8 @@ class LdapDirectory:
         return self._person(entry, name, groups)
 
     def _connect(self, dn: str, password: str) -> ldap3.Connection:
+        import ldap3
+
         tls = ldap3.Tls(validate=ssl.CERT_REQUIRED, ca_certs_file=self._settings.ca_file or None)
         server = ldap3.Server(self._settings.url, tls=tls, connect_timeout=_TIMEOUT_S, get_info=ldap3.NONE)
         connection = ldap3.Connection(
@@ -121,7 +124,7 @@ class LdapDirectory:
             wanted.append("memberOf")
         connection.search(
             settings.user_base,
-            settings.user_filter.replace("{name}", escape_filter_chars(name)),
+            settings.user_filter.replace("{name}", _escaped(name)),
             attributes=wanted,
             size_limit=2,
         )
@@ -132,10 +135,10 @@ class LdapDirectory:
         settings = self._settings
         if not settings.group_base:
             return tuple(_first_value(dn) for dn in _values(entry, "memberOf"))
-        text = settings.group_filter.replace("{dn}", escape_filter_chars(entry["dn"]))
+        text = settings.group_filter.replace("{dn}", _escaped(entry["dn"]))
         connection.search(
             settings.group_base,
-            text.replace("{name}", escape_filter_chars(name)),
+            text.replace("{name}", _escaped(name)),
             attributes=[settings.group_attribute],
         )
         found = [group for group in connection.response or [] if group["type"] == "searchResEntry"]
@@ -155,6 +158,11 @@ class LdapDirectory:
 
 class _WrongPassword(Exception):
     pass
+
+
+def _escaped(text: str) -> str:
+    """For a filter (RFC 4515)."""
+    return "".join(f"\\{ord(c):02x}" if c in "\\*()\0" else c for c in text)
 
 
 def _values(entry: dict[str, Any], attribute: str) -> list[str]:
