@@ -54,15 +54,23 @@ def sqlite_engine(path: Path, *, synchronous: str = "FULL", read_only: bool = Fa
 
 
 def connect_sqlite(
-    path: Path, *, synchronous: str = "FULL", read_only: bool = False, busy_timeout_ms: int = BUSY_TIMEOUT_MS
+    path: Path,
+    *,
+    synchronous: str = "FULL",
+    read_only: bool = False,
+    busy_timeout_ms: int = BUSY_TIMEOUT_MS,
+    timeout_s: float = BUSY_TIMEOUT_MS / 1000,
 ) -> sqlite3.Connection:
-    """A driver connection, settings asserted. Raises CatalogUnavailable when the database refuses one."""
+    """A driver connection, settings asserted. Raises CatalogUnavailable when the database refuses one.
+
+    `timeout_s` is how long opening waits for a lock, `busy_timeout_ms` how long statements do.
+    """
     connection = sqlite3.connect(
         path,
         isolation_level=None,
         check_same_thread=False,
         cached_statements=512,
-        timeout=BUSY_TIMEOUT_MS / 1000,
+        timeout=timeout_s,
     )
     try:
         mode = connection.execute("PRAGMA journal_mode").fetchone()[0]

@@ -27,6 +27,7 @@ from typing import Any, Final, NoReturn
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from entrepot.server.db.engine import RetryTransaction
 from entrepot.server.db.errors import CatalogBroken, CatalogFull, CatalogUnavailable
 
 __all__ = ["BATCH", "QUEUE_LIMIT", "Writer", "WriterLock", "raise_translated", "translated"]
@@ -179,19 +180,29 @@ class Writer:
         call.runs += 1
         if call.future.cancelled():
             return True
-        raw.execute("SAVEPOINT call")
-        try:
-            call.result = call.fn(connection, *call.args)
-        except BaseException as error:  # noqa: BLE001 - handed to the caller
-            call.error = self._failure(error)
-            if not raw.in_transaction:
-                return False
-            raw.execute("ROLLBACK TO call")
-        else:
-            if not raw.in_transaction:
-                call.error = RuntimeError(f"{call.fn!r} ended the transaction it runs in")
-                return False
+        for _ in range(RUNS):
+            raw.execute("SAVEPOINT call")
+            try:
+                call.result = call.fn(connection, *call.args)
+            except BaseException as error:  # noqa: BLE001 - handed to the caller
+                call.error = self._failure(error)
+                if not raw.in_transaction:
+                    return False
+                raw.execute("ROLLBACK TO call")
+                raw.execute("RELEASE call")
+                if not isinstance(error, RetryTransaction):
+                    return True
+            else:
+                return self._release(call, raw)
+        return True
+
+    @staticmethod
+    def _release(call: _Call, raw: sqlite3.Connection) -> bool:
+        if not raw.in_transaction:
+            call.error = RuntimeError(f"{call.fn!r} ended the transaction it runs in")
+            return False
         raw.execute("RELEASE call")
+        call.error = None
         return True
 
     def _others(self, batch: list[_Call], failed: int) -> list[_Call]:

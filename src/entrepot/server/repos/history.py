@@ -1,0 +1,277 @@
+"""Where a tag has been, what it was at a time, and putting it back.
+
+What was deleted or overwritten stays until the undo window ends; restoring clears the tombstones of the
+manifest and of everything that it needs, in one transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from entrepot.oci.digest import Digest
+from entrepot.server.db.clock import Clock
+from entrepot.server.db.engine import Catalog
+from entrepot.server.db.tables import blob as blob_table
+from entrepot.server.db.tables import (
+    manifest,
+    manifest_blob,
+    manifest_child,
+    project,
+    repo,
+    repo_blob,
+    tag,
+    tag_event,
+)
+from entrepot.server.repos.changes import Actor, Change, Permit, allow_all
+from entrepot.server.repos.errors import ManifestUnknown
+from entrepot.server.repos.manifests import StoredManifest
+from entrepot.server.repos.records import add_usage, write_audit, write_event, write_tag_event
+from entrepot.server.repos.rows import RepositoryRow, find_repository, insert_new, require_repository
+
+__all__ = ["History", "TagEvent"]
+
+_EVENTS = (
+    select(
+        tag_event.c.seq, tag_event.c.name, tag_event.c.old, tag_event.c.new, tag_event.c.at, tag_event.c.by
+    )
+    .where(
+        tag_event.c.repo_id == bindparam("p_repo"),
+        tag_event.c.name == bindparam("p_name"),
+        tag_event.c.seq < bindparam("p_before"),
+    )
+    .order_by(tag_event.c.seq.desc())
+    .limit(bindparam("p_n"))
+)
+_AT = (
+    select(tag_event.c.new)
+    .where(
+        tag_event.c.repo_id == bindparam("p_repo"),
+        tag_event.c.name == bindparam("p_name"),
+        tag_event.c.at <= bindparam("p_at"),
+    )
+    .order_by(tag_event.c.seq.desc())
+    .limit(1)
+)
+_STORED = (
+    select(
+        manifest.c.media_type,
+        manifest.c.size,
+        manifest.c.repo_id,
+        repo.c.project_id,
+        project.c.visibility,
+        manifest.c.body,
+    )
+    .join(repo, repo.c.id == manifest.c.repo_id)
+    .join(project, project.c.id == repo.c.project_id)
+    .where(manifest.c.repo_id == bindparam("p_repo"), manifest.c.digest == bindparam("p_digest"))
+)
+_MANIFEST = (
+    select(manifest.c.id, manifest.c.size, manifest.c.deleted_at)
+    .where(manifest.c.repo_id == bindparam("p_repo"), manifest.c.digest == bindparam("p_digest"))
+    .with_for_update()
+)
+_REVIVE = update(manifest).where(manifest.c.id == bindparam("p_id")).values(deleted_at=None)
+_CHILDREN = (
+    select(manifest_child.c.digest)
+    .where(manifest_child.c.manifest_id == bindparam("p_id"))
+    .order_by(manifest_child.c.digest)
+)
+_HIDDEN_BLOBS = (
+    select(repo_blob.c.digest, blob_table.c.size)
+    .join(manifest_blob, manifest_blob.c.digest == repo_blob.c.digest)
+    .join(blob_table, blob_table.c.digest == repo_blob.c.digest)
+    .where(
+        manifest_blob.c.manifest_id == bindparam("p_id"),
+        repo_blob.c.repo_id == bindparam("p_repo"),
+        repo_blob.c.deleted_at.is_not(None),
+    )
+    .order_by(repo_blob.c.digest)
+    .with_for_update(of=repo_blob)
+)
+_SHOW_BLOB = (
+    update(repo_blob)
+    .where(repo_blob.c.repo_id == bindparam("p_repo"), repo_blob.c.digest == bindparam("p_digest"))
+    .values(deleted_at=None)
+)
+_TAG = (
+    select(tag.c.digest)
+    .where(tag.c.repo_id == bindparam("p_repo"), tag.c.name == bindparam("p_name"))
+    .with_for_update()
+)
+_NEW_TAG = insert(tag).values(
+    repo_id=bindparam("p_repo"),
+    name=bindparam("p_name"),
+    digest=bindparam("p_digest"),
+    created_at=bindparam("p_at"),
+    updated_at=bindparam("p_at"),
+    updated_by=bindparam("p_by"),
+)
+_MOVE_TAG = (
+    update(tag)
+    .where(tag.c.repo_id == bindparam("p_repo"), tag.c.name == bindparam("p_name"))
+    .values(
+        digest=bindparam("p_digest"),
+        version=tag.c.version + 1,
+        updated_at=bindparam("p_at"),
+        updated_by=bindparam("p_by"),
+    )
+)
+_FOREVER = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class TagEvent:
+    """One move of a tag."""
+
+    seq: int
+    name: str
+    old: str | None
+    """None: the tag was new."""
+    new: str | None
+    """None: the tag was deleted."""
+    at: int
+    """Microseconds since 1970."""
+    by: str
+
+
+class History:
+    """Histories of all tags."""
+
+    def __init__(self, catalog: Catalog, clock: Clock | None = None) -> None:
+        self._catalog = catalog
+        self._clock = clock or catalog.clock
+
+    async def of_tag(
+        self, repository: str, name: str, *, before: int | None = None, n: int = 50
+    ) -> tuple[list[TagEvent], bool]:
+        """The last `n` moves of a tag before the event `before`, newest first, and whether there are older
+        ones.
+
+        Raises NameUnknown.
+        """
+        return await self._catalog.read(_events, repository, name, _FOREVER if before is None else before, n)
+
+    async def manifest_at(self, repository: str, name: str, at: int) -> StoredManifest | None:
+        """What the tag was at a time, if that is still kept; None when it was nothing, or has been
+        collected.
+        """
+        return await self._catalog.read(_manifest_at, repository, name, at)
+
+    async def restore_tag(
+        self, repository: str, name: str, digest: Digest, *, actor: Actor, permit: Permit = allow_all
+    ) -> str | None:
+        """Point a tag to `digest` again, and bring that back if it was deleted. Returns what the tag was
+        until now.
+
+        Raises NameUnknown, ManifestUnknown when it has been collected, Denied.
+        """
+        return await self._catalog.write(
+            _restore,
+            repository,
+            name,
+            str(digest),
+            actor,
+            permit,
+            self._clock.now(),
+            self._clock.steady(),
+        )
+
+    async def restore_manifest(
+        self, repository: str, digest: Digest, *, actor: Actor, permit: Permit = allow_all
+    ) -> None:
+        """Bring back a deleted manifest without its tags. Raises NameUnknown, ManifestUnknown, Denied."""
+        await self._catalog.write(
+            _restore,
+            repository,
+            None,
+            str(digest),
+            actor,
+            permit,
+            self._clock.now(),
+            self._clock.steady(),
+        )
+
+
+def _events(
+    connection: Connection, repository: str, name: str, before: int, n: int
+) -> tuple[list[TagEvent], bool]:
+    row = require_repository(connection, repository)
+    key = {"p_repo": row.id, "p_name": name, "p_before": before, "p_n": n + 1}
+    events = [TagEvent(**found._mapping) for found in connection.execute(_EVENTS, key)]
+    return events[:n], len(events) > n
+
+
+def _manifest_at(connection: Connection, repository: str, name: str, at: int) -> StoredManifest | None:
+    row = find_repository(connection, repository)
+    if row is None:
+        return None
+    digest = connection.execute(_AT, {"p_repo": row.id, "p_name": name, "p_at": at}).scalar_one_or_none()
+    if digest is None:
+        return None
+    found = connection.execute(_STORED, {"p_repo": row.id, "p_digest": digest}).one_or_none()
+    return None if found is None else StoredManifest(Digest.parse(digest), *found)
+
+
+def _restore(
+    connection: Connection,
+    repository: str,
+    name: str | None,
+    digest: str,
+    actor: Actor,
+    permit: Permit,
+    now: int,
+    steady: int,
+) -> str | None:
+    row = require_repository(connection, repository)
+    old = None
+    if name is not None:
+        old = connection.execute(_TAG, {"p_repo": row.id, "p_name": name}).scalar_one_or_none()
+    change = Change("restore", repository, name, old, digest)
+    permit(connection, change)
+    grown = _revive(connection, row, digest)
+    if grown is None:
+        raise ManifestUnknown(repository, digest)
+    if name is not None and old != digest:
+        values = {
+            "p_repo": row.id,
+            "p_name": name,
+            "p_digest": digest,
+            "p_at": now,
+            "p_by": actor.principal,
+        }
+        if old is None:
+            insert_new(connection, _NEW_TAG, values)
+        else:
+            connection.execute(_MOVE_TAG, values)
+        write_tag_event(connection, row.id, name, old=old, new=digest, at=steady, by=actor.principal)
+    write_audit(connection, change, actor, now)
+    write_event(
+        connection, "restore", repository, actor, now, tags=[name] if name else [], digest=digest, old=old
+    )
+    add_usage(connection, row.project_id, grown)
+    return old
+
+
+def _revive(connection: Connection, repository: RepositoryRow, digest: str) -> int | None:
+    """Clear the tombstones of a manifest and what it needs. Returns the bytes that are used again, None if it
+    has been collected.
+    """
+    grown, waiting, seen = 0, [digest], {digest}
+    while waiting:
+        one = waiting.pop()
+        key = {"p_repo": repository.id, "p_digest": one}
+        found = connection.execute(_MANIFEST, key).one_or_none()
+        if found is None:
+            return None
+        if found.deleted_at is not None:
+            connection.execute(_REVIVE, {"p_id": found.id})
+            grown += found.size
+        for hidden in connection.execute(_HIDDEN_BLOBS, {**key, "p_id": found.id}).all():
+            connection.execute(_SHOW_BLOB, {"p_repo": repository.id, "p_digest": hidden.digest})
+            grown += hidden.size
+        children = connection.execute(_CHILDREN, {"p_id": found.id}).scalars().all()
+        waiting.extend(child for child in children if child not in seen)
+        seen.update(children)
+    return grown

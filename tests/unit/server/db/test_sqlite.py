@@ -1,0 +1,254 @@
+"""SQLite's writer thread: what shares a transaction, what a failure takes with it, who may write."""
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, bindparam, select
+
+from entrepot.server.db import HotQuery, open_catalog
+from entrepot.server.db.clock import boot_id
+from entrepot.server.db.errors import CatalogBroken, CatalogFull, CatalogUnavailable, InvalidCatalogUrl
+from entrepot.server.db.settings import get_setting, set_setting
+from entrepot.server.db.sqlite import SqliteCatalog, connect_sqlite
+from entrepot.server.db.tables import setting
+
+pytestmark = pytest.mark.anyio
+
+VALUE = HotQuery(select(setting.c.value).where(setting.c.name == bindparam("name")))
+
+
+@pytest.fixture
+async def catalog(sqlite_url: str) -> Any:
+    opened = open_catalog(sqlite_url)
+    yield opened
+    await opened.close()
+
+
+def path_of(url: str) -> Path:
+    return Path(url.removeprefix("sqlite:///"))
+
+
+@pytest.mark.parametrize("url", ["", "catalog.db", "sqlite://", "sqlite:///:memory:", "mysql://h/n"])
+def test_other_urls_are_refused_in_words(url: str) -> None:
+    with pytest.raises(InvalidCatalogUrl, match="sqlite:///PATH or postgresql"):
+        open_catalog(url)
+
+
+def test_connections_have_the_settings_safety_rests_on(sqlite_url: str) -> None:
+    for synchronous, number in (("FULL", 2), ("NORMAL", 1)):
+        connection = connect_sqlite(path_of(sqlite_url), synchronous=synchronous)
+        found = [
+            connection.execute(f"pragma {name}").fetchone()[0]
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        ]
+        connection.close()
+        assert found == ["wal", number, 1]
+
+
+def test_a_setting_that_is_not_taken_refuses_to_open(sqlite_url: str) -> None:
+    holder = sqlite3.connect(path_of(sqlite_url))
+    holder.execute("pragma journal_mode=delete")
+    holder.execute("begin exclusive")
+    with pytest.raises(CatalogUnavailable):
+        connect_sqlite(path_of(sqlite_url), busy_timeout_ms=0, timeout_s=0)
+    holder.close()
+
+
+async def test_files_are_readable_by_their_owner_only(tmp_path: Path) -> None:
+    catalog = open_catalog(f"sqlite:///{tmp_path}/new/catalog.db")
+    await catalog.write(lambda c: c.exec_driver_sql("create table t (x)") and None)
+    files = list((tmp_path / "new").iterdir())
+    assert {"catalog.db", "catalog.db-wal", "catalog.db.writer"} <= {file.name for file in files}
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+    await catalog.close()
+
+
+async def test_what_is_queued_shares_a_transaction(catalog: SqliteCatalog) -> None:
+    held, seen = asyncio.Event(), []
+    loop = asyncio.get_running_loop()
+
+    def first(connection: Connection) -> None:
+        # Everything below is queued before this returns, so it becomes one batch.
+        asyncio.run_coroutine_threadsafe(held.wait(), loop).result(60)
+
+    def count(connection: Connection) -> None:
+        set_setting(connection, "n", str(int(get_setting(connection, "n") or "0") + 1))
+        visible = sqlite3.connect(catalog.path)
+        seen.append(visible.execute("select count(*) from setting where name = 'n'").fetchone()[0])
+        visible.close()
+
+    calls = [asyncio.ensure_future(catalog.write(first))]
+    await asyncio.sleep(0)
+    calls += [asyncio.ensure_future(catalog.write(count)) for _ in range(20)]
+    await asyncio.sleep(0)
+    held.set()
+    await asyncio.gather(*calls)
+    assert seen == [0] * 20  # nobody saw the first one's row until all had run
+    assert await catalog.hot(VALUE, name="n") == [("20",)]
+
+
+async def test_a_function_that_ends_the_transaction_fails_alone(catalog: SqliteCatalog) -> None:
+    """An error that takes the whole transaction with it has the others run again."""
+
+    def destroy(connection: Connection) -> None:
+        connection.exec_driver_sql("ROLLBACK")
+        raise sqlite3.OperationalError("the transaction is gone")
+
+    calls = [
+        *(catalog.write(set_setting, f"before{i}", "x") for i in range(5)),
+        catalog.write(destroy),
+        *(catalog.write(set_setting, f"after{i}", "x") for i in range(5)),
+    ]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [isinstance(result, Exception) for result in results] == [False] * 5 + [True] + [False] * 5
+    for name in ("before4", "after4"):
+        assert await catalog.hot(VALUE, name=name) == [("x",)]
+
+
+async def test_a_full_disk_is_told_and_passes(catalog: SqliteCatalog) -> None:
+    """D1: the change that does not fit is refused with a time to come back, others and reads go on."""
+
+    def limit(connection: Connection) -> None:
+        pages = connection.exec_driver_sql("pragma page_count").scalar_one()
+        connection.exec_driver_sql(f"pragma max_page_count={pages + 3}")
+
+    await catalog.write(limit)
+    big = catalog.write(set_setting, "big", "x" * 500_000)
+    small = catalog.write(set_setting, "small", "x")
+    full, _ = await asyncio.gather(big, small, return_exceptions=True)
+    assert isinstance(full, CatalogFull)
+    assert full.retry_after_s
+    assert await catalog.hot(VALUE, name="small") == [("x",)]
+    assert await catalog.hot(VALUE, name="big") == []
+    assert catalog.broken is None
+
+
+async def test_an_io_error_ends_writing_in_this_process(sqlite_url: str) -> None:
+    """C6: after the disk has failed once, nothing more is acknowledged."""
+    told: list[str] = []
+    catalog = open_catalog(sqlite_url, on_broken=told.append)
+
+    def fail(connection: Connection) -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+        error.sqlite_errorname = "SQLITE_IOERR_FSYNC"
+        raise error
+
+    with pytest.raises(CatalogBroken, match="SQLITE_IOERR_FSYNC"):
+        await catalog.write(fail)
+    assert told
+    assert told[0] == catalog.broken
+    with pytest.raises(CatalogBroken):
+        await catalog.write(set_setting, "a", "b")
+    assert await catalog.hot(VALUE, name="a") == []
+    await catalog.close()
+
+
+async def test_a_failed_commit_fails_the_batch(
+    catalog: SqliteCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, fail = Connection.commit, [True]
+
+    def commit(connection: Connection) -> None:
+        if fail:
+            fail.clear()
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_FULL, "SQLITE_FULL"
+            raise error
+        real(connection)
+
+    monkeypatch.setattr(Connection, "commit", commit)
+    with pytest.raises(CatalogFull):
+        await catalog.write(set_setting, "a", "b")
+    assert await catalog.hot(VALUE, name="a") == []
+    await catalog.write(set_setting, "a", "c")
+    assert await catalog.hot(VALUE, name="a") == [("c",)]
+
+
+async def test_a_busy_hot_read_waits_in_a_thread(catalog: SqliteCatalog) -> None:
+    await catalog.write(set_setting, "a", "b")
+
+    class Busy:
+        def execute(self, *_: object) -> None:
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorcode = sqlite3.SQLITE_BUSY_RECOVERY
+            raise error
+
+        def close(self) -> None:
+            pass
+
+    own, catalog._hot = catalog._hot, Busy()  # type: ignore[assignment]
+    assert await catalog.hot(VALUE, name="a") == [("b",)]
+    own.close()
+
+
+_WRITES = """
+import asyncio, sys
+from entrepot.server.db import open_catalog
+from entrepot.server.db.settings import get_setting, set_setting
+
+def count(connection):
+    set_setting(connection, "n", str(int(get_setting(connection, "n") or "0") + 1))
+
+async def main():
+    catalog = open_catalog(sys.argv[1])
+    await asyncio.gather(*(catalog.write(count, durable=i % 2 == 0) for i in range(60)))
+    await catalog.close()
+
+asyncio.run(main())
+"""
+
+
+async def test_processes_write_side_by_side_while_one_reads_for_long(
+    catalog: SqliteCatalog, sqlite_url: str
+) -> None:
+    """B1: a long reader and several writing processes; no `database is locked`, no lost change."""
+    reader = sqlite3.connect(path_of(sqlite_url), isolation_level=None)
+    reader.execute("begin")
+    reader.execute("select count(*) from setting").fetchall()
+    writers = [
+        subprocess.Popen([sys.executable, "-c", _WRITES, sqlite_url], stderr=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    errors = await asyncio.gather(*(asyncio.to_thread(writer.communicate, timeout=120) for writer in writers))
+    assert [writer.returncode for writer in writers] == [0, 0, 0], errors
+    assert await catalog.hot(VALUE, name="n") == [("180",)]
+    reader.close()
+
+
+async def test_leases_survive_a_clock_that_is_set(
+    sqlite_url: str, catalog: SqliteCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G7: the wall clock jumps by a day; a process that starts then measures leases as the others do."""
+    import time
+
+    real = time.time_ns
+    monkeypatch.setattr("entrepot.server.db.clock.time.time_ns", lambda: real() + 86_400 * 10**9)
+    later = open_catalog(sqlite_url)
+    assert abs(later.clock.steady() - catalog.clock.steady()) < 5_000_000
+    assert later.clock.now() - later.clock.steady() > 86_000 * 1_000_000
+    await later.close()
+
+
+async def test_a_new_boot_gets_a_new_anchor(sqlite_url: str, catalog: SqliteCatalog) -> None:
+    await catalog.write(set_setting, "clock_anchor", "another-boot 12345")
+    later = open_catalog(sqlite_url)
+    assert abs(later.clock.steady() - later.clock.now()) < 60_000_000
+    assert (await later.read(get_setting, "clock_anchor") or "").startswith(boot_id())
+    await later.close()
+
+
+async def test_closing_finishes_what_is_queued(sqlite_url: str) -> None:
+    catalog = open_catalog(sqlite_url)
+    calls = [asyncio.ensure_future(catalog.write(set_setting, f"n{i}", "x")) for i in range(50)]
+    await asyncio.sleep(0)
+    await catalog.close()
+    await asyncio.gather(*calls)
+    with pytest.raises(CatalogUnavailable):
+        await catalog.write(set_setting, "late", "x")
