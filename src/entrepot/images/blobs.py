@@ -118,6 +118,10 @@ class BlobWriter:
     def size(self) -> int:
         return self._hasher.size
 
+    def digest(self) -> Digest:
+        """Of what has been written so far."""
+        return self._hasher.digest()
+
     def write(self, data: bytes | memoryview) -> int:
         self._hasher.update(data)
         write_all(self._fd, data)

@@ -1,0 +1,225 @@
+"""`import`: an image of one layer from a tar of a root file system.
+
+The layer is the given tar byte for byte, once inflated. gzip and zstd input is kept as it came; anything
+else is stored as gzip. The tar is read through to its end before the image is listed.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, ClassVar
+
+from entrepot.actions.errors import FileUnusable
+from entrepot.actions.places import the_settings, the_store
+from entrepot.client.settings import ClientSettings
+from entrepot.errors import InvalidInput
+from entrepot.images.blobs import BlobWriter
+from entrepot.images.changes import apply_changes
+from entrepot.images.image import Image
+from entrepot.images.store import ImageStore
+from entrepot.images.times import print_time
+from entrepot.layers.chunks import ChunkBuffer
+from entrepot.layers.compression import Compression, LayerWriter, plain_chunks, sniff_compression
+from entrepot.layers.errors import InvalidLayer
+from entrepot.layers.tar_reader import TarReader
+from entrepot.oci import mediatype
+from entrepot.oci.descriptor import Descriptor
+from entrepot.oci.digest import Digest, Hasher
+from entrepot.oci.imageconfig import HistoryEntry, ImageConfig
+from entrepot.oci.platform import Platform
+from entrepot.oci.reference import Reference
+
+XZ_MEMORY_BYTES = 1 << 28
+_BZIP2, _XZ = b"BZh", b"\xfd7zXZ\x00"
+
+
+class NotATar(InvalidInput):
+    """What was given is no tar of a file system."""
+
+    code: ClassVar[str] = "not-a-tar"
+
+
+def import_(
+    source: Path | str | BinaryIO,
+    name: str | None = None,
+    *,
+    changes: Sequence[str] = (),
+    message: str | None = None,
+    platform: str | None = None,
+    config_from: str | None = None,
+    store: ImageStore | Path | str | None = None,
+    settings: ClientSettings | None = None,
+) -> Image:
+    """Make an image. `source` is a path, an `http(s)://` address or an open file.
+
+    `config_from` names an image whose config (command, environment, labels …) the new one takes over;
+    `changes` are Dockerfile instructions applied on top. Without `name` the image is untagged.
+    Raises FileUnusable, NotATar, InvalidChange, InvalidReference.
+    """
+    place = the_store(store)
+    names = [Reference.parse(name).with_default_tag()] if name else []
+    template = place.config(place.resolve(config_from)) if config_from else None
+    # Mistakes in the words are told before gigabytes are read.
+    runtime = apply_changes(template.runtime if template else {}, changes)
+    wanted = Platform.parse(platform) if platform else template.platform if template else Platform.host()
+    with _opened(source, the_settings(settings)) as (stream, label), place.lease() as lease:
+        with place.new_blob() as blob:
+            try:
+                compression, diff_id = _store_layer(stream, blob)
+            except InvalidLayer as error:
+                raise NotATar(f"{'stdin' if label == '-' else label} is not a tar of a file system: {error.message}") from error
+            digest, size = blob.digest(), blob.size
+            lease.add([digest])
+            blob.commit(digest)
+        config = _config(template, runtime, diff_id, wanted, message or f"Imported from {label}")
+        layer = Descriptor(
+            mediatype.OCI_LAYER_ZSTD if compression == "zstd" else mediatype.OCI_LAYER_GZIP, digest, size
+        )
+        return place.create_image(config, [layer], names=names, lease=lease)
+
+
+def _config(
+    template: ImageConfig | None,
+    runtime: dict[str, object],
+    diff_id: Digest,
+    platform: Platform,
+    comment: str,
+) -> ImageConfig:
+    created = print_time(datetime.now(UTC))
+    document: dict[str, object] = {
+        "created": created,
+        **({"author": template.author} if template and template.author else {}),
+        **platform.to_json(),
+        "config": runtime,
+        "rootfs": {"type": "layers", "diff_ids": [str(diff_id)]},
+        "history": [HistoryEntry(created=created, comment=comment).to_json()],
+    }
+    return ImageConfig.build(document)
+
+
+def _store_layer(stream: _Input, blob: BlobWriter) -> tuple[Compression, Digest]:
+    """Write the layer, reading the tar through. Raises InvalidLayer."""
+    head = stream.peek(8)
+    compression = sniff_compression(head)
+    hasher = Hasher()
+    if compression is not None:
+        _read_through(_hashed(plain_chunks(_Copying(stream, blob)), hasher))
+        return compression, hasher.digest()
+    writer = LayerWriter(blob, "gzip")  # type: ignore[arg-type]  # it only writes
+    try:
+        _read_through(_copied(_hashed(_inflated(head, stream), hasher), writer))
+        writer.close()
+    finally:
+        writer.abandon()
+    return "gzip", hasher.digest()
+
+
+def _read_through(chunks: Iterator[bytes]) -> None:
+    """Every header and every byte, to the end of the stream."""
+    buffer = ChunkBuffer(chunks)
+    entries = 0
+    for _ in TarReader(buffer):
+        entries += 1
+    for _ in buffer.rest():
+        pass
+    if not entries and buffer.position == 0:
+        raise InvalidLayer("it is empty")
+
+
+def _hashed(chunks: Iterator[bytes], hasher: Hasher) -> Iterator[bytes]:
+    for chunk in chunks:
+        hasher.update(chunk)
+        yield chunk
+
+
+def _copied(chunks: Iterator[bytes], writer: LayerWriter) -> Iterator[bytes]:
+    for chunk in chunks:
+        writer.write(chunk)
+        yield chunk
+
+
+class _Input:
+    """What was given, with a look at its beginning."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._head = b""
+
+    def peek(self, size: int) -> bytes:
+        while len(self._head) < size and (more := self._stream.read(size - len(self._head))):
+            self._head += more
+        return self._head
+
+    def read(self, size: int, /) -> bytes:
+        if self._head:
+            data, self._head = self._head[:size], self._head[size:]
+            return data
+        return self._stream.read(size) or b""
+
+
+class _Copying:
+    """The input, stored as it is read."""
+
+    def __init__(self, stream: _Input, blob: BlobWriter) -> None:
+        self._stream = stream
+        self._blob = blob
+
+    def read(self, size: int, /) -> bytes:
+        data = self._stream.read(size)
+        if data:
+            self._blob.write(data)
+        return data
+
+
+def _inflated(head: bytes, stream: _Input) -> Iterator[bytes]:
+    """Plain bytes of a plain, bzip2 or xz stream, within the limits of layers."""
+    if not head.startswith((_BZIP2, _XZ)):
+        return plain_chunks(stream)
+    decompressor = (
+        bz2.BZ2Decompressor() if head.startswith(_BZIP2) else lzma.LZMADecompressor(memlimit=1 << 28)
+    )
+    return plain_chunks(_Inflater(stream, decompressor))
+
+
+class _Inflater:
+    def __init__(self, stream: _Input, decompressor: bz2.BZ2Decompressor | lzma.LZMADecompressor) -> None:
+        self._stream = stream
+        self._inner = decompressor
+
+    def read(self, size: int, /) -> bytes:
+        try:
+            while not self._inner.eof:
+                data = self._stream.read(1 << 16) if self._inner.needs_input else b""
+                if self._inner.needs_input and not data:
+                    raise InvalidLayer("its compressed data ends early")
+                if plain := self._inner.decompress(data, size):
+                    return plain
+        except (OSError, lzma.LZMAError, EOFError) as error:
+            raise InvalidLayer(f"its compressed data is damaged: {error}") from error
+        return b""
+
+
+@contextmanager
+def _opened(source: Path | str | BinaryIO, settings: ClientSettings) -> Iterator[tuple[_Input, str]]:
+    if not isinstance(source, (str, Path)):
+        yield _Input(source), "-"
+        return
+    text = str(source)
+    if text.startswith(("http://", "https://")):
+        from entrepot.actions.download import open_url
+
+        with open_url(text, settings=settings) as body:
+            yield _Input(body), text
+        return
+    try:
+        file = Path(text).open("rb")  # noqa: SIM115 - closed below
+    except OSError as error:
+        reason = (error.strerror or "cannot be opened").lower()
+        raise FileUnusable(f"open {text}: {reason}") from error
+    with file:
+        yield _Input(file), text
