@@ -6,7 +6,7 @@ from entrepot.client.place import Place
 from entrepot.client.transport import ConnectionBroken
 from entrepot.content.errors import ManifestNotFound
 from entrepot.content.protocols import ManifestBytes
-from entrepot.content.verify import DigestMismatch
+from entrepot.content.verify import DigestMismatch, verify_manifest
 from entrepot.errors import EntrepotError, NotFound
 from entrepot.oci import distribution, mediatype
 from entrepot.oci.descriptor import Descriptor
@@ -75,8 +75,10 @@ def find_manifest(place: Place, reference: str | Digest) -> Descriptor | None:
 def put_manifest(place: Place, manifest: ManifestBytes, tag: str | None, *, if_absent: bool = False) -> None:
     """Store under its digest, or under `tag`. With `if_absent` a tag is only created, never moved.
 
-    Raises TagExists (with `if_absent`, when the tag holds something else), AccessDenied, RegistryRefused.
+    Raises TagExists (with `if_absent`, when the tag holds something else), DigestMismatch, AccessDenied,
+    RegistryRefused.
     """
+    verify_manifest(manifest)
     reference = parse_tag(tag) if tag is not None else manifest.digest
     if if_absent and tag is not None and (held := find_manifest(place, tag)) is not None:
         _require_same(place, tag, held, manifest)

@@ -261,6 +261,8 @@ class Transport:
             options["ssl_context"] = ssl_context(self._trust)
             if not self._trust.verify:
                 options["assert_hostname"] = False
+                # Whoever set `insecure` knows; a warning for each connection helps nobody.
+                urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         if proxy is not None:
             parts = urlsplit(proxy)
             if parts.scheme not in {"http", "https"}:

@@ -290,6 +290,9 @@ def _chunks(
             count = stream.readinto(buffer[: min(remaining, len(buffer))])
             if not count:
                 raise SizeMismatch(descriptor.digest, descriptor.size, descriptor.size - remaining)
+            # Before the last piece goes out: afterwards the registry would have a whole blob.
+            if count == remaining and stream.read(1):
+                raise SizeMismatch(descriptor.digest, descriptor.size, descriptor.size + 1)
         except BaseException as error:
             raise _SourceFailed(error) from error
         remaining -= count
