@@ -72,7 +72,8 @@ def import_(
             try:
                 compression, diff_id = _store_layer(stream, blob)
             except InvalidLayer as error:
-                raise NotATar(f"{'stdin' if label == '-' else label} is not a tar of a file system: {error.message}") from error
+                what = "stdin" if label == "-" else label
+                raise NotATar(f"{what} is not a tar of a file system: {error.message}") from error
             digest, size = blob.digest(), blob.size
             lease.add([digest])
             blob.commit(digest)

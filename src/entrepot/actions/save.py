@@ -1,0 +1,156 @@
+"""`save`: images from the store into one archive that docker, podman and everything else loads."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, ClassVar
+
+from entrepot.actions.errors import FileUnusable
+from entrepot.actions.places import the_store
+from entrepot.archive.reading import ArchiveFormat
+from entrepot.archive.writing import Progress, SavedImage, write_archive
+from entrepot.errors import NotFound
+from entrepot.images.errors import NoSuchImage
+from entrepot.images.image import Image
+from entrepot.images.store import ImageStore
+from entrepot.layers.compression import Compression, LayerWriter
+from entrepot.layers.tar_writer import Writable
+from entrepot.oci.descriptor import Descriptor
+from entrepot.oci.digest import Digest
+from entrepot.oci.manifest import Index
+from entrepot.oci.platform import Platform
+from entrepot.oci.reference import Reference, parse_any_reference
+from entrepot.transfer.errors import NoMatchingPlatform
+from entrepot.transfer.plan import PlatformChoice, select_children
+
+COMPRESSIONS: dict[str, Compression] = {".gz": "gzip", ".tgz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+
+
+class NoExportTarget(NotFound):
+    """No image of the platform asked for is under the name."""
+
+    code: ClassVar[str] = "no-export-target"
+
+
+def save(
+    names: Sequence[str],
+    output: Path | str | BinaryIO,
+    *,
+    platform: str | None = None,
+    archive_format: ArchiveFormat = "docker",
+    compression: Compression = None,
+    store: ImageStore | Path | str | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write images into an archive; a name without a tag is all tags of its repository.
+
+    A path ending in `.gz`, `.tgz` or `.zst` is compressed. A file appears whole, mode 0600, or not at all.
+    Blobs stay byte for byte, and saving twice gives the same file.
+    Raises NoSuchImage, NoExportTarget, FileUnusable.
+    """
+    place = the_store(store)
+    images = [image for name in names for image in _named(place, name, platform)]
+    with place.lease() as lease:
+        lease.add(digest for image in images for digest in _needed(place, image.target))
+        if isinstance(output, (str, Path)):
+            path = Path(output)
+            kind = compression or COMPRESSIONS.get(path.suffix)
+            with new_file(path) as file:
+                _write(file, images, archive_format, kind, progress)
+        else:
+            _write(output, images, archive_format, compression, progress)
+
+
+def _write(
+    out: BinaryIO,
+    images: Sequence[SavedImage],
+    archive_format: ArchiveFormat,
+    compression: Compression,
+    progress: Progress | None,
+) -> None:
+    if compression is None:
+        write_archive(out, images, archive_format=archive_format, progress=progress)
+        return
+    writer = LayerWriter(out, compression)
+    try:
+        target: Writable = writer
+        write_archive(target, images, archive_format=archive_format, progress=progress)
+        writer.close()
+    finally:
+        writer.abandon()
+
+
+def _named(store: ImageStore, name: str, platform: str | None) -> list[SavedImage]:
+    """What one argument stands for."""
+    reference = parse_any_reference(name)
+    if isinstance(reference, Reference) and reference.tag is None and reference.digest is None:
+        tags = store.tags_of(reference)
+        if tags:
+            return [_saved(store, store.resolve(str(tag)), (tag,), platform) for tag in tags]
+    try:
+        image = store.resolve(name)
+    except NoSuchImage:
+        raise NoSuchImage(name) from None
+    is_tag = isinstance(reference, Reference) and reference.with_default_tag() in image.tags
+    names = (reference.with_default_tag(),) if is_tag and isinstance(reference, Reference) else ()
+    return [_saved(store, image, names, platform)]
+
+
+def _saved(store: ImageStore, image: Image, names: tuple[Reference, ...], platform: str | None) -> SavedImage:
+    return SavedImage(store.source(), _target(store, image, platform), names)
+
+
+def _target(store: ImageStore, image: Image, platform: str | None) -> Descriptor:
+    if platform is None:
+        return image.target
+    wanted = Platform.parse(platform)
+    parsed = store.get_manifest(image.target.digest, image.target.media_type).parse()
+    if isinstance(parsed, Index):
+        try:
+            return select_children(parsed, PlatformChoice.one(wanted))[0]
+        except NoMatchingPlatform as error:
+            raise NoExportTarget(f"no suitable export target found for platform {wanted}") from error
+    if image.platform is None or image.platform.normalized() != wanted:
+        raise NoExportTarget(f"no suitable export target found for platform {wanted}")
+    return image.target
+
+
+def _needed(store: ImageStore, target: Descriptor) -> Iterator[Digest]:
+    from entrepot.content.graph import walk
+
+    for node in walk(store.source(), target.digest):
+        yield node.manifest.digest
+        for blob in node.blobs:
+            yield blob.digest
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that gets its name when the block has ended well. Raises FileUnusable."""
+    if path.is_dir():
+        raise FileUnusable(f"failed to save image: invalid output path: {path} is a directory")
+    if not path.parent.is_dir():
+        raise FileUnusable(
+            f"failed to save image: invalid output path: stat {path.parent}: no such file or directory"
+        )
+    if path.exists() and not path.is_file():
+        with path.open("wb") as device:  # a pipe, a terminal, /dev/null: nothing to rename over
+            yield device
+        return
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}"
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        reason = (error.strerror or "cannot be written").lower()
+        raise FileUnusable(f"failed to save image: open {path}: {reason}") from error
+    try:
+        with os.fdopen(fd, "wb", buffering=1 << 20) as file:
+            yield file
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
