@@ -194,7 +194,7 @@ class AccountsControl:
         def permit(connection: Connection, change: ChangeLike) -> None:
             now = self.catalog.clock.now()
             action = _CHANGES[change.action]
-            if action is Action.CREATE_PROJECT:
+            if action in {Action.CREATE_PROJECT, Action.DELETE_PROJECT}:
                 resource = Resource(project=change.repository)
             else:
                 resource = Resource(repository=change.repository, tag=change.tag)

@@ -21,7 +21,7 @@ from entrepot.server.access.signing_keys import ensure_signing_key
 from entrepot.server.db.clock import SECOND
 from entrepot.server.db.tables.access import access_token, identity, principal
 
-__all__ = ["FIRST_ADMIN", "SETUP_LIFE_S", "finish_setup", "prepare_accounts", "setup_link"]
+__all__ = ["FIRST_ADMIN", "SETUP_LIFE_S", "finish_setup", "prepare_accounts", "prepare_tables", "setup_link"]
 
 FIRST_ADMIN: Final = "admin"
 SETUP_LIFE_S: Final = 24 * 3600
@@ -41,8 +41,7 @@ _ADMIN_CAN_SIGN_IN: Final = select(
 
 def prepare_accounts(connection: Connection, seal: SealKey, issuer: str, now: int) -> SecretText | None:
     """Roles, a signing key, and the set-up secret when no admin can sign in. Once per start."""
-    ensure_builtin_roles(connection)
-    ensure_signing_key(connection, seal, issuer=issuer, now=now)
+    prepare_tables(connection, seal, issuer, now)
     if connection.execute(_ADMIN_CAN_SIGN_IN).scalar_one():
         return None
     account = find_account(connection, FIRST_ADMIN, kind="user")
@@ -52,6 +51,12 @@ def prepare_accounts(connection: Connection, seal: SealKey, issuer: str, now: in
         delete(access_token).where(access_token.c.principal_id == account.id, access_token.c.kind == "set")
     )
     return _mint(connection, account.id, account.name, now)
+
+
+def prepare_tables(connection: Connection, seal: SealKey, issuer: str, now: int) -> None:
+    """Built-in roles and a signing key. Safe to repeat."""
+    ensure_builtin_roles(connection)
+    ensure_signing_key(connection, seal, issuer=issuer, now=now)
 
 
 def setup_link(connection: Connection, by: ActorLike, name: str, now: int) -> SecretText:

@@ -9,14 +9,14 @@ from __future__ import annotations
 from sqlalchemy import Connection, insert, select, update
 
 from entrepot.server.access.accounts import Account, create_user, find_account
-from entrepot.server.access.audit import By, record
-from entrepot.server.access.errors import InvalidCredentials
+from entrepot.server.access.audit import ActorLike, By, record
+from entrepot.server.access.errors import AlreadyExists, InvalidCredentials
 from entrepot.server.access.names import parse_user_name
 from entrepot.server.access.sources.base import Person
 from entrepot.server.access.teams import follow_groups
 from entrepot.server.db.tables.access import identity, principal
 
-__all__ = ["provision"]
+__all__ = ["link_identity", "provision"]
 
 
 def provision(connection: Connection, source: str, person: Person, now: int, address: str | None) -> Account:
@@ -78,3 +78,17 @@ def _follow_admin(
         new=f"system_role={wanted}",
         detail={"name": account.name, "source": source},
     )
+
+
+def link_identity(
+    connection: Connection, by: ActorLike, account: Account, source: str, subject: str, *, now: int
+) -> None:
+    """Let somebody known to a source sign in to an account that was made otherwise. Raises AlreadyExists."""
+    taken = select(identity.c.principal_id).where(identity.c.source == source, identity.c.subject == subject)
+    if connection.execute(taken).first() is not None:
+        raise AlreadyExists(f"{subject} at {source} is linked already")
+    connection.execute(
+        insert(identity).values(source=source, subject=subject, principal_id=account.id, linked_at=now)
+    )
+    detail = {"name": account.name, "source": source, "subject": subject}
+    record(connection, by, "link-identity", now=now, detail=detail)

@@ -20,7 +20,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ADMIN_COMMANDS: dict[str, str] = {}
+ADMIN_COMMANDS: dict[str, str] = {
+    "explain": "entrepot.cli.commands.admin.explain:explain",
+    "grant": "entrepot.cli.commands.admin.grant:grant",
+    "project": "entrepot.cli.commands.admin.project:project",
+    "robot": "entrepot.cli.commands.admin.robot:robot",
+    "role": "entrepot.cli.commands.admin.role:role",
+    "source": "entrepot.cli.commands.admin.source:source",
+    "team": "entrepot.cli.commands.admin.team:team",
+    "token": "entrepot.cli.commands.admin.token:token",
+    "undo": "entrepot.cli.commands.admin.undo:undo",
+    "user": "entrepot.cli.commands.admin.user:user",
+}
 """Word after `admin` → "module:click command". Parts of the server add their own rows."""
 
 

@@ -1,0 +1,51 @@
+"""`entrepot admin explain`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from entrepot.cli.commands.admin import with_services
+
+
+@click.command("explain", short_help="Say why somebody may, or may not, do something")
+@click.argument("user")
+@click.argument("action")
+@click.argument("where", metavar="REPO[:TAG]", default="")
+@click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text")
+def explain(user: str, action: str, where: str, format_: str) -> None:
+    """Say whether USER (or `anonymous`) may do ACTION on REPO[:TAG], and which grant or rule decides."""
+    from entrepot.server.access.explain import explain as explain_decision
+    from entrepot.server.access.explain import parse_action, parse_target
+
+    wanted, target = parse_action(action), parse_target(where)
+
+    async def run(services: Any) -> Any:
+        now = services.catalog.clock.now()
+        return await services.catalog.read(
+            lambda connection: explain_decision(connection, user, wanted, target, now=now)
+        )
+
+    found = with_services(run)
+    if format_ == "json":
+        import json
+
+        click.echo(
+            json.dumps(
+                {
+                    "user": user,
+                    "action": wanted.value,
+                    "where": where,
+                    "allowed": found.decision.allowed,
+                    "rule": found.decision.rule,
+                    "reason": found.decision.reason,
+                    "steps": list(found.steps),
+                }
+            )
+        )
+        return
+    click.echo(f"{'yes' if found.decision.allowed else 'no'}: {found.decision.reason}")
+    click.echo(f"rule: {found.decision.rule}")
+    for step in found.steps:
+        click.echo(f"  - {step}")

@@ -1,0 +1,129 @@
+"""`entrepot admin token`: personal access tokens, and the keys that sign bearer tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from entrepot.cli.commands.admin.accounts import (
+    change,
+    change_sealed,
+    look,
+    moment,
+    parse_expiry,
+    print_rows,
+    show_secret,
+)
+from entrepot.cli.options import format_option
+
+
+@click.group("token", short_help="Personal access tokens and signing keys")
+def token() -> None:
+    """Personal access tokens of users, and the keys that sign bearer tokens."""
+
+
+@token.command("create", short_help="Make a personal access token")
+@click.argument("user")
+@click.option("--name", default="", help="What it is for.")
+@click.option(
+    "--action",
+    "actions",
+    multiple=True,
+    metavar="ACTION",
+    help="Only these, as pull; default: all the user has.",
+)
+@click.option("--repositories", multiple=True, metavar="PATTERN", help="Only these, as acme/app/**.")
+@click.option("--expires", metavar="WHEN", default="90d", show_default=True, help="30d, never, or a date.")
+def create(
+    user: str, name: str, actions: tuple[str, ...], repositories: tuple[str, ...], expires: str
+) -> None:
+    """Make a token for USER and print it."""
+    from entrepot.server.access.access_tokens import mint
+    from entrepot.server.access.accounts import get_account
+
+    def write(connection: Any, by: Any, now: int) -> Any:
+        owner = get_account(connection, user, kind="user")
+        return mint(
+            connection,
+            by,
+            now=now,
+            kind="pat",
+            owner_id=owner.id,
+            owner=owner.name,
+            name=name,
+            actions=actions or None,
+            repositories=repositories or None,
+            expires_at=parse_expiry(expires, now),
+        )
+
+    show_secret(change(write).text, f"A token of {user}")
+
+
+@token.command("list", short_help="List a user's or robot's tokens")
+@click.argument("user")
+@format_option()
+def list_(user: str, format_: str | None) -> None:
+    """List the tokens of USER."""
+    from entrepot.server.access.access_tokens import list_tokens
+    from entrepot.server.access.accounts import get_account
+
+    def read(connection: Any) -> list[Any]:
+        owner = get_account(connection, user)
+        return list_tokens(connection, owner_id=owner.id, kinds=("pat", "rob", "ref", "ses"), n=1000)
+
+    kinds = {"pat": "token", "rob": "secret", "ref": "log-in", "ses": "session"}
+    rows = [
+        {
+            "id": found.id,
+            "kind": kinds[found.kind],
+            "name": found.name,
+            "actions": found.actions,
+            "repositories": found.repositories,
+            "expires": moment(found.expires_at),
+            "last_used": moment(found.last_used_at),
+            "from": found.last_address,
+        }
+        for found in look(read)
+    ]
+    print_rows(
+        ("id", "kind", "name", "actions", "repositories", "expires", "last_used", "from"), rows, format_
+    )
+
+
+@token.command("revoke", short_help="Revoke a token")
+@click.argument("id_", metavar="ID")
+def revoke(id_: str) -> None:
+    """Revoke the token with this id; it is refused at once."""
+    from entrepot.server.access.access_tokens import get_token
+    from entrepot.server.access.access_tokens import revoke as revoke_token
+
+    change(lambda connection, by, now: revoke_token(connection, by, get_token(connection, id_), now=now))
+    click.echo(id_)
+
+
+@token.command("certificates", short_help="Print the certificates that verify bearer tokens")
+def certificates() -> None:
+    """Print the certificates for a Docker Registry's `rootcertbundle`."""
+    from entrepot.server.access.signing_keys import load_keys
+
+    text = change_sealed(lambda connection, _by, _now, seal: load_keys(connection, seal).certificates())
+    click.echo(text, nl=False)
+
+
+@token.command("rotate-key", short_help="Start signing with a new key")
+@click.option(
+    "--overlap", type=int, default=0, metavar="SECONDS", help="Believe the old key for at least this long."
+)
+def rotate_key(overlap: int) -> None:
+    """Make a new signing key. It takes over in two minutes; older tokens stay good until they expire."""
+    from entrepot.cli.commands.admin import admin_config
+    from entrepot.server.access.signing_keys import rotate_signing_key
+
+    issuer = admin_config().access.issuer
+    key = change_sealed(
+        lambda connection, by, now, seal: rotate_signing_key(
+            connection, by, seal, issuer=issuer, now=now, overlap_s=overlap
+        )
+    )
+    click.echo(key.kid)
