@@ -1,0 +1,139 @@
+"""An archive as a place to copy to.
+
+Copying brings blobs in any order and on several threads, an archive wants them one after another; so
+content gathers in a layout beside the archive, and `finish` writes the archive from it in one go. The
+file appears whole, under its name, or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Self
+
+from entrepot.archive.reading import ArchiveFormat
+from entrepot.archive.writing import SavedImage, write_archive
+from entrepot.content.protocols import BlobStream, ManifestBytes, PutResult
+from entrepot.layers.tar_writer import Writable
+from entrepot.layout.directory import ImageLayout
+from entrepot.oci.descriptor import Descriptor
+from entrepot.oci.digest import Digest
+from entrepot.oci.reference import Reference
+
+
+class ArchiveSink:
+    """Sink for one archive. Use it with `with`: leaving it without an error writes the archive."""
+
+    def __init__(
+        self,
+        finish: Callable[[Callable[[Writable], None]], None],
+        *,
+        staging: Path | None = None,
+        archive_format: ArchiveFormat = "docker",
+        reference: Reference | None = None,
+        also: Sequence[Reference] = (),
+    ) -> None:
+        """`finish` is given a function that writes the archive to what it is called with.
+
+        Tags put are those of `reference`'s repository, and then `also` are further names; without it
+        they are ref names as they are. `staging` is the directory in which content gathers.
+        """
+        self._finish = finish
+        self._format = archive_format
+        self._reference = reference
+        self._also = tuple(also)
+        self._directory = Path(tempfile.mkdtemp(prefix=".entrepot-archive-", dir=staging))
+        self._layout = ImageLayout(self._directory, create=True)
+        self._saved: list[SavedImage] = []
+
+    @classmethod
+    def to_path(
+        cls,
+        path: Path,
+        *,
+        archive_format: ArchiveFormat = "docker",
+        reference: Reference | None = None,
+        also: Sequence[Reference] = (),
+    ) -> ArchiveSink:
+        """A file, replaced when it is there; content gathers in the same directory."""
+
+        def finish(write: Callable[[Writable], None]) -> None:
+            with replaced_file(path) as file:
+                write(file)
+
+        return cls(finish, staging=path.parent, archive_format=archive_format, reference=reference, also=also)
+
+    def has_blob(self, descriptor: Descriptor) -> bool:
+        return self._layout.has_blob(descriptor)
+
+    def has_manifest(self, digest: Digest) -> bool:
+        return self._layout.has_manifest(digest)
+
+    def blob_offset(self, descriptor: Descriptor) -> int:
+        return self._layout.blob_offset(descriptor)
+
+    def put_blob(
+        self,
+        descriptor: Descriptor,
+        stream: BlobStream,
+        *,
+        offset: int = 0,
+        progress: Callable[[int], None] | None = None,
+    ) -> PutResult:
+        return self._layout.put_blob(descriptor, stream, offset=offset, progress=progress)
+
+    def mount_blob(self, descriptor: Descriptor, from_repository: str) -> bool:
+        return self._layout.mount_blob(descriptor, from_repository)
+
+    def put_manifest(self, manifest: ManifestBytes, reference: str | None, /) -> None:
+        self._layout.put_manifest(manifest, None)
+        target = manifest.descriptor()
+        if reference is None:
+            if manifest.parse().subject is not None:
+                self._saved.append(SavedImage(self._layout, target))
+        elif self._reference is None:
+            self._saved.append(SavedImage(self._layout, target, self._also, (reference,)))
+        else:
+            name = self._reference.with_digest(None).with_tag(reference)
+            self._saved.append(SavedImage(self._layout, target, (name, *self._also)))
+
+    def add_unnamed(self, target: Descriptor) -> None:
+        """List a manifest put without a name as an image."""
+        self._saved.append(SavedImage(self._layout, target, self._also))
+
+    def finish(self) -> None:
+        """Write the archive. Raises what writing raises; nothing of the archive is left then."""
+        self._finish(lambda out: write_archive(out, self._saved, archive_format=self._format))
+
+    def close(self) -> None:
+        """Remove what was gathered."""
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *exception: object) -> None:
+        try:
+            if kind is None:
+                self.finish()
+        finally:
+            self.close()
+
+
+@contextmanager
+def replaced_file(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
+    """A file that takes the name `path` when the block ends well, and is gone when it doesn't."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(fd, "wb", buffering=1 << 20) as file:
+            yield file
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
