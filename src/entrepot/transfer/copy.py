@@ -228,7 +228,6 @@ class _Crew:
             self._mover.stop()
             raise
         if self._error is not None:
-            self._mover.stop()
             for thread in threads:
                 thread.join(_STOP_TIMEOUT_S)
             raise self._error
@@ -247,6 +246,7 @@ class _Crew:
                     # The first failure counts; those it caused (everybody stops) do not replace it.
                     if self._error is None:
                         self._error = error
+                self._mover.stop()
                 return
             with self._lock:
                 self.outcome.moved_bytes += moved
@@ -271,7 +271,7 @@ class _Mover:
         self._source = source
         self._sink = sink
         self._limits = limits
-        self._emit = emit
+        self.emit = emit
         self._cancel = cancel
         self._stopped = threading.Event()
         self._mount_from = mount_from
@@ -284,16 +284,16 @@ class _Mover:
         """What happened, and how many bytes were moved."""
         descriptor, role = blob.descriptor, blob.role
         if self._sink.has_blob(descriptor):
-            self._emit(event.BlobExists(descriptor, role))
+            self.emit(event.BlobExists(descriptor, role))
             return PutResult.EXISTED, 0
         if (mounted := self._mount(descriptor)) is not None:
-            self._emit(event.BlobMounted(descriptor, role, mounted))
+            self.emit(event.BlobMounted(descriptor, role, mounted))
             return PutResult.MOUNTED, 0
         result, moved = self._transfer(descriptor, role)
         if result is PutResult.EXISTED:
-            self._emit(event.BlobExists(descriptor, role))
+            self.emit(event.BlobExists(descriptor, role))
         else:
-            self._emit(event.BlobDone(descriptor, role))
+            self.emit(event.BlobDone(descriptor, role))
         return result, moved
 
     def _mount(self, descriptor: Descriptor) -> str | None:
@@ -313,7 +313,7 @@ class _Mover:
             counter = _Counter(self, descriptor, role, offset)
             if not began:
                 began = True
-                self._emit(event.BlobStarted(descriptor, role, offset))
+                self.emit(event.BlobStarted(descriptor, role, offset))
             try:
                 with self._source.open_blob(descriptor, offset=offset) as stream:
                     result = self._sink.put_blob(descriptor, stream, offset=offset, progress=counter)
@@ -327,9 +327,9 @@ class _Mover:
                 delay_s = self._delay_s(failures, error.retry_after_s)
                 if delay_s is None:
                     raise
-                self._emit(event.BlobInterrupted(descriptor, role, str(error), held, delay_s))
+                self.emit(event.BlobInterrupted(descriptor, role, str(error), held, delay_s))
                 self._cancel.wait(delay_s)
-                self._check()
+                self.check()
             except VerificationFailed:
                 # The part an earlier run left may be the damaged one: once more, from the first byte.
                 if not offset or restarted or self._sink.blob_offset(descriptor):
@@ -342,7 +342,7 @@ class _Mover:
         computed = min(self._limits.max_delay_s, self._limits.base_delay_s * 2.0 ** (failures - 1))
         return max(computed, asked_s or 0.0)
 
-    def _check(self) -> None:
+    def check(self) -> None:
         self._cancel.check()
         if self._stopped.is_set():
             raise Cancelled("stopped because another part of the copy failed")
@@ -359,10 +359,12 @@ class _Counter:
         self.moved = 0
 
     def __call__(self, count: int) -> None:
-        self._mover._check()
+        self._mover.check()
         self.moved += count
         done = self._offset + self.moved
-        self._mover._emit(event.BlobProgress(self._descriptor, self._role, done))
+        self._mover.emit(event.BlobProgress(self._descriptor, self._role, done))
+        if done == self._descriptor.size:
+            self._mover.emit(event.BlobVerifying(self._descriptor, self._role))
 
 
 # Manifests
