@@ -5,6 +5,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.contract.content.registries import docker_registry, registry
+
 from entrepot.content.memory import MemoryStore
 from entrepot.content.protocols import ReferrerSource, Sink, Source, TagStore
 from entrepot.images.store import ImageStore
@@ -49,4 +51,10 @@ def layout(tmp_path: Path) -> Iterator[Place]:
     yield Place(place, place, place, place)
 
 
-PLACES: dict[str, PlaceFactory] = {"store": store, "memory": memory, "layout": layout}
+PLACES: dict[str, PlaceFactory] = {
+    "store": store,
+    "memory": memory,
+    "layout": layout,
+    "registry": registry,
+    "docker-registry": docker_registry,
+}
