@@ -47,7 +47,7 @@ PAUSE_S: Final = 0.002
 """Between two pages, so that pushes come in between."""
 MAX_PASSES: Final = 16
 """Over the untagged manifests: an index that goes lets go of its children."""
-_HIGHEST: Final = 1 << 62
+_HIGHEST: Final = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,7 @@ class _Run:
         async for page in self._pages(
             queries.BURIED_MANIFESTS, start, lambda row: {"after_depth": row["depth"], "after_id": row["id"]}
         ):
-            gone = await self._apply(_delete_manifests, [row["id"] for row in page], self._cutoff)
+            gone = await self._apply(_delete_manifests, page, self._cutoff)
             for row in page:
                 reason = f"deleted {self._ago(row['deleted_at'])}, the undo window is over"
                 self._count(
@@ -234,9 +234,14 @@ def _delete_tags(connection: Connection, cutoff: int) -> None:
     connection.execute(queries.DELETE_TAGS_OF_BURIED_REPOSITORIES, {"cutoff": cutoff})
 
 
-def _delete_manifests(connection: Connection, ids: Sequence[int], cutoff: int) -> set[int]:
-    rows = _each(connection, queries.DELETE_BURIED_MANIFESTS, "ids", ids, {"cutoff": cutoff})
-    return {row["id"] for row in rows}
+def _delete_manifests(connection: Connection, page: Sequence[RowMapping], cutoff: int) -> set[int]:
+    gone: set[int] = set()
+    for depth in sorted({row["depth"] for row in page}, reverse=True):
+        # An index takes its references along; only then do its children have none.
+        ids = [row["id"] for row in page if row["depth"] == depth]
+        rows = _each(connection, queries.DELETE_BURIED_MANIFESTS, "ids", ids, {"cutoff": cutoff})
+        gone.update(row["id"] for row in rows)
+    return gone
 
 
 def _bury_untagged(

@@ -1,0 +1,189 @@
+"""What fsck, scrub and the reconcile pass find, and how what they find is mended."""
+
+import os
+
+import pytest
+from sqlalchemy import Connection, select, update
+from tests.unit.server.jobs.world import DAY, HOUR, REPO, World, on_both
+
+from entrepot.oci.digest import Digest
+from entrepot.server.db.tables import manifest_blob, outbox, project
+from entrepot.server.jobs.reconcile import reconcile
+from entrepot.server.jobs.scrub import scrub
+from entrepot.server.jobs.sweep import sweep
+
+pytestmark = pytest.mark.anyio
+
+
+async def kinds(world: World, *, repair: bool = False, deep: bool = True) -> list[str]:
+    return sorted(finding.kind for finding in (await world.fsck(repair=repair, deep=deep)).findings)
+
+
+async def damage(world: World, data: bytes, how: str) -> Digest:
+    digest = Digest.of(data)
+    path = world.root / await world.phys(digest)
+    if how == "removed":
+        path.unlink()
+    else:
+        path.write_bytes({"torn": data[: len(data) // 2], "empty": b"", "flipped": b"X" + data[1:]}[how])
+    return digest
+
+
+@pytest.mark.parametrize("how", ["removed", "torn", "empty", "flipped"])
+async def test_scrub_takes_a_damaged_blob_out_until_it_is_pushed_again(world: World, how: str) -> None:
+    """C7: HEAD says 404 after the scrub, so the next push brings the bytes again."""
+    await world.push_image(b"precious layer", tag="v1")
+    digest = await damage(world, b"precious layer", how)
+    report = await scrub(world.catalog, world.store)
+    assert [(one.digest, one.tags) for one in report.damaged] == [(str(digest), (f"{REPO}:v1",))]
+    assert await world.blobs.find(REPO, digest) is None
+    assert await kinds(world) == ["blob-out-of-service"]
+    await world.push_blob(b"precious layer")
+    assert await world.readable(digest)
+    assert await kinds(world) == []
+
+
+@pytest.mark.parametrize("how", ["removed", "torn", "empty"])
+async def test_push_of_a_blob_whose_file_is_gone_or_short_mends_it(world: World, how: str) -> None:
+    """C7: a blob that is there is not trusted blindly."""
+    await world.push_image(b"precious layer")
+    digest = await damage(world, b"precious layer", how)
+    await world.push_blob(b"precious layer")
+    assert await world.readable(digest)
+    assert await kinds(world) == []
+
+
+async def test_damage_is_an_event(world: World) -> None:
+    await world.push_image(b"layer")
+    await damage(world, b"layer", "flipped")
+    await scrub(world.catalog, world.store)
+
+    def read(connection: Connection) -> list[str]:
+        return list(
+            connection.execute(select(outbox.c.kind).where(outbox.c.kind == "blob-damaged")).scalars()
+        )
+
+    assert await world.catalog.read(read) == ["blob-damaged"]
+
+
+@on_both
+async def test_scrub_goes_on_where_its_budget_ended(world: World) -> None:
+    for number in range(10):
+        await world.push_blob(bytes([number]) * 100)
+    first = await scrub(world.catalog, world.store, budget_bytes=350)
+    assert (first.blobs, first.complete) == (4, False)
+    world.clock.advance(1)
+    before = world.clock.steady() - 1_000_000
+    rest = await scrub(world.catalog, world.store, older_than=before)
+    assert (rest.blobs, rest.complete) == (6, True)
+
+
+@on_both
+async def test_fsck_of_a_healthy_registry_finds_nothing(world: World) -> None:
+    await world.push_image(b"one", b"two")
+    report = await world.fsck()
+    assert report.to_json() == {
+        "ok": True,
+        "checked": {"blobs": 3, "manifests": 1, "objects": 3, "uploads": 0},
+        "pending": {"objects": 0, "bytes": 0},
+        "findings": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("how", "kind"), [("removed", "blob-missing"), ("torn", "blob-damaged"), ("flipped", "blob-damaged")]
+)
+async def test_fsck_finds_and_repairs_lost_bytes(world: World, how: str, kind: str) -> None:
+    await world.push_image(b"layer", tag="v1")
+    digest = await damage(world, b"layer", how)
+    (finding,) = (await world.fsck()).findings
+    assert (finding.kind, finding.tags, finding.repaired) == (kind, (f"{REPO}:v1",), None)
+    assert (await world.fsck(repair=True)).is_clean
+    assert await world.blobs.find(REPO, digest) is None
+
+
+async def test_fsck_reads_every_byte_only_when_asked(world: World) -> None:
+    await world.push_image(b"layer")
+    await damage(world, b"layer", "flipped")
+    assert await kinds(world, deep=False) == []
+    assert await kinds(world, deep=True) == ["blob-damaged"]
+
+
+async def test_fsck_finds_references_that_rows_do_not_hold(world: World) -> None:
+    await world.push_image(b"layer")
+
+    def forget(connection: Connection) -> None:
+        connection.execute(manifest_blob.delete())
+
+    await world.catalog.write(forget)
+    assert await kinds(world) == ["manifest-references"]
+
+
+@on_both
+async def test_fsck_counts_usage_anew(world: World) -> None:
+    await world.push_image(b"layer")
+
+    def lie(connection: Connection) -> None:
+        connection.execute(update(project).values(usage_bytes=7))
+
+    await world.catalog.write(lie)
+    assert await kinds(world) == ["usage"]
+    await world.fsck(repair=True)
+    assert await kinds(world) == []
+
+
+async def stray(world: World, *, days_old: float) -> str:
+    """A file that no row knows of, as a crash before the row's commit leaves it."""
+    phys = await world.store.put(Digest.of(b"stray"), b"stray")
+    written = world.clock.steady() / 1e6 - days_old * DAY
+    os.utime(world.root / phys, (written, written))
+    return phys
+
+
+@on_both
+async def test_young_orphan_is_pending_and_an_old_one_a_finding(world: World) -> None:
+    await stray(world, days_old=1)
+    old = await stray(world, days_old=8)
+    report = await world.fsck()
+    assert report.pending == 1
+    assert [(finding.kind, finding.subject) for finding in report.findings] == [("orphan", old)]
+    assert (await world.fsck(repair=True)).is_clean
+    world.clock.advance(HOUR + 1)
+    await sweep(world.catalog, world.store, by="test")
+    assert await world.store.size(old) is None
+
+
+async def run_reconcile(world: World) -> tuple[int, int, str | None]:
+    report = await reconcile(world.catalog, world.store, undo_window_s=7 * DAY, trash_delay_s=0)
+    return report.orphans, report.trashed, report.kept_because
+
+
+async def test_reconcile_removes_few_old_orphans(world: World) -> None:
+    for number in range(3):
+        await world.push_blob(f"blob {number}".encode() * 3)
+    await stray(world, days_old=1)
+    assert await run_reconcile(world) == (0, 0, None)
+    old = await stray(world, days_old=8)
+    orphans, trashed, because = await run_reconcile(world)
+    assert (orphans, trashed) == (1, 0)  # one of five is far more than a hundredth
+    assert because is not None
+    for number in range(200):
+        await world.store.put(Digest.of(b""), b"")
+        await world.push_blob(f"more {number}".encode())
+    assert await run_reconcile(world) == (1, 1, None)
+    assert await world.count_trash() >= 1
+    await sweep(world.catalog, world.store, by="test")
+    assert await world.store.size(old) is None
+    assert await kinds(world) == []
+
+
+async def test_reconcile_under_the_wrong_catalog_keeps_everything(world: World) -> None:
+    """B4: a catalog that is not this store's must not empty it."""
+    old = [await stray(world, days_old=30) for _ in range(2)]
+    await world.store.write_identity("another-store", 1)
+    orphans, trashed, because = await run_reconcile(world)
+    assert (orphans, trashed) == (2, 0)
+    assert because == "the store does not carry this catalog's id and epoch"
+    assert "identity" in await kinds(world, repair=True)
+    for phys in old:
+        assert await world.store.size(phys) == 5

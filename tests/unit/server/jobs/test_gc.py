@@ -1,0 +1,291 @@
+"""What garbage collection takes, what it leaves, and that nobody who pushes meanwhile loses anything."""
+
+import asyncio
+import os
+
+import pytest
+from sqlalchemy import Connection, select, update
+from tests.unit.server.jobs.world import ACTOR, DAY, HOUR, REPO, World, image_manifest, on_both, pieces
+
+from entrepot.oci.digest import Digest
+from entrepot.server.db.tables import blob, manifest, project
+from entrepot.server.jobs.sweep import sweep
+from entrepot.server.repos.errors import ManifestBlobUnknown
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_image_in_use_keeps_everything(world: World) -> None:
+    await world.push_image(b"layer one", b"layer two")
+    world.clock.advance(365 * DAY)
+    report = await world.collect_and_sweep(untagged=True)
+    assert report.removed == {}
+    assert (await world.fsck()).to_json()["findings"] == []
+
+
+@on_both
+async def test_blob_without_manifest_goes_after_its_lease(world: World) -> None:
+    """G2: the lease keeps it for the manifest; after that the push of the manifest says what is missing."""
+    digest = await world.push_blob(b"{}")
+    world.clock.advance(DAY - 1)
+    assert (await world.collect_and_sweep()).removed == {}
+    world.clock.advance(DAY)
+    report = await world.collect_and_sweep()
+    assert report.removed == {"link": 1, "blob": 1}
+    assert report.bytes_freed == 2
+    assert world.files() == []
+    with pytest.raises(ManifestBlobUnknown):
+        await world.push_manifest(image_manifest(()))
+    await world.push_blob(b"{}")
+    await world.push_manifest(image_manifest(()))
+    assert await world.readable(digest)
+    assert (await world.fsck()).is_clean
+
+
+async def test_asking_pusher_renews_the_lease(world: World) -> None:
+    """G2: HEAD by somebody who may push, then a long pause, then the manifest."""
+    digest = await world.push_blob(b"{}")
+    world.clock.advance(DAY - 10)
+    found = await world.blobs.find(REPO, digest)
+    assert found is not None
+    await world.blobs.renew_lease(found)
+    world.clock.advance(DAY - 10)
+    await world.collect_and_sweep()
+    await world.push_manifest(image_manifest(()))
+    assert await world.readable(digest)
+
+
+async def test_deleted_image_goes_after_the_undo_window(world: World) -> None:
+    digest = await world.push_image(b"layer")
+    await world.manifests.delete_manifest(REPO, digest, actor=ACTOR)
+    world.clock.advance(6 * DAY)
+    assert (await world.collect_and_sweep()).removed == {}
+    world.clock.advance(2 * DAY)
+    report = await world.collect_and_sweep()
+    assert report.removed == {"manifest": 1, "link": 2, "blob": 2}
+    assert world.files() == []
+    assert await world.count_manifests() == await world.count_blobs() == await world.count_trash() == 0
+    assert (await world.fsck()).to_json()["findings"] == []
+
+
+@on_both
+async def test_deleted_index_goes_with_its_children(world: World) -> None:
+    children = [await world.push_image(name, tag=None) for name in (b"amd64", b"arm64")]
+    index = await world.push_index(*children)
+    for digest in (index, *children):
+        await world.manifests.delete_manifest(REPO, digest, actor=ACTOR)
+    world.clock.advance(8 * DAY)
+    report = await world.collect_and_sweep()
+    assert report.removed["manifest"] == 3
+    assert world.files() == []
+
+
+async def test_deleted_child_of_a_living_index_stays(world: World) -> None:
+    """G3: the index still refers to it."""
+    child = await world.push_image(b"amd64", tag=None)
+    await world.push_index(child)
+    await world.manifests.delete_manifest(REPO, child, actor=ACTOR)
+    world.clock.advance(30 * DAY)
+    await world.collect_and_sweep()
+    assert await world.readable(Digest.of(b"amd64"))
+    assert await world.count_manifests() == 2
+
+
+@on_both
+async def test_untagged_manifests_go_only_when_asked(world: World) -> None:
+    await world.push_image(b"old", tag="latest")
+    await world.push_image(b"new", tag="latest")
+    world.clock.advance(30 * DAY)
+    assert (await world.collect_and_sweep()).removed == {}
+    assert (await world.collect_and_sweep(untagged=True)).removed == {"untagged-manifest": 1}
+    assert await world.readable(Digest.of(b"old"))  # can still be brought back
+    world.clock.advance(8 * DAY)
+    await world.collect_and_sweep(untagged=True)
+    assert not await world.readable(Digest.of(b"old"))
+    assert await world.readable(Digest.of(b"new"))
+    assert (await world.fsck()).is_clean
+
+
+@on_both
+async def test_untagged_manifest_stays_while_something_needs_it(world: World) -> None:
+    child = await world.push_image(b"child", tag=None)
+    await world.push_index(child, tag="multi")
+    image = await world.push_image(b"signed", tag="signed")
+    await world.push_image(b"signature", tag=None, subject=image)
+    tagged_referrer_of = await world.push_image(b"attested", tag=None)
+    await world.push_image(b"attestation", tag="att", subject=tagged_referrer_of)
+    world.clock.advance(30 * DAY)
+    assert (await world.collect_and_sweep(untagged=True)).removed == {}
+
+
+async def test_freshly_untagged_manifest_gets_its_time(world: World) -> None:
+    await world.push_image(b"old")
+    world.clock.advance(30 * DAY)
+    await world.push_image(b"new")
+    world.clock.advance(DAY)
+    assert (await world.collect_and_sweep(untagged=True)).removed == {}
+
+
+async def test_manifest_tagged_again_stays(world: World) -> None:
+    """G3: the tag is asked for in the transaction that would remove."""
+    old = await world.push_image(b"old")
+    await world.push_image(b"new")
+    world.clock.advance(30 * DAY)
+    _, planned = await world.collect(dry_run=True, untagged=True)
+    assert [removal.name for removal in planned] == [str(old)]
+    await world.push_manifest(image_manifest((b"old",)), tag="again")
+    assert (await world.collect_and_sweep(untagged=True)).removed == {}
+
+
+@on_both
+async def test_dry_run_tells_why_and_changes_nothing(world: World) -> None:
+    await world.push_blob(b"forgotten")
+    gone = await world.push_image(b"deleted", repository="team/other")
+    await world.manifests.delete_manifest("team/other", gone, actor=ACTOR)
+    upload = await world.uploads.start(REPO, actor=ACTOR)
+    await world.uploads.append(REPO, upload.id, pieces(b"half"))
+    world.clock.advance(9 * DAY)
+    before = world.files()
+    report, told = await world.collect(dry_run=True)
+    assert report.removed == {"manifest": 1, "link": 3, "blob": 3, "upload": 1}
+    reasons = {(removal.kind, removal.name): removal.reason for removal in told}
+    assert reasons["manifest", str(gone)] == "deleted 9 days ago, the undo window is over"
+    assert (
+        reasons["link", str(Digest.of(b"forgotten"))]
+        == "no manifest of this repository needs it; its lease ended 8 days ago"
+    )
+    assert reasons["blob", str(Digest.of(b"deleted"))] == "no repository links it; its lease ended 8 days ago"
+    assert reasons["upload", upload.id] == "nobody has written to it; it expired 8 days ago"
+    assert world.files() == before
+    real, done = await world.collect()
+    assert real.removed == report.removed
+    assert {(one.kind, one.name) for one in done} == set(reasons)
+
+
+async def test_shared_blob_stays_for_the_other_repository(world: World) -> None:
+    await world.push_image(b"shared")
+    other = await world.push_image(b"shared", repository="team/other")
+    await world.manifests.delete_manifest("team/other", other, actor=ACTOR)
+    world.clock.advance(8 * DAY)
+    report = await world.collect_and_sweep()
+    assert report.removed == {"manifest": 1, "link": 2}
+    assert await world.readable(Digest.of(b"shared"))
+    assert not await world.readable(Digest.of(b"shared"), "team/other")
+
+
+@on_both
+async def test_stale_upload_frees_its_file(world: World) -> None:
+    upload = await world.uploads.start(REPO, actor=ACTOR)
+    await world.uploads.append(REPO, upload.id, pieces(b"half"))
+    assert len(world.files()) == 1
+    world.clock.advance(DAY + 1)
+    assert (await world.collect_and_sweep()).removed == {"upload": 1}
+    assert world.files() == []
+
+
+@on_both
+async def test_push_between_commit_and_unlink_survives(world: World) -> None:
+    """G4: the row is gone, the file is not yet; the same bytes are pushed again under a new name."""
+    digest = await world.push_blob(b"{}")
+    old = await world.phys(digest)
+    world.clock.advance(2 * DAY)
+    await world.collect()
+    assert await world.push_blob(b"{}") == digest
+    assert await world.phys(digest) != old
+    world.clock.advance(HOUR + 1)
+    assert (await sweep(world.catalog, world.store, by="test")).files == 1
+    assert await world.readable(digest)
+    assert len(world.files()) == 1
+
+
+@on_both
+async def test_swept_twice_is_swept_once(world: World) -> None:
+    """C3, G8: a sweeper that died after unlinking, and two sweepers at once."""
+    digest = await world.push_blob(b"{}")
+    phys = await world.phys(digest)
+    world.clock.advance(2 * DAY)
+    await world.collect()
+    await world.store.delete(phys)
+    world.clock.advance(HOUR + 1)
+    reports = await asyncio.gather(*(sweep(world.catalog, world.store, by=name) for name in "ab"))
+    assert sum(report.files for report in reports) == 1
+    assert await world.count_trash() == 0
+
+
+async def test_unreadable_manifest_keeps_its_blobs(world: World) -> None:
+    """G6: collection never takes "can't be read" for "refers to nothing", and goes on with the rest."""
+    await world.push_image(b"kept")
+    await world.push_blob(b"goes")
+
+    def damage(connection: Connection) -> None:
+        connection.execute(update(manifest).values(body=b'{"layers": [[[[', media_type="strange/type"))
+
+    await world.catalog.write(damage)
+    world.clock.advance(30 * DAY)
+    report = await world.collect_and_sweep(untagged=True)
+    assert report.removed == {"link": 1, "blob": 1}
+    assert await world.readable(Digest.of(b"kept"))
+    assert [finding.kind for finding in (await world.fsck()).findings] == ["manifest-damaged"]
+
+
+@pytest.mark.parametrize("days", [1, -1, 400], ids=["forward", "back", "far"])
+async def test_clock_that_jumps_deletes_nothing_early(world: World, days: int) -> None:
+    """G7: leases and windows do not follow the wall clock."""
+    await world.push_blob(b"leased")
+    gone = await world.push_image(b"undo")
+    await world.manifests.delete_manifest(REPO, gone, actor=ACTOR)
+    world.clock.jump(days * DAY)
+    report = await world.collect_and_sweep()
+    assert report.removed == {}
+    world.clock.advance(8 * DAY)
+    await world.collect_and_sweep()
+    assert world.files() == []
+
+
+async def test_usage_follows_what_is_removed(world: World) -> None:
+    digest = await world.push_image(b"layer", b"another")
+    await world.push_blob(b"forgotten")
+    await world.manifests.delete_manifest(REPO, digest, actor=ACTOR)
+    world.clock.advance(8 * DAY)
+    await world.collect_and_sweep()
+    assert await world.scalar(select(project.c.usage_bytes)) == 0
+    assert (await world.fsck()).is_clean
+
+
+@on_both
+async def test_pushes_during_collection_lose_nothing(world: World) -> None:
+    """G1 in small.
+
+    Pushers, deleters and collectors together; leases so short that only the rules protect.
+    """
+    random_bytes = [os.urandom(64) for _ in range(6)]
+    acknowledged: set[Digest] = set()
+
+    async def pusher(number: int) -> None:
+        for turn in range(6):
+            layers = (random_bytes[(number + turn) % 6], random_bytes[(number * turn) % 6])
+            tag = f"t{number}"
+            acknowledged.update(Digest.of(layer) for layer in layers)
+            while True:
+                try:
+                    await world.push_image(*layers, tag=tag)
+                    break
+                except ManifestBlobUnknown:
+                    continue  # its lease ended before the manifest came: the client pushes again
+
+    async def collector() -> None:
+        for _ in range(12):
+            await world.catalog.write(_expire_leases)
+            await world.collect()
+            await sweep(world.catalog, world.store, by="test")
+
+    await asyncio.gather(*(pusher(number) for number in range(4)), collector(), collector())
+    for number in range(4):
+        found = await world.manifests.get(REPO, f"t{number}")
+        assert found is not None
+    report = await world.fsck()
+    assert report.to_json()["findings"] == []
+
+
+def _expire_leases(connection: Connection) -> None:
+    connection.execute(update(blob).values(lease_until=0))

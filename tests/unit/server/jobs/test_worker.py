@@ -1,0 +1,164 @@
+"""Jobs are run once, by one worker, again after a failure, and by another when a worker is gone."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, insert, select
+from tests.unit.server.jobs.world import World, on_both
+
+from entrepot.errors import Unavailable
+from entrepot.server.db.tables import job, outbox
+from entrepot.server.jobs import jobtable
+from entrepot.server.jobs.outbox import Event, OutboxDelivery
+from entrepot.server.jobs.worker import JobContext, Periodic, Worker
+
+pytestmark = pytest.mark.anyio
+
+
+async def queue(world: World, kind: str, key: str | None = None) -> int | None:
+    def write(connection: Connection) -> int | None:
+        now = world.clock.steady()
+        return jobtable.enqueue(connection, kind, key=key, payload={"n": 1}, run_at=now, now=now)
+
+    return await world.catalog.write(write)
+
+
+async def states(world: World) -> list[tuple[str, str]]:
+    def read(connection: Connection) -> list[tuple[str, str]]:
+        rows = connection.execute(select(job.c.kind, job.c.state).order_by(job.c.id))
+        return [(row.kind, row.state) for row in rows]
+
+    return await world.catalog.read(read)
+
+
+class Recorder:
+    def __init__(self, failures: int = 0) -> None:
+        self.seen: list[Mapping[str, Any]] = []
+        self.failures = failures
+
+    async def __call__(self, context: JobContext) -> Mapping[str, Any]:
+        self.seen.append(context.job.payload)
+        await context.progress({"half": True})
+        if len(self.seen) <= self.failures:
+            raise Unavailable("the store is away")
+        return {"ok": True}
+
+
+@on_both
+async def test_queued_job_runs_once_among_many_workers(world: World) -> None:
+    recorder = Recorder()
+    await queue(world, "work")
+    workers = [Worker(world.catalog, {"work": recorder}) for _ in range(3)]
+    ran = await asyncio.gather(*(worker.run_due() for worker in workers))
+    assert sum(ran) == 1
+    assert recorder.seen == [{"n": 1}]
+    assert await states(world) == [("work", "done")]
+
+
+async def test_job_of_the_same_key_is_queued_once(world: World) -> None:
+    assert await queue(world, "work", "periodic") is not None
+    assert await queue(world, "work", "periodic") is None
+    assert await queue(world, "work") is not None
+
+
+async def test_failed_job_runs_again_later(world: World) -> None:
+    recorder = Recorder(failures=1)
+    await queue(world, "work")
+    worker = Worker(world.catalog, {"work": recorder})
+    assert await worker.run_due() == 1
+    assert await worker.run_due() == 0
+    world.clock.advance(6)
+    assert await worker.run_due() == 1
+    assert await states(world) == [("work", "done")]
+
+
+@on_both
+async def test_job_of_a_dead_worker_is_taken_over(world: World) -> None:
+    await queue(world, "work")
+    now = world.clock.steady()
+
+    def claim(connection: Connection) -> jobtable.Job | None:
+        return jobtable.claim(connection, ["work"], by="dead", now=now, leased_until=now + 60_000_000)
+
+    assert await world.catalog.write(claim) is not None
+    worker = Worker(world.catalog, {"work": Recorder()})
+    assert await worker.run_due() == 0
+    world.clock.advance(61)
+    assert await worker.run_due() == 1
+
+
+@on_both
+async def test_periodic_job_comes_round(world: World) -> None:
+    recorder = Recorder()
+    worker = Worker(world.catalog, {"tidy": recorder}, periodic=[Periodic("tidy", 3600)])
+    for wanted in (1, 1, 2):
+        await worker.schedule()
+        await worker.schedule()
+        await worker.run_due()
+        assert len(recorder.seen) == wanted
+        world.clock.advance(1801)
+
+
+async def test_stopping_gives_the_job_back(world: World) -> None:
+    started = asyncio.Event()
+
+    async def endless(_: JobContext) -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    await queue(world, "work")
+    stop = asyncio.Event()
+    running = asyncio.create_task(Worker(world.catalog, {"work": endless}, poll_s=0.01).run(stop))
+    await asyncio.wait_for(started.wait(), 60)
+    stop.set()
+    await asyncio.wait_for(running, 60)
+    assert await states(world) == [("work", "queued")]
+    assert await Worker(world.catalog, {"work": Recorder()}).run_due() == 1
+
+
+async def put_events(world: World, *kinds: str) -> None:
+    def write(connection: Connection) -> None:
+        for kind in kinds:
+            connection.execute(insert(outbox).values(kind=kind, payload='{"tags": []}', at=world.clock.now()))
+
+    await world.catalog.write(write)
+
+
+async def test_event_is_delivered_to_all_or_again(world: World) -> None:
+    seen: list[tuple[str, str]] = []
+    broken = True
+
+    async def first(event: Event) -> None:
+        seen.append(("first", event.kind))
+
+    async def second(event: Event) -> None:
+        if broken:
+            raise Unavailable("away")
+        seen.append(("second", event.kind))
+
+    await put_events(world, "push")
+    delivery = OutboxDelivery(world.catalog, [first, second], by="test")
+    assert await delivery.deliver() == 1
+    assert await delivery.deliver() == 0
+    broken = False
+    world.clock.advance(3)
+    assert await delivery.deliver() == 1
+    assert seen == [("first", "push"), ("first", "push"), ("second", "push")]
+    world.clock.advance(3600)
+    assert await delivery.deliver() == 0
+
+
+@on_both
+async def test_two_deliverers_share_the_events(world: World) -> None:
+    seen: list[int] = []
+
+    async def consumer(event: Event) -> None:
+        seen.append(event.id)
+
+    await put_events(world, *(["push"] * 250))
+    deliverers = [OutboxDelivery(world.catalog, [consumer], by=name) for name in "ab"]
+    while sum(await asyncio.gather(*(one.deliver() for one in deliverers))):
+        pass
+    assert len(seen) == len(set(seen)) == 250
