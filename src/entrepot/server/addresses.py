@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from entrepot.errors import InvalidInput, Unavailable
+from entrepot.server.connections import refuse_to_wait
 
 
 class AddressInvalid(InvalidInput):
@@ -67,11 +68,11 @@ class Address:
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
 
-def bind(address: Address, *, workers: int, backlog: int) -> list[socket.socket]:
+def bind(address: Address, *, workers: int, backlog: int, stuck_s: float = 0) -> list[socket.socket]:
     """`workers` listening sockets on one port; the kernel spreads connections over them.
 
-    Nothing else may listen there, not even with SO_REUSEPORT: a plain bind is tried first. Port 0 becomes a
-    free port, the same for all. Raises AddressInUse.
+    Nothing else may listen there, not even with SO_REUSEPORT: a plain bind is tried first. Connections that
+    are stuck for `stuck_s` end. Port 0 becomes a free port, the same for all. Raises AddressInUse.
     """
     sockets: list[socket.socket] = []
     port = address.port
@@ -82,6 +83,7 @@ def bind(address: Address, *, workers: int, backlog: int) -> list[socket.socket]
             sockets.append(_open(address.bind_host, port, shared=True))
             port = sockets[0].getsockname()[1]
         for each in sockets:
+            refuse_to_wait(each, stuck_s)
             each.listen(backlog)
     except OSError as error:
         for each in sockets:

@@ -18,6 +18,7 @@ from entrepot.oci.distribution import ErrorCode
 from entrepot.server.access_log import AccessLog, RequestIds
 from entrepot.server.addresses import Network, in_networks
 from entrepot.server.config.model import Config
+from entrepot.server.connections import cut_connection
 from entrepot.server.guard import HostRule, is_foreign
 from entrepot.server.metrics import Metrics
 from entrepot.server.v2.errors import refusal
@@ -87,10 +88,12 @@ class Front:
                 status = response.status
                 sent = await self._send(request, response, send)
         except ClientGone:
-            status = NOBODY_LEFT
+            status = NOBODY_LEFT  # in the middle of the answer
         except asyncio.CancelledError:
-            # A download slower than the limit, or the end of the process: the connection breaks off.
+            # A download slower than the limit: what has been handed over already must not be waited for.
             status = NOBODY_LEFT
+            self._metrics.slow.add()
+            await asyncio.to_thread(cut_connection, scope["client"])
         except Exception:
             status = 500
             log.exception("answer broken off", path=request.path, request_id=request.id)
@@ -102,8 +105,12 @@ class Front:
     async def _respond(self, request: Request) -> Response | None:
         try:
             return await self._handler.respond(request)
+        except ClientGone as error:
+            # Whoever only closed its sending side, or sent a chunk that is none, still reads this.
+            return refusal(400, ErrorCode.SIZE_INVALID, error.message)
         except asyncio.CancelledError:
             # Only the watch over slow transfers cancels a request that has not been answered.
+            self._metrics.slow.add()
             return refusal(
                 408,
                 ErrorCode.UNAVAILABLE,
@@ -156,6 +163,8 @@ class Front:
         listed = scope["headers"]
         if len(listed) > limits.header_count:
             return refusal(431, ErrorCode.UNSUPPORTED, f"more than {limits.header_count} headers")
+        if len(listed) != len(headers) and sum(name == b"host" for name, _ in listed) > 1:
+            return refusal(400, ErrorCode.UNSUPPORTED, "a request has one Host header")
         if sum([len(name) + len(value) for name, value in listed]) > limits.header_bytes:
             return refusal(431, ErrorCode.UNSUPPORTED, f"more than {limits.header_bytes} bytes of headers")
         if self._host_rule is not None and not self._host_rule.allows(request.host):
@@ -244,6 +253,9 @@ class Front:
         key = (request.method if route else "other", route, _STATUS.get(status, "0"))
         counts[key] = counts.get(key, 0) + 1
         metrics.seconds.observe(took, route)
+        if request.received:
+            taken = metrics.received.counts
+            taken[()] = taken.get((), 0) + request.received
         if sent:
             total = metrics.sent.counts
             total[()] = total.get((), 0) + sent

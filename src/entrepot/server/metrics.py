@@ -14,7 +14,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -96,6 +96,7 @@ class Histogram:
 
 
 Metric = Counter | Gauge | Histogram
+M = TypeVar("M", Counter, Gauge, Histogram)
 
 
 class Metrics:
@@ -122,6 +123,10 @@ class Metrics:
         )
         self.started_at = time.time()
 
+    def moved_bytes(self) -> float:
+        """Body bytes of this process, both ways."""
+        return self.sent.counts.get((), 0) + self.received.counts.get((), 0)
+
     def counter(self, name: str, text: str, labels: Labels = ()) -> Counter:
         return self._add(Counter(name, text, labels))
 
@@ -133,11 +138,10 @@ class Metrics:
     def histogram(self, name: str, text: str, labels: Labels = ()) -> Histogram:
         return self._add(Histogram(name, text, labels))
 
-    def _add(self, metric: Any) -> Any:
-        if metric.name in self._metrics:
-            return self._metrics[metric.name]
-        self._metrics[metric.name] = metric
-        return metric
+    def _add(self, metric: M) -> M:
+        known = self._metrics.setdefault(metric.name, metric)
+        assert isinstance(known, type(metric)), f"two kinds of metric called {metric.name}"
+        return known
 
     def snapshot(self) -> list[Any]:
         """Everything counted so far, as plain values."""

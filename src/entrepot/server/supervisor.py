@@ -162,7 +162,12 @@ class Supervisor:
         for kind, wanted in kinds.items():
             self._addresses[kind] = []
             for address in wanted:
-                sockets = bind(address, workers=count, backlog=config.server.backlog)
+                sockets = bind(
+                    address,
+                    workers=count,
+                    backlog=config.server.backlog,
+                    stuck_s=config.limits.min_body_window if config.limits.min_body_rate else 0,
+                )
                 self._addresses[kind].append(Address(address.host, sockets[0].getsockname()[1]))
                 for slot, sock in zip(self._slots, sockets, strict=True):
                     slot.listeners.append(Listener(kind, sock))
@@ -264,7 +269,7 @@ class Supervisor:
         ]
         if "setup" in facts:
             base = self._config.server.public_url.rstrip("/") or f"{scheme}://{shown[0]}"
-            lines.append(f"  first: choose the admin's password at {base}/setup?key={facts['setup']}")
+            lines.append(f"  first: choose the admin's password at {base}/setup?token={facts['setup']}")
         for kind, what in ((METRICS, "metrics"), (ADMIN, "pages and API")):
             if self._addresses[kind]:
                 lines.append(f"  {what}: " + ", ".join(f"http://{a.shown}" for a in self._addresses[kind]))

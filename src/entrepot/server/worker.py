@@ -25,6 +25,7 @@ from entrepot.server.config.model import Config
 from entrepot.server.front import Front, Handler
 from entrepot.server.granian_host import GranianHost, TlsFiles
 from entrepot.server.guard import HostRule
+from entrepot.server.memory import give_back
 from entrepot.server.metrics import Metrics
 from entrepot.server.probes import Probes
 from entrepot.server.site import open_site
@@ -109,7 +110,13 @@ class Worker:
             self._listen(host, services, metrics, access_log, site)
             self._install_signals()
             background = [
-                asyncio.create_task(run) for run in (access_log.run(), metrics.run(), services.v2.watch.run())
+                asyncio.create_task(run)
+                for run in (
+                    access_log.run(),
+                    metrics.run(),
+                    services.v2.watch.run(),
+                    give_back(metrics.moved_bytes),
+                )
             ]
             os.write(plan.report, READY)
             await self._stopping.wait()

@@ -73,6 +73,7 @@ class Request:
         "principal",
         "query_string",
         "receive",
+        "received",
         "route",
         "scheme",
     )  # fmt: skip
@@ -101,6 +102,7 @@ class Request:
         self.id = id
         self.principal: Principal = ANONYMOUS
         self.route = ""
+        self.received = 0
         self.meter: TransferMeter | None = None
         self.body_done = False
         self._query: list[tuple[str, str]] | None = None
@@ -166,6 +168,7 @@ class Request:
             self.body_done = not message.get("more_body", False)
             if body:
                 got += len(body)
+                self.received += len(body)
                 if meter is not None:
                     meter.moved += len(body)
                 yield body
