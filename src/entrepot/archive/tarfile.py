@@ -133,7 +133,8 @@ class TarArchive:
 
         Raises InvalidArchive for a name, or a link, that leads out of the archive.
         """
-        wanted = _normal(os.fsencode(name), self.label)
+        asked = name.encode("utf-8", "surrogateescape")
+        wanted = _normal(asked, self.label)
         for _ in range(MAX_LINKS):
             member = self._files.get(wanted)
             if member is not None:
@@ -142,7 +143,7 @@ class TarArchive:
             if target is None:
                 return None
             wanted = target
-        raise InvalidArchive(f"{self.label}: {_shown(os.fsencode(name))} is a loop of links")
+        raise InvalidArchive(f"{self.label}: {_shown(asked)} is a loop of links")
 
     def read(self, name: str, max_bytes: int) -> bytes | None:
         """A small file whole, None when it is not there. Raises InvalidArchive when it is not small."""
@@ -305,7 +306,10 @@ def _inflated_by(new: Callable[[], _Decompressor], stream: _Joined) -> Iterator[
 
 def _spool(chunks: Iterator[bytes], tmp: Path | None) -> BinaryIO:
     """Into a file without a name, which is gone when it is closed, however that happens."""
-    file = tempfile.TemporaryFile(dir=tmp, buffering=0)  # noqa: SIM115 - handed to the caller open
+    try:
+        file = tempfile.TemporaryFile(dir=tmp, buffering=0)  # noqa: SIM115 - handed to the caller open
+    except OSError as error:
+        raise _no_room(tmp, error) from error
     try:
         for chunk in chunks:
             view = memoryview(chunk)
@@ -319,15 +323,18 @@ def _spool(chunks: Iterator[bytes], tmp: Path | None) -> BinaryIO:
         raise ArchiveLimitExceeded(_about_archive(error.message)) from error
     except OSError as error:
         file.close()
-        where = tmp or tempfile.gettempdir()
-        raise Unavailable(
-            f"the archive can't be copied to {where}: {error.strerror}",
-            hint="make room there, or set TMPDIR to a place that has it",
-        ) from error
+        raise _no_room(tmp, error) from error
     except BaseException:
         file.close()
         raise
     return file
+
+
+def _no_room(tmp: Path | None, error: OSError) -> Unavailable:
+    return Unavailable(
+        f"the archive can't be copied to {tmp or tempfile.gettempdir()}: {error.strerror}",
+        hint="make room there, or set TMPDIR to a place that has it",
+    )
 
 
 def _closing_on_error(file: BinaryIO, label: str) -> TarArchive:
