@@ -12,6 +12,7 @@ from pathlib import Path
 
 from entrepot.actions.filters import parse_filters
 from entrepot.actions.places import the_store
+from entrepot.actions.uses import collect_snapshots, containers_by_image
 from entrepot.images.errors import ImageInUse
 from entrepot.images.image import Image
 from entrepot.images.store import ImageStore
@@ -97,8 +98,6 @@ def prune_images(
 
 def container_uses(store: ImageStore) -> FindUses:
     """Which containers of this store use an image."""
-    from entrepot.actions.uses import containers_by_image
-
     by_image = containers_by_image(store)
     return lambda image: by_image.get(image.id, ())
 
@@ -117,6 +116,7 @@ class _Removal:
         """Collect, and tell what happened in docker's order."""
         if self._deleted:
             self.freed_bytes = self._store.collect().bytes
+            collect_snapshots(self._store)
         return self._records
 
     def remove(self, name: str, *, force: bool, prune: bool) -> None:
