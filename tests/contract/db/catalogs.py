@@ -12,6 +12,8 @@ from tests.support.postgresql import run_sql
 from entrepot.server.db import upgrade
 
 KINDS = ("sqlite", "postgresql")
+SQLITE_ONLY = pytest.mark.parametrize("catalog_url", ["sqlite"], indirect=True)
+"""For tests of what does not depend on the database."""
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Concatenate, Final, TypeVar
 
@@ -32,6 +32,8 @@ T = TypeVar("T")
 
 RUNS: Final = 6
 """Runs of one transaction before its caller hears that the database is busy."""
+PATIENCE_S: Final = 8
+"""No new run after so long: the client is told to come back."""
 POOL_SIZE: Final = 8
 HOT_POOL_SIZE: Final = 8
 STATEMENT_TIMEOUT_MS: Final = 60_000
@@ -78,64 +80,74 @@ class PostgresqlCatalog:
         self._hot_lock = asyncio.Lock()
         self.clock = SteadyClock()
         self._clock_checked: int | None = None
+        self._running: set[asyncio.Future[Any]] = set()
 
     async def write(
         self, fn: Callable[Concatenate[Connection, ...], T], /, *args: Any, durable: bool = True
     ) -> T:
+        # A caller that is cancelled must not leave COMMIT half sent and its connection in use: the
+        # transaction goes on to its end by itself.
         engine = self._durable if durable else self._relaxed
-        last: Exception | None = None
-        for run in range(RUNS):
-            if run:
-                await _pause(run)
-            try:
-                async with self._connection(engine) as connection:
-                    # A cancelled caller must not leave COMMIT half sent and its outcome unheard.
-                    return await asyncio.shield(asyncio.ensure_future(_transaction(connection, fn, args)))
-            except RetryTransaction as error:
-                last = error
-            except DBAPIError as error:
-                if _state(error) not in _REFUSED and not error.connection_invalidated:
-                    raise _translated(error) from error
-                last = error
-            except CONNECTION_ERRORS as error:
-                last = error
-        raise _busy(last) from last
+        task = asyncio.ensure_future(self._retried(lambda: self._write(engine, fn, args)))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        try:
+            result: T = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_heard)
+            raise
+        return result
 
     async def read(self, fn: Callable[Concatenate[Connection, ...], T], /, *args: Any) -> T:
-        last: Exception | None = None
-        for run in range(RUNS):
-            if run:
-                await _pause(run)
-            try:
-                async with self._connection(self._durable) as connection:
-                    await connection.execution_options(
-                        isolation_level="REPEATABLE READ", postgresql_readonly=True
-                    )
-                    return await connection.run_sync(fn, *args)
-            except DBAPIError as error:
-                if not error.connection_invalidated:
-                    raise _translated(error) from error
-                last = error
-            except CONNECTION_ERRORS as error:
-                last = error
-        raise _busy(last) from last
+        result: T = await self._retried(lambda: self._read(fn, args))
+        return result
 
     async def hot(self, query: HotQuery, /, **params: Any) -> list[tuple[Any, ...]]:
         compiled = query.postgresql
         arguments = compiled.arguments(params)
+        rows: list[tuple[Any, ...]] = await self._retried(lambda: self._hot(compiled.sql, arguments))
+        return rows
+
+    async def _retried(self, attempt: Callable[[], Awaitable[Any]]) -> Any:
+        """Run whole attempts until one is not refused, for as long as a client will wait."""
         last: Exception | None = None
+        give_up_at = asyncio.get_running_loop().time() + PATIENCE_S
         for run in range(RUNS):
             if run:
                 await _pause(run)
             try:
-                pool = await self._pool()
-                async with pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
-                    return [tuple(row) for row in await connection.fetch(compiled.sql, *arguments)]
-            except CONNECTION_ERRORS as error:
+                return await attempt()
+            except DBAPIError as error:
+                if _state(error) not in _REFUSED and not _is_lost(error):
+                    raise _translated(error) from error
                 last = error
+            except (RetryTransaction, *CONNECTION_ERRORS) as error:
+                last = error
+            if asyncio.get_running_loop().time() > give_up_at:
+                break
         raise _busy(last) from last
 
+    async def _write(self, engine: AsyncEngine, fn: Callable[..., T], args: tuple[Any, ...]) -> T:
+        async with self._connection(engine) as connection:
+            return await _transaction(connection, fn, args)
+
+    async def _read(self, fn: Callable[..., T], args: tuple[Any, ...]) -> T:
+        async with self._connection(self._durable) as connection:
+            await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            return await connection.run_sync(fn, *args)
+
+    async def _hot(self, sql: str, arguments: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        pool = await self._pool()
+        try:
+            async with pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
+                return [tuple(row) for row in await connection.fetch(sql, *arguments)]
+        except CONNECTION_ERRORS:
+            await pool.expire_connections()  # what ended one has mostly ended all
+            raise
+
     async def close(self) -> None:
+        if self._running:
+            await asyncio.wait(self._running)
         await self._durable.dispose()
         await self._relaxed.dispose()
         if self._hot_pool is not None:
@@ -178,6 +190,7 @@ CONNECTION_ERRORS: Final = (
     TimeoutError,
     PoolTimeout,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that ended while it was idle
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
@@ -191,7 +204,7 @@ async def _transaction(connection: AsyncConnection, fn: Callable[..., T], args: 
     try:
         await connection.commit()
     except (DBAPIError, *CONNECTION_ERRORS) as error:
-        if isinstance(error, DBAPIError) and not error.connection_invalidated:
+        if isinstance(error, DBAPIError) and not _is_lost(error):
             raise  # COMMIT was refused, in words
         unknown = CatalogUnavailable(
             "the database went away while a change was being saved; send the request again", retry_after_s=2
@@ -199,6 +212,12 @@ async def _transaction(connection: AsyncConnection, fn: Callable[..., T], args: 
         unknown.outcome_unknown = True
         raise unknown from error
     return result
+
+
+def _heard(task: asyncio.Future[Any]) -> None:
+    """Look at the outcome that nobody waits for any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def _pause(run: int) -> None:
@@ -209,6 +228,12 @@ async def _pause(run: int) -> None:
 def _state(error: DBAPIError) -> str | None:
     state: str | None = getattr(error.orig, "sqlstate", None)
     return state
+
+
+def _is_lost(error: DBAPIError) -> bool:
+    """Whether the connection broke, rather than the server refusing something."""
+    cause = getattr(error.orig, "__cause__", None)
+    return error.connection_invalidated or isinstance(cause, CONNECTION_ERRORS)
 
 
 def _translated(error: DBAPIError) -> Exception:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
+from entrepot.server.db.engine import RetryTransaction
 from entrepot.server.db.tables import setting
 
 __all__ = [
@@ -55,7 +57,10 @@ def set_setting(connection: Connection, name: str, value: str) -> None:
     """Set or replace a setting."""
     row = {"p_name": name, "p_value": value}
     if connection.execute(_UPDATE, row).rowcount == 0:
-        connection.execute(_INSERT, row)
+        try:
+            connection.execute(_INSERT, row)
+        except IntegrityError as error:
+            raise RetryTransaction from error  # another process has set it first
 
 
 def clear_setting(connection: Connection, name: str) -> None:

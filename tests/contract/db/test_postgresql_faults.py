@@ -1,0 +1,134 @@
+"""B2: PostgreSQL ends connections whenever it likes; nothing acknowledged is lost and nothing else breaks."""
+
+import asyncio
+
+import pytest
+from sqlalchemy import Connection, text
+from tests.contract.db.test_catalog import VALUE
+from tests.support.postgresql import run_sql
+
+from entrepot.server.db import Catalog, HotQuery, open_catalog, postgresql
+from entrepot.server.db.engine import parse_catalog_url
+from entrepot.server.db.errors import CatalogUnavailable
+from entrepot.server.db.postgresql import PostgresqlCatalog
+from entrepot.server.db.settings import get_setting, set_setting
+
+pytestmark = pytest.mark.anyio
+
+
+def end_connections(url: str) -> None:
+    parsed = parse_catalog_url(url)
+    assert parsed.port is not None
+    run_sql(
+        parsed.port,
+        f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{parsed.database}'"
+        " and application_name = 'entrepot'",
+    )
+
+
+@pytest.fixture
+async def catalog(migrated_postgresql_url: str) -> object:
+    opened = open_catalog(migrated_postgresql_url)
+    yield opened
+    await opened.close()
+
+
+async def test_idle_connections_that_were_ended_are_replaced(
+    catalog: Catalog, migrated_postgresql_url: str
+) -> None:
+    for round_no in range(3):
+        await asyncio.gather(*(catalog.write(set_setting, f"{i}", f"{round_no}") for i in range(8)))
+        await asyncio.gather(*(catalog.hot(VALUE, name=f"{i}") for i in range(8)))
+        await asyncio.to_thread(end_connections, migrated_postgresql_url)
+        assert await catalog.hot(VALUE, name="1") == [(str(round_no),)]
+        assert await catalog.read(get_setting, "1") == str(round_no)
+
+
+async def test_a_connection_ended_in_a_transaction_runs_it_again(
+    catalog: Catalog, migrated_postgresql_url: str
+) -> None:
+    runs: list[int] = []
+
+    def ended_once(connection: Connection) -> str:
+        runs.append(1)
+        set_setting(connection, "n", str(len(runs)))
+        if len(runs) == 1:
+            end_connections(migrated_postgresql_url)
+        connection.execute(text("select 1"))
+        return "done"
+
+    assert await catalog.write(ended_once) == "done"
+    assert await catalog.hot(VALUE, name="n") == [("2",)]
+
+
+async def test_a_connection_ended_in_commit_is_told_as_unknown(
+    catalog: PostgresqlCatalog, migrated_postgresql_url: str
+) -> None:
+    def ended_at_the_end(connection: Connection) -> None:
+        set_setting(connection, "n", "1")
+        end_connections(migrated_postgresql_url)
+
+    with pytest.raises(CatalogUnavailable) as told:
+        await catalog.write(ended_at_the_end)
+    assert told.value.outcome_unknown
+    assert told.value.retry_after_s
+    await catalog.write(set_setting, "n", "2")  # the request is simply sent again
+    assert await catalog.hot(VALUE, name="n") == [("2",)]
+
+
+async def test_nothing_acknowledged_is_lost_while_connections_end(
+    catalog: Catalog, migrated_postgresql_url: str
+) -> None:
+    acknowledged: list[str] = []
+
+    async def client(number: int) -> None:
+        for i in range(10):
+            name = f"{number}-{i}"
+            try:
+                await catalog.write(set_setting, name, "x", durable=i % 2 == 0)
+            except CatalogUnavailable:
+                continue
+            acknowledged.append(name)
+
+    clients = asyncio.gather(*(client(number) for number in range(8)))
+    for _ in range(3):
+        await asyncio.to_thread(end_connections, migrated_postgresql_url)
+    await clients
+    found = await asyncio.gather(*(catalog.hot(VALUE, name=name) for name in acknowledged))
+    assert found == [[("x",)]] * len(acknowledged)
+    await catalog.write(set_setting, "after", "x")
+
+
+async def test_a_server_that_is_not_there_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgresql, "PATIENCE_S", -1)
+    catalog = open_catalog("postgresql://nobody@127.0.0.1:1/nothing")
+    for attempt in (
+        catalog.write(set_setting, "a", "b"),
+        catalog.read(get_setting, "a"),
+        catalog.hot(VALUE, name="a"),
+    ):
+        with pytest.raises(CatalogUnavailable) as told:
+            await attempt
+        assert told.value.retry_after_s
+        assert not told.value.outcome_unknown
+    await catalog.close()
+
+
+async def test_a_cancelled_write_frees_its_connection(catalog: PostgresqlCatalog) -> None:
+    for _ in range(20):  # more than there are connections
+        call = asyncio.ensure_future(catalog.write(set_setting, "n", "x"))
+        await asyncio.sleep(0)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+    await catalog.write(set_setting, "after", "y")
+    assert await catalog.hot(VALUE, name="after") == [("y",)]
+
+
+def test_hot_queries_speak_the_drivers_own_sql() -> None:
+    query: HotQuery = VALUE
+    assert "$1" in query.postgresql.sql
+    assert "?" in query.sqlite.sql
+    assert query.postgresql.arguments({"name": "x"}) == query.sqlite.arguments({"name": "x"}) == ("x",)
+    with pytest.raises(KeyError):
+        query.sqlite.arguments({})
