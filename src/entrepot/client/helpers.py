@@ -6,8 +6,6 @@
 
 import json
 import re
-import shutil
-import subprocess
 
 from entrepot.client.errors import CredentialHelperFailed
 
@@ -47,6 +45,10 @@ class CredentialHelper:
         self._run("erase", server)
 
     def _run(self, action: str, stdin: str) -> str | None:
+        # Few users have a helper; the others need not wait for these imports.
+        import shutil
+        import subprocess
+
         program = shutil.which(self.program, path=self._path)
         if program is None:
             raise CredentialHelperFailed(

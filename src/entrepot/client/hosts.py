@@ -6,6 +6,7 @@ the name its account is filed under.
 """
 
 import ipaddress
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +17,8 @@ from entrepot.client.errors import RegistryBlocked, SettingsInvalid
 
 HUB = "docker.io"
 HUB_HOST = "registry-1.docker.io"
+
+_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])\.?(?::[0-9]{1,5})?")
 
 # Token servers on another host than their registry that everyone uses. More only by `token-realms`.
 KNOWN_REALMS: Mapping[str, tuple[str, ...]] = {
@@ -136,6 +139,17 @@ def split_host(host: str) -> tuple[str, int | None]:
     return name, int(port) if port else None
 
 
+def check_host(host: str) -> str:
+    """`host` when it is a host name or address with an optional port and nothing else.
+
+    Raises SettingsInvalid.
+    """
+    if not _HOST.fullmatch(host):
+        raise SettingsInvalid(f"{host[:200]!r} is not a registry's host[:port]")
+    split_host(host)
+    return host
+
+
 def locate(
     registry: str, repository: str, settings: HostSettings, *, push: bool = False, by_digest: bool = False
 ) -> tuple[Location, ...]:
@@ -211,7 +225,7 @@ def _endpoint(
     mirror: bool = False,
 ) -> Endpoint:
     own = settings.registries.get(registry, RegistrySettings())
-    split_host(host)
+    check_host(host)
     insecure = insecure or own.insecure or settings.insecure
     # docker treats this machine as insecure: any certificate, and plain HTTP when HTTPS is not there.
     lenient = insecure or is_loopback(host)

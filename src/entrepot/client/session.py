@@ -28,7 +28,7 @@ from entrepot.client.errors import (
     RegistryMisbehaved,
     RegistryUnreachable,
 )
-from entrepot.client.hosts import Endpoint, Trust, endpoint_for, is_loopback
+from entrepot.client.hosts import Endpoint, Trust, check_host, endpoint_for, is_loopback
 from entrepot.client.retry import RETRIED_STATUSES, parse_retry_after
 from entrepot.client.settings import ClientSettings
 from entrepot.client.transport import Answer, ConnectionBroken, Origin, Transport
@@ -295,7 +295,7 @@ class Session:
         """Try the schemes in order. A registry that cannot be connected to at all is not waited for."""
         first: ConnectionBroken | None = None
         for scheme in self.endpoint.schemes:
-            origin = Origin.of(f"{scheme}://{self.endpoint.host}")
+            origin = Origin.of(f"{scheme}://{check_host(self.endpoint.host)}")
             try:
                 return origin, self._ping(origin)
             except ConnectionBroken as error:

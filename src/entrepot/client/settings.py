@@ -6,7 +6,6 @@ directories are honoured where they exist.
 """
 
 import logging
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -110,6 +109,8 @@ _FIELDS: Mapping[str, type] = {
 
 def parse_registries(text: str, *, where: str) -> tuple[str | None, dict[str, RegistrySettings]]:
     """`default-registry` and the `[registry."HOST"]` tables. Raises SettingsInvalid naming the key."""
+    import tomllib  # most users have no such file
+
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -158,6 +159,8 @@ def _load_registries(path: Path) -> tuple[str | None, dict[str, RegistrySettings
 
 def parse_containers_rules(text: str) -> tuple[PrefixRule, ...]:
     """The `[[registry]]` tables of a registries.conf (version 2); incomplete ones are passed over."""
+    import tomllib
+
     found = []
     for table in tomllib.loads(text).get("registry", []):
         location = str(table.get("location") or "")
