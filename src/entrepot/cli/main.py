@@ -54,6 +54,7 @@ COMMANDS: dict[str, str] = {
     "delete": "entrepot.cli.commands.delete:delete",
     # the registry
     "serve": "entrepot.cli.commands.serve:serve",
+    "worker": "entrepot.cli.commands.worker:worker",
     "admin": "entrepot.cli.commands.admin:admin",
     "config check": "entrepot.cli.commands.config:check",
     "config show": "entrepot.cli.commands.config:show",

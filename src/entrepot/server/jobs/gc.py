@@ -18,7 +18,6 @@ for it when it was pushed. What is in the trash is unlinked later, see `sweep`.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,6 +26,7 @@ from sqlalchemy import Connection, RowMapping, Select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.dml import ReturningDelete
 
+from entrepot.observability.logs import get_log
 from entrepot.server.db.clock import SECOND, microseconds
 from entrepot.server.db.engine import Catalog
 from entrepot.server.jobs import gcqueries as queries
@@ -39,7 +39,7 @@ from entrepot.server.repos.records import add_usage
 
 __all__ = ["GcSettings", "collect"]
 
-_log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 PAGE: Final = 200
 """Rows a transaction handles: what a push may have to wait for."""
@@ -80,7 +80,7 @@ async def collect(
     await run.blobs()
     await run.uploads()
     await run.repositories()
-    _log.info("gc-done", extra=run.report.to_json())
+    log.info("gc done", **run.report.to_json())
     return run.report
 
 
@@ -267,13 +267,14 @@ def _delete_links(
     usage: dict[int, int] = {}
     for repo_id in sorted({row["repo_id"] for row in page}):
         rows = {row["digest"]: row for row in page if row["repo_id"] == repo_id}
+        counted = connection.execute(queries.IS_LIVE_REPOSITORY, {"one": repo_id}).first() is not None
         # A push that holds one of these rows is renewing its lease: leave that blob alone.
         free = _locked(connection, list(rows), steady)
         values = {"repo_id": repo_id, "cutoff": cutoff}
         for removed in _each(connection, queries.DELETE_LINKS, "digests", free, values):
             row = rows[removed["digest"]]
             gone.add((repo_id, row["digest"]))
-            if removed["deleted_at"] is None:
+            if counted and removed["deleted_at"] is None:
                 usage[row["project_id"]] = usage.get(row["project_id"], 0) - row["size"]
     for project_id in sorted(usage):
         add_usage(connection, project_id, usage[project_id])
@@ -323,7 +324,7 @@ def _delete_projects(connection: Connection, cutoff: int) -> None:
         with connection.begin_nested():
             connection.execute(queries.DELETE_PROJECTS, {"cutoff": cutoff})
     except IntegrityError as error:
-        _log.debug("project-in-use", extra={"reason": str(error.orig)})
+        log.debug("project in use", reason=str(error.orig))
 
 
 def _locked(connection: Connection, digests: Sequence[str], steady: int) -> list[str]:

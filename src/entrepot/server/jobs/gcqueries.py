@@ -263,6 +263,11 @@ DELETE_LINKS: Final = (
     .returning(repo_blob.c.digest, repo_blob.c.deleted_at)
 )
 
+IS_LIVE_REPOSITORY: Final = select(repo.c.id).where(
+    repo.c.id == bindparam("one"), repo.c.deleted_at.is_(None)
+)
+"""What a deleted repository holds is in no project's usage."""
+
 # Blobs that no repository links.
 
 BLOBS: Final = (

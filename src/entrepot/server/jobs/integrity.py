@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Final
 
 from sqlalchemy import Connection, text
 
+from entrepot.observability.logs import get_log
 from entrepot.server.db.engine import Catalog
 
 __all__ = ["check_integrity"]
 
-_log = logging.getLogger(__name__)
+log = get_log(__name__)
 MOST: Final = 20
 
 
@@ -24,7 +24,7 @@ async def check_integrity(catalog: Catalog, *, thorough: bool = False) -> list[s
         return []
     problems = await catalog.read(_check, thorough)
     if problems:
-        _log.critical("catalog-damaged", extra={"problems": problems})
+        log.error("catalog damaged", problems=problems)
     return problems
 
 

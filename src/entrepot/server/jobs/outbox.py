@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,13 +16,14 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, or_, select, update
 
 from entrepot.errors import EntrepotError
+from entrepot.observability.logs import get_log
 from entrepot.server.db.clock import microseconds
 from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import outbox
 
 __all__ = ["Consumer", "Event", "OutboxDelivery"]
 
-_log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 BATCH: Final = 100
 LEASE_S: Final = 60.0
@@ -66,7 +66,7 @@ class OutboxDelivery:
             try:
                 delivered = await self.deliver()
             except EntrepotError as error:
-                _log.warning("events-wait-for-the-catalog", extra={"reason": error.message})
+                log.warning("events wait for the catalog", reason=error.message)
                 delivered = 0
             if not delivered:
                 try:
@@ -92,12 +92,8 @@ class OutboxDelivery:
             try:
                 await consumer(event)
             except Exception as error:  # noqa: BLE001 - the row remembers it, and delivery goes on
-                expected = isinstance(error, EntrepotError)
-                _log.warning(
-                    "event-not-delivered",
-                    extra={"event": event.id, "kind": event.kind, "reason": str(error)},
-                    exc_info=None if expected else error,
-                )
+                report = log.warning if isinstance(error, EntrepotError) else log.exception
+                report("event not delivered", event_id=event.id, kind=event.kind, reason=str(error))
                 return str(error)
         return None
 

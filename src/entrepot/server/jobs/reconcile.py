@@ -9,10 +9,10 @@ admin fsck --repair`.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from entrepot.observability.logs import get_log
 from entrepot.server.db.clock import microseconds
 from entrepot.server.db.engine import Catalog
 from entrepot.server.db.settings import get_identity
@@ -21,7 +21,7 @@ from entrepot.server.storage.base import BlobStore
 
 __all__ = ["ReconcileReport", "is_pair", "reconcile"]
 
-_log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 MOST_SHARE: Final = 0.01
 """Of all objects; more orphans than that look like the wrong catalog."""
@@ -78,7 +78,7 @@ async def reconcile(
     if report.kept_because is None:
         delay = microseconds(trash_delay_s)
         report.trashed = await throw_away_strays(catalog, old, reason="orphan", delay=delay)
-    _log.warning("orphans", extra=report.to_json())
+    log.warning("orphans", **report.to_json())
     return report
 
 

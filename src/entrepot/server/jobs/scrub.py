@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import Connection, insert, select, update
 
 from entrepot.errors import VerificationFailed
+from entrepot.observability.logs import get_log
 from entrepot.oci.digest import Digest, Hasher
 from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import blob, outbox
@@ -27,7 +27,7 @@ from entrepot.server.storage.errors import BlobMissing, InvalidKey
 
 __all__ = ["Damage", "ScrubReport", "scrub", "take_out_of_service"]
 
-_log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 PAGE: Final = 100
 Fault = Literal["missing", "quarantined"]
@@ -152,7 +152,7 @@ async def take_out_of_service(
     """
     damage = await catalog.write(_take_out, digest, phys, state, reason, catalog.clock.now())
     if damage is not None:
-        _log.critical("blob-damaged", extra=damage.to_json())
+        log.error("blob damaged", **damage.to_json())
     return damage
 
 

@@ -8,13 +8,13 @@ once.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection, delete, or_, select, update
 
+from entrepot.observability.logs import get_log
 from entrepot.server.db.clock import microseconds
 from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import blob, trash
@@ -24,7 +24,7 @@ from entrepot.server.storage.base import BlobStore
 
 __all__ = ["SweepReport", "sweep"]
 
-_log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 PAGE: Final = 100
 LEASE_S: Final = 300.0
@@ -71,7 +71,7 @@ async def sweep(catalog: Catalog, store: BlobStore, *, by: str) -> SweepReport:
 async def _unlink(store: BlobStore, due: _Due) -> None:
     if due.live:
         # Must not happen: a name goes into the trash only with the row that it was live in. Keep the bytes.
-        _log.critical("live-name-in-trash", extra={"phys": due.phys})
+        log.error("live name in trash", phys=due.phys)
     elif keys.is_upload(due.phys):
         await store.abort(due.phys)
     else:

@@ -13,7 +13,7 @@ __all__ = ["recount", "wrong_counters"]
 _manifests = (
     select(repo.c.project_id, func.sum(manifest.c.size).label("size"))
     .join(repo, repo.c.id == manifest.c.repo_id)
-    .where(manifest.c.deleted_at.is_(None))
+    .where(manifest.c.deleted_at.is_(None), repo.c.deleted_at.is_(None))
     .group_by(repo.c.project_id)
     .subquery()
 )
@@ -22,7 +22,7 @@ _blobs = (
     .select_from(repo_blob)
     .join(repo, repo.c.id == repo_blob.c.repo_id)
     .join(blob, blob.c.digest == repo_blob.c.digest)
-    .where(repo_blob.c.deleted_at.is_(None))
+    .where(repo_blob.c.deleted_at.is_(None), repo.c.deleted_at.is_(None))
     .group_by(repo.c.project_id)
     .subquery()
 )

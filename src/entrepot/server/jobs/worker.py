@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import secrets
 import socket
@@ -20,6 +19,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, insert, update
 
 from entrepot.errors import EntrepotError
+from entrepot.observability.logs import get_log
 from entrepot.server.db.clock import microseconds
 from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import node
@@ -28,7 +28,7 @@ from entrepot.server.jobs.jobtable import PERIODIC, Job
 
 __all__ = ["Handler", "JobContext", "Periodic", "Worker", "worker_name"]
 
-_log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 LEASE_S: Final = 60.0
 """A worker that has not been heard of for so long has lost its job."""
@@ -145,7 +145,7 @@ class Worker:
         try:
             await work
         except EntrepotError as error:
-            _log.warning("jobs-wait-for-the-catalog", extra={"reason": error.message})
+            log.warning("jobs wait for the catalog", reason=error.message)
 
     async def _heartbeat(self) -> None:
         clock = self._catalog.clock
@@ -209,17 +209,14 @@ class Worker:
             except EntrepotError:
                 continue
             if not kept:
-                _log.warning("job-lost", extra={"kind": job.kind, "job": job.id})
+                log.warning("job lost", kind=job.kind, job=job.id)
                 work.cancel()
                 return
 
     async def _failed(self, job: Job, error: Exception) -> None:
         expected = isinstance(error, EntrepotError)
-        _log.error(
-            "job-failed",
-            extra={"kind": job.kind, "job": job.id, "reason": str(error)},
-            exc_info=None if expected else error,
-        )
+        report = log.error if expected else log.exception
+        report("job failed", kind=job.kind, job=job.id, reason=str(error))
         steady = self._catalog.clock.steady()
         retry_at = None
         if job.attempts < MAX_ATTEMPTS:

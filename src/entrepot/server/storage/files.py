@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from entrepot.observability.logs import get_log
 from entrepot.oci.digest import ALGORITHMS, Digest, Hasher
 from entrepot.server.storage import keys
 from entrepot.server.storage.base import Chunk, StoredObject, StoreIdentity
@@ -22,7 +22,7 @@ from entrepot.server.storage.errors import (
 )
 from entrepot.server.storage.fsops import FileOps
 
-_log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 _VERIFY_BYTES = 1024 * 1024
 _SHARDS = [f"{number:02x}" for number in range(256)]
@@ -128,6 +128,22 @@ class Files:
         self._make_durable(path.parent)
         OpenFile(self.ops, self.ops.open_append(path))
         self.remove(path)
+
+    def keep_reserve_file(self) -> str | None:
+        """Hold a file of the reserve's size while there is room, and give it back when there is none.
+
+        Another program may fill the disk to the last byte; the catalog can still write then, so deletes and
+        garbage collection go on. Returns `given back` or `taken` when something was done.
+        """
+        path = self.root / keys.RESERVE
+        free, held = self.ops.free_bytes(self.root), self.ops.size(path)
+        if held is not None and free < self._reserve_bytes // 2:
+            self.remove(path)
+            return "given back"
+        if held is None and free > 4 * self._reserve_bytes and self._reserve_bytes:
+            self.ops.allocate(path, self._reserve_bytes)
+            return "taken"
+        return None
 
     # Paths, reading, removing, walking
 
@@ -258,7 +274,7 @@ class Files:
         try:
             self.remove(path)
         except OSError as error:
-            _log.warning("leftover-file", extra={"path": str(path), "reason": error.strerror})
+            log.warning("leftover file", path=str(path), reason=error.strerror)
 
     def _walk_files(self, parent: str, check: Callable[[str], str]) -> Iterator[StoredObject]:
         for entry in self.ops.entries(self.root / parent):

@@ -167,6 +167,10 @@ class FilesystemStore:
     async def check(self) -> None:
         await self._call("writing to the store", self._files.probe)
 
+    async def keep_reserve_file(self) -> str | None:
+        """See Files.keep_reserve_file."""
+        return await self._call("keeping a reserve of space", self._files.keep_reserve_file)
+
     async def close(self) -> None:
         self._disk.shutdown(wait=False)
         self._hashing.shutdown(wait=False)

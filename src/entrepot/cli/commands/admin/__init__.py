@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ADMIN_COMMANDS: dict[str, str] = {
+    "scrub": "entrepot.cli.commands.admin.scrub:scrub",
+    "reconcile": "entrepot.cli.commands.admin.reconcile:reconcile",
+    "gc": "entrepot.cli.commands.admin.gc:gc",
+    "fsck": "entrepot.cli.commands.admin.fsck:fsck",
     "explain": "entrepot.cli.commands.admin.explain:explain",
     "grant": "entrepot.cli.commands.admin.grant:grant",
     "project": "entrepot.cli.commands.admin.project:project",

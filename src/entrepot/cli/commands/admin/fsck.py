@@ -1,0 +1,69 @@
+"""`entrepot admin fsck`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from entrepot.cli.commands.admin import with_services
+from entrepot.cli.exitcodes import FAILED, OK
+from entrepot.cli.output import human_size, write
+
+
+@click.command("fsck", short_help="Check that catalog and blobs belong together")
+@click.option("--deep", is_flag=True, help="Read every byte of every blob.")
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Take lost blobs out of service, so that a push brings them back, and remove orphans.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_context
+def fsck(ctx: click.Context, deep: bool, repair: bool, as_json: bool) -> None:
+    """Compare catalog and store both ways. Exit code 0: nothing is wrong, or all of it was mended.
+
+    It may run beside a serving registry.
+    """
+    report = with_services(lambda services: _fsck(services, deep, repair))
+    if as_json:
+        write(json.dumps(report, indent=2))
+    else:
+        _print(report)
+    ctx.exit(OK if report["ok"] else FAILED)
+
+
+def _print(report: dict[str, Any]) -> None:
+    for finding in report["findings"]:
+        write(f"{finding['kind']}: {finding['subject']}: {finding['detail']}")
+        if finding["tags"]:
+            write(f"  can't be pulled: {', '.join(finding['tags'])}")
+        if finding["repaired"]:
+            write(f"  {finding['repaired']}")
+    checked = report["checked"]
+    looked = (
+        f"{checked['blobs']} blobs, {checked['manifests']} manifests, {checked['objects']} stored objects"
+    )
+    found = f"{len(report['findings'])} findings" if report["findings"] else "nothing is wrong"
+    write(f"checked {looked}: {found}")
+    pending = report["pending"]
+    if pending["objects"]:
+        write(
+            f"{pending['objects']} young objects ({human_size(pending['bytes'])}) have no row yet; "
+            "leftovers among them are removed when the undo window is over"
+        )
+
+
+async def _fsck(services: Any, deep: bool, repair: bool) -> dict[str, Any]:
+    from entrepot.server.jobs.fsck import FsckSettings, fsck
+
+    gc = services.config.gc
+    settings = FsckSettings(
+        undo_window_s=max(gc.undo_window, services.config.limits.upload_ttl),
+        trash_delay_s=gc.trash_delay,
+        deep=deep,
+        repair=repair,
+    )
+    report = await fsck(services.catalog, services.store, settings)
+    return report.to_json()

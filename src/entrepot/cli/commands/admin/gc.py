@@ -1,0 +1,66 @@
+"""`entrepot admin gc`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from entrepot.cli.commands.admin import with_services
+from entrepot.cli.output import human_size, table, write
+
+
+@click.command("gc", short_help="Remove what nothing refers to")
+@click.option("--dry-run", is_flag=True, help="Change nothing; tell what would go, and why.")
+@click.option("--untagged", is_flag=True, help="Also manifests without a tag that nothing needs.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def gc(dry_run: bool, untagged: bool, as_json: bool) -> None:
+    """Remove unreferenced blobs, idle uploads, and what was deleted when its undo window is over.
+
+    `entrepot serve` does this by itself every `gc.interval`. It may run beside a serving registry: pushes
+    and pulls go on.
+    """
+    report, removals = with_services(lambda services: _collect(services, dry_run, untagged))
+    if as_json:
+        write(json.dumps({**report, "removals": removals}, indent=2))
+        return
+    if dry_run and removals:
+        rows = [
+            [row["kind"], _name(row), human_size(row["size"]) if row["size"] else "", row["reason"]]
+            for row in removals
+        ]
+        write(table(["WHAT", "NAME", "SIZE", "WHY"], rows).rstrip("\n"))
+    counts = ", ".join(
+        f"{number} {kind}{'s' if number > 1 else ''}" for kind, number in report["removed"].items()
+    )
+    verb = "would remove" if dry_run else "removed"
+    freed = human_size(report["bytes_freed"])
+    write(f"{verb} {counts or 'nothing'}" + (f"; {freed} to be freed" if report["bytes_freed"] else ""))
+
+
+def _name(row: dict[str, Any]) -> str:
+    return f"{row['repository']}@{row['name']}" if "repository" in row else str(row["name"])
+
+
+async def _collect(
+    services: Any, dry_run: bool, untagged: bool
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    from entrepot.server.background import gc_settings
+    from entrepot.server.jobs.gc import collect
+    from entrepot.server.jobs.sweep import sweep
+
+    removals: list[dict[str, Any]] = []
+    settings = gc_settings(services.config)
+    if untagged:
+        settings = replace(settings, untagged=True)
+    report = await collect(
+        services.catalog,
+        settings,
+        dry_run=dry_run,
+        on_removal=lambda removal: removals.append(removal.to_json()),
+    )
+    if not dry_run:
+        await sweep(services.catalog, services.store, by="admin gc")
+    return report.to_json(), removals

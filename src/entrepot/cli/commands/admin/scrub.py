@@ -1,0 +1,55 @@
+"""`entrepot admin scrub`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from entrepot.cli.commands.admin import with_services
+from entrepot.cli.exitcodes import FAILED, OK
+from entrepot.cli.output import human_size, write
+
+
+@click.command("scrub", short_help="Read every blob back and find damaged ones")
+@click.option(
+    "--budget", metavar="SIZE", help="Read so much at most, those first that were not read for longest."
+)
+@click.option("--rate", metavar="SIZE", help="Read so much a second at most.  [default: scrub.rate]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_context
+def scrub(ctx: click.Context, budget: str | None, rate: str | None, as_json: bool) -> None:
+    """Read blobs back and compare them with their digests.
+
+    A damaged blob is taken out of service: it answers 404, so that the next push of the image brings it
+    back. Exit code 1 when there was one. `entrepot serve` does this by itself, within `scrub.run_bytes`.
+    """
+    report = with_services(lambda services: _scrub(services, budget, rate))
+    if as_json:
+        write(json.dumps(report, indent=2))
+    else:
+        for damage in report["damaged"]:
+            write(f"{damage['digest']}: {damage['reason']}")
+            if damage["tags"]:
+                write(f"  can't be pulled until it is pushed again: {', '.join(damage['tags'])}")
+        found = f"{len(report['damaged'])} damaged" if report["damaged"] else "all as they should be"
+        write(f"read {report['blobs']} blobs, {human_size(report['bytes'])}: {found}")
+        if not report["complete"]:
+            write("the budget is used up; the next run goes on from here")
+    ctx.exit(FAILED if report["damaged"] else OK)
+
+
+async def _scrub(services: Any, budget: str | None, rate: str | None) -> dict[str, Any]:
+    from entrepot.server.config.model import Bytes
+    from entrepot.server.config.values import convert
+    from entrepot.server.jobs.scrub import scrub
+
+    limit = convert(rate, Bytes, from_text=True) if rate is not None else services.config.scrub.rate
+    report = await scrub(
+        services.catalog,
+        services.store,
+        budget_bytes=None if budget is None else convert(budget, Bytes, from_text=True),
+        bytes_per_s=limit or None,
+    )
+    return report.to_json()
