@@ -187,9 +187,8 @@ def test_index_and_its_images_stay_together(store: ImageStore) -> None:
 
 def test_incomplete_image_is_not_listed(store: ImageStore) -> None:
     store.prepare()
-    config = store.blobs.put_bytes(
-        b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'
-    )
+    raw = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'
+    config = store.blobs.put_bytes(raw)
     missing = Descriptor(mediatype.OCI_LAYER, Digest.of(b"nowhere"), 7)
     manifest = build_manifest(Descriptor(mediatype.OCI_CONFIG, config, len(raw)), [missing])
     store.blobs.put_bytes(manifest.raw)
