@@ -106,7 +106,7 @@ async def test_a_failure_at_any_step_leaves_nothing(world: World, monkeypatch: p
     await world.push(old, "v1")
     before = await everything(world)
     for step in (
-        "insert_new",
+        "insert_row",
         "_refer",
         "_set_tags",
         "write_tag_event",

@@ -167,12 +167,16 @@ class Writer:
                 for position, call in enumerate(batch):
                     if not self._run_one(call, connection, raw):
                         return self._others(batch, position)
-                connection.commit()
+                self._commit(raw)
             finally:
                 connection.rollback()
                 if raw.in_transaction:
                     raw.rollback()
         return []
+
+    @staticmethod
+    def _commit(raw: sqlite3.Connection) -> None:
+        raw.execute("COMMIT")
 
     def _run_one(self, call: _Call, connection: Connection, raw: sqlite3.Connection) -> bool:
         """Run one function in its savepoint; False when the whole transaction is gone."""

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
+from entrepot.server.db.hot import Prepared
 from entrepot.server.db.tables import blob, manifest_blob, manifest_child, manifest_missing, repo_blob, trash
 from entrepot.server.repos.records import add_usage
-from entrepot.server.repos.rows import RepositoryRow, insert_new
+from entrepot.server.repos.rows import RepositoryRow, insert_row
 
 __all__ = [
     "BlobRow",
@@ -25,20 +26,22 @@ __all__ = [
     "throw_away",
 ]
 
-_BLOB = (
+_BLOB = Prepared(
     select(blob.c.phys, blob.c.size, blob.c.state, blob.c.lease_until)
     .where(blob.c.digest == bindparam("p_digest"))
     .with_for_update()
 )
-_NEW_BLOB = insert(blob).values(
-    digest=bindparam("p_digest"),
-    phys=bindparam("p_phys"),
-    size=bindparam("p_size"),
-    state="live",
-    lease_until=bindparam("p_lease"),
-    created_at=bindparam("p_at"),
+_NEW_BLOB = Prepared(
+    insert(blob).values(
+        digest=bindparam("p_digest"),
+        phys=bindparam("p_phys"),
+        size=bindparam("p_size"),
+        state="live",
+        lease_until=bindparam("p_lease"),
+        created_at=bindparam("p_at"),
+    )
 )
-_SWAP_BLOB = (
+_SWAP_BLOB = Prepared(
     update(blob)
     .where(blob.c.digest == bindparam("p_digest"))
     .values(
@@ -49,7 +52,7 @@ _SWAP_BLOB = (
         checked_at=None,
     )
 )
-_RENEW = (
+_RENEW = Prepared(
     update(blob)
     .where(
         blob.c.digest == bindparam("p_digest"),
@@ -58,43 +61,55 @@ _RENEW = (
     )
     .values(lease_until=bindparam("p_lease"))
 )
-_TRASH = insert(trash).values(
-    phys=bindparam("p_phys"),
-    digest=bindparam("p_digest"),
-    size=bindparam("p_size"),
-    reason=bindparam("p_reason"),
-    trashed_at=bindparam("p_at"),
-    delete_after=bindparam("p_after"),
+_TRASH = Prepared(
+    insert(trash).values(
+        phys=bindparam("p_phys"),
+        digest=bindparam("p_digest"),
+        size=bindparam("p_size"),
+        reason=bindparam("p_reason"),
+        trashed_at=bindparam("p_at"),
+        delete_after=bindparam("p_after"),
+    )
 )
-_LINK = (
+_LINK = Prepared(
     select(repo_blob.c.deleted_at)
     .where(repo_blob.c.repo_id == bindparam("p_repo"), repo_blob.c.digest == bindparam("p_digest"))
     .with_for_update()
 )
-_NEW_LINK = insert(repo_blob).values(
-    repo_id=bindparam("p_repo"), digest=bindparam("p_digest"), linked_at=bindparam("p_at")
+_NEW_LINK = Prepared(
+    insert(repo_blob).values(
+        repo_id=bindparam("p_repo"), digest=bindparam("p_digest"), linked_at=bindparam("p_at")
+    )
 )
-_REVIVE_LINK = (
+_REVIVE_LINK = Prepared(
     update(repo_blob)
     .where(repo_blob.c.repo_id == bindparam("p_repo"), repo_blob.c.digest == bindparam("p_digest"))
     .values(deleted_at=None, linked_at=bindparam("p_at"))
 )
-_MISSING = select(manifest_missing.c.manifest_id).where(
-    manifest_missing.c.repo_id == bindparam("p_repo"),
-    manifest_missing.c.digest == bindparam("p_digest"),
-    manifest_missing.c.kind == bindparam("p_kind"),
+_MISSING = Prepared(
+    select(manifest_missing.c.manifest_id).where(
+        manifest_missing.c.repo_id == bindparam("p_repo"),
+        manifest_missing.c.digest == bindparam("p_digest"),
+        manifest_missing.c.kind == bindparam("p_kind"),
+    )
 )
-_FOUND = delete(manifest_missing).where(
-    manifest_missing.c.repo_id == bindparam("p_repo"),
-    manifest_missing.c.digest == bindparam("p_digest"),
-    manifest_missing.c.kind == bindparam("p_kind"),
+_FOUND = Prepared(
+    delete(manifest_missing).where(
+        manifest_missing.c.repo_id == bindparam("p_repo"),
+        manifest_missing.c.digest == bindparam("p_digest"),
+        manifest_missing.c.kind == bindparam("p_kind"),
+    )
 )
 _REFER = {
-    "blob": insert(manifest_blob).values(
-        manifest_id=bindparam("p_manifest"), digest=bindparam("p_digest"), repo_id=bindparam("p_repo")
+    "blob": Prepared(
+        insert(manifest_blob).values(
+            manifest_id=bindparam("p_manifest"), digest=bindparam("p_digest"), repo_id=bindparam("p_repo")
+        )
     ),
-    "manifest": insert(manifest_child).values(
-        manifest_id=bindparam("p_manifest"), digest=bindparam("p_digest"), repo_id=bindparam("p_repo")
+    "manifest": Prepared(
+        insert(manifest_child).values(
+            manifest_id=bindparam("p_manifest"), digest=bindparam("p_digest"), repo_id=bindparam("p_repo")
+        )
     ),
 }
 
@@ -120,8 +135,8 @@ class BlobRow:
 
 def find_blob(connection: Connection, digest: str) -> BlobRow | None:
     """The row of a digest, locked."""
-    found = connection.execute(_BLOB, {"p_digest": digest}).one_or_none()
-    return None if found is None else BlobRow(found.phys, found.size, found.state, found.lease_until)
+    found = _BLOB.row(connection, {"p_digest": digest})
+    return None if found is None else BlobRow(*found)
 
 
 def adopt_blob(
@@ -147,11 +162,11 @@ def adopt_blob(
         "p_at": now,
     }
     if row is None:
-        insert_new(connection, _NEW_BLOB, values)
+        insert_row(connection, _NEW_BLOB, values)
         return stored.phys
     if row.state != "live" or row.phys == distrusted or row.size != stored.size:
         values["p_lease"] = max(lease_until, row.lease_until)
-        connection.execute(_SWAP_BLOB, values)
+        _SWAP_BLOB.run(connection, values)
         throw_away(
             connection,
             row.phys,
@@ -177,7 +192,7 @@ def adopt_blob(
 
 def renew_lease(connection: Connection, digest: str, lease_until: int) -> None:
     """Extend a live blob's lease; never shortens it."""
-    connection.execute(_RENEW, {"p_digest": digest, "p_lease": lease_until})
+    _RENEW.run(connection, {"p_digest": digest, "p_lease": lease_until})
 
 
 def throw_away(
@@ -191,8 +206,8 @@ def throw_away(
     size: int | None = None,
 ) -> None:
     """Put a physical name into the trash; it is unlinked at the steady time `after`."""
-    connection.execute(
-        _TRASH,
+    _TRASH.run(
+        connection,
         {
             "p_phys": phys,
             "p_digest": digest,
@@ -209,11 +224,11 @@ def link_blob(connection: Connection, repository: RepositoryRow, digest: str, si
     already.
     """
     key = {"p_repo": repository.id, "p_digest": digest}
-    link = connection.execute(_LINK, key).one_or_none()
+    link = _LINK.row(connection, key)
     if link is None:
-        insert_new(connection, _NEW_LINK, {**key, "p_at": at})
-    elif link.deleted_at is not None:
-        connection.execute(_REVIVE_LINK, {**key, "p_at": at})
+        insert_row(connection, _NEW_LINK, {**key, "p_at": at})
+    elif link[0] is not None:
+        _REVIVE_LINK.run(connection, {**key, "p_at": at})
     else:
         return False
     promote_missing(connection, repository.id, digest, "blob")
@@ -224,9 +239,9 @@ def link_blob(connection: Connection, repository: RepositoryRow, digest: str, si
 def promote_missing(connection: Connection, repo_id: int, digest: str, kind: str) -> None:
     """Turn references that were allowed to be missing into real ones, now that their target is here."""
     key = {"p_repo": repo_id, "p_digest": digest, "p_kind": kind}
-    waiting = connection.execute(_MISSING, key).scalars().all()
+    waiting = _MISSING.rows(connection, key)
     if waiting:
-        connection.execute(_FOUND, key)
-        connection.execute(
-            _REFER[kind], [{"p_manifest": one, "p_digest": digest, "p_repo": repo_id} for one in waiting]
+        _FOUND.run(connection, key)
+        _REFER[kind].run_each(
+            connection, [{"p_manifest": one, "p_digest": digest, "p_repo": repo_id} for (one,) in waiting]
         )

@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, bindparam, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import ImageManifest, Index, InvalidManifest
+from entrepot.server.db.hot import INTEGRITY_ERRORS, Prepared, is_foreign_key_violation, one_of
 from entrepot.server.db.tables import (
     blob,
     manifest,
@@ -28,40 +28,38 @@ from entrepot.server.repos.errors import ManifestBlobUnknown, PreconditionFailed
 from entrepot.server.repos.limits import Sparse
 from entrepot.server.repos.links import promote_missing
 from entrepot.server.repos.records import add_usage, write_audit, write_event, write_tag_event
-from entrepot.server.repos.rows import RepositoryRow, ensure_repository, insert_new
+from entrepot.server.repos.rows import RepositoryRow, ensure_repository, insert_row
 
 __all__ = ["ManifestPut", "PutManifestResult", "put_manifest"]
 
-_FOREIGN_KEY_VIOLATION = "23503"
-
-_BLOBS = (
+_BLOBS = Prepared(
     select(repo_blob.c.digest, blob.c.size)
     .join(blob, blob.c.digest == repo_blob.c.digest)
     .where(
         repo_blob.c.repo_id == bindparam("p_repo"),
-        repo_blob.c.digest.in_(bindparam("p_digests", expanding=True)),
+        one_of(repo_blob.c.digest, "p_digests"),
         repo_blob.c.deleted_at.is_(None),
         blob.c.state == "live",
     )
     .order_by(repo_blob.c.digest)
     .with_for_update(read=True, of=repo_blob)
 )
-_CHILDREN = (
+_CHILDREN = Prepared(
     select(manifest.c.digest, manifest.c.size, manifest.c.depth)
     .where(
         manifest.c.repo_id == bindparam("p_repo"),
-        manifest.c.digest.in_(bindparam("p_digests", expanding=True)),
+        one_of(manifest.c.digest, "p_digests"),
         manifest.c.deleted_at.is_(None),
     )
     .order_by(manifest.c.digest)
     .with_for_update(read=True)
 )
-_MANIFEST = (
+_MANIFEST = Prepared(
     select(manifest.c.id, manifest.c.deleted_at, manifest.c.media_type)
     .where(manifest.c.repo_id == bindparam("p_repo"), manifest.c.digest == bindparam("p_digest"))
     .with_for_update()
 )
-_NEW_MANIFEST = (
+_NEW_MANIFEST = Prepared(
     insert(manifest)
     .values(
         {
@@ -85,7 +83,7 @@ _NEW_MANIFEST = (
     )
     .returning(manifest.c.id)
 )
-_AGAIN = (
+_AGAIN = Prepared(
     update(manifest)
     .where(manifest.c.id == bindparam("p_id"))
     .values(
@@ -95,32 +93,40 @@ _AGAIN = (
         deleted_at=None,
     )
 )
-_REFER_BLOB = insert(manifest_blob).values(
-    manifest_id=bindparam("p_manifest"), digest=bindparam("p_digest"), repo_id=bindparam("p_repo")
+_REFER_BLOB = Prepared(
+    insert(manifest_blob).values(
+        manifest_id=bindparam("p_manifest"), digest=bindparam("p_digest"), repo_id=bindparam("p_repo")
+    )
 )
-_REFER_CHILD = insert(manifest_child).values(
-    manifest_id=bindparam("p_manifest"), digest=bindparam("p_digest"), repo_id=bindparam("p_repo")
+_REFER_CHILD = Prepared(
+    insert(manifest_child).values(
+        manifest_id=bindparam("p_manifest"), digest=bindparam("p_digest"), repo_id=bindparam("p_repo")
+    )
 )
-_REFER_MISSING = insert(manifest_missing).values(
-    manifest_id=bindparam("p_manifest"),
-    digest=bindparam("p_digest"),
-    repo_id=bindparam("p_repo"),
-    kind=bindparam("p_kind"),
+_REFER_MISSING = Prepared(
+    insert(manifest_missing).values(
+        manifest_id=bindparam("p_manifest"),
+        digest=bindparam("p_digest"),
+        repo_id=bindparam("p_repo"),
+        kind=bindparam("p_kind"),
+    )
 )
-_TAG = (
+_TAG = Prepared(
     select(tag.c.digest)
     .where(tag.c.repo_id == bindparam("p_repo"), tag.c.name == bindparam("p_name"))
     .with_for_update()
 )
-_NEW_TAG = insert(tag).values(
-    repo_id=bindparam("p_repo"),
-    name=bindparam("p_name"),
-    digest=bindparam("p_digest"),
-    created_at=bindparam("p_at"),
-    updated_at=bindparam("p_at"),
-    updated_by=bindparam("p_by"),
+_NEW_TAG = Prepared(
+    insert(tag).values(
+        repo_id=bindparam("p_repo"),
+        name=bindparam("p_name"),
+        digest=bindparam("p_digest"),
+        created_at=bindparam("p_at"),
+        updated_at=bindparam("p_at"),
+        updated_by=bindparam("p_by"),
+    )
 )
-_MOVE_TAG = (
+_MOVE_TAG = Prepared(
     update(tag)
     .where(tag.c.repo_id == bindparam("p_repo"), tag.c.name == bindparam("p_name"))
     .values(
@@ -130,7 +136,7 @@ _MOVE_TAG = (
         updated_by=bindparam("p_by"),
     )
 )
-_PUSHED = update(repo).where(repo.c.id == bindparam("p_id")).values(pushed_at=bindparam("p_at"))
+_PUSHED = Prepared(update(repo).where(repo.c.id == bindparam("p_id")).values(pushed_at=bindparam("p_at")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,13 +217,13 @@ def put_manifest(connection: Connection, put: ManifestPut) -> PutManifestResult:
     try:
         created, grown = _store(connection, repository, put, references)
         _set_tags(connection, repository, put, moves)
-    except IntegrityError as error:
-        if _is_foreign_key(error):
+    except INTEGRITY_ERRORS as error:
+        if is_foreign_key_violation(error):
             # Collection took a referenced blob between the check and now; the client pushes it again.
             raise ManifestBlobUnknown(put.repository, sorted(put.blobs | put.children)) from error
         raise
     _write_records(connection, put, moves, created=created)
-    connection.execute(_PUSHED, {"p_id": repository.id, "p_at": put.now})
+    _PUSHED.run(connection, {"p_id": repository.id, "p_at": put.now})
     add_usage(connection, repository.project_id, grown)
     return PutManifestResult(put.digest, put.subject, put.tags, created)
 
@@ -227,8 +233,7 @@ def _decide_tags(
 ) -> dict[str, str | None]:
     """The tags that will move, with what they point to now, locked in order; leave asked for each."""
     current: dict[str, str | None] = {
-        name: connection.execute(_TAG, {"p_repo": repository.id, "p_name": name}).scalar_one_or_none()
-        for name in sorted(put.tags)
+        name: _TAG.value(connection, {"p_repo": repository.id, "p_name": name}) for name in sorted(put.tags)
     }
     if put.if_match is not None or put.if_none_match_any:
         _check_preconditions(connection, repository, put, current)
@@ -246,11 +251,9 @@ def _check_preconditions(
     if put.tags:
         what, there = f"tag {put.tags[0]}", current[put.tags[0]]
     else:
-        row = connection.execute(
-            _MANIFEST, {"p_repo": repository.id, "p_digest": str(put.digest)}
-        ).one_or_none()
+        row = _MANIFEST.row(connection, {"p_repo": repository.id, "p_digest": str(put.digest)})
         what = f"manifest {put.digest}"
-        there = str(put.digest) if row is not None and row.deleted_at is None else None
+        there = str(put.digest) if row is not None and row[1] is None else None
     if put.if_none_match_any and there is not None:
         raise PreconditionFailed(what, there)
     if put.if_match is not None and (
@@ -271,11 +274,11 @@ def _check_references(connection: Connection, repository: RepositoryRow, put: Ma
         # A type nobody knows may be a manifest's as well as a blob's.
         wanted_children |= {digest: size for digest, size in put.blobs.items() if digest not in stored_blobs}
     found = (
-        connection.execute(_CHILDREN, {"p_repo": repository.id, "p_digests": sorted(wanted_children)}).all()
+        _CHILDREN.rows(connection, {"p_repo": repository.id, "p_digests": sorted(wanted_children)})
         if wanted_children
         else []
     )
-    stored_children = {row.digest: row.size for row in found}
+    stored_children = {digest: size for digest, size, _ in found}
     _check_sizes(put.blobs, stored_blobs)
     _check_sizes(wanted_children, stored_children)
     blobs_missing = [
@@ -288,7 +291,7 @@ def _check_references(connection: Connection, repository: RepositoryRow, put: Ma
     ]
     if refused:
         raise ManifestBlobUnknown(put.repository, refused)
-    depth = 1 + max((row.depth for row in found), default=0) if put.is_index else 0
+    depth = 1 + max((depth for _, _, depth in found), default=0) if put.is_index else 0
     if depth > put.index_depth:
         raise InvalidManifest(f"indexes are nested more than {put.index_depth} deep")
     return _References(
@@ -302,11 +305,13 @@ def _check_references(connection: Connection, repository: RepositoryRow, put: Ma
     )
 
 
-def _sizes_of(connection: Connection, statement: Any, repo_id: int, wanted: dict[str, int]) -> dict[str, int]:
+def _sizes_of(
+    connection: Connection, statement: Prepared, repo_id: int, wanted: dict[str, int]
+) -> dict[str, int]:
     if not wanted:
         return {}
-    rows = connection.execute(statement, {"p_repo": repo_id, "p_digests": sorted(wanted)})
-    return {row.digest: row.size for row in rows}
+    rows = statement.rows(connection, {"p_repo": repo_id, "p_digests": sorted(wanted)})
+    return dict(rows)
 
 
 def _check_sizes(said: dict[str, int], stored: dict[str, int]) -> None:
@@ -322,20 +327,20 @@ def _store(
     grew.
     """
     digest = str(put.digest)
-    row = connection.execute(_MANIFEST, {"p_repo": repository.id, "p_digest": digest}).one_or_none()
+    row = _MANIFEST.row(connection, {"p_repo": repository.id, "p_digest": digest})
     if row is not None:
-        connection.execute(
-            _AGAIN,
+        _AGAIN.run(
+            connection,
             {
-                "p_id": row.id,
+                "p_id": row[0],
                 "p_media_type": put.media_type,
                 "p_pushed_at": put.now,
                 "p_pushed_by": put.actor.principal,
             },
         )
-        was_deleted = row.deleted_at is not None
+        was_deleted = row[1] is not None
         return was_deleted, len(put.raw) if was_deleted else 0
-    key = insert_new(
+    key = insert_row(
         connection,
         _NEW_MANIFEST,
         {
@@ -353,28 +358,26 @@ def _store(
             "p_pushed_by": put.actor.principal,
             "p_body": put.raw,
         },
-    ).scalar_one()
+    )
     _refer(connection, _REFER_BLOB, key, repository.id, references.blobs)
     _refer(connection, _REFER_CHILD, key, repository.id, references.children)
-    if references.missing:
-        connection.execute(
-            _REFER_MISSING,
-            [
-                {"p_manifest": key, "p_digest": target, "p_repo": repository.id, "p_kind": kind}
-                for target, kind in references.missing
-            ],
-        )
+    _REFER_MISSING.run_each(
+        connection,
+        [
+            {"p_manifest": key, "p_digest": target, "p_repo": repository.id, "p_kind": kind}
+            for target, kind in references.missing
+        ],
+    )
     promote_missing(connection, repository.id, digest, "manifest")
     return True, len(put.raw)
 
 
 def _refer(
-    connection: Connection, statement: Any, manifest_id: int, repo_id: int, digests: Sequence[str]
+    connection: Connection, statement: Prepared, manifest_id: int, repo_id: int, digests: Sequence[str]
 ) -> None:
-    if digests:
-        connection.execute(
-            statement, [{"p_manifest": manifest_id, "p_digest": one, "p_repo": repo_id} for one in digests]
-        )
+    statement.run_each(
+        connection, [{"p_manifest": manifest_id, "p_digest": one, "p_repo": repo_id} for one in digests]
+    )
 
 
 def _set_tags(
@@ -389,9 +392,9 @@ def _set_tags(
             "p_by": put.actor.principal,
         }
         if old is None:
-            insert_new(connection, _NEW_TAG, row)
+            insert_row(connection, _NEW_TAG, row)
         else:
-            connection.execute(_MOVE_TAG, row)
+            _MOVE_TAG.run(connection, row)
         write_tag_event(
             connection,
             repository.id,
@@ -431,10 +434,3 @@ def _write_records(
 
 def _sizes(descriptors: Sequence[Descriptor]) -> dict[str, int]:
     return {str(descriptor.digest): descriptor.size for descriptor in descriptors}
-
-
-def _is_foreign_key(error: IntegrityError) -> bool:
-    return (
-        getattr(error.orig, "sqlstate", None) == _FOREIGN_KEY_VIOLATION
-        or getattr(error.orig, "sqlite_errorname", "") == "SQLITE_CONSTRAINT_FOREIGNKEY"
-    )

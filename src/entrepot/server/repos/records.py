@@ -7,44 +7,53 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, bindparam, insert, select, update
 
+from entrepot.server.db.hot import Prepared
 from entrepot.server.db.tables import audit, outbox, project, tag_event
 from entrepot.server.repos.changes import Actor, Change
 from entrepot.server.repos.errors import QuotaExceeded
 
 __all__ = ["add_usage", "write_audit", "write_event", "write_tag_event"]
 
-_AUDIT = insert(audit).values(
-    {
-        column: bindparam(f"p_{column}")
-        for column in (
-            "at",
-            "principal",
-            "principal_kind",
-            "token_id",
-            "address",
-            "request_id",
-            "action",
-            "repository",
-            "tag",
-            "old",
-            "new",
-            "detail",
-        )
-    }
+_AUDIT = Prepared(
+    insert(audit).values(
+        {
+            column: bindparam(f"p_{column}")
+            for column in (
+                "at",
+                "principal",
+                "principal_kind",
+                "token_id",
+                "address",
+                "request_id",
+                "action",
+                "repository",
+                "tag",
+                "old",
+                "new",
+                "detail",
+            )
+        }
+    )
 )
-_EVENT = insert(outbox).values(
-    {column: bindparam(f"p_{column}") for column in ("kind", "repository", "payload", "at")}
+_EVENT = Prepared(
+    insert(outbox).values(
+        {column: bindparam(f"p_{column}") for column in ("kind", "repository", "payload", "at")}
+    )
 )
-_TAG_EVENT = insert(tag_event).values(
-    {column: bindparam(f"p_{column}") for column in ("repo_id", "name", "old", "new", "at", "by")}
+_TAG_EVENT = Prepared(
+    insert(tag_event).values(
+        {column: bindparam(f"p_{column}") for column in ("repo_id", "name", "old", "new", "at", "by")}
+    )
 )
-_USE = (
+_USE = Prepared(
     update(project)
     .where(project.c.id == bindparam("p_id"))
     .values(usage_bytes=project.c.usage_bytes + bindparam("p_delta"))
 )
-_USAGE = select(project.c.usage_bytes, project.c.quota_bytes, project.c.name).where(
-    project.c.id == bindparam("p_id")
+_USAGE = Prepared(
+    select(project.c.usage_bytes, project.c.quota_bytes, project.c.name).where(
+        project.c.id == bindparam("p_id")
+    )
 )
 
 
@@ -52,8 +61,8 @@ def write_audit(
     connection: Connection, change: Change, actor: Actor, at: int, detail: dict[str, Any] | None = None
 ) -> None:
     """Note a change. If this fails, so does the change."""
-    connection.execute(
-        _AUDIT,
+    _AUDIT.run(
+        connection,
         {
             "p_at": at,
             "p_principal": actor.principal,
@@ -82,8 +91,8 @@ def write_event(
         "at": at,
         **facts,
     }
-    connection.execute(
-        _EVENT,
+    _EVENT.run(
+        connection,
         {
             "p_kind": kind,
             "p_repository": repository,
@@ -97,8 +106,8 @@ def write_tag_event(
     connection: Connection, repo_id: int, name: str, *, old: str | None, new: str | None, at: int, by: str
 ) -> None:
     """Note a move of a tag; the history that undo and `as of` read."""
-    connection.execute(
-        _TAG_EVENT,
+    _TAG_EVENT.run(
+        connection,
         {"p_repo_id": repo_id, "p_name": name, "p_old": old, "p_new": new, "p_at": at, "p_by": by},
     )
 
@@ -109,8 +118,8 @@ def add_usage(connection: Connection, project_id: int, delta: int) -> None:
     """
     if delta == 0:
         return
-    connection.execute(_USE, {"p_id": project_id, "p_delta": delta})
+    _USE.run(connection, {"p_id": project_id, "p_delta": delta})
     if delta > 0:
-        used, quota, name = connection.execute(_USAGE, {"p_id": project_id}).one()
+        used, quota, name = _USAGE.rows(connection, {"p_id": project_id})[0]
         if quota is not None and used > quota:
             raise QuotaExceeded(name, quota)

@@ -10,23 +10,35 @@ from sqlalchemy import Connection, CursorResult, Insert, bindparam, insert, sele
 from sqlalchemy.exc import IntegrityError
 
 from entrepot.server.db.engine import RetryTransaction
+from entrepot.server.db.hot import INTEGRITY_ERRORS, Prepared, is_unique_violation
 from entrepot.server.db.tables import project, repo
 from entrepot.server.repos.changes import Actor, Change, Permit
 from entrepot.server.repos.errors import NameUnknown
 from entrepot.server.repos.records import write_audit
 
-__all__ = ["RepositoryRow", "ensure_repository", "find_repository", "insert_new", "require_repository"]
+__all__ = [
+    "RepositoryRow",
+    "ensure_repository",
+    "find_repository",
+    "insert_new",
+    "insert_row",
+    "require_repository",
+]
 
-_REPO = select(repo.c.id, repo.c.project_id).where(
-    repo.c.name == bindparam("p_name"), repo.c.deleted_at.is_(None)
+_REPO = Prepared(
+    select(repo.c.id, repo.c.project_id).where(
+        repo.c.name == bindparam("p_name"), repo.c.deleted_at.is_(None)
+    )
 )
-_PROJECT = select(project.c.id).where(project.c.name == bindparam("p_name"), project.c.deleted_at.is_(None))
-_NEW_PROJECT = (
+_PROJECT = Prepared(
+    select(project.c.id).where(project.c.name == bindparam("p_name"), project.c.deleted_at.is_(None))
+)
+_NEW_PROJECT = Prepared(
     insert(project)
     .values(name=bindparam("p_name"), created_at=bindparam("p_at"), created_by=bindparam("p_by"))
     .returning(project.c.id)
 )
-_NEW_REPO = (
+_NEW_REPO = Prepared(
     insert(repo)
     .values(
         project_id=bindparam("p_project_id"),
@@ -36,7 +48,6 @@ _NEW_REPO = (
     )
     .returning(repo.c.id)
 )
-_UNIQUE_VIOLATION = "23505"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +61,8 @@ class RepositoryRow:
 
 def find_repository(connection: Connection, name: str) -> RepositoryRow | None:
     """The live repository of that name, None when there is none."""
-    found = connection.execute(_REPO, {"p_name": name}).one_or_none()
-    return None if found is None else RepositoryRow(found.id, found.project_id, name)
+    found = _REPO.row(connection, {"p_name": name})
+    return None if found is None else RepositoryRow(id=found[0], project_id=found[1], name=name)
 
 
 def require_repository(connection: Connection, name: str) -> RepositoryRow:
@@ -71,17 +82,17 @@ def ensure_repository(
         return found
     project_name = name.partition("/")[0]
     row = {"p_at": at, "p_by": actor.principal}
-    project_id = connection.execute(_PROJECT, {"p_name": project_name}).scalar_one_or_none()
+    project_id = _PROJECT.value(connection, {"p_name": project_name})
     if project_id is None:
         change = Change("create-project", project_name)
         permit(connection, change)
-        project_id = insert_new(connection, _NEW_PROJECT, {"p_name": project_name, **row}).scalar_one()
+        project_id = insert_row(connection, _NEW_PROJECT, {"p_name": project_name, **row})
         write_audit(connection, change, actor, at)
     change = Change("create-repository", name)
     permit(connection, change)
-    made = insert_new(connection, _NEW_REPO, {"p_project_id": project_id, "p_name": name, **row})
+    made = insert_row(connection, _NEW_REPO, {"p_project_id": project_id, "p_name": name, **row})
     write_audit(connection, change, actor, at)
-    return RepositoryRow(made.scalar_one(), project_id, name)
+    return RepositoryRow(made, project_id, name)
 
 
 def insert_new(connection: Connection, statement: Insert, row: Mapping[str, Any]) -> CursorResult[Any]:
@@ -89,6 +100,16 @@ def insert_new(connection: Connection, statement: Insert, row: Mapping[str, Any]
     try:
         return connection.execute(statement, row)
     except IntegrityError as error:
-        if getattr(error.orig, "sqlstate", None) == _UNIQUE_VIOLATION:
+        if is_unique_violation(error):
+            raise RetryTransaction from error
+        raise
+
+
+def insert_row(connection: Connection, statement: Prepared, row: Mapping[str, Any]) -> Any:
+    """The same with a prepared statement; returns the first column it returns, None without RETURNING."""
+    try:
+        return statement.value(connection, row)
+    except INTEGRITY_ERRORS as error:
+        if is_unique_violation(error):
             raise RetryTransaction from error
         raise

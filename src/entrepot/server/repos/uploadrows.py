@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
+from entrepot.server.db.hot import Prepared
 from entrepot.server.db.tables import repo, upload
 from entrepot.server.repos.changes import Actor, Change, Permit
 from entrepot.server.repos.errors import TooManyUploads, UploadUnknown
@@ -31,18 +31,20 @@ __all__ = [
     "record_progress",
 ]
 
-_INSERT = insert(upload).values(
-    id=bindparam("p_id"),
-    repo_id=bindparam("p_repo"),
-    phys=bindparam("p_phys"),
-    offset=0,
-    algorithm=bindparam("p_algorithm"),
-    boot_id=bindparam("p_boot"),
-    principal=bindparam("p_principal"),
-    started_at=bindparam("p_at"),
-    expires_at=bindparam("p_expires"),
+_INSERT = Prepared(
+    insert(upload).values(
+        id=bindparam("p_id"),
+        repo_id=bindparam("p_repo"),
+        phys=bindparam("p_phys"),
+        offset=0,
+        algorithm=bindparam("p_algorithm"),
+        boot_id=bindparam("p_boot"),
+        principal=bindparam("p_principal"),
+        started_at=bindparam("p_at"),
+        expires_at=bindparam("p_expires"),
+    )
 )
-_FIND = (
+_ROW = (
     select(
         upload.c.id,
         upload.c.phys,
@@ -62,19 +64,22 @@ _FIND = (
         repo.c.deleted_at.is_(None),
     )
 )
-_LOCK = _FIND.with_for_update(of=upload)
-_CLAIM = (
+_LOCK = Prepared(_ROW.with_for_update(of=upload))
+_FIND = Prepared(_ROW)
+_CLAIM = Prepared(
     update(upload)
     .where(upload.c.id == bindparam("p_id"))
     .values(claim=bindparam("p_claim"), claimed_until=bindparam("p_until"), version=upload.c.version + 1)
 )
-_CLAIMED_NOW = select(func.count()).where(
-    upload.c.principal == bindparam("p_principal"), upload.c.claimed_until > bindparam("p_now")
+_CLAIMED_NOW = Prepared(
+    select(func.count()).where(
+        upload.c.principal == bindparam("p_principal"), upload.c.claimed_until > bindparam("p_now")
+    )
 )
 _MINE = (upload.c.id == bindparam("p_id")) & (upload.c.claim == bindparam("p_claim"))
-_KEEP = update(upload).where(_MINE).values(claimed_until=bindparam("p_until"))
-_MOVE = update(upload).where(_MINE).values(phys=bindparam("p_phys"), offset=bindparam("p_offset"))
-_RECORD = (
+_KEEP = Prepared(update(upload).where(_MINE).values(claimed_until=bindparam("p_until")))
+_MOVE = Prepared(update(upload).where(_MINE).values(phys=bindparam("p_phys"), offset=bindparam("p_offset")))
+_RECORD = Prepared(
     update(upload)
     .where(_MINE)
     .values(
@@ -86,8 +91,8 @@ _RECORD = (
         claimed_until=None,
     )
 )
-_END = delete(upload).where(_MINE)
-_DROP = delete(upload).where(upload.c.id == bindparam("p_id")).returning(upload.c.phys)
+_END = Prepared(delete(upload).where(_MINE))
+_DROP = Prepared(delete(upload).where(upload.c.id == bindparam("p_id")).returning(upload.c.phys))
 
 
 class CopyGone(Exception):
@@ -185,8 +190,8 @@ def begin_upload(connection: Connection, new: NewUpload) -> None:
     """Make the row; the repository too, if the permit lets the actor."""
     row = ensure_repository(connection, new.repository, actor=new.actor, permit=new.permit, at=new.now)
     new.permit(connection, Change("push", new.repository))
-    connection.execute(
-        _INSERT,
+    _INSERT.run(
+        connection,
         {
             "p_id": new.id,
             "p_repo": row.id,
@@ -202,8 +207,8 @@ def begin_upload(connection: Connection, new: NewUpload) -> None:
 
 def find_upload(connection: Connection, repository: str, upload_id: str) -> UploadRow | None:
     """The row of an upload, as it is now."""
-    found = connection.execute(_FIND, {"p_id": upload_id, "p_repository": repository}).one_or_none()
-    return None if found is None else _row(found)
+    found = _FIND.row(connection, {"p_id": upload_id, "p_repository": repository})
+    return None if found is None else UploadRow(*found)
 
 
 def claim_upload(connection: Connection, wish: Wish) -> Claimed | UploadRow:
@@ -211,10 +216,10 @@ def claim_upload(connection: Connection, wish: Wish) -> Claimed | UploadRow:
 
     Raises UploadUnknown, TooManyUploads.
     """
-    found = connection.execute(_LOCK, {"p_id": wish.upload, "p_repository": wish.repository}).one_or_none()
-    if found is None or found.expires_at <= wish.now:
+    found = _LOCK.row(connection, {"p_id": wish.upload, "p_repository": wish.repository})
+    row = None if found is None else UploadRow(*found)
+    if row is None or row.expires_at <= wish.now:
         raise UploadUnknown(wish.upload)
-    row = _row(found)
     left = False
     if row.claim is not None and row.claim != wish.dead:
         if row.claimed_until is not None and row.claimed_until > wish.now:
@@ -222,21 +227,21 @@ def claim_upload(connection: Connection, wish: Wish) -> Claimed | UploadRow:
         left = True
     if wish.most is not None:
         key = {"p_principal": row.principal, "p_now": wish.now}
-        if connection.execute(_CLAIMED_NOW, key).scalar_one() >= wish.most:
+        if _CLAIMED_NOW.value(connection, key) >= wish.most:
             raise TooManyUploads(wish.most)
-    connection.execute(_CLAIM, {"p_id": wish.upload, "p_claim": wish.claim, "p_until": wish.until})
+    _CLAIM.run(connection, {"p_id": wish.upload, "p_claim": wish.claim, "p_until": wish.until})
     return Claimed(row, wish.claim, left)
 
 
 def keep_claim(connection: Connection, upload_id: str, claim: str, until: int) -> bool:
     """Hold a claim for longer; False when it is another's now."""
-    return connection.execute(_KEEP, {"p_id": upload_id, "p_claim": claim, "p_until": until}).rowcount == 1
+    return _KEEP.run(connection, {"p_id": upload_id, "p_claim": claim, "p_until": until}) == 1
 
 
 def move_upload(connection: Connection, upload_id: str, claim: str, phys: str, offset: int) -> None:
     """The upload's bytes are under another name from now on. Raises UploadUnknown when the claim is lost."""
     row = {"p_id": upload_id, "p_claim": claim, "p_phys": phys, "p_offset": offset}
-    if connection.execute(_MOVE, row).rowcount == 0:
+    if _MOVE.run(connection, row) == 0:
         raise UploadUnknown(upload_id)
 
 
@@ -250,7 +255,7 @@ def record_progress(connection: Connection, progress: Progress) -> None:
         "p_boot": progress.boot,
         "p_expires": progress.expires_at,
     }
-    if connection.execute(_RECORD, row).rowcount == 0:
+    if _RECORD.run(connection, row) == 0:
         raise UploadUnknown(progress.upload)
 
 
@@ -260,7 +265,7 @@ def drop_upload(connection: Connection, repository: str, upload_id: str) -> str 
     """
     if find_upload(connection, repository, upload_id) is None:
         return None
-    phys: str | None = connection.execute(_DROP, {"p_id": upload_id}).scalar_one_or_none()
+    phys: str | None = _DROP.value(connection, {"p_id": upload_id})
     return phys
 
 
@@ -272,10 +277,8 @@ def finish_upload(connection: Connection, end: Finish) -> tuple[str, int, int]:
     """
     row = ensure_repository(connection, end.repository, actor=end.actor, permit=end.permit, at=end.now)
     end.permit(connection, Change("push", end.repository, new=end.stored.digest))
-    if end.upload is not None:
-        ended = connection.execute(_END, {"p_id": end.upload, "p_claim": end.claim})
-        if ended.rowcount == 0:
-            raise UploadUnknown(end.upload)
+    if end.upload is not None and _END.run(connection, {"p_id": end.upload, "p_claim": end.claim}) == 0:
+        raise UploadUnknown(end.upload)
     if end.stored.phys:
         phys = adopt_blob(
             connection,
@@ -293,7 +296,3 @@ def finish_upload(connection: Connection, end: Finish) -> tuple[str, int, int]:
         phys = there.phys
     link_blob(connection, row, end.stored.digest, end.stored.size, at=end.now)
     return phys, row.id, row.project_id
-
-
-def _row(found: Any) -> UploadRow:
-    return UploadRow(**found._mapping)

@@ -16,6 +16,7 @@ from entrepot.server.db.errors import CatalogBroken, CatalogFull, CatalogUnavail
 from entrepot.server.db.settings import get_setting, set_setting
 from entrepot.server.db.sqlite import SqliteCatalog, connect_sqlite
 from entrepot.server.db.tables import setting
+from entrepot.server.db.writer import Writer
 
 pytestmark = pytest.mark.anyio
 
@@ -153,17 +154,17 @@ async def test_an_io_error_ends_writing_in_this_process(sqlite_url: str) -> None
 async def test_a_failed_commit_fails_the_batch(
     catalog: SqliteCatalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, fail = Connection.commit, [True]
+    real, fail = Writer._commit, [True]
 
-    def commit(connection: Connection) -> None:
+    def commit(raw: sqlite3.Connection) -> None:
         if fail:
             fail.clear()
             error = sqlite3.OperationalError("database or disk is full")
             error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_FULL, "SQLITE_FULL"
             raise error
-        real(connection)
+        real(raw)
 
-    monkeypatch.setattr(Connection, "commit", commit)
+    monkeypatch.setattr(Writer, "_commit", staticmethod(commit))
     with pytest.raises(CatalogFull):
         await catalog.write(set_setting, "a", "b")
     assert await catalog.hot(VALUE, name="a") == []
