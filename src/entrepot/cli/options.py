@@ -52,6 +52,20 @@ def log_requests() -> None:
     logging.getLogger("entrepot").setLevel(logging.DEBUG)
 
 
+class GoBool(click.ParamType):
+    """A flag's value as Go's flags take it, `-H=false` included."""
+
+    name = "bool"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> bool:
+        if isinstance(value, bool):
+            return value
+        text = str(value).removeprefix("=").lower()
+        if text not in ("1", "t", "true", "0", "f", "false"):
+            self.fail(f'strconv.ParseBool: parsing "{text}": invalid syntax', param, ctx)
+        return text in ("1", "t", "true")
+
+
 def quiet_option(help_text: str = "Print only what a script needs") -> Callable[[F], F]:
     return click.option("-q", "--quiet", is_flag=True, help=help_text)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from entrepot.cli.complete import complete_image
-from entrepot.cli.options import long_format_option, open_store, platform_option
+from entrepot.cli.options import GoBool, long_format_option, open_store, platform_option
 from entrepot.cli.output import Column, Listing, ellipsis, human_size, print_listing, since, utc_now
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ CREATED_BY_LENGTH = 45
 @click.argument("image", metavar="IMAGE", shell_complete=complete_image)
 @long_format_option()
 @click.option("-H", "--human", metavar="BOOL", is_flag=False, flag_value="true", default="true",
-              type=bool, help="Sizes and dates for people (-H=false for programs)")  # fmt: skip
+              type=GoBool(), help="Sizes and dates for people (-H=false for programs)")  # fmt: skip
 @click.option("--no-trunc", is_flag=True, help="Do not shorten anything")
 @click.option("-q", "--quiet", is_flag=True, help="Only show image IDs")
 @platform_option("Only if the image is for this platform")
