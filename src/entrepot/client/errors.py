@@ -49,7 +49,7 @@ class TooManyRequests(Unavailable):
 class AccessDenied(Denied):
     """The registry knows us (or knows that it does not) and says no."""
 
-    code: ClassVar[str] = "access-denied"
+    code: ClassVar[str] = "registry-access-denied"
 
 
 class AuthenticationFailed(Unauthorized):
