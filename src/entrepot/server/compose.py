@@ -28,6 +28,7 @@ from entrepot.server.probes import Check
 from entrepot.server.repos.blobs import Blobs
 from entrepot.server.repos.limits import RepositoryLimits
 from entrepot.server.repos.manifests import Manifests
+from entrepot.server.repos.pulls import Pulls
 from entrepot.server.repos.referrers import Referrers
 from entrepot.server.repos.repositories import Repositories
 from entrepot.server.repos.tags import Tags
@@ -38,7 +39,6 @@ from entrepot.server.v2.miss import NowhereElse, OnMiss
 from entrepot.server.v2.watch import TransferWatch
 
 CATALOG_FILE = "catalog.db"
-BLOBS_FOLDER = "blobs"
 
 
 @dataclass(slots=True)
@@ -101,7 +101,7 @@ def open_store(config: Config) -> BlobStore:
         )
     from entrepot.server.storage.filesystem import FilesystemStore
 
-    return FilesystemStore(config.server.data / BLOBS_FOLDER)
+    return FilesystemStore(config.server.data, reserve_bytes=storage.reserve)
 
 
 def repository_limits(config: Config) -> RepositoryLimits:
@@ -156,6 +156,7 @@ async def build(
         referrers=referrers,
         repositories=repositories,
         store=store,
+        pulls=Pulls(catalog),
         on_miss=on_miss or NowhereElse(),
         watch=TransferWatch(min_rate=config.limits.min_body_rate, window_s=config.limits.min_body_window),
     )
@@ -207,6 +208,7 @@ async def prepare(config: Config) -> dict[str, str]:
     catalog, store = open_catalog(url), open_store(config)
     try:
         await bind_identity(catalog, store)
+        await store.prepare()
         mode = await settle_mode(config, catalog)
         setup = await _prepare_accounts(config, catalog) if mode == "accounts" else None
     finally:

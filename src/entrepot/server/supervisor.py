@@ -98,7 +98,7 @@ class Supervisor:
         config: Config,
         *,
         prepare: Callable[[], dict[str, str]],
-        run_jobs: Callable[[int, Path], int] | None,
+        run_jobs: Callable[[str, int, Path], int] | None,
         announce: Callable[[Sequence[str]], None],
     ) -> None:
         self._config = config
@@ -184,7 +184,7 @@ class Supervisor:
         if slot.role == JOBS:
             assert self._run_jobs is not None
             os.write(report, READY)
-            return self._run_jobs(self._lifeline_read, self._scratch)
+            return self._run_jobs(self._mode, self._lifeline_read, self._scratch)
         return run_worker(
             WorkerPlan(
                 config=self._config,

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from entrepot.errors import EntrepotError
 from entrepot.observability.logs import get_log
 from entrepot.server.access_log import AccessLog, RequestIds
 from entrepot.server.addresses import parse_networks
@@ -35,7 +36,7 @@ log = get_log(__name__)
 
 REGISTRY, ADMIN, METRICS = "registry", "admin", "metrics"
 READY = b"R"
-FAILED = b"F"
+PULLS_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,7 @@ class Worker:
                     metrics.run(),
                     services.v2.watch.run(),
                     give_back(metrics.moved_bytes),
+                    _write_pulls(services),
                 )
             ]
             os.write(plan.report, READY)
@@ -124,8 +126,9 @@ class Worker:
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
-        with contextlib.suppress(Exception):
-            await services.close()
+        with contextlib.suppress(EntrepotError):
+            await services.v2.pulls.flush()
+        await services.close()
         metrics.publish()
         access_log.close()
         return 0
@@ -196,3 +199,11 @@ class Worker:
             await asyncio.sleep(0.02)
         # The last answers are in Granian's hands; give its threads a moment to put them on the wire.
         await asyncio.sleep(0.05)
+
+
+async def _write_pulls(services: Services) -> None:
+    """Write down now and then which tags were pulled, until cancelled."""
+    while True:
+        await asyncio.sleep(PULLS_S)
+        with contextlib.suppress(EntrepotError):
+            await services.v2.pulls.flush()

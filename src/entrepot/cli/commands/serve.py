@@ -35,6 +35,7 @@ def serve(config: str | None, **flags: Any) -> None:
     Settings: entrepot config show --docs
     """
     from entrepot.observability.logs import configure_logs
+    from entrepot.server.background import run_jobs
     from entrepot.server.compose import prepare_now
     from entrepot.server.config import load
     from entrepot.server.supervisor import Supervisor
@@ -44,7 +45,10 @@ def serve(config: str | None, **flags: Any) -> None:
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     configure_logs(level=settings.log.level, log_format="json" if as_json else "plain")
     supervisor = Supervisor(
-        settings, prepare=lambda: prepare_now(settings), run_jobs=None, announce=_announce
+        settings,
+        prepare=lambda: prepare_now(settings),
+        run_jobs=lambda mode, lifeline, scratch: run_jobs(settings, mode, lifeline, scratch),
+        announce=_announce,
     )
     sys.exit(supervisor.run())
 

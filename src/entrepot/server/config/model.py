@@ -102,6 +102,9 @@ class StorageSection:
     """Speak plain HTTP to `endpoint`."""
     virtual_hosted: bool = False
     """Bucket in the host name instead of the path."""
+    reserve: Bytes = Bytes(16 * MIB)
+    """Room on the data disk that pushes leave free, so that deletes and garbage collection still work when
+    it is full."""
     redirect: bool = False
     """Answer blob downloads with 307 to a signed URL of the object store. The store must be reachable by
     clients."""
@@ -212,6 +215,22 @@ class GcSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScrubSection:
+    """Reading stored blobs again, to notice damage before a client does."""
+
+    enabled: bool = True
+    """Scrub in the background while serving."""
+    interval: Seconds = Seconds(HOUR)
+    """Time between two runs."""
+    run_bytes: Bytes = Bytes(10 * GIB)
+    """Most that one run reads; the next goes on where it ended."""
+    rate: Bytes = Bytes(32 * MIB)
+    """Bytes a second, so that pulls do not suffer."""
+    every: Seconds = Seconds(7 * DAY)
+    """A blob that was checked more recently is left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogSection:
     """What is written where."""
 
@@ -258,6 +277,7 @@ class Config:
     limits: LimitsSection = field(default_factory=LimitsSection)
     manifests: ManifestsSection = field(default_factory=ManifestsSection)
     gc: GcSection = field(default_factory=GcSection)
+    scrub: ScrubSection = field(default_factory=ScrubSection)
     log: LogSection = field(default_factory=LogSection)
     metrics: MetricsSection = field(default_factory=MetricsSection)
     admin: AdminSection = field(default_factory=AdminSection)

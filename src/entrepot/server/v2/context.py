@@ -11,6 +11,7 @@ from entrepot.server.config.model import Config
 from entrepot.server.repos.blobs import Blobs
 from entrepot.server.repos.changes import Actor
 from entrepot.server.repos.manifests import Manifests
+from entrepot.server.repos.pulls import Pulls
 from entrepot.server.repos.referrers import Referrers
 from entrepot.server.repos.repositories import Repositories
 from entrepot.server.repos.tags import Tags
@@ -36,6 +37,7 @@ class V2Context:
     referrers: Referrers
     repositories: Repositories
     store: BlobStore
+    pulls: Pulls
     on_miss: OnMiss = field(default_factory=NowhereElse)
     watch: TransferWatch = field(default_factory=TransferWatch)
 

@@ -41,6 +41,8 @@ async def get(context: V2Context, request: Request, name: str, reference: str) -
     if none_match is not None and matches_none(none_match, digest):
         return Response(304, [API_VERSION, (b"docker-content-digest", digest), (b"etag", etag)])
     raw = found.raw
+    if request.method == "GET":
+        context.pulls.note(found.repo_id, str(found.digest), None if isinstance(wanted, Digest) else wanted)
     headers = [
         API_VERSION,
         _content_type(found.media_type),

@@ -1,0 +1,137 @@
+"""Background work of a server: which jobs there are, how often they run, and the process that runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from entrepot.server.compose import Services, build
+from entrepot.server.config.model import Config
+from entrepot.server.db.clock import microseconds
+from entrepot.server.jobs import outbox
+from entrepot.server.jobs.gc import GcSettings, collect
+from entrepot.server.jobs.integrity import check_integrity
+from entrepot.server.jobs.outbox import OutboxDelivery
+from entrepot.server.jobs.reconcile import reconcile
+from entrepot.server.jobs.scrub import scrub
+from entrepot.server.jobs.sweep import sweep
+from entrepot.server.jobs.worker import Handler, JobContext, Periodic, Worker, worker_name
+from entrepot.server.metrics import Metrics
+from entrepot.server.worker import new_loop
+
+DAY_S: Final = 24 * 3600.0
+SWEEP_S: Final = 60.0
+EVENTS_KEPT_S: Final = 7 * DAY_S
+
+Result = Mapping[str, Any] | None
+
+
+def make_jobs_worker(services: Services) -> Worker:
+    """The worker of a jobs process."""
+    config, name = services.config, worker_name()
+    handlers: dict[str, Handler] = {
+        "sweep": partial(_sweep, services, name),
+        "integrity": partial(_integrity, services),
+        "reconcile": partial(_reconcile, services),
+        "prune-events": partial(_prune_events, services),
+    }
+    periodic = [
+        Periodic("sweep", min(SWEEP_S, config.gc.interval)),
+        Periodic("integrity", DAY_S),
+        Periodic("reconcile", DAY_S),
+        Periodic("prune-events", DAY_S),
+    ]
+    if config.gc.enabled:
+        handlers["gc"] = partial(_gc, services)
+        periodic.append(Periodic("gc", config.gc.interval))
+    if config.scrub.enabled:
+        handlers["scrub"] = partial(_scrub, services)
+        periodic.append(Periodic("scrub", config.scrub.interval))
+    delivery = OutboxDelivery(services.catalog, (), by=name)
+    return Worker(services.catalog, handlers, periodic=periodic, name=name, attendants=(delivery.run,))
+
+
+def gc_settings(config: Config) -> GcSettings:
+    """`[gc]`, as garbage collection takes it."""
+    gc = config.gc
+    return GcSettings(
+        undo_window_s=gc.undo_window,
+        trash_delay_s=gc.trash_delay,
+        untagged=gc.untagged,
+        untagged_after_s=gc.untagged_after,
+    )
+
+
+async def _gc(services: Services, _context: JobContext) -> Result:
+    report = await collect(services.catalog, gc_settings(services.config))
+    return report.to_json()
+
+
+async def _sweep(services: Services, name: str, _context: JobContext) -> Result:
+    return (await sweep(services.catalog, services.store, by=name)).to_json()
+
+
+async def _scrub(services: Services, _context: JobContext) -> Result:
+    settings = services.config.scrub
+    report = await scrub(
+        services.catalog,
+        services.store,
+        budget_bytes=settings.run_bytes,
+        bytes_per_s=settings.rate,
+        older_than=services.catalog.clock.steady() - microseconds(settings.every),
+    )
+    return report.to_json()
+
+
+async def _reconcile(services: Services, _context: JobContext) -> Result:
+    gc = services.config.gc
+    report = await reconcile(
+        services.catalog, services.store, undo_window_s=gc.undo_window, trash_delay_s=gc.trash_delay
+    )
+    return report.to_json()
+
+
+async def _integrity(services: Services, _context: JobContext) -> Result:
+    return {"problems": await check_integrity(services.catalog)}
+
+
+async def _prune_events(services: Services, _context: JobContext) -> Result:
+    before = services.catalog.clock.steady() - microseconds(EVENTS_KEPT_S)
+
+    def prune(connection: Any) -> int:
+        return outbox.prune(connection, before=before)
+
+    return {"events": await services.catalog.write(prune, durable=False)}
+
+
+def run_jobs(config: Config, mode: str, lifeline: int, scratch: Path) -> int:
+    """The jobs process of a server: work until SIGTERM or until the supervisor is gone."""
+    loop = new_loop()
+    asyncio.set_event_loop(loop)
+    return loop.run_until_complete(_work(config, mode, lifeline, scratch))
+
+
+async def _work(config: Config, mode: str, lifeline: int, scratch: Path) -> int:
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGUSR1, lambda: None)
+
+    def orphaned() -> None:
+        loop.remove_reader(lifeline)
+        stop.set()
+
+    loop.add_reader(lifeline, orphaned)
+    metrics = Metrics(scratch, role="jobs")
+    services = await build(config, mode, metrics=metrics)
+    publishing = asyncio.create_task(metrics.run())
+    try:
+        await make_jobs_worker(services).run(stop)
+    finally:
+        publishing.cancel()
+        await services.close()
+        metrics.publish()
+    return 0
