@@ -26,6 +26,7 @@ from entrepot.server.identity import bind_identity
 from entrepot.server.metrics import Metrics
 from entrepot.server.probes import Check
 from entrepot.server.repos.blobs import Blobs
+from entrepot.server.repos.history import History
 from entrepot.server.repos.limits import RepositoryLimits
 from entrepot.server.repos.manifests import Manifests
 from entrepot.server.repos.pulls import Pulls
@@ -157,6 +158,7 @@ async def build(
         repositories=repositories,
         store=store,
         pulls=Pulls(catalog),
+        history=History(catalog),
         on_miss=on_miss or NowhereElse(),
         watch=TransferWatch(min_rate=config.limits.min_body_rate, window_s=config.limits.min_body_window),
     )

@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from entrepot.server.app import Site
-from entrepot.server.compose import Services
+from entrepot.server.compose import Services, access_settings
+from entrepot.server.management.app import create_management
+from entrepot.server.management.context import Api
 
 
 @asynccontextmanager
@@ -15,4 +17,17 @@ async def open_site(services: Services) -> AsyncIterator[Site | None]:
     if not services.config.admin.enabled:
         yield None
         return
-    yield None
+    yield create_management(management_api(services))
+
+
+def management_api(services: Services) -> Api:
+    """What the API and the pages work with."""
+    return Api(
+        config=services.config,
+        catalog=services.catalog,
+        access=services.access,
+        manifests=services.manifests,
+        blobs=services.blobs,
+        repositories=services.repositories,
+        seal_file=access_settings(services.config).seal_file,
+    )

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, bindparam, literal, or_, select
 from entrepot.server.access.model import Action, Principal, Resource, SystemRole, Visibility
 from entrepot.server.access.patterns import RepositoryPattern, TagPattern
 from entrepot.server.access.policy import Facts, Grant, Narrowing, PrincipalState, ProjectCreation
+from entrepot.server.access.roles import with_implied
 from entrepot.server.db.tables.access import access_grant, access_token, principal, role, team, team_member
 from entrepot.server.db.tables.projects import project, repo
 from entrepot.server.db.tables.setting import setting
@@ -134,7 +135,7 @@ def _narrowing(actions: str | None, repositories: str | None) -> Narrowing | Non
     if actions is None and repositories is None:
         return None
     return Narrowing(
-        actions=None if actions is None else parse_actions(actions),
+        actions=None if actions is None else with_implied(parse_actions(actions)),
         repositories=None
         if repositories is None
         else tuple(RepositoryPattern(text) for text in repositories.split()),

@@ -68,6 +68,9 @@ class Action(enum.StrEnum):
     MANAGE_SYSTEM = "manage-system"
     """Users, teams, custom roles, sign-in sources, settings."""
 
+    MANAGE_UPSTREAMS = "manage-upstreams"
+    """Tell what other registries hold (their notifications)."""
+
     # On oneself.
     MANAGE_SELF = "manage-self"
     """Own password, own tokens, own stars."""

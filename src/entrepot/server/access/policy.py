@@ -283,7 +283,14 @@ def _system_role(facts: Facts, principal: Principal, action: Action) -> Decision
         return _allow("system:admin", f"{principal} is an admin")
     if facts.system_role is SystemRole.AUDITOR and action in READ_ACTIONS:
         return _allow("system:auditor", f"{principal} is an auditor, who may read everything")
+    if action is Action.MANAGE_UPSTREAMS and _is_registry_robot(principal):
+        return _allow("system:robot", f"{principal} is a robot of the registry, and may bring notifications")
     return None
+
+
+def _is_registry_robot(principal: Principal) -> bool:
+    """Only admins make those."""
+    return principal.kind is PrincipalKind.ROBOT and principal.name.startswith("+")
 
 
 def _creates_project(
@@ -325,10 +332,11 @@ def _grants(facts: Facts, principal: Principal, action: Action, resource: Resour
 
 
 def _covers(grant: Grant, action: Action, resource: Resource) -> bool:
-    if grant.repositories is not None and not (
-        resource.repository is not None and grant.repositories.matches(resource.repository)
-    ):
-        return False
+    if grant.repositories is not None:
+        if resource.repository is None:  # who sees one repository sees that the project is there
+            return action is Action.READ
+        if not grant.repositories.matches(resource.repository):
+            return False
     return not (
         grant.tags is not None
         and action in _TAG_ACTIONS

@@ -8,7 +8,7 @@ from typing import Final
 from entrepot.server.access.errors import InvalidName
 from entrepot.server.access.model import PROJECT_ACTIONS, Action
 
-__all__ = ["BUILTIN_ROLES", "VISIBLE_ACTIONS", "parse_role_actions"]
+__all__ = ["BUILTIN_ROLES", "VISIBLE_ACTIONS", "parse_role_actions", "with_implied"]
 
 _VIEWER: Final = frozenset({Action.READ})
 _PULLER: Final = _VIEWER | {Action.PULL}
@@ -54,3 +54,21 @@ def parse_role_actions(names: Iterable[str]) -> frozenset[Action]:
             hint="actions: " + ", ".join(sorted(known)),
         )
     return frozenset(known[name] for name in wanted)
+
+
+_TAGGING: Final = frozenset({Action.CREATE_TAG, Action.OVERWRITE_TAG})
+
+
+def with_implied(actions: frozenset[Action]) -> frozenset[Action]:
+    """What a token narrowed to these actions keeps: whoever pulls may see, whoever pushes may pull and tag.
+
+    Naming `create-tag` or `overwrite-tag` beside `push` keeps only the one named.
+    """
+    implied = set(actions)
+    if Action.PUSH in implied:
+        implied |= {Action.PULL, Action.CREATE_REPOSITORY, Action.CREATE_PROJECT}
+        if not implied & _TAGGING:
+            implied |= _TAGGING
+    if Action.PULL in implied:
+        implied.add(Action.READ)
+    return frozenset(implied)

@@ -10,6 +10,7 @@ from entrepot.server.access.control import AccessControl
 from entrepot.server.config.model import Config
 from entrepot.server.repos.blobs import Blobs
 from entrepot.server.repos.changes import Actor
+from entrepot.server.repos.history import History
 from entrepot.server.repos.manifests import Manifests
 from entrepot.server.repos.pulls import Pulls
 from entrepot.server.repos.referrers import Referrers
@@ -38,6 +39,8 @@ class V2Context:
     repositories: Repositories
     store: BlobStore
     pulls: Pulls
+    history: History | None = None
+    """Where tags have been; None answers `?at=` with 404."""
     on_miss: OnMiss = field(default_factory=NowhereElse)
     watch: TransferWatch = field(default_factory=TransferWatch)
 

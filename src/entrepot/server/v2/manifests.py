@@ -13,6 +13,7 @@ from entrepot.oci.distribution import manifest_path
 from entrepot.oci.reference import TagName, parse_tag
 from entrepot.server.repos.errors import ManifestUnknown
 from entrepot.server.v2 import names
+from entrepot.server.v2.asof import at_time
 from entrepot.server.v2.context import V2Context
 from entrepot.server.v2.etags import matches_none, parse_if_match
 from entrepot.server.v2.request import Request
@@ -30,7 +31,12 @@ async def get(context: V2Context, request: Request, name: str, reference: str) -
     """GET and HEAD, by tag or digest."""
     repository = names.repository(name)
     wanted = names.reference(reference)
-    found = await context.manifests.get(repository, wanted)
+    at = request.parameter("at") if request.query_string else None
+    found = (
+        await context.manifests.get(repository, wanted)
+        if at is None
+        else await at_time(context, repository, wanted, at)
+    )
     if found is None:
         found = await context.on_miss.manifest(repository, wanted, namespace=namespace(request))
         if found is None:

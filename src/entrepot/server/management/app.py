@@ -1,0 +1,107 @@
+"""The management API put together: one Litestar application below `/api/v1`.
+
+Repository names are one segment of a path: `%2F` in the raw path becomes `∕` (a letter no name can hold)
+before routing, and a slash again before the policy or a handler sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+from litestar import Litestar, Request, Router
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.types import ASGIApp
+
+from entrepot import __version__
+from entrepot.server.management import (
+    account_routes,
+    project_routes,
+    repository_routes,
+    sign_in,
+    system_routes,
+    upstream,
+)
+from entrepot.server.management.context import SLASH, Api, Caller, policy_guard
+from entrepot.server.management.problems import HANDLERS
+
+__all__ = ["PREFIX", "ROUTES", "SlashKeeper", "create_management"]
+
+PREFIX: Final = "/api/v1"
+MAX_BODY_BYTES: Final = 5 * 1024 * 1024
+
+ROUTES: Final[Sequence[Any]] = (
+    *system_routes.ROUTES,
+    *sign_in.ROUTES,
+    *project_routes.ROUTES,
+    *repository_routes.ROUTES,
+    *account_routes.ROUTES,
+    *upstream.ROUTES,
+)
+
+
+class SlashKeeper:
+    """ASGI: routes on the raw path, so that an encoded slash stays inside its segment."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        raw = scope.get("raw_path", b"")
+        if b"%2" in raw:
+            kept = raw.replace(b"%2F", SLASH.encode()).replace(b"%2f", SLASH.encode())
+            path = unquote_to_bytes(kept).decode("utf-8", "replace")
+            scope = {**scope, "path": path}
+        await self._app(scope, receive, send)
+
+
+def _caller(request: Request[Any, Any, Any]) -> Caller:
+    caller: Caller = request.scope["entrepot.caller"]  # type: ignore[typeddict-item]
+    return caller
+
+
+def create_management(api: Api, *, more_routes: Sequence[Any] = ()) -> SlashKeeper:
+    """The application. `more_routes` are pages of the site, beside the API."""
+
+    def provide_api() -> Api:
+        return api
+
+    router = Router(PREFIX, route_handlers=list(ROUTES), guards=[policy_guard], exception_handlers=HANDLERS)
+    app = Litestar(
+        route_handlers=[router, *more_routes],
+        dependencies={
+            "api": Provide(provide_api, sync_to_thread=False),
+            "caller": Provide(_caller, sync_to_thread=False),
+        },
+        openapi_config=OpenAPIConfig(
+            title="entrepot",
+            version=__version__,
+            description="Projects, grants, accounts, repositories and their history.",
+            path=f"{PREFIX}/schema",
+            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+            use_handler_docstrings=True,
+            components=Components(
+                security_schemes={
+                    "basic": SecurityScheme(
+                        type="http", scheme="basic", description="Name and password or token."
+                    ),
+                    "token": SecurityScheme(
+                        type="http",
+                        scheme="bearer",
+                        description="A personal access token or a robot's secret.",
+                    ),
+                }
+            ),
+            security=[{"basic": []}, {"token": []}],
+        ),
+        exception_handlers=HANDLERS,
+        request_max_body_size=MAX_BODY_BYTES,
+        debug=False,
+        logging_config=None,
+    )
+    app.state.api = api
+    return SlashKeeper(app)

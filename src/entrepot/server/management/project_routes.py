@@ -1,0 +1,414 @@
+"""`/projects`: projects, their grants and robots, their audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.params import Parameter
+from sqlalchemy import Connection
+
+from entrepot.errors import InvalidInput
+from entrepot.server.access.access_tokens import rotate_robot_secret
+from entrepot.server.access.accounts import (
+    Account,
+    change_account,
+    create_robot,
+    delete_account,
+    get_account,
+    list_accounts,
+)
+from entrepot.server.access.errors import Unknown
+from entrepot.server.access.grants import GrantRow, add_grant, get_grant, list_grants, remove_grant
+from entrepot.server.access.model import Action, PrincipalKind, Resource
+from entrepot.server.access.projects import (
+    Project,
+    change_project,
+    create_project,
+    get_project,
+    list_projects,
+)
+from entrepot.server.access.role_table import get_role
+from entrepot.server.access.teams import get_team
+from entrepot.server.access.workload import add_rule, list_rules, remove_rule
+from entrepot.server.db.clock import SECOND
+from entrepot.server.management.audit_queries import list_audit
+from entrepot.server.management.context import Api, Asked, Caller
+from entrepot.server.management.headers import etag, expected, expected_number
+from entrepot.server.management.pages import Last, LastNumber, N, Page, paged
+from entrepot.server.management.route import delete, get, patch, post
+from entrepot.server.management.schemas import (
+    AccountView,
+    AuditRow,
+    GrantView,
+    NewGrant,
+    NewProject,
+    NewRobot,
+    NewTrustRule,
+    ProjectChange,
+    ProjectView,
+    RobotChange,
+    RobotSecret,
+    Rotation,
+    TrustRule,
+    microseconds,
+)
+from entrepot.server.management.tombstones import delete_project, restore_project
+from entrepot.server.management.views import account_view, audit_view, grant_view, project_view
+
+__all__ = ["ROUTES"]
+
+
+@get("/projects", Asked.SIGNED_IN, "List projects", tags=["projects"])
+async def list_(
+    api: Api, caller: Caller, request: Request[Any, Any, Any], n: N, last: Last
+) -> Response[Page[ProjectView]]:
+    """Those the caller sees something of."""
+    visible = await api.visible(caller)
+    found = await api.read(lambda c: list_projects(c, visible, last=last, n=n + 1))
+    return paged(request, [project_view(project) for project in found], n, lambda view: view.name)
+
+
+@post("/projects", Action.CREATE_PROJECT, "Make a project", tags=["projects"])
+async def create(api: Api, caller: Caller, data: NewProject) -> ProjectView:
+    """The caller becomes its owner."""
+    owner = caller.principal.id if caller.principal.kind is PrincipalKind.USER else None
+
+    def write(connection: Connection) -> Project:
+        return create_project(
+            connection,
+            caller.actor,
+            now=api.now,
+            name=data.name,
+            visibility=data.visibility,
+            quota_bytes=data.quota_bytes,
+            owner_id=owner,
+        )
+
+    return project_view(await api.write(write))
+
+
+@get("/projects/{project:str}", Action.READ, "Show a project", tags=["projects"])
+async def show(api: Api, project: str) -> Response[ProjectView]:
+    found = await api.read(get_project, project)
+    return Response(project_view(found), headers=etag(found.version))
+
+
+@patch("/projects/{project:str}", Action.MANAGE_PROJECT, "Change a project", tags=["projects"])
+async def change(
+    api: Api, caller: Caller, request: Request[Any, Any, Any], project: str, data: ProjectChange
+) -> Response[ProjectView]:
+    """Honours If-Match."""
+    changes = {
+        key: value for key, value in msgspec.structs.asdict(data).items() if value is not msgspec.UNSET
+    }
+
+    def write(connection: Connection) -> Project:
+        return change_project(
+            connection,
+            caller.actor,
+            get_project(connection, project),
+            changes,
+            now=api.now,
+            expected_version=expected(request),
+        )
+
+    found = await api.write(write)
+    return Response(project_view(found), headers=etag(found.version))
+
+
+@delete("/projects/{project:str}", Action.DELETE_PROJECT, "Delete a project", tags=["projects"])
+async def remove(api: Api, caller: Caller, project: str) -> None:
+    """With its repositories. It can be restored until the undo window ends."""
+    clock = api.catalog.clock
+    await api.write(delete_project, project, caller.actor, api.permit(caller), clock.now(), clock.steady())
+
+
+@post(
+    "/projects/{project:str}/restore",
+    Action.MANAGE_SYSTEM,
+    "Bring back a deleted project",
+    tags=["projects"],
+    status_code=200,
+)
+async def restore(api: Api, caller: Caller, project: str) -> ProjectView:
+    await api.write(restore_project, project, caller.actor, api.now)
+    return project_view(await api.read(get_project, project))
+
+
+# --- grants
+
+
+@get("/projects/{project:str}/grants", Action.READ_MEMBERS, "List grants", tags=["grants"])
+async def list_project_grants(
+    api: Api, request: Request[Any, Any, Any], project: str, n: N, last: LastNumber
+) -> Response[Page[GrantView]]:
+    def read(connection: Connection) -> list[GrantRow]:
+        found = get_project(connection, project)
+        return list_grants(connection, project_id=found.id, last=last, n=n + 1)
+
+    return paged(request, [grant_view(g) for g in await api.read(read)], n, lambda view: view.id)
+
+
+@post("/projects/{project:str}/grants", Action.MANAGE_MEMBERS, "Give a role", tags=["grants"])
+async def give(api: Api, caller: Caller, project: str, data: NewGrant) -> GrantView:
+    if (data.principal is None) == (data.team is None):
+        raise InvalidInput("a grant is for a principal or for a team; name one of them")
+
+    def write(connection: Connection) -> GrantRow:
+        return add_grant(
+            connection,
+            caller.actor,
+            now=api.now,
+            project_id=get_project(connection, project).id,
+            role_name=data.role,
+            principal_id=get_account(connection, data.principal).id if data.principal is not None else None,
+            team_id=get_team(connection, data.team).id if data.team is not None else None,
+            repositories=data.repositories,
+            tags=data.tags,
+        )
+
+    return grant_view(await api.write(write))
+
+
+@delete(
+    "/projects/{project:str}/grants/{grant:int}", Action.MANAGE_MEMBERS, "Take a role away", tags=["grants"]
+)
+async def take(api: Api, caller: Caller, project: str, grant: int) -> None:
+    """It ends with the next request of whoever held it."""
+
+    def write(connection: Connection) -> None:
+        found = get_grant(connection, grant, project_id=get_project(connection, project).id)
+        remove_grant(connection, caller.actor, found, now=api.now)
+
+    await api.write(write)
+
+
+# --- robots
+
+
+@get("/projects/{project:str}/robots", Action.READ_MEMBERS, "List robots", tags=["robots"])
+async def list_robots(
+    api: Api, request: Request[Any, Any, Any], project: str, n: N, last: Last
+) -> Response[Page[AccountView]]:
+    def read(connection: Connection) -> list[Account]:
+        found = get_project(connection, project)
+        return list_accounts(connection, kind="robot", project_id=found.id, last=last, n=n + 1)
+
+    return paged(request, [account_view(a) for a in await api.read(read)], n, lambda view: view.name)
+
+
+@post("/projects/{project:str}/robots", Action.MANAGE_ROBOTS, "Make a robot", tags=["robots"])
+async def make_robot(api: Api, caller: Caller, project: str, data: NewRobot) -> RobotSecret:
+    """The secret is in the answer and nowhere else."""
+    if data.role is not None:
+        await _check_not_above(api, caller, project, (await api.read(get_role, data.role)).actions)
+
+    def write(connection: Connection) -> tuple[Account, str]:
+        found = get_project(connection, project)
+        made = create_robot(
+            connection,
+            caller.actor,
+            now=api.now,
+            name=f"{project}+{data.name}",
+            description=data.description,
+            expires_at=microseconds(data.expires_at),
+        )
+        if data.role is not None:
+            add_grant(
+                connection,
+                caller.actor,
+                now=api.now,
+                project_id=found.id,
+                role_name=data.role,
+                principal_id=made.id,
+                repositories=data.repositories,
+                tags=data.tags,
+            )
+        secret = rotate_robot_secret(
+            connection, caller.actor, now=api.now, robot_id=made.id, robot=made.name, overlap=0
+        )
+        return made, str(secret.text)
+
+    made, secret = await api.write(write)
+    return RobotSecret(robot=account_view(made), secret=secret)
+
+
+async def _check_not_above(api: Api, caller: Caller, project: str, actions: Iterable[str]) -> None:
+    """Whoever looks after robots can hold their secret: nobody may so get more than they have themselves."""
+    for action in sorted(actions):
+        await api.require(caller, Action(action), Resource(project=project))
+
+
+def _actions_of(connection: Connection, project: str, robot: str) -> set[str]:
+    """All that a robot may do in its project."""
+    found = _robot(connection, project, robot)
+    grants = list_grants(connection, principal_id=found.id, project_id=found.project_id)
+    return {action for grant in grants for action in get_role(connection, grant.role).actions}
+
+
+def _robot(connection: Connection, project: str, robot: str) -> Account:
+    """Through its project: a robot of another one is not found."""
+    found = get_account(connection, robot, kind="robot")
+    if found.project_id != get_project(connection, project).id:
+        raise Unknown(f"no robot is called {robot}")
+    return found
+
+
+@patch("/projects/{project:str}/robots/{robot:str}", Action.MANAGE_ROBOTS, "Change a robot", tags=["robots"])
+async def change_robot(
+    api: Api, caller: Caller, request: Request[Any, Any, Any], project: str, robot: str, data: RobotChange
+) -> Response[AccountView]:
+    changes = {
+        key: value for key, value in msgspec.structs.asdict(data).items() if value is not msgspec.UNSET
+    }
+    if "expires_at" in changes:
+        changes["expires_at"] = microseconds(changes["expires_at"])
+    version = expected_number(request)
+
+    def write(connection: Connection) -> Account:
+        found = _robot(connection, project, robot)
+        return change_account(
+            connection,
+            caller.actor,
+            found,
+            changes,
+            now=api.now,
+            expected_version=version,
+        )
+
+    found = await api.write(write)
+    return Response(account_view(found), headers=etag(found.version))
+
+
+@delete("/projects/{project:str}/robots/{robot:str}", Action.MANAGE_ROBOTS, "Delete a robot", tags=["robots"])
+async def remove_robot(api: Api, caller: Caller, project: str, robot: str) -> None:
+    def write(connection: Connection) -> None:
+        delete_account(connection, caller.actor, _robot(connection, project, robot), now=api.now)
+
+    await api.write(write)
+
+
+@post(
+    "/projects/{project:str}/robots/{robot:str}/secret",
+    Action.MANAGE_ROBOTS,
+    "Give a robot a new secret",
+    tags=["robots"],
+    status_code=200,
+)
+async def rotate_robot(api: Api, caller: Caller, project: str, robot: str, data: Rotation) -> RobotSecret:
+    await _check_not_above(api, caller, project, await api.read(_actions_of, project, robot))
+
+    def write(connection: Connection) -> tuple[Account, str]:
+        found = _robot(connection, project, robot)
+        secret = rotate_robot_secret(
+            connection,
+            caller.actor,
+            now=api.now,
+            robot_id=found.id,
+            robot=found.name,
+            overlap=data.overlap_seconds * SECOND,
+        )
+        return found, str(secret.text)
+
+    found, secret = await api.write(write)
+    return RobotSecret(robot=account_view(found), secret=secret)
+
+
+@get(
+    "/projects/{project:str}/robots/{robot:str}/trusts",
+    Action.READ_MEMBERS,
+    "List what lets CI jobs in as a robot",
+    tags=["robots"],
+)
+async def list_trusts(api: Api, project: str, robot: str) -> list[TrustRule]:
+    def read(connection: Connection) -> list[TrustRule]:
+        _robot(connection, project, robot)
+        return [
+            TrustRule(id=r.id, robot=r.robot, issuer=r.issuer, audience=r.audience, claims=dict(r.claims))
+            for r in list_rules(connection, robot=robot)
+        ]
+
+    return await api.read(read)
+
+
+@post(
+    "/projects/{project:str}/robots/{robot:str}/trusts",
+    Action.MANAGE_ROBOTS,
+    "Let CI jobs in as a robot, without a secret",
+    tags=["robots"],
+)
+async def trust(api: Api, caller: Caller, project: str, robot: str, data: NewTrustRule) -> TrustRule:
+    await _check_not_above(api, caller, project, await api.read(_actions_of, project, robot))
+
+    def write(connection: Connection) -> int:
+        return add_rule(
+            connection,
+            caller.actor,
+            now=api.now,
+            robot_id=_robot(connection, project, robot).id,
+            issuer=data.issuer,
+            audience=data.audience,
+            claims=data.claims,
+        )
+
+    rule_id = await api.write(write)
+    return TrustRule(
+        id=rule_id, robot=robot, issuer=data.issuer.rstrip("/"), audience=data.audience, claims=data.claims
+    )
+
+
+@delete(
+    "/projects/{project:str}/robots/{robot:str}/trusts/{rule:int}",
+    Action.MANAGE_ROBOTS,
+    "Stop letting CI jobs in",
+    tags=["robots"],
+)
+async def distrust(api: Api, caller: Caller, project: str, robot: str, rule: int) -> None:
+    def write(connection: Connection) -> None:
+        found = _robot(connection, project, robot)
+        remove_rule(connection, caller.actor, rule, robot_id=found.id, now=api.now)
+
+    await api.write(write)
+
+
+@get("/projects/{project:str}/audit", Action.READ_AUDIT, "Who changed what in a project", tags=["audit"])
+async def audit_of_project(
+    api: Api,
+    request: Request[Any, Any, Any],
+    project: str,
+    n: N,
+    last: LastNumber,
+    action: str | None = Parameter(query="action", default=None, max_length=64),
+) -> Response[Page[AuditRow]]:
+    """Newest first."""
+
+    def read(connection: Connection) -> list[Any]:
+        get_project(connection, project)
+        return list_audit(connection, project=project, before=last or None, n=n + 1, action=action)
+
+    return paged(request, [audit_view(row) for row in await api.read(read)], n, lambda view: view.number)
+
+
+ROUTES = [
+    list_,
+    create,
+    show,
+    change,
+    remove,
+    restore,
+    list_project_grants,
+    give,
+    take,
+    list_robots,
+    make_robot,
+    change_robot,
+    remove_robot,
+    rotate_robot,
+    list_trusts,
+    trust,
+    distrust,
+    audit_of_project,
+]

@@ -1,0 +1,217 @@
+"""Signing in to the pages and the API with a cookie; the set-up link; OpenID Connect's way there and back.
+
+What has to be remembered while somebody is at a provider is sealed into a cookie of ten minutes: no state
+here. Log-in forms of other sites can't sign anybody in: `POST` needs our own origin (or none, from programs).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+from litestar import Request, Response
+from litestar.datastructures import Cookie
+from litestar.params import Parameter
+from litestar.response import Redirect
+
+from entrepot.errors import EntrepotError
+from entrepot.server.access.accounts import Account
+from entrepot.server.access.accounts_control import AccountsControl
+from entrepot.server.access.errors import AccessDenied, InvalidCredentials, Unknown
+from entrepot.server.access.first_start import finish_setup
+from entrepot.server.access.model import Action, Principal, PrincipalKind
+from entrepot.server.access.people import provision
+from entrepot.server.access.sealing import SealBroken
+from entrepot.server.access.sessions import LIFE_S, cookie_name, create_session, csrf_token, end_session
+from entrepot.server.access.sources.oidc import OidcProvider, SignInAttempt
+from entrepot.server.management.context import Api, Asked, Caller
+from entrepot.server.management.passwords import hash_new_password
+from entrepot.server.management.route import delete, get, post
+from entrepot.server.management.schemas import ProviderView, SessionView, Setup, SignIn
+
+__all__ = ["ROUTES", "begin_session", "local_path", "session_cookie"]
+
+ATTEMPT_COOKIE: Final = "entrepot-oidc"
+ATTEMPT_LIFE_S: Final = 600
+CALLBACK: Final = "/api/v1/sign-in/{provider}/callback"
+
+
+def accounts_of(api: Api) -> AccountsControl:
+    """Raises AccessDenied in open mode."""
+    if api.accounts is None:
+        raise AccessDenied("this registry has no accounts")
+    return api.accounts
+
+
+def session_cookie(value: str, scheme: str, *, max_age_s: int = LIFE_S) -> Cookie:
+    return Cookie(
+        key=cookie_name(scheme),
+        value=value,
+        max_age=max_age_s,
+        path="/",
+        httponly=True,
+        secure=scheme == "https",
+        samesite="lax",
+    )
+
+
+async def begin_session(api: Api, caller: Caller, who: Principal, user_agent: str) -> str:
+    """The cookie's value for somebody who has just proven who they are."""
+    return str(await api.write(create_session, who, caller.address, user_agent, api.now))
+
+
+def local_path(text: str | None) -> str:
+    """Where to go after signing in: a path of this site, never another one."""
+    if not text or not text.startswith("/") or text.startswith(("//", "/\\")) or "\\" in text:
+        return "/"
+    parts = urlsplit(text)
+    return "/" if parts.scheme or parts.netloc or any(c in text for c in "\r\n\t") else text
+
+
+def check_same_origin(request: Request[Any, Any, Any], caller: Caller) -> None:
+    """A browser says where a form came from. Raises AccessDenied for another site's."""
+    origin = request.headers.get("origin")
+    foreign_site = request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}
+    if foreign_site or (origin is not None and urlsplit(origin).netloc != urlsplit(caller.base_url).netloc):
+        raise AccessDenied("the request came from another site", rule="cross-site")
+
+
+@get("/session", Asked.NOBODY, "Am I signed in", tags=["session"])
+async def show_session(caller: Caller) -> SessionView:
+    who = caller.principal
+    return SessionView(
+        name=who.name,
+        kind=who.kind.value,
+        signed_in=not who.is_anonymous,
+        csrf_token=csrf_token(caller.session) if caller.session else None,
+    )
+
+
+@post("/session", Asked.NOBODY, "Sign in", tags=["session"], status_code=200)
+async def sign_in(
+    api: Api, caller: Caller, request: Request[Any, Any, Any], data: SignIn
+) -> Response[SessionView]:
+    """With a password. Sets the cookie."""
+    check_same_origin(request, caller)
+    control = accounts_of(api)
+    who = await control.authenticator.basic(data.name, data.password, address=caller.address)
+    if who.kind is not PrincipalKind.USER or who.credential != "password":
+        raise InvalidCredentials("sign in here with a user's password")
+    value = await begin_session(api, caller, who, request.headers.get("user-agent", ""))
+    view = SessionView(name=who.name, kind=who.kind.value, signed_in=True, csrf_token=csrf_token(value))
+    return Response(view, cookies=[session_cookie(value, caller.scheme)])
+
+
+@delete("/session", Action.MANAGE_SELF, "Sign out", tags=["session"])
+async def sign_out(api: Api, caller: Caller) -> Response[None]:
+    if caller.session is not None:
+        await api.write(end_session, caller.principal, api.now)
+    return Response(None, status_code=204, cookies=[session_cookie("", caller.scheme, max_age_s=0)])
+
+
+@post("/setup", Asked.NOBODY, "Choose a password with a set-up link", tags=["session"], status_code=200)
+async def setup(
+    api: Api, caller: Caller, request: Request[Any, Any, Any], data: Setup
+) -> Response[SessionView]:
+    """Uses the link up and signs in."""
+    check_same_origin(request, caller)
+    control = accounts_of(api)
+    who = await control.authenticator.secret(data.token, kinds=("set",), address=caller.address)
+    hashed = await hash_new_password(api, data.password, who.name)
+    await api.write(finish_setup, who, hashed, caller.address, api.now)
+    again = await control.authenticator.basic(who.name, data.password, address=caller.address)
+    value = await begin_session(api, caller, again, request.headers.get("user-agent", ""))
+    view = SessionView(name=who.name, kind=who.kind.value, signed_in=True, csrf_token=csrf_token(value))
+    return Response(view, cookies=[session_cookie(value, caller.scheme)])
+
+
+@get("/sign-in/providers", Asked.NOBODY, "OpenID Connect providers", tags=["session"])
+async def providers(api: Api) -> list[ProviderView]:
+    found = api.accounts.sources.providers if api.accounts is not None else None
+    return [
+        ProviderView(name=name, title=provider.settings.title or name, url=f"/api/v1/sign-in/{quote(name)}")
+        for name, provider in sorted((found or {}).items())
+    ]
+
+
+def _provider(api: Api, name: str) -> OidcProvider:
+    found = (accounts_of(api).sources.providers or {}).get(name)
+    if found is None:
+        raise Unknown(f"no provider is called {name}")
+    return found
+
+
+@get(
+    "/sign-in/{provider:str}", Asked.NOBODY, "Go to a provider to sign in", tags=["session"], status_code=302
+)
+async def leave(
+    api: Api,
+    caller: Caller,
+    provider: str,
+    then: str = Parameter(query="next", default="/", max_length=1000),
+) -> Redirect:
+    found = _provider(api, provider)
+    redirect_uri = caller.base_url + CALLBACK.replace("{provider}", quote(provider))
+    url, attempt = await asyncio.to_thread(found.begin, redirect_uri)
+    kept = json.dumps([attempt.state, attempt.nonce, attempt.verifier, local_path(then), api.now])
+    sealed = api.seal.seal(kept.encode(), context=f"sign-in at {provider}").hex()
+    cookie = Cookie(
+        key=ATTEMPT_COOKIE,
+        value=sealed,
+        max_age=ATTEMPT_LIFE_S,
+        path=CALLBACK.replace("{provider}", quote(provider)),
+        httponly=True,
+        secure=caller.scheme == "https",
+        samesite="lax",
+    )
+    return Redirect(url, status_code=302, cookies=[cookie])
+
+
+@get(
+    "/sign-in/{provider:str}/callback",
+    Asked.NOBODY,
+    "Come back from a provider",
+    tags=["session"],
+    status_code=302,
+)
+async def come_back(
+    api: Api,
+    caller: Caller,
+    request: Request[Any, Any, Any],
+    provider: str,
+    code: str = Parameter(query="code", default="", max_length=4000),
+    given_state: str = Parameter(query="state", default="", max_length=500),
+) -> Redirect:
+    """Signs in whoever the provider vouches for, and makes them a user when they are new."""
+    found = _provider(api, provider)
+    attempt, then = _attempt(api, provider, request.cookies.get(ATTEMPT_COOKIE, ""), given_state)
+    redirect_uri = caller.base_url + CALLBACK.replace("{provider}", quote(provider))
+    person = await asyncio.to_thread(found.finish, attempt, code=code, redirect_uri=redirect_uri)
+    account: Account = await api.write(provision, provider, person, api.now, caller.address)
+    if not account.enabled:
+        raise InvalidCredentials("this account cannot be used")
+    who = Principal(
+        kind=PrincipalKind.USER, name=account.name, id=account.id, epoch=account.epoch, credential="oidc"
+    )
+    value = await begin_session(api, caller, who, request.headers.get("user-agent", ""))
+    gone = Cookie(
+        key=ATTEMPT_COOKIE, value="", max_age=0, path=CALLBACK.replace("{provider}", quote(provider))
+    )
+    return Redirect(then, status_code=302, cookies=[session_cookie(value, caller.scheme), gone])
+
+
+def _attempt(api: Api, provider: str, sealed: str, state: str) -> tuple[SignInAttempt, str]:
+    """What this browser took along. Raises InvalidCredentials."""
+    try:
+        kept = api.seal.open(bytes.fromhex(sealed), context=f"sign-in at {provider}")
+        own_state, nonce, verifier, then, begun_at = json.loads(kept)
+    except (SealBroken, ValueError, EntrepotError):
+        raise InvalidCredentials("this browser did not begin the sign-in; start again") from None
+    if own_state != state or api.now - begun_at > ATTEMPT_LIFE_S * 1_000_000:
+        raise InvalidCredentials("this browser did not begin the sign-in; start again")
+    return SignInAttempt(own_state, nonce, verifier), str(then)
+
+
+ROUTES = [show_session, sign_in, sign_out, setup, providers, leave, come_back]
