@@ -193,7 +193,7 @@ class Authorizer:
                     if offline:
                         form["access_type"] = "offline"
                     answer = self._post(realm, challenge, scopes, form)
-            return self._read(answer, realm)
+            return self._read(answer, realm, at_login=offline)
         except ConnectionBroken as error:
             server, registry = Origin.of(realm), self._endpoint.registry
             raise RegistryUnreachable(
@@ -232,7 +232,7 @@ class Authorizer:
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         return self._send("POST", realm, headers, urlencode(fields).encode())
 
-    def _read(self, answer: Answer, realm: str) -> TokenAnswer:
+    def _read(self, answer: Answer, realm: str, *, at_login: bool) -> TokenAnswer:
         server = Origin.of(realm)
         if 300 <= answer.status < 400:
             answer.close()
@@ -244,7 +244,7 @@ class Authorizer:
                 raise AccessDenied(said, hint=f"log in with: entrepot login {self._endpoint.registry}")
             raise AuthenticationFailed(
                 said if detail.message else "unauthorized: incorrect username or password",
-                hint=f"log in again with: entrepot login {self._endpoint.registry}",
+                hint=None if at_login else f"log in again with: entrepot login {self._endpoint.registry}",
             )
         if answer.status == 403:
             raise AccessDenied(str(read_errors(answer)) or "denied: the token server refuses")
