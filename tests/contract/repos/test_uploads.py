@@ -158,6 +158,45 @@ async def test_a_second_writer_is_turned_away(world: World, elsewhere: bool) -> 
 
 
 @SQLITE_ONLY
+async def test_a_small_blob_may_come_with_the_last_request(world: World) -> None:
+    name = await begun(world)
+    for attempt, error in (
+        (
+            world.uploads.finish(REPO, name, Digest.of(b"x"), stream(DATA), content_length=100, actor=ALICE),
+            DigestMismatch,
+        ),
+        (
+            world.uploads.finish(REPO, name, Digest.of(DATA), stream(DATA), content_length=99, actor=ALICE),
+            SizeInvalid,
+        ),
+        (
+            world.uploads.finish(REPO, name, Digest.of(DATA), stream(DATA), content_length=101, actor=ALICE),
+            SizeInvalid,
+        ),
+        (
+            world.uploads.finish(
+                REPO, name, Digest.of(DATA), stream(DATA), content_length=100, expected_start=1, actor=ALICE
+            ),
+            RangeInvalid,
+        ),
+        (
+            world.uploads.finish(
+                REPO, name, Digest.of(DATA), broken_stream(DATA), content_length=101, actor=ALICE
+            ),
+            ConnectionResetError,
+        ),
+    ):
+        with pytest.raises(error):
+            await attempt
+        assert (await world.uploads.status(REPO, name)).offset == 0
+    found = await world.uploads.finish(
+        REPO, name, Digest.of(DATA), stream(DATA), content_length=100, expected_start=0, actor=ALICE
+    )
+    assert await content(world, found) == DATA
+    assert await world.count(upload) == 0
+
+
+@SQLITE_ONLY
 async def test_a_wrong_digest_keeps_the_upload(world: World) -> None:
     """U5."""
     name = await begun(world, DATA)

@@ -443,6 +443,8 @@ class Uploads:
             if found is not None and await self._blobs.renew_lease(found):
                 return found  # the answer to an earlier request was lost
             raise
+        if held.row.offset == 0 and feed.expected is not None and feed.expected <= WHOLE_BYTES:
+            return await self._finish_whole(held, feed, expected_start or 0, target)
         row = await self._receive(target.repository, held, feed, expected_start)
         if feed.failure or feed.stopped or feed.is_short or feed.too_long:
             await self._release(held, row.offset, await self._so_far(row), boot_id())
@@ -467,13 +469,27 @@ class Uploads:
         self._running.pop(upload_id, None)
         return stored
 
+    async def _finish_whole(
+        self, held: Claimed, feed: Feed, expected_start: int, target: _Target
+    ) -> StoredBlob:
+        """A small blob whose only bytes come with the last request needs no upload file."""
+        try:
+            if expected_start != 0:
+                raise RangeInvalid(held.row.id, 0, expected_start)
+            data = b"".join([bytes(chunk) async for chunk in feed])
+            self._check_whole(feed, Digest.of(data, target.digest.algorithm), target)
+            return await self._commit_data(data, target, held)
+        except BaseException:
+            await self._release_unchanged(held)
+            raise
+
     async def _put(self, feed: Feed, target: _Target) -> StoredBlob:
         if (feed.expected or 0) > self._limits.blob_bytes:
             raise BlobTooLarge(self._limits.blob_bytes)
         if feed.expected is not None and feed.expected <= WHOLE_BYTES:
             data = b"".join([bytes(chunk) async for chunk in feed])
             self._check_whole(feed, Digest.of(data, target.digest.algorithm), target)
-            return await self._commit_data(data, target)
+            return await self._commit_data(data, target, None)
         phys, hasher = await self._store.new_upload(), Hasher(target.digest.algorithm)
         try:
             await self._store.append(phys, 0, feed, on_chunk=hasher.update)
@@ -524,12 +540,12 @@ class Uploads:
         except EntrepotError as error:
             raise _BytesGone(error) from error
 
-    async def _commit_data(self, data: bytes, target: _Target) -> StoredBlob:
-        shared, distrusted = await self._shared(target, len(data), None)
+    async def _commit_data(self, data: bytes, target: _Target, held: Claimed | None) -> StoredBlob:
+        shared, distrusted = await self._shared(target, len(data), held)
         if shared is not None:
             return shared
         phys = await self._store.put(target.digest, data)
-        return await self._adopt(phys, len(data), target, None, distrusted)
+        return await self._adopt(phys, len(data), target, held, distrusted)
 
     async def _shared(
         self, target: _Target, size: int, held: Claimed | None
