@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -66,8 +65,7 @@ class ErrorCode(str, Enum):  # noqa: UP042 - str() of a code is written by clien
     UNKNOWN = ("UNKNOWN", 500)
 
 
-@dataclass(frozen=True, slots=True)
-class WireError:
+class WireError(msgspec.Struct, frozen=True):
     """One entry of an error body."""
 
     code: str
@@ -158,8 +156,7 @@ def _text(value: object) -> str:
 # --- token scopes
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Scope:
+class Scope(msgspec.Struct, frozen=True, order=True):
     """What a token is for: `repository:team/app:pull,push`. Names may hold colons."""
 
     type: str
@@ -222,7 +219,8 @@ def parse_byte_range(header: str | None, size: int) -> tuple[int, int] | None:
     if first:
         start, end = int(first), min(int(last) + 1, size) if last else size
         if last and int(last) < start:
-            return None
+            # HTTP lets a server ignore it; the specification's own tests ask for a refusal.
+            raise InvalidRange(f"the range ends at byte {last}, before its start")
     elif last:
         start, end = max(size - int(last), 0), size
         if int(last) == 0:

@@ -54,7 +54,6 @@ def test_paths_are_the_specifications() -> None:
         ("BYTES=1-2", (1, 3)),
         ("bytes = 1-2", (1, 3)),
         ("bytes=1-2,4-5", None),
-        ("bytes=5-2", None),
         ("bytes=-", None),
         ("bytes=a-b", None),
         ("items=0-1", None),
@@ -68,7 +67,9 @@ def test_byte_ranges_are_cut_to_the_content(header: str | None, expected: tuple[
     assert parse_byte_range(header, 10) == expected
 
 
-@pytest.mark.parametrize("header", ["bytes=10-", "bytes=10-20", "bytes=-0", "bytes=999999999999-"])
+@pytest.mark.parametrize(
+    "header", ["bytes=10-", "bytes=10-20", "bytes=-0", "bytes=999999999999-", "bytes=5-4"]
+)
 def test_ranges_beyond_the_end_can_not_be_met(header: str) -> None:
     with pytest.raises(InvalidRange):
         parse_byte_range(header, 10)
@@ -83,15 +84,13 @@ def test_empty_content_has_no_range(header: str) -> None:
 @given(st.integers(0, 1000), st.integers(0, 1000), st.integers(1, 1000))
 def test_a_byte_range_is_what_a_slice_takes(start: int, last: int, size: int) -> None:
     content = bytes(size)
-    if start >= size and last >= start:
+    if start >= size or last < start:
         with pytest.raises(InvalidRange):
             parse_byte_range(f"bytes={start}-{last}", size)
         return
     found = parse_byte_range(f"bytes={start}-{last}", size)
-    expected = None if last < start else (start, min(last + 1, size))
-    assert found == expected
-    if found:
-        assert len(content[slice(*found)]) == found[1] - found[0] > 0
+    assert found == (start, min(last + 1, size))
+    assert len(content[slice(*found)]) == found[1] - found[0] > 0
 
 
 @pytest.mark.parametrize(
