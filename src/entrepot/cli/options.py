@@ -52,7 +52,13 @@ def log_requests() -> None:
     logging.getLogger("entrepot").setLevel(logging.DEBUG)
 
 
-class GoBool(click.ParamType):
+if TYPE_CHECKING:
+    _BoolType = click.ParamType[bool]
+else:  # generic only in newer releases of click
+    _BoolType = click.ParamType
+
+
+class GoBool(_BoolType):
     """A flag's value as Go's flags take it, `-H=false` included."""
 
     name = "bool"
