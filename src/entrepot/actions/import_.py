@@ -111,7 +111,7 @@ def _store_layer(stream: _Input, blob: BlobWriter) -> tuple[Compression, Digest]
     if compression is not None:
         _read_through(_hashed(plain_chunks(_Copying(stream, blob)), hasher))
         return compression, hasher.digest()
-    writer = LayerWriter(blob, "gzip")  # type: ignore[arg-type]  # it only writes
+    writer = LayerWriter(blob, "gzip")
     try:
         _read_through(_copied(_hashed(_inflated(head, stream), hasher), writer))
         writer.close()

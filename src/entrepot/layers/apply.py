@@ -1,11 +1,12 @@
 """Applies a layer's entries to a directory.
 
-Two forms of the result:
+Three forms of the result:
 
 - FLAT: the directory holds the merged tree. Whiteouts delete what earlier layers left, and only that.
 - OVERLAY: the directory holds this layer alone, as a lower directory of an overlay mount. Whiteouts become
   character
   devices 0:0, opaque directories get an xattr. Layers can then be unpacked in any order and shared.
+- COPY: like FLAT, but the names of whiteouts are names like any other. For files that are no layer.
 
 Each name is walked component by component (`directory`); files are made with O_EXCL, so nothing that exists
 is ever
@@ -40,7 +41,6 @@ from entrepot.layers.ownership import (
     real_mode,
 )
 from entrepot.layers.paths import Path, join, parse_path
-from entrepot.layers.tar_reader import TarReader
 from entrepot.layers.whiteout import PREFIX, Ignored, Opaque, Removed, parse_whiteout
 
 _MAX_ID = (1 << 32) - 2
@@ -58,6 +58,15 @@ class Form(Enum):
 
     FLAT = "flat"
     OVERLAY = "overlay"
+    COPY = "copy"
+
+
+class EntrySource(Protocol):
+    """Entries and the current file's data: a `TarReader`, or files being copied."""
+
+    def __iter__(self) -> Iterator[Entry]: ...
+
+    def data(self) -> Iterator[tuple[int, memoryview]]: ...
 
 
 class LowerLayers(Protocol):
@@ -120,7 +129,7 @@ class LayerApplier:
         }
         self._result = Applied()
 
-    def apply(self, reader: TarReader) -> Applied:
+    def apply(self, reader: EntrySource) -> Applied:
         """Apply every entry and read the stream to its end.
 
         Raises InvalidLayer, UnsafePath, LayerLimitExceeded or DiskFull; the directory then holds a part of
@@ -145,7 +154,7 @@ class LayerApplier:
         self._result.implied = [path for path, number in self._implied.items() if self._holds(path, number)]
         return self._result
 
-    def _apply_entry(self, entry: Entry, reader: TarReader) -> None:
+    def _apply_entry(self, entry: Entry, reader: EntrySource) -> None:
         path = parse_path(entry.name, self._limits)
         if not path:
             self._note_directory(entry, path)
@@ -156,7 +165,7 @@ class LayerApplier:
             )
         base = path[-1]
         fd, parent = self._directory.open_directory(path[:-1], self._missing)
-        if base.startswith(PREFIX):
+        if base.startswith(PREFIX) and self._form is not Form.COPY:
             self._apply_whiteout(base, fd, parent)
             return
         if len(parent) != len(path) - 1 or parent != path[:-1]:
@@ -263,7 +272,7 @@ class LayerApplier:
 
     # Everything else.
 
-    def _make_file(self, entry: Entry, fd: int, name: bytes, path: Path, reader: TarReader) -> None:
+    def _make_file(self, entry: Entry, fd: int, name: bytes, path: Path, reader: EntrySource) -> None:
         mode = real_mode(entry, self._privileges)
         try:
             file = os.open(name, _FILE_FLAGS, mode & 0o777, dir_fd=fd)
@@ -381,7 +390,7 @@ class LayerApplier:
     def _borrow(self, entry: Entry, fd: int, name: bytes, path: Path, target: Path) -> None:
         """A hard link whose target is in a lower layer: this layer gets a copy, as overlay mounts would make
         one."""
-        if self._form is Form.FLAT:
+        if self._form is not Form.OVERLAY:
             raise InvalidLayer(f"hard link {entry.name!r} to {entry.link!r}, which is not there")
         if self._lower is None:
             self._result.borrowed.append((path, target))

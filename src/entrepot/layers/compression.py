@@ -12,7 +12,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, Literal, Protocol
+from typing import Literal, Protocol
 
 import zstandard
 from isal import isal_zlib
@@ -40,6 +40,12 @@ class Readable(Protocol):
     """Anything with a `read`; a file, a socket, a blob stream."""
 
     def read(self, n: int, /) -> bytes: ...
+
+
+class Writable(Protocol):
+    """Anything that takes bytes and is then done with them."""
+
+    def write(self, data: bytes, /) -> object: ...
 
 
 def sniff_compression(head: bytes) -> Compression:
@@ -330,7 +336,7 @@ class LayerWriter:
     """
 
     def __init__(
-        self, out: BinaryIO, compression: Compression = "gzip", *, reproducible: bool = False
+        self, out: Writable, compression: Compression = "gzip", *, reproducible: bool = False
     ) -> None:
         self._out = out
         self._compressor = _compressor(compression, reproducible=reproducible)

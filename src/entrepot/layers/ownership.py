@@ -44,6 +44,10 @@ class Privileges:
     opaque_xattr: str
     """How an overlay mount that this process can make is told of an opaque directory."""
 
+    records: bool = True
+    """What cannot be done is written down. Files copied out to a user's own directories need no such
+    notes."""
+
     @property
     def user_xattr(self) -> bool:
         """Overlay mounts need the option `userxattr`."""
@@ -99,6 +103,8 @@ class Override:
 def override_for(entry: Entry, privileges: Privileges) -> Override | None:
     """What has to be written down about an entry that becomes a file or directory; None when nothing is
     lost."""
+    if not privileges.records:
+        return None
     is_device = entry.kind in _DEVICE_WORDS
     if is_device and not privileges.mknod:
         return Override(entry.uid, entry.gid, entry.mode, entry.kind, entry.major, entry.minor)

@@ -1,0 +1,166 @@
+"""`inspect` of a container: docker's document about it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from entrepot.actions.create import lifecycle_of
+from entrepot.containers.lifecycle import Lifecycle
+from entrepot.containers.records import Container, Mount, State
+from entrepot.images.store import ImageStore
+from entrepot.images.times import print_time
+from entrepot.layers.entry import Kind
+
+_NEVER = "0001-01-01T00:00:00Z"
+
+
+def inspect_container(
+    name: str, *, size: bool = False, store: ImageStore | Path | str | None = None
+) -> dict[str, Any]:
+    """The document `docker container inspect` prints. Raises NoSuchContainer."""
+    lifecycle = lifecycle_of(store)
+    container = lifecycle.containers.find(name)
+    document = _describe(lifecycle, container, lifecycle.settled_state(container))
+    if size:
+        own, total = container_sizes(container, store=store)
+        document |= {"SizeRw": own, "SizeRootFs": total}
+    return document
+
+
+def container_sizes(container: Container, *, store: ImageStore | Path | str | None = None) -> tuple[int, int]:
+    """Bytes in files that the container wrote, and in all of its files."""
+    lifecycle = lifecycle_of(store)
+    rootfs = lifecycle.rootfs(container)
+    with rootfs.changes() as changes:
+        own = sum(change.entry.size for change in changes if change.entry and change.entry.kind is Kind.FILE)
+    with rootfs.view() as tree:
+        total = sum(visit.entry.size for visit in tree.walk())
+    return own, total
+
+
+def _describe(lifecycle: Lifecycle, container: Container, state: State) -> dict[str, Any]:
+    directory = lifecycle.containers.directory(container).absolute()
+    rootfs = lifecycle.rootfs(container)
+    argv = container.argv
+    return {
+        "Id": container.id,
+        "Created": print_time(container.created),
+        "Path": argv[0] if argv else "",
+        "Args": argv[1:],
+        "State": _state(state),
+        "Image": container.image_id,
+        "ResolvConfPath": str(directory / "files" / "resolv.conf"),
+        "HostnamePath": str(directory / "files" / "hostname"),
+        "HostsPath": str(directory / "files" / "hosts"),
+        "LogPath": str(directory / "log"),
+        "Name": f"/{container.name}",
+        "RestartCount": 0,
+        "Driver": "overlay2" if container.rootfs == "overlay" else "vfs",
+        "Platform": "linux",
+        "HostConfig": _host(container),
+        "GraphDriver": {
+            "Name": "overlay2" if container.rootfs == "overlay" else "vfs",
+            "Data": {
+                "LowerDir": ":".join(str(path) for path in rootfs.below),
+                "UpperDir": str(rootfs.upper),
+                "WorkDir": str(directory / "work"),
+                "MergedDir": str(rootfs.path),
+            },
+        },
+        "Mounts": [_mount(mount) for mount in container.host.mounts],
+        "Config": _config(container),
+        "NetworkSettings": {"Networks": {container.host.network: {}}},
+    }
+
+
+def _state(state: State) -> dict[str, Any]:
+    return {
+        "Status": state.status,
+        "Running": state.status == "running",
+        "Paused": False,
+        "Restarting": False,
+        "OOMKilled": state.oom_killed,
+        "Dead": False,
+        "Pid": state.pid,
+        "ExitCode": state.exit_code,
+        "Error": state.error,
+        "StartedAt": _time(state.started),
+        "FinishedAt": _time(state.finished),
+    }
+
+
+def _time(moment: datetime | None) -> str:
+    return print_time(moment) if moment is not None else _NEVER
+
+
+def _host(container: Container) -> dict[str, Any]:
+    host = container.host
+    binds = [
+        f"{mount.name or mount.source}:{mount.target}{':ro' if mount.read_only else ''}"
+        for mount in host.mounts
+        if mount.kind in ("bind", "volume") and not mount.anonymous
+    ]
+    return {
+        "Binds": binds or None,
+        "NetworkMode": host.network,
+        "AutoRemove": host.auto_remove,
+        "Privileged": host.privileged,
+        "ReadonlyRootfs": host.read_only,
+        "CapAdd": host.cap_add or None,
+        "CapDrop": host.cap_drop or None,
+        "SecurityOpt": ["no-new-privileges"] if host.no_new_privileges else None,
+        "Memory": host.memory_bytes,
+        "NanoCpus": int(host.cpus * 1_000_000_000),
+        "PidsLimit": host.pids_limit or None,
+        "ShmSize": host.shm_bytes,
+        "ExtraHosts": host.extra_hosts or None,
+        "GroupAdd": host.group_add or None,
+        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "Tmpfs": {m.target: m.options for m in host.mounts if m.kind == "tmpfs"} or None,
+        "Ulimits": [{"Name": name, "Soft": soft, "Hard": hard} for name, soft, hard in host.ulimits],
+    }
+
+
+def _mount(mount: Mount) -> dict[str, Any]:
+    document: dict[str, Any] = {"Type": mount.kind}
+    if mount.name:
+        document["Name"] = mount.name
+    document |= {"Source": mount.source, "Destination": mount.target}
+    if mount.name:
+        document["Driver"] = "local"
+    propagation = mount.propagation if mount.kind == "bind" else ""
+    return document | {"Mode": "", "RW": not mount.read_only, "Propagation": propagation}
+
+
+def _config(container: Container) -> dict[str, Any]:
+    process = container.process
+    document: dict[str, Any] = {
+        "Hostname": process.hostname,
+        "Domainname": "",
+        "User": process.user,
+        "AttachStdin": process.attach and process.open_stdin,
+        "AttachStdout": process.attach,
+        "AttachStderr": process.attach,
+        "Tty": process.tty,
+        "OpenStdin": process.open_stdin,
+        "StdinOnce": process.open_stdin,
+        "Env": list(process.env),
+        "Cmd": process.cmd,
+        "Image": container.image,
+        "Volumes": {volume: {} for volume in process.volumes} or None,
+        "WorkingDir": process.working_dir,
+        "Entrypoint": process.entrypoint,
+        "OnBuild": process.onbuild,
+        "Labels": dict(process.labels),
+    }
+    if process.exposed_ports:
+        document["ExposedPorts"] = {port: {} for port in process.exposed_ports}
+    optional = {
+        "StopSignal": process.stop_signal,
+        "StopTimeout": process.stop_timeout_s,
+        "Healthcheck": process.healthcheck,
+        "Shell": process.shell,
+    }
+    return document | {key: value for key, value in optional.items() if value}

@@ -1,0 +1,175 @@
+"""`exec`: one more process in a running container."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from entrepot.actions.create import lifecycle_of
+from entrepot.actions.start import Finished
+from entrepot.containers.errors import ContainerNotRunning, RuntimeFailed
+from entrepot.containers.lifecycle import Lifecycle
+from entrepot.containers.records import Container
+from entrepot.containers.runtime import Runtime, find_runtime, host_capabilities, start_exit_code
+from entrepot.containers.spec import capabilities_of, environment, merged_environment, process_capabilities
+from entrepot.containers.users import find_user
+from entrepot.images.store import ImageStore
+
+
+@dataclass(frozen=True, slots=True)
+class ExecOptions:
+    """The flags of `exec`."""
+
+    user: str | None = None
+    env: Sequence[str] = ()
+    working_dir: str | None = None
+    tty: bool = False
+    privileged: bool = False
+
+
+def exec_in_container(
+    name: str,
+    command: Sequence[str],
+    *,
+    options: ExecOptions = ExecOptions(),
+    stdin: bytes | None = None,
+    store: ImageStore | Path | str | None = None,
+) -> Finished:
+    """Run a command in a running container to its end; its output and exit code.
+
+    Raises NoSuchContainer, ContainerNotRunning, NoSuchUser, and RuntimeFailed when the command could not be
+    started.
+    """
+    with _prepared(name, command, options, store) as (argv, log):
+        done = subprocess.run(argv, input=stdin or b"", capture_output=True, check=False)
+        _raise_failure(log, done.returncode)
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def exec_attached(
+    name: str,
+    command: Sequence[str],
+    *,
+    options: ExecOptions,
+    stdin: bool,
+    store: ImageStore | Path | str | None = None,
+) -> int:
+    """Run a command with this process's own streams; its exit code. 126 and 127 as `run_container` has
+    them."""
+    with _prepared(name, command, options, store) as (argv, log):
+        with open(os.devnull, "rb") as null:  # noqa: PTH123 - a device
+            done = subprocess.run(argv, stdin=None if stdin or options.tty else null, check=False)
+        try:
+            _raise_failure(log, done.returncode)
+        except RuntimeFailed as error:
+            return error.run_exit_code  # the runtime has said on stderr what was wrong
+        return done.returncode
+
+
+def exec_detached(
+    name: str,
+    command: Sequence[str],
+    *,
+    options: ExecOptions,
+    store: ImageStore | Path | str | None = None,
+) -> None:
+    """Start a command and leave it to itself. Raises as `exec_in_container`."""
+    with _prepared(name, command, options, store, detach=True) as (argv, log):
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
+        )
+        _raise_failure(log, done.returncode)
+        if done.returncode:
+            raise RuntimeFailed("the command could not be started", exit_code=done.returncode)
+
+
+@contextlib.contextmanager
+def _prepared(
+    name: str,
+    command: Sequence[str],
+    options: ExecOptions,
+    store: ImageStore | Path | str | None,
+    *,
+    detach: bool = False,
+) -> Any:
+    lifecycle = lifecycle_of(store)
+    container = lifecycle.containers.find(name)
+    state = lifecycle.settled_state(container)
+    if state.status != "running":
+        raise ContainerNotRunning(container.id)
+    runtime = Runtime(state.runtime) if state.runtime else find_runtime()
+    process = _process(lifecycle, container, command, options)
+    directory = lifecycle.containers.directory(container)
+    with tempfile.TemporaryDirectory(prefix="exec-", dir=lifecycle.containers.store.paths.tmp) as folder:
+        spec, log = Path(folder) / "process.json", Path(folder) / "log"
+        spec.write_bytes(msgspec.json.encode(process))
+        argv = runtime.argv(
+            directory / "runtime",
+            "--log",
+            str(log),
+            "--log-format",
+            "json",
+            "exec",
+            *(["--detach"] if detach else []),
+            "--process",
+            str(spec),
+            container.id,
+        )
+        yield argv, log
+
+
+def _process(
+    lifecycle: Lifecycle, container: Container, command: Sequence[str], options: ExecOptions
+) -> dict[str, Any]:
+    with lifecycle.rootfs(container).view() as tree:
+        wanted = container.process.user if options.user is None else options.user
+        user = find_user(wanted, tree, container.host.group_add)
+    host = container.host
+    capabilities = capabilities_of(
+        host.cap_add,
+        host.cap_drop,
+        privileged=host.privileged or options.privileged,
+        available=host_capabilities(),
+    )
+    env = merged_environment(environment(container), options.env)
+    if options.tty and not any(item.startswith("TERM=") for item in env):
+        env.append("TERM=xterm")
+    groups = [] if lifecycle.snapshots.root.name != "root" else list(user.groups)
+    return {
+        "terminal": options.tty,
+        "user": {"uid": user.uid, "gid": user.gid, "additionalGids": groups},
+        "args": list(command),
+        "env": env,
+        "cwd": options.working_dir or container.process.working_dir or "/",
+        "capabilities": process_capabilities(capabilities, user),
+        "noNewPrivileges": host.no_new_privileges,
+    }
+
+
+def _raise_failure(log: Path, code: int) -> None:
+    """When the runtime itself failed. Raises RuntimeFailed, in docker's words."""
+    if code == 0:
+        return
+    message = ""
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
+        for line in log.read_text(errors="replace").splitlines():
+            record = msgspec.json.decode(line, type=dict[str, Any])
+            if record.get("level") in ("error", "fatal"):
+                message = str(record.get("msg", ""))
+    if message:
+        raise RuntimeFailed(
+            f"OCI runtime exec failed: {message}: unknown", exit_code=_exec_exit_code(message)
+        )
+
+
+def _exec_exit_code(message: str) -> int:
+    code = start_exit_code(message)
+    return code if code != 125 else 126

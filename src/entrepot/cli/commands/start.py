@@ -1,0 +1,43 @@
+"""`entrepot start`."""
+
+from __future__ import annotations
+
+import click
+
+from entrepot.cli import exitcodes
+from entrepot.cli.container_options import container_arguments, container_store, each
+
+
+@click.command("start", short_help="Start one or more stopped containers")
+@click.option("-a", "--attach", is_flag=True, help="Stay attached to its output, and pass signals on")
+@click.option("-i", "--interactive", is_flag=True, help="Send standard input")
+@container_arguments
+def start(containers: tuple[str, ...], attach: bool, interactive: bool) -> int:
+    """Start containers again. Their files are as they left them."""
+    from entrepot.actions.start import start_container
+
+    store = container_store()
+    if attach or interactive:
+        return _start_attached(containers, interactive)
+    return each(containers, lambda name: start_container(name, store=store))
+
+
+def _start_attached(containers: tuple[str, ...], interactive: bool) -> int:
+    from entrepot.actions.create import lifecycle_of
+    from entrepot.cli.commands.run import attach_streams, report
+    from entrepot.cli.options import open_store
+    from entrepot.cli.output import print_error
+    from entrepot.containers.errors import RuntimeFailed
+
+    if len(containers) > 1:
+        print_error("you cannot start and attach multiple containers at once")
+        return exitcodes.FAILED
+    lifecycle = lifecycle_of(open_store())
+    container = lifecycle.containers.find(containers[0])
+    stdin = interactive and container.process.open_stdin
+    try:
+        _, sock = lifecycle.start(container, stdin=stdin)
+    except RuntimeFailed as error:
+        return report(error)
+    with sock:
+        return attach_streams(lifecycle, container, sock, stdin=stdin, sig_proxy=True)

@@ -1,0 +1,465 @@
+"""The process that stays with a running container: its parent, its log, its exit code.
+
+One for each running container, forked off by the command that starts it. It mounts the file system, lets the
+OCI
+runtime start the process, copies output to the log and to whoever is attached, and when the process ends
+takes the
+mount down and writes the state. Its lock (`monitor.lock`) ends with it, however it ends: that is how others
+know.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import fcntl
+import os
+import selectors
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from entrepot.containers.errors import RuntimeFailed
+from entrepot.containers.frames import FrameKind, FrameParser, send_frame
+from entrepot.containers.logs import LogWriter
+from entrepot.containers.mounts import set_subreaper
+from entrepot.containers.records import Containers, State, utc_now
+from entrepot.containers.rootfs import RootFs, rootfs_of
+from entrepot.containers.runtime import Runtime, failure_from_log
+from entrepot.containers.volumes import remove_anonymous_volumes
+from entrepot.errors import EntrepotError
+from entrepot.images.snapshots import Snapshots
+from entrepot.images.store import ImageStore
+
+_READ = 1 << 16
+_MAX_PENDING_STDIN = 1 << 20
+_DRAIN_S = 5.0
+"""How long output is read after the process has ended, in case something else holds the pipe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a monitor is told."""
+
+    store: Path
+    container_id: str
+    runtime: Runtime
+    stdin: bool
+    """Somebody will send input."""
+
+
+def spawn_monitor(start: Start, lock_fd: int, sock: socket.socket) -> None:
+    """Start a monitor in the background; `lock_fd` holds `monitor.lock` and is the monitor's from here on.
+
+    A program with one thread is forked; one with several starts a fresh interpreter, since forking it is not
+    safe.
+    """
+    if threading.active_count() > 1:
+        _spawn_program(start, lock_fd, sock)
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return
+    try:
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        _run_detached(start, lock_fd, sock.fileno())
+    finally:
+        os._exit(1)
+
+
+def _spawn_program(start: Start, lock_fd: int, sock: socket.socket) -> None:
+    fds = (lock_fd, sock.fileno())
+    words = [str(start.store), start.container_id, start.runtime.path, str(int(start.runtime.rootless)),
+             str(int(start.stdin)), str(lock_fd), str(sock.fileno())]  # fmt: skip
+    subprocess.run(
+        [sys.executable, "-m", "entrepot.containers.monitor", *words],
+        pass_fds=fds,
+        start_new_session=True,
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def _run_detached(start: Start, lock_fd: int, sock_fd: int) -> None:
+    """The monitor's whole life, in a process of its own."""
+    _close_all_but(lock_fd, sock_fd)
+    os.chdir("/")
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+        signal.SIGQUIT,
+        signal.SIGPIPE,
+        signal.SIGTSTP,
+    ):
+        signal.signal(number, signal.SIG_IGN)
+    sock = socket.socket(fileno=sock_fd)
+    code = 1
+    try:
+        Monitor(start, sock).run()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _close_all_but(*kept: int) -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    last = 3
+    for fd in sorted(kept):
+        os.closerange(last, fd)
+        last = fd + 1
+    os.closerange(last, 1 << 16)
+
+
+class Monitor:
+    """Starts one container and sees it through."""
+
+    def __init__(self, start: Start, sock: socket.socket) -> None:
+        self._start = start
+        self._containers = Containers(ImageStore(start.store))
+        self._container = self._containers.find(start.container_id)
+        self._directory = self._containers.directory(self._container)
+        self._client: socket.socket | None = sock
+        self._parser = FrameParser()
+        self._selector = selectors.DefaultSelector()
+        self._log = LogWriter(self._directory / "log")
+        self._stdin = -1
+        self._pending_stdin = bytearray()
+        self._stdin_ending = False
+        self._console = -1
+        self._open_outputs: dict[int, FrameKind] = {}
+
+    def run(self) -> None:
+        """Start, watch, clean up. Whatever happens is told to the client and written into the state."""
+        rootfs = rootfs_of(self._containers, self._container, Snapshots(self._containers.store))
+        try:
+            pid = self._begin(rootfs)
+        except EntrepotError as error:
+            code = getattr(error, "run_exit_code", 125)
+            self._end(rootfs, code, error=error.message)
+            self._tell(FrameKind.FAILED, msgspec.json.encode({"message": error.message, "exit_code": code,
+                                                              "hint": error.hint}))  # fmt: skip
+            return
+        self._tell(FrameKind.STARTED, str(pid).encode())
+        problem = ""
+        try:
+            code = self._watch(pid)
+        except Exception as failure:  # noqa: BLE001 - whatever it was, the container may not be left without a parent
+            os.kill(pid, signal.SIGKILL)
+            problem, code = f"its monitor failed: {type(failure).__name__}: {failure}", 128 + signal.SIGKILL
+        self._end(rootfs, code, error=problem)
+        self._tell(FrameKind.EXITED, str(code).encode())
+
+    # Starting.
+
+    def _begin(self, rootfs: RootFs) -> int:
+        set_subreaper()
+        rootfs.mount()
+        pid = self._launch()
+        self._containers.write_state(
+            self._container,
+            State(
+                status="running",
+                pid=pid,
+                pid_start=process_start(pid),
+                started=utc_now(),
+                runtime=self._start.runtime.path,
+                monitor_pid=os.getpid(),
+            ),
+        )
+        return pid
+
+    def _launch(self) -> int:
+        pid_file, log = self._directory / "pid", self._directory / "runtime.log"
+        log.unlink(missing_ok=True)
+        pid_file.unlink(missing_ok=True)
+        state = self._directory / "runtime"
+        shutil.rmtree(state, ignore_errors=True)
+        arguments = ["--log", str(log), "--log-format", "json", "run", "--detach",
+                     "--bundle", str(self._directory / "bundle"), "--pid-file", str(pid_file)]  # fmt: skip
+        argv = self._start.runtime.argv(state, *arguments)
+        run = self._run_with_console if self._container.process.tty else self._run_with_pipes
+        code, output = run(argv)
+        if code != 0:
+            raise failure_from_log(self._start.runtime.name, log, output)
+        try:
+            return int(pid_file.read_text())
+        except (OSError, ValueError) as error:
+            raise RuntimeFailed(f"{self._start.runtime.name} did not tell the process it started") from error
+
+    def _run_with_pipes(self, argv: list[str]) -> tuple[int, str]:
+        out_read, out_write = os.pipe()
+        err_read, err_write = os.pipe()
+        in_read, in_write = os.pipe() if self._start.stdin else (os.open(os.devnull, os.O_RDONLY), -1)
+        done = subprocess.run(
+            [*argv, self._container.id], stdin=in_read, stdout=out_write, stderr=err_write, check=False
+        )
+        for fd in (in_read, out_write, err_write):
+            os.close(fd)
+        if done.returncode != 0:
+            text = _drained(err_read)
+            for fd in (out_read, err_read):
+                os.close(fd)
+            return done.returncode, text
+        self._watch_output(out_read, FrameKind.STDOUT)
+        self._watch_output(err_read, FrameKind.STDERR)
+        if in_write >= 0:
+            os.set_blocking(in_write, False)
+            self._stdin = in_write
+        return 0, ""
+
+    def _run_with_console(self, argv: list[str]) -> tuple[int, str]:
+        # A socket's path is at most 107 bytes long, so it cannot be in the store.
+        with (
+            tempfile.TemporaryDirectory(prefix="entrepot-") as folder,
+            socket.socket(socket.AF_UNIX) as listener,
+        ):
+            path = f"{folder}/console"
+            listener.bind(path)
+            listener.listen(1)
+            process = subprocess.Popen(
+                [*argv, "--console-socket", path, self._container.id],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+            console = _received_console(listener, process)
+            output = process.communicate()[0].decode(errors="replace")
+        if process.returncode != 0:
+            if console >= 0:
+                os.close(console)
+            return process.returncode, output
+        self._console = console
+        os.set_blocking(console, False)
+        self._stdin = console
+        self._watch_output(console, FrameKind.STDOUT)
+        return 0, ""
+
+    def _watch_output(self, fd: int, kind: FrameKind) -> None:
+        self._open_outputs[fd] = kind
+        self._selector.register(fd, selectors.EVENT_READ, self._on_output)
+
+    # Watching.
+
+    def _watch(self, pid: int) -> int:
+        ended = False
+        pidfd = os.pidfd_open(pid)
+
+        def on_exit(_: int, __: int) -> None:
+            nonlocal ended
+            ended = True
+
+        self._selector.register(pidfd, selectors.EVENT_READ, on_exit)
+        if self._client is not None:
+            self._selector.register(self._client, selectors.EVENT_READ, self._on_client)
+        while not ended:
+            self._turn(None)
+        self._selector.unregister(pidfd)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        os.close(pidfd)
+        while self._open_outputs and self._turn(_DRAIN_S):
+            pass
+        self._log.close()
+        return code if code >= 0 else 128 - code
+
+    def _turn(self, timeout_s: float | None) -> bool:
+        """Handle what is ready; False when nothing was for `timeout_s`."""
+        events = self._selector.select(timeout_s)
+        for key, mask in events:
+            handler: Callable[[int, int], None] = key.data
+            handler(key.fd, mask)
+        return bool(events)
+
+    def _on_output(self, fd: int, mask: int) -> None:
+        if mask & selectors.EVENT_WRITE:
+            self._write_stdin()
+        if not mask & selectors.EVENT_READ or fd not in self._open_outputs:
+            return
+        kind = self._open_outputs[fd]
+        try:
+            data = os.read(fd, _READ)
+        except BlockingIOError:
+            return
+        except OSError:  # a terminal whose other side is closed
+            data = b""
+        if not data:
+            self._selector.unregister(fd)
+            del self._open_outputs[fd]
+            if fd != self._console:
+                os.close(fd)
+            return
+        self._log.write("stdout" if kind is FrameKind.STDOUT else "stderr", data)
+        self._tell(kind, data)
+
+    def _on_client(self, _: int, __: int) -> None:
+        if self._client is None:  # dropped by another event of the same turn
+            return
+        try:
+            data = self._client.recv(_READ)
+        except OSError:
+            data = b""
+        if not data:
+            self._drop_client()
+            return
+        for kind, body in self._parser.feed(data):
+            if kind is FrameKind.STDIN:
+                self._pending_stdin += body
+            elif kind is FrameKind.STDIN_END:
+                self._stdin_ending = True
+            elif kind is FrameKind.RESIZE and self._console >= 0:
+                rows, columns = struct.unpack(">HH", body)
+                with contextlib.suppress(OSError):
+                    fcntl.ioctl(self._console, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self._write_stdin()
+
+    def _drop_client(self) -> None:
+        if self._client is not None:
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(self._client)
+            self._client.close()
+            self._client = None
+            self._stdin_ending = True
+            self._write_stdin()
+
+    def _write_stdin(self) -> None:
+        """Hand on what fits; the rest waits until the container reads."""
+        if self._stdin < 0:
+            self._pending_stdin.clear()
+            return
+        try:
+            while self._pending_stdin:
+                del self._pending_stdin[: os.write(self._stdin, self._pending_stdin[:_READ])]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._pending_stdin.clear()
+            self._stdin_ending = True
+        waiting = bool(self._pending_stdin)
+        if self._stdin != self._console:
+            self._want_to_write(waiting)
+        elif self._console in self._open_outputs:
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if waiting else 0)
+            self._selector.modify(self._console, events, self._on_output)
+        self._want_client(len(self._pending_stdin) < _MAX_PENDING_STDIN)
+        if self._stdin_ending and not waiting and self._stdin != self._console:
+            self._want_to_write(False)
+            os.close(self._stdin)
+            self._stdin = -1
+
+    def _want_to_write(self, wanted: bool) -> None:
+        known = self._stdin in self._selector.get_map()
+        if wanted and not known:
+            self._selector.register(self._stdin, selectors.EVENT_WRITE, lambda _, __: self._write_stdin())
+        elif known and not wanted:
+            self._selector.unregister(self._stdin)
+
+    def _want_client(self, wanted: bool) -> None:
+        if self._client is None:
+            return
+        known = self._client.fileno() in self._selector.get_map()
+        if wanted and not known:
+            self._selector.register(self._client, selectors.EVENT_READ, self._on_client)
+        elif known and not wanted:
+            self._selector.unregister(self._client)
+
+    def _tell(self, kind: FrameKind, data: bytes) -> None:
+        if self._client is None:
+            return
+        try:
+            send_frame(self._client, kind, data)
+        except OSError:
+            self._drop_client()
+
+    # Ending.
+
+    def _end(self, rootfs: RootFs, code: int, *, error: str = "") -> None:
+        self._log.close()
+        self._start.runtime.delete(self._directory / "runtime", self._container.id)
+        rootfs.unmount()
+        before = self._containers.state(self._container)
+        status = "created" if error and before.started is None else "exited"
+        self._containers.write_state(
+            self._container,
+            State(
+                status=status,
+                exit_code=code,
+                started=before.started,
+                finished=utc_now() if status == "exited" else None,
+                error=error,
+            ),
+        )
+        if self._container.host.auto_remove:
+            with contextlib.suppress(EntrepotError, OSError):
+                remove_anonymous_volumes(self._containers.store, self._container)
+                self._containers.remove(self._container)
+
+
+def process_start(pid: int) -> int:
+    """When a process was started, in clock ticks since boot; 0 when there is none."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    fields = text.rpartition(")")[2].split()
+    return 0 if fields[0] in "ZX" else int(fields[19])  # one that has ended and waits to be collected is none
+
+
+def _drained(fd: int) -> str:
+    """What is in a pipe that nobody writes to any more."""
+    parts = []
+    os.set_blocking(fd, False)
+    with contextlib.suppress(BlockingIOError):
+        while data := os.read(fd, _READ):
+            parts.append(data)
+    return b"".join(parts).decode(errors="replace")
+
+
+def _received_console(listener: socket.socket, process: subprocess.Popen[Any]) -> int:
+    """The terminal that the runtime sends, or -1 when it ended without."""
+    listener.settimeout(0.2)
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except TimeoutError:
+            if process.poll() is not None:
+                return -1
+            continue
+        with connection:
+            connection.settimeout(60)
+            _, ancillary, _, _ = connection.recvmsg(4096, socket.CMSG_LEN(array.array("i", [0]).itemsize))
+            fds = array.array("i")
+            for level, kind, data in ancillary:
+                if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                    fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+            return fds[0] if fds else -1
+
+
+def _main(words: list[str]) -> None:
+    store, container_id, path, rootless, stdin, lock_fd, sock_fd = words
+    if os.fork():
+        return
+    start = Start(Path(store), container_id, Runtime(path, rootless == "1"), stdin == "1")
+    _run_detached(start, int(lock_fd), int(sock_fd))
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1:])

@@ -1,0 +1,256 @@
+"""What a user may ask of a container, and how the words for it are read. Pure but for the host's paths."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from entrepot.containers.errors import InvalidOption
+from entrepot.containers.records import Mount
+
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgtp]?)(?:i?b)?\Z", re.IGNORECASE)
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
+_VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*\Z")
+_PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
+_VOLUME_FLAGS = frozenset(
+    ("ro", "rw", "z", "Z", "nocopy", "cached", "delegated", "consistent", *_PROPAGATIONS)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateOptions:
+    """The flags of `create` and `run`, read. Field by field what docker's flag of that name means."""
+
+    name: str = ""
+    hostname: str = ""
+    user: str | None = None
+    env: Sequence[str] = ()
+    working_dir: str | None = None
+    entrypoint: str | None = None
+    """None keeps the image's; an empty text removes it."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    expose: Sequence[str] = ()
+    mounts: Sequence[Mount] = ()
+    tty: bool = False
+    interactive: bool = False
+    attach: bool = True
+    network: str = "none"
+    auto_remove: bool = False
+    privileged: bool = False
+    read_only: bool = False
+    cap_add: Sequence[str] = ()
+    cap_drop: Sequence[str] = ()
+    security: Sequence[str] = ()
+    memory_bytes: int = 0
+    cpus: float = 0.0
+    pids_limit: int = 0
+    shm_bytes: int = 64 << 20
+    ulimits: Sequence[tuple[str, int, int]] = ()
+    extra_hosts: Sequence[str] = ()
+    group_add: Sequence[str] = ()
+    devices: Sequence[str] = ()
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    stop_signal: str = ""
+    stop_timeout_s: int | None = None
+
+
+def parse_network(text: str) -> str:
+    """`none` or `host`. Raises InvalidOption."""
+    if text in ("none", "host"):
+        return text
+    raise InvalidOption(
+        f"network {text} is not supported: containers have the host's network or none",
+        hint="use --network host or --network none",
+    )
+
+
+def parse_volume(text: str) -> Mount:
+    """`-v`: `HOST:TARGET[:OPTIONS]`, `NAME:TARGET[:OPTIONS]` or `TARGET`. Raises InvalidOption."""
+    parts = text.split(":")
+    if len(parts) == 1:
+        return Mount(source="", target=_target(parts[0], text), kind="volume", anonymous=True)
+    if len(parts) > 3 or not parts[0]:
+        raise InvalidOption(f"invalid volume specification: '{text}'")
+    flags = parts[2].split(",") if len(parts) == 3 else []
+    unknown = [flag for flag in flags if flag not in _VOLUME_FLAGS]
+    if unknown:
+        raise InvalidOption(f"invalid mode: {parts[2]}")
+    propagation = next((flag for flag in flags if flag in _PROPAGATIONS), "rprivate")
+    target = _target(parts[1], text)
+    if parts[0].startswith(("/", ".", "~")):
+        source = str(Path(parts[0]).expanduser().absolute())
+        return Mount(source=source, target=target, read_only="ro" in flags, propagation=propagation)
+    if not _VOLUME_NAME.match(parts[0]):
+        raise InvalidOption(
+            f'create {parts[0]}: "{parts[0]}" includes invalid characters for a local volume name, only '
+            '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, '
+            "use absolute path"
+        )
+    return Mount(source="", target=target, kind="volume", name=parts[0], read_only="ro" in flags)
+
+
+def _target(path: str, text: str) -> str:
+    if not path.startswith("/"):
+        raise InvalidOption(
+            f"invalid volume specification: '{text}': invalid mount path: '{path}' mount path must be "
+            f"absolute"
+        )
+    normal = str(PurePosixPath(path))
+    if normal == "/" or ".." in PurePosixPath(path).parts:
+        raise InvalidOption(f"invalid volume specification: '{text}': destination can't be '{normal}'")
+    return normal
+
+
+def parse_mount(text: str) -> Mount:
+    """`--mount type=…,source=…,target=…[,readonly]`. Raises InvalidOption."""
+    values: dict[str, str] = {}
+    for part in text.split(","):
+        key, equals, value = part.partition("=")
+        values[key.lower()] = value if equals else "true"
+    kind = values.get("type", "volume")
+    target = values.get("target") or values.get("destination") or values.get("dst") or ""
+    source = values.get("source") or values.get("src") or ""
+    read_only = values.get("readonly", values.get("ro", "false")).lower() in ("true", "1")
+    if not target:
+        raise InvalidOption("target is required")
+    target = _target(target, text)
+    if kind == "tmpfs":
+        size = values.get("tmpfs-size")
+        options = f"size={parse_size(size)}" if size else ""
+        return Mount(source="", target=target, kind="tmpfs", options=options)
+    if kind == "bind":
+        if not Path(source).exists():
+            raise InvalidOption(
+                f'invalid mount config for type "bind": bind source path does not exist: {source}'
+            )
+        return Mount(source=str(Path(source).absolute()), target=target, read_only=read_only,
+                     propagation=values.get("bind-propagation", "rprivate"))  # fmt: skip
+    if kind == "volume":
+        return Mount(source="", target=target, kind="volume", name=source, read_only=read_only,
+                     anonymous=not source)  # fmt: skip
+    raise InvalidOption(f"mount type unknown: '{kind}'")
+
+
+def parse_tmpfs(text: str) -> Mount:
+    """`--tmpfs TARGET[:OPTIONS]`."""
+    target, _, options = text.partition(":")
+    return Mount(source="", target=_target(target, text), kind="tmpfs", options=options)
+
+
+def parse_size(text: str) -> int:
+    """`64m`, `1.5g`, `1024`: bytes. Raises InvalidOption."""
+    match = _SIZE.match(text.strip())
+    if match is None:
+        raise InvalidOption(f"invalid size: '{text}'")
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def parse_env(items: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+    """`NAME=value`; a bare `NAME` takes the caller's value, or goes. Raises InvalidOption for an empty
+    name."""
+    result = []
+    for item in items:
+        name, equals, _ = item.partition("=")
+        if not name:
+            raise InvalidOption(f"invalid environment variable: {item}")
+        if equals:
+            result.append(item)
+        elif name in environ:
+            result.append(f"{name}={environ[name]}")
+    return result
+
+
+def parse_env_file(path: Path) -> list[str]:
+    """One `NAME=value` or `NAME` a line; empty lines and those that begin with `#` are skipped."""
+    lines = path.read_text().splitlines()
+    return [line.lstrip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+
+def parse_labels(items: Sequence[str]) -> dict[str, str]:
+    """`NAME=value` or `NAME`."""
+    return {name: value for name, _, value in (item.partition("=") for item in items)}
+
+
+def parse_ulimit(text: str) -> tuple[str, int, int]:
+    """`nofile=1024[:2048]`. Raises InvalidOption."""
+    name, equals, value = text.partition("=")
+    soft, _, hard = value.partition(":")
+    try:
+        low = int(soft)
+        high = int(hard) if hard else low
+    except ValueError:
+        equals = ""
+    if not equals or not name.isalpha():
+        raise InvalidOption(f"invalid ulimit argument: {text}")
+    if high != -1 and low > high:
+        raise InvalidOption(f"ulimit soft limit must be less than or equal to hard limit: {low} > {high}")
+    return name.lower(), low, high
+
+
+SIGNALS = {
+    name: number
+    for number, name in enumerate(
+        [
+            "HUP",
+            "INT",
+            "QUIT",
+            "ILL",
+            "TRAP",
+            "ABRT",
+            "BUS",
+            "FPE",
+            "KILL",
+            "USR1",
+            "SEGV",
+            "USR2",
+            "PIPE",
+            "ALRM",
+            "TERM",
+            "STKFLT",
+            "CHLD",
+            "CONT",
+            "STOP",
+            "TSTP",
+            "TTIN",
+            "TTOU",
+            "URG",
+            "XCPU",
+            "XFSZ",
+            "VTALRM",
+            "PROF",
+            "WINCH",
+            "IO",
+            "PWR",
+            "SYS",
+        ],
+        start=1,
+    )
+}
+
+
+def parse_signal(text: str) -> int:
+    """`9`, `KILL`, `SIGKILL`, `RTMIN+3`. Raises InvalidOption."""
+    name = text.upper().removeprefix("SIG")
+    if name.isdigit():
+        number = int(name)
+        if 1 <= number <= 64:
+            return number
+    elif name in SIGNALS:
+        return SIGNALS[name]
+    elif name.startswith("RTMIN"):
+        rest = name.removeprefix("RTMIN").removeprefix("+")
+        if not rest or rest.isdigit():
+            return 34 + int(rest or 0)
+    raise InvalidOption(f"Invalid signal: {text}")
+
+
+def parse_device(text: str) -> str:
+    """`/dev/x[:/dev/y[:rwm]]`, as typed. Raises InvalidOption."""
+    parts = text.split(":")
+    if len(parts) > 3 or not all(
+        part.startswith("/") for part in parts[:2] if part != parts[-1] or "/" in part
+    ):
+        raise InvalidOption(f"invalid device specification: {text}")
+    return text

@@ -1,0 +1,239 @@
+"""A container's file system: the image's layers, a thin one with mount points, and its own on top.
+
+Where the kernel mounts overlays, that is one mount; elsewhere the layers are copied into a directory. Reading
+needs
+neither: `view` merges the layers in this process, and `changes` looks only at what the container did.
+
+The mount points that every container needs (`/proc`, `/etc/hosts`, …) are in a layer below the container's
+own, where
+the image has none, so that they are no change of the container's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from entrepot.containers.errors import MountFailed
+from entrepot.containers.mounts import is_mounted, mount_overlay, unmount
+from entrepot.containers.records import Container, Containers
+from entrepot.images.snapshots import Snapshots
+from entrepot.layers.diff import Change, tree_changes, upper_changes
+from entrepot.layers.directory import Directory
+from entrepot.layers.entry import Kind
+from entrepot.layers.ownership import Privileges
+from entrepot.layers.paths import Path as TreePath
+from entrepot.layers.paths import parse_path
+from entrepot.layers.union import Union, copy_attributes, copy_directory_attributes, copy_tree
+from entrepot.oci.digest import Digest
+
+_POINTS: tuple[tuple[str, Kind], ...] = (
+    (".dockerenv", Kind.FILE),
+    ("dev", Kind.DIRECTORY),
+    ("dev/pts", Kind.DIRECTORY),
+    ("dev/shm", Kind.DIRECTORY),
+    ("dev/console", Kind.FILE),
+    ("etc", Kind.DIRECTORY),
+    ("etc/hostname", Kind.FILE),
+    ("etc/hosts", Kind.FILE),
+    ("etc/mtab", Kind.SYMLINK),
+    ("etc/resolv.conf", Kind.FILE),
+    ("proc", Kind.DIRECTORY),
+    ("sys", Kind.DIRECTORY),
+)
+"""What docker puts below each container; `.dockerenv` tells programs where they are."""
+
+_NO_OVERLAY = (errno.EPERM, errno.EACCES, errno.ENODEV, errno.EINVAL, errno.EOPNOTSUPP, errno.E2BIG)
+
+
+class RootFs:
+    """The files of one container, in its directory."""
+
+    def __init__(self, directory: Path, kind: str, layers: Sequence[Path], privileges: Privileges) -> None:
+        self.directory = directory
+        self.kind = kind
+        self.layers = list(layers)
+        self._privileges = privileges
+
+    @property
+    def upper(self) -> Path:
+        """The container's own layer, or the whole copy."""
+        return self.directory / ("upper" if self.kind == "overlay" else "rootfs")
+
+    @property
+    def path(self) -> Path:
+        """Where the container's root directory is once `mounted`."""
+        return self.directory / ("merged" if self.kind == "overlay" else "rootfs")
+
+    @property
+    def below(self) -> list[Path]:
+        """What the container started from, topmost first."""
+        return [self.directory / "init", *self.layers]
+
+    def mount(self) -> None:
+        """Make `path` the container's root. Raises MountFailed."""
+        if self.kind != "overlay" or is_mounted(self.path):
+            return
+        try:
+            mount_overlay(
+                self.below,
+                self.upper,
+                self.directory / "work",
+                self.path,
+                user_xattr=self._privileges.user_xattr,
+            )
+        except OSError as error:
+            raise MountFailed(f"the container's file system cannot be mounted: {error.strerror}") from error
+
+    def unmount(self) -> None:
+        """Undo `mount`; also what a process that was killed has left."""
+        if self.kind == "overlay":
+            with contextlib.suppress(PermissionError):
+                while unmount(self.path):
+                    pass
+
+    @contextlib.contextmanager
+    def mounted(self) -> Iterator[Path]:
+        """The root directory, unmounted again afterwards unless it was mounted before."""
+        before = self.kind != "overlay" or is_mounted(self.path)
+        self.mount()
+        try:
+            yield self.path
+        finally:
+            if not before:
+                self.unmount()
+
+    def view(self) -> Union:
+        """The merged tree, to read. The caller closes it."""
+        return Union([self.upper, *self.below] if self.kind == "overlay" else [self.upper])
+
+    @contextlib.contextmanager
+    def changes(self, skip: Sequence[TreePath] = ()) -> Iterator[Iterator[Change]]:
+        """What the container did to its image, without what is below the paths in `skip`."""
+        skipped = frozenset(skip)
+        with Union([self.upper]) as upper, Union(self.below) as below:
+            compare = upper_changes if self.kind == "overlay" else tree_changes
+            yield compare(upper, below, skip=skipped.__contains__ if skipped else None)
+
+
+def rootfs_of(containers: Containers, container: Container, snapshots: Snapshots) -> RootFs:
+    """The files of a container that exists."""
+    diff_ids = [Digest.parse(text) for text in container.diff_ids]
+    layers = snapshots.paths(diff_ids)
+    return RootFs(containers.directory(container), container.rootfs, layers, snapshots.privileges)
+
+
+def make_rootfs(
+    directory: Path, layers: Sequence[Path], privileges: Privileges, *, allow_overlay: bool = True
+) -> RootFs:
+    """The files of a new container, in an empty directory: an overlay where one can be mounted, else a
+    copy."""
+    (directory / "init").mkdir(mode=0o755)
+    with Union(layers) as image:
+        _make_points(directory / "init", image)
+    rootfs = RootFs(directory, "overlay", layers, privileges)
+    for path in (rootfs.upper, directory / "work", rootfs.path):
+        path.mkdir(mode=0o755)
+    _copy_root_attributes(rootfs.below[0], rootfs.upper)
+    if allow_overlay:
+        try:
+            mount_overlay(
+                rootfs.below, rootfs.upper, directory / "work", rootfs.path, user_xattr=privileges.user_xattr
+            )
+        except OSError as error:
+            if error.errno not in _NO_OVERLAY:
+                raise MountFailed(
+                    f"the container's file system cannot be mounted: {error.strerror}"
+                ) from error
+        else:
+            rootfs.unmount()
+            return rootfs
+    return _copied(rootfs, privileges)
+
+
+def _copied(rootfs: RootFs, privileges: Privileges) -> RootFs:
+    for path in (rootfs.upper, rootfs.directory / "work", rootfs.path):
+        with contextlib.suppress(OSError):
+            path.rmdir()
+    copy = RootFs(rootfs.directory, "copy", rootfs.layers, privileges)
+    copy.upper.mkdir(mode=0o755)
+    fd = os.open(copy.upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with Union(rootfs.below) as merged:
+            copy_tree(merged.roots, fd)
+    finally:
+        os.close(fd)
+    return copy
+
+
+def _copy_root_attributes(source: Path, target: Path) -> None:
+    reading = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    writing = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        copy_attributes(reading, os.fstat(reading), writing)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def _make_points(init: Path, image: Union) -> None:
+    """The mount points that the image lacks, in directories with the image's attributes."""
+    made: list[TreePath] = []
+    for name, kind in _POINTS:
+        path = parse_path(name.encode())
+        if image.find(path) is not None:
+            continue
+        target = init / name
+        if path[:-1] and not _ensure_parent(init, image, path[:-1], made):
+            continue
+        if kind is Kind.DIRECTORY:
+            target.mkdir(mode=0o755)
+        elif kind is Kind.SYMLINK:
+            target.symlink_to("/proc/mounts")
+        else:
+            os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755))
+    if image.roots:
+        for path in [*reversed(made), ()]:
+            with Directory(init / os.fsdecode(b"/".join(path))) as directory:
+                copy_directory_attributes(image, path, directory.fd)
+
+
+def _ensure_parent(init: Path, image: Union, path: TreePath, made: list[TreePath]) -> bool:
+    """Whether there is a directory in `init` to put a mount point in; never behind a link of the image."""
+    own = init / os.fsdecode(b"/".join(path))
+    if own.is_dir():
+        return True
+    found = image.find(path)
+    if found is None or found.kind is not Kind.DIRECTORY:
+        return False
+    own.mkdir(mode=0o755)
+    made.append(path)
+    return True
+
+
+def ensure_directory(rootfs: RootFs, path: str) -> None:
+    """Make the working directory when the image has none, as docker does: root's, 0755. It becomes a
+    change."""
+    wanted = parse_path(path.encode())
+    with rootfs.view() as tree:
+        resolved = tree.resolve(wanted)
+        if not resolved:
+            return
+        found = tree.find(resolved)
+    if found is not None:
+        return
+    with rootfs.mounted() as root, Directory(root) as directory:
+        directory.open_directory(resolved, _make_directory)
+
+
+def _make_directory(parent: int, path: TreePath) -> bytes | None:
+    os.mkdir(path[-1], 0o755, dir_fd=parent)
+    fd = os.open(path[-1], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        os.fchmod(fd, 0o755)
+    finally:
+        os.close(fd)
+    return None

@@ -1,0 +1,63 @@
+"""Volumes: directories of the store that outlive containers.
+
+<store>/entrepot/volumes/<name>/_data
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from entrepot.containers.records import Container, Mount
+from entrepot.images.snapshots import remove_path
+from entrepot.images.store import ImageStore
+from entrepot.layers.entry import Kind
+from entrepot.layers.paths import parse_path
+from entrepot.layers.union import Union, copy_attributes, copy_tree
+
+
+def volume_path(store: ImageStore, name: str) -> Path:
+    """Where a volume's files are."""
+    return store.paths.own / "volumes" / name / "_data"
+
+
+def make_volume(store: ImageStore, mount: Mount, image: Union) -> Mount:
+    """The volume's directory; a new one gets what the image has at the target, as docker does."""
+    path = volume_path(store, mount.name)
+    if not path.is_dir():
+        path.parent.parent.mkdir(mode=0o711, exist_ok=True)
+        path.parent.mkdir(mode=0o711, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(mode=0o755)
+            _fill(path, mount.target, image)
+    return Mount(
+        source=str(path.absolute()),
+        target=mount.target,
+        kind="volume",
+        name=mount.name,
+        read_only=mount.read_only,
+        propagation=mount.propagation,
+        anonymous=mount.anonymous,
+    )
+
+
+def _fill(path: Path, target: str, image: Union) -> None:
+    resolved = image.resolve(parse_path(target.encode()))
+    found = image.find(resolved)
+    if found is None or found.kind is not Kind.DIRECTORY:
+        return
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with image.opened(resolved) as fds:
+            copy_tree(fds, fd)
+            copy_attributes(fds[0], os.fstat(fds[0]), fd)
+    finally:
+        os.close(fd)
+
+
+def remove_anonymous_volumes(store: ImageStore, container: Container) -> None:
+    """Remove the volumes that only this container has."""
+    for mount in container.host.mounts:
+        if mount.anonymous and mount.name:
+            remove_path(volume_path(store, mount.name).parent)
