@@ -18,6 +18,7 @@ class Docker:
 
     socket: Path
     config: Path
+    program: str = "docker"
     extra: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -30,7 +31,7 @@ class Docker:
         self, *args: str, check: bool = True, stdin: bytes | None = None
     ) -> "subprocess.CompletedProcess[str]":
         """Run `docker ARGS`; with `check`, a failure raises AssertionError with what docker said."""
-        argv: Sequence[str] = [require_program("docker"), *args]
+        argv: Sequence[str] = [require_program(self.program), *args]
         done = subprocess.run(argv, env=self.env, input=stdin, capture_output=True, check=False, timeout=300)
         result = subprocess.CompletedProcess(
             done.args,

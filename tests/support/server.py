@@ -110,9 +110,8 @@ class RunningServer:
 
     def admin(self, *args: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """Run `entrepot admin ARGS` on this server's data."""
-        argv = [ENTREPOT, "admin", *args]
-        env = {**self.env, "ENTREPOT_DATA": str(self.data)}
-        done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=180)
+        argv = [ENTREPOT, "admin", "--data", str(self.data), *args]
+        done = subprocess.run(argv, env=self.env, capture_output=True, text=True, check=False, timeout=180)
         assert not check or done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
         return done
 

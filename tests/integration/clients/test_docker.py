@@ -1,5 +1,6 @@
 """Docker, its daemon included, pushes to entrepot and pulls from it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,20 @@ def test_a_missing_tag_is_said_so(dockerd: Docker, registry: RunningServer) -> N
 def test_docker_manifest_reads_an_index(dockerd: Docker, multi_platform: Pushed) -> None:
     said = dockerd.run("manifest", "inspect", "--insecure", multi_platform.name).stdout
     assert '"arm64"' in said
+
+
+def test_buildkit_builds_on_an_image_of_ours(
+    dockerd: Docker, registry: RunningServer, real_image: Pushed, scratch: Path, wire: Wire
+) -> None:
+    (scratch / "Dockerfile").write_text(
+        f"FROM {real_image.name}\nCOPY data.txt /opt/\nRUN cat /opt/data.txt\n"
+    )
+    name = f"{registry.host}/comps/buildkit:1"
+    # The client that comes with Debian's daemon speaks BuildKit without a plug-in.
+    client = replace(dockerd, program="/usr/bin/docker", extra={"DOCKER_BUILDKIT": "1"})
+    client.run("build", "-q", "--network=none", "-t", name, str(scratch))
+    client.run("push", name)
+    prove(wire, "comps/buildkit", "1")
+    bottom = layers(wire, real_image.repository, real_image.tag)
+    assert layers(wire, "comps/buildkit", "1")[: len(bottom)] == bottom
+    dockerd.run("rmi", name)
