@@ -79,11 +79,11 @@ def _state(state: State) -> dict[str, Any]:
     return {
         "Status": state.status,
         "Running": state.status == "running",
-        "Paused": False,
+        "Paused": state.paused,
         "Restarting": False,
         "OOMKilled": state.oom_killed,
         "Dead": False,
-        "Pid": state.pid,
+        "Pid": state.pid if state.status == "running" else 0,
         "ExitCode": state.exit_code,
         "Error": state.error,
         "StartedAt": _time(state.started),
