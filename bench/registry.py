@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
-from tests.support.images import digest_of, image
-from tests.support.peers import Peer, docker_registry
-from tests.support.server import RunningServer, running_server
-
 from bench.frame import Bench, Figure, Row
 from bench.load import Pusher, rate_of, small_image, steady_pushes, wrk
 from bench.memory import peak_pss_mib
+from tests.support.images import digest_of, image
+from tests.support.peers import Peer, docker_registry
+from tests.support.server import RunningServer, running_server
 
 _MIB = 1 << 20
 

@@ -11,14 +11,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from bench.frame import Bench, Figure, Row
+from bench.load import Pusher
 from tests.support import dockerd as docker_daemon
 from tests.support.images import Image, debootstrap_root, digest_of, gzipped, image
 from tests.support.processes import started
 from tests.support.programs import require_program
 from tests.support.server import ENTREPOT, RunningServer, clean_env, running_server
-
-from bench.frame import Bench, Figure, Row
-from bench.load import Pusher
 
 _MIB = 1 << 20
 

@@ -4,9 +4,8 @@ import importlib
 import pkgutil
 import re
 
-from entrepot.errors import EntrepotError
-
 import entrepot
+from entrepot.errors import EntrepotError
 
 
 def _all_errors(base: type[EntrepotError]) -> list[type[EntrepotError]]:

@@ -180,7 +180,7 @@ class LimitsSection:
     tags_per_push: int = 32
     """Tags one manifest push may set with `tag=` parameters."""
     uploads_per_principal: int = 32
-    """Uploads one account may write to at the same time; more is 429. 0: no limit. Open mode does not count."""
+    """Uploads one account may write to at once; more is 429. 0: no limit. Open mode does not count."""
     page_size: int = 1_000
     """Most entries of one page of tags, repositories or referrers; a larger `n` is clamped."""
 
