@@ -47,7 +47,7 @@ from entrepot.server.db.clock import SECOND
 from entrepot.server.management.content_queries import list_repositories
 from entrepot.server.management.context import Api, Asked, Caller
 from entrepot.server.management.headers import etag, expected_number
-from entrepot.server.management.pages import Last, N, Page, paged
+from entrepot.server.management.pages import DEFAULT_N, Last, N, Page, paged
 from entrepot.server.management.passwords import hash_new_password
 from entrepot.server.management.route import delete, get, patch, post, put
 from entrepot.server.management.schemas import (
@@ -88,7 +88,7 @@ def _given(data: msgspec.Struct) -> dict[str, Any]:
 
 @get("/users", Action.READ_SYSTEM, "List users", tags=["users"])
 async def list_users(
-    api: Api, request: Request[Any, Any, Any], n: N, last: Last
+    api: Api, request: Request[Any, Any, Any], n: N = DEFAULT_N, last: Last = ""
 ) -> Response[Page[AccountView]]:
     found = await api.read(lambda c: list_accounts(c, kind="user", last=last, n=n + 1))
     return paged(request, [account_view(a) for a in found], n, lambda view: view.name)
@@ -163,7 +163,7 @@ async def make_setup_link(api: Api, caller: Caller, user: str) -> SetupLink:
 
 @get("/users/{user:str}/tokens", Action.READ_SYSTEM, "List a user's tokens", tags=["users"])
 async def tokens_of_user(
-    api: Api, request: Request[Any, Any, Any], user: str, n: N, last: Last
+    api: Api, request: Request[Any, Any, Any], user: str, n: N = DEFAULT_N, last: Last = ""
 ) -> Response[Page[TokenView]]:
     def read(connection: Connection) -> list[AccessToken]:
         owner = get_account(connection, user, kind="user")
@@ -186,7 +186,7 @@ async def revoke_token_of_user(api: Api, caller: Caller, user: str, token: str) 
 
 @get("/robots", Action.READ_SYSTEM, "List all robots", tags=["robots"])
 async def list_robots(
-    api: Api, request: Request[Any, Any, Any], n: N, last: Last
+    api: Api, request: Request[Any, Any, Any], n: N = DEFAULT_N, last: Last = ""
 ) -> Response[Page[AccountView]]:
     found = await api.read(lambda c: list_accounts(c, kind="robot", last=last, n=n + 1))
     return paged(request, [account_view(a) for a in found], n, lambda view: view.name)
@@ -231,7 +231,7 @@ async def remove_robot(api: Api, caller: Caller, robot: str) -> None:
 
 @get("/teams", Asked.SIGNED_IN, "List teams", tags=["teams"])
 async def list_all_teams(
-    api: Api, request: Request[Any, Any, Any], n: N, last: Last
+    api: Api, request: Request[Any, Any, Any], n: N = DEFAULT_N, last: Last = ""
 ) -> Response[Page[TeamView]]:
     found = await api.read(lambda c: list_teams(c, last=last, n=n + 1))
     return paged(request, [team_view(t) for t in found], n, lambda view: view.name)
@@ -285,7 +285,7 @@ async def remove_team(api: Api, caller: Caller, team: str) -> None:
 
 @get("/teams/{team:str}/members", Asked.SIGNED_IN, "List a team's members", tags=["teams"])
 async def members_of_team(
-    api: Api, request: Request[Any, Any, Any], team: str, n: N, last: Last
+    api: Api, request: Request[Any, Any, Any], team: str, n: N = DEFAULT_N, last: Last = ""
 ) -> Response[Page[MemberView]]:
     found = await api.read(lambda c: list_members(c, get_team(c, team), last=last, n=n + 1))
     views = [MemberView(name=m.name, kind=m.kind, source=m.source, added_at=at(m.added_at)) for m in found]
@@ -445,7 +445,7 @@ async def change_password(api: Api, caller: Caller, data: PasswordChange) -> Non
 
 @get("/self/tokens", Action.MANAGE_SELF, "List one's tokens", tags=["self"])
 async def own_tokens(
-    api: Api, caller: Caller, request: Request[Any, Any, Any], n: N, last: Last
+    api: Api, caller: Caller, request: Request[Any, Any, Any], n: N = DEFAULT_N, last: Last = ""
 ) -> Response[Page[TokenView]]:
     def read(connection: Connection) -> list[AccessToken]:
         owner = _own(connection, caller)
@@ -516,7 +516,7 @@ async def rotate_self(api: Api, caller: Caller, data: Rotation) -> RobotSecret:
 
 @get("/self/stars", Action.MANAGE_SELF, "List starred repositories", tags=["self"])
 async def own_stars(
-    api: Api, caller: Caller, request: Request[Any, Any, Any], n: N, last: Last
+    api: Api, caller: Caller, request: Request[Any, Any, Any], n: N = DEFAULT_N, last: Last = ""
 ) -> Response[Page[RepositoryView]]:
     visible = await api.visible(caller)
     found = await api.read(

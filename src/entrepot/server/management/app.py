@@ -6,18 +6,19 @@ before routing, and a slash again before the policy or a handler sees it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from litestar import Litestar, Request, Router
 from litestar.di import Provide
+from litestar.exceptions import LitestarDeprecationWarning
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ASGIApp
 
-from entrepot import __version__
 from entrepot.server.management import (
     account_routes,
     project_routes,
@@ -28,6 +29,7 @@ from entrepot.server.management import (
 )
 from entrepot.server.management.context import SLASH, Api, Caller, policy_guard
 from entrepot.server.management.problems import HANDLERS
+from entrepot.server.management.version import VERSION
 
 __all__ = ["PREFIX", "ROUTES", "SlashKeeper", "create_management"]
 
@@ -70,6 +72,13 @@ def create_management(api: Api, *, more_routes: Sequence[Any] = ()) -> SlashKeep
     def provide_api() -> Api:
         return api
 
+    with warnings.catch_warnings():
+        # Parameters are declared in the style every Litestar 2 understands; its next one has another.
+        warnings.simplefilter("ignore", LitestarDeprecationWarning)
+        return SlashKeeper(_application(api, provide_api, more_routes))
+
+
+def _application(api: Api, provide_api: Callable[[], Api], more_routes: Sequence[Any]) -> Litestar:
     router = Router(PREFIX, route_handlers=list(ROUTES), guards=[policy_guard], exception_handlers=HANDLERS)
     app = Litestar(
         route_handlers=[router, *more_routes],
@@ -79,7 +88,7 @@ def create_management(api: Api, *, more_routes: Sequence[Any] = ()) -> SlashKeep
         },
         openapi_config=OpenAPIConfig(
             title="entrepot",
-            version=__version__,
+            version=VERSION,
             description="Projects, grants, accounts, repositories and their history.",
             path=f"{PREFIX}/schema",
             render_plugins=[JsonRenderPlugin(path="/openapi.json")],
@@ -104,4 +113,4 @@ def create_management(api: Api, *, more_routes: Sequence[Any] = ()) -> SlashKeep
         logging_config=None,
     )
     app.state.api = api
-    return SlashKeeper(app)
+    return app

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, and_, case, distinct, exists, func, literal, or_, select
+from sqlalchemy import Connection, Select, and_, case, exists, func, literal, or_, select
 
 from entrepot.errors import NotFound
 from entrepot.server.access.patterns import Visible
@@ -294,7 +294,7 @@ def tag_sizes(connection: Connection, repo_id: int, digest: str) -> tuple[int, i
         )
         .correlate(blob)
     )
-    mine = select(distinct(manifest_blob.c.digest)).where(manifest_blob.c.manifest_id.in_(ids))
+    mine = select(manifest_blob.c.digest).where(manifest_blob.c.manifest_id.in_(ids))
     unique, shared = connection.execute(
         select(
             func.coalesce(func.sum(case((needed_elsewhere, 0), else_=blob.c.size)), 0),

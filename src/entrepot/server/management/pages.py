@@ -10,20 +10,16 @@ import msgspec
 from litestar import Request, Response
 from litestar.params import Parameter
 
-__all__ = ["Last", "LastNumber", "N", "Page", "paged"]
+__all__ = ["DEFAULT_N", "Last", "LastNumber", "N", "Page", "paged"]
 
 T = TypeVar("T")
 DEFAULT_N: Final = 100
 MAX_N: Final = 1000
 
-N = Annotated[
-    int, Parameter(query="n", ge=1, le=MAX_N, description="Most items on the page.", default=DEFAULT_N)
-]
-Last = Annotated[
-    str, Parameter(query="last", max_length=512, description="Continue after this key.", default="")
-]
+N = Annotated[int, Parameter(query="n", ge=1, le=MAX_N, description="Most items on the page.")]
+Last = Annotated[str, Parameter(query="last", max_length=512, description="Continue after this key.")]
 LastNumber = Annotated[
-    int, Parameter(query="last", ge=0, le=2**62, description="Continue after this number.", default=0)
+    int, Parameter(query="last", ge=0, le=2**62, description="Continue after this number.")
 ]
 
 

@@ -35,9 +35,9 @@ from entrepot.server.access.teams import get_team
 from entrepot.server.access.workload import add_rule, list_rules, remove_rule
 from entrepot.server.db.clock import SECOND
 from entrepot.server.management.audit_queries import list_audit
-from entrepot.server.management.context import Api, Asked, Caller
+from entrepot.server.management.context import Api, Caller
 from entrepot.server.management.headers import etag, expected, expected_number
-from entrepot.server.management.pages import Last, LastNumber, N, Page, paged
+from entrepot.server.management.pages import DEFAULT_N, Last, LastNumber, N, Page, paged
 from entrepot.server.management.route import delete, get, patch, post
 from entrepot.server.management.schemas import (
     AccountView,
@@ -61,9 +61,9 @@ from entrepot.server.management.views import account_view, audit_view, grant_vie
 __all__ = ["ROUTES"]
 
 
-@get("/projects", Asked.SIGNED_IN, "List projects", tags=["projects"])
+@get("/projects", Action.SEARCH, "List projects", tags=["projects"])
 async def list_(
-    api: Api, caller: Caller, request: Request[Any, Any, Any], n: N, last: Last
+    api: Api, caller: Caller, request: Request[Any, Any, Any], n: N = DEFAULT_N, last: Last = ""
 ) -> Response[Page[ProjectView]]:
     """Those the caller sees something of."""
     visible = await api.visible(caller)
@@ -143,7 +143,7 @@ async def restore(api: Api, caller: Caller, project: str) -> ProjectView:
 
 @get("/projects/{project:str}/grants", Action.READ_MEMBERS, "List grants", tags=["grants"])
 async def list_project_grants(
-    api: Api, request: Request[Any, Any, Any], project: str, n: N, last: LastNumber
+    api: Api, request: Request[Any, Any, Any], project: str, n: N = DEFAULT_N, last: LastNumber = 0
 ) -> Response[Page[GrantView]]:
     def read(connection: Connection) -> list[GrantRow]:
         found = get_project(connection, project)
@@ -191,7 +191,7 @@ async def take(api: Api, caller: Caller, project: str, grant: int) -> None:
 
 @get("/projects/{project:str}/robots", Action.READ_MEMBERS, "List robots", tags=["robots"])
 async def list_robots(
-    api: Api, request: Request[Any, Any, Any], project: str, n: N, last: Last
+    api: Api, request: Request[Any, Any, Any], project: str, n: N = DEFAULT_N, last: Last = ""
 ) -> Response[Page[AccountView]]:
     def read(connection: Connection) -> list[Account]:
         found = get_project(connection, project)
@@ -379,8 +379,8 @@ async def audit_of_project(
     api: Api,
     request: Request[Any, Any, Any],
     project: str,
-    n: N,
-    last: LastNumber,
+    n: N = DEFAULT_N,
+    last: LastNumber = 0,
     action: str | None = Parameter(query="action", default=None, max_length=64),
 ) -> Response[Page[AuditRow]]:
     """Newest first."""

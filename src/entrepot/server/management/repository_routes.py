@@ -39,7 +39,7 @@ from entrepot.server.management.content_queries import search as find
 from entrepot.server.management.context import Api, Asked, Caller
 from entrepot.server.management.headers import etag, expected_number
 from entrepot.server.management.images import image_config, layers_of
-from entrepot.server.management.pages import Last, LastNumber, N, Page, paged
+from entrepot.server.management.pages import DEFAULT_N, Last, LastNumber, N, Page, paged
 from entrepot.server.management.profiles import change_profile, get_profile, is_starred, set_star
 from entrepot.server.management.route import delete, get, patch, post, put
 from entrepot.server.management.schemas import (
@@ -67,13 +67,13 @@ from entrepot.server.management.views import repository_fields, repository_view,
 __all__ = ["ROUTES"]
 
 
-@get("/repositories", Asked.SIGNED_IN, "List repositories", tags=["repositories"])
+@get("/repositories", Action.SEARCH, "List repositories", tags=["repositories"])
 async def list_(
     api: Api,
     caller: Caller,
     request: Request[Any, Any, Any],
-    n: N,
-    last: Last,
+    n: N = DEFAULT_N,
+    last: Last = "",
     project: str | None = Parameter(query="project", default=None, max_length=255),
     label: str | None = Parameter(query="label", default=None, max_length=64),
 ) -> Response[Page[RepositoryView]]:
@@ -187,8 +187,8 @@ async def tags_of(
     api: Api,
     request: Request[Any, Any, Any],
     repository: str,
-    n: N,
-    last: Last,
+    n: N = DEFAULT_N,
+    last: Last = "",
     contains: str = Parameter(query="contains", default="", max_length=128),
 ) -> Response[Page[TagView]]:
     def read(connection: Connection) -> list[TagRow]:
@@ -226,7 +226,12 @@ async def remove_tag(api: Api, caller: Caller, repository: str, tag: str) -> Non
     tags=["tags"],
 )
 async def history_of_tag(
-    api: Api, request: Request[Any, Any, Any], repository: str, tag: str, n: N, last: LastNumber
+    api: Api,
+    request: Request[Any, Any, Any],
+    repository: str,
+    tag: str,
+    n: N = DEFAULT_N,
+    last: LastNumber = 0,
 ) -> Response[Page[TagEventView]]:
     """Newest first."""
     events, more = await api.history.of_tag(repository, tag, before=last or None, n=n)
@@ -274,8 +279,8 @@ async def manifests_of(
     api: Api,
     request: Request[Any, Any, Any],
     repository: str,
-    n: N,
-    last: Last,
+    n: N = DEFAULT_N,
+    last: Last = "",
     untagged: bool = Parameter(query="untagged", default=False),
 ) -> Response[Page[ManifestView]]:
     def read(connection: Connection) -> list[ManifestView]:
@@ -381,7 +386,7 @@ async def search(
     ]
 
 
-@get("/labels", Asked.SIGNED_IN, "List labels", tags=["repositories"])
+@get("/labels", Action.SEARCH, "List labels", tags=["repositories"])
 async def labels(api: Api, caller: Caller) -> list[LabelCount]:
     visible = await api.visible(caller)
     found = await api.read(lambda c: count_labels(c, visible))

@@ -9,7 +9,6 @@ from litestar import Request, Response
 from litestar.params import Parameter
 from sqlalchemy import Connection
 
-from entrepot import __version__
 from entrepot.server.access.errors import AccessDenied
 from entrepot.server.access.explain import explain, parse_action
 from entrepot.server.access.model import Action, Resource
@@ -29,7 +28,7 @@ from entrepot.server.access.source_table import (
 from entrepot.server.management.audit_queries import list_audit
 from entrepot.server.management.content_queries import list_upstream
 from entrepot.server.management.context import Api, Asked, Caller
-from entrepot.server.management.pages import LastNumber, N, Page, paged
+from entrepot.server.management.pages import DEFAULT_N, LastNumber, N, Page, paged
 from entrepot.server.management.route import delete, get, patch, post
 from entrepot.server.management.schemas import (
     AuditRow,
@@ -43,6 +42,7 @@ from entrepot.server.management.schemas import (
     UpstreamRepository,
     when,
 )
+from entrepot.server.management.version import VERSION
 from entrepot.server.management.views import audit_view
 
 __all__ = ["ROUTES"]
@@ -51,7 +51,7 @@ __all__ = ["ROUTES"]
 @get("/", Asked.NOBODY, "What this is", tags=["registry"])
 async def info(api: Api) -> ServerInfo:
     return ServerInfo(
-        name="entrepot", version=__version__, mode="accounts" if api.accounts is not None else "open"
+        name="entrepot", version=VERSION, mode="accounts" if api.accounts is not None else "open"
     )
 
 
@@ -149,8 +149,8 @@ def _source_view(source: Source) -> SourceView:
 async def audit(
     api: Api,
     request: Request[Any, Any, Any],
-    n: N,
-    last: LastNumber,
+    n: N = DEFAULT_N,
+    last: LastNumber = 0,
     principal: str | None = Parameter(query="principal", default=None, max_length=255),
     action: str | None = Parameter(query="action", default=None, max_length=64),
     repository: str | None = Parameter(query="repository", default=None, max_length=255),
@@ -210,8 +210,8 @@ async def upstream_repositories(
     api: Api,
     caller: Caller,
     request: Request[Any, Any, Any],
-    n: N,
-    last: LastNumber,
+    n: N = DEFAULT_N,
+    last: LastNumber = 0,
     registry: str | None = Parameter(query="registry", default=None, max_length=255),
 ) -> Response[Page[UpstreamRepository]]:
     """As their notifications tell."""

@@ -7,7 +7,6 @@ from typing import Any
 
 import bcrypt
 import pytest
-from tests.unit.server.access.conftest import PASSWORD, PASSWORD_HASH, ROOT, Accounts
 
 from entrepot.errors import Conflict
 from entrepot.server.access.access_tokens import get_token, list_tokens, mint, revoke, rotate_robot_secret
@@ -36,6 +35,7 @@ from entrepot.server.access.source_table import add_source
 from entrepot.server.access.teams import add_member, create_team, follow_groups, get_team, list_members
 from entrepot.server.db.tables import audit, repo
 from entrepot.server.db.tables.access import access_token, principal
+from tests.unit.server.access.conftest import PASSWORD, PASSWORD_HASH, ROOT, Accounts
 
 pytestmark = pytest.mark.anyio
 PULL = "repository:acme/app:pull"
