@@ -91,7 +91,6 @@ def test_missing_parts_are_empty(document: dict[str, Any]) -> None:
         {"history": [{"created_by": 1}]},
         {"Rootfs": {}},
     ],
-    ids=str,
 )
 def test_wrong_types_are_refused(document: object) -> None:
     with pytest.raises(InvalidImageConfig):
