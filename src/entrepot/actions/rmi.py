@@ -92,7 +92,7 @@ def prune_images(
             continue
         if all(test(image) for test in chosen.tests):
             removal.remove_all_of(image)
-    records = removal.finish()
+    records = removal.finish(collect=True)  # also what killed pulls left
     return Pruned(tuple(records), removal.freed_bytes + place.give_up_partials())
 
 
@@ -112,9 +112,9 @@ class _Removal:
         self._deleted: list[Image] = []
         self.freed_bytes = 0
 
-    def finish(self) -> list[Removed]:
-        """Collect, and tell what happened in docker's order."""
-        if self._deleted:
+    def finish(self, *, collect: bool = False) -> list[Removed]:
+        """Collect when an image went (or `collect`), and tell what happened in docker's order."""
+        if self._deleted or collect:
             self.freed_bytes = self._store.collect().bytes
             collect_snapshots(self._store)
         return self._records

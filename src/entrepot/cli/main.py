@@ -132,12 +132,22 @@ class LazyGroup(click.Group):
             )  # fmt: skip
         return None
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Interrupted from error  # click would write an empty line for it
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             raise UnknownCommand(ctx, args[0])
         return super().resolve_command(ctx, args)
+
+
+class Interrupted(Exception):
+    """Ctrl-C."""
 
 
 class UnknownCommand(click.UsageError):
@@ -197,7 +207,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         result = cli.main(list(argv), prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         return _report_interrupt()
     except BrokenPipeError:
         # The reader has gone (`entrepot images | head -1`). Nothing may be written at exit either.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
 from tests.support.server import ENTREPOT, RunningServer, clean_env, running_server
 
 

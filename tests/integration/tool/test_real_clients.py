@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.integration.tool.conftest import Tool
 from tests.support.dockerd import Docker
 from tests.support.images import digest_of, image, layer_tar, push_image

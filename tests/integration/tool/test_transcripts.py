@@ -7,6 +7,7 @@ import json
 import re
 
 import pytest
+
 from tests.integration.tool.conftest import Tool
 from tests.support.images import digest_of, gzipped, image, index, layer_tar, push_image
 from tests.support.server import RunningServer
