@@ -13,7 +13,7 @@ import io
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -474,7 +474,7 @@ OCI_LAYER_OF = {
 
 
 def oci_layer(layer: Descriptor) -> Descriptor:
-    return replace(layer, media_type=OCI_LAYER_OF.get(layer.media_type, layer.media_type))
+    return msgspec.structs.replace(layer, media_type=OCI_LAYER_OF.get(layer.media_type, layer.media_type))
 
 
 def _newest_first(image: Image) -> tuple[float, str]:

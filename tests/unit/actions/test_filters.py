@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 
 import pytest
-from tests.unit.images.makers import add_image
 
 from entrepot.actions.errors import InvalidFilter
 from entrepot.actions.filters import matches, parse_moment
@@ -11,6 +10,7 @@ from entrepot.actions.images import list_images
 from entrepot.images.errors import NoSuchImage
 from entrepot.images.store import ImageStore
 from entrepot.oci.reference import Reference
+from tests.unit.images.makers import add_image
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from tests.unit.images.makers import add_image
 
 from entrepot.actions.rmi import ContainerUse, FindUses, Removed, prune_images, remove_image
 from entrepot.images.errors import ImageInUse, NoSuchImage
@@ -11,6 +10,7 @@ from entrepot.images.image import Image
 from entrepot.images.store import ImageStore
 from entrepot.oci.imageconfig import chain_ids
 from entrepot.oci.reference import Reference
+from tests.unit.images.makers import add_image
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 import gzip
 from collections.abc import Sequence
 
-from tests.support.images import layer_tar
-
 from entrepot.images.image import Image
 from entrepot.images.store import ImageStore
 from entrepot.oci import mediatype
@@ -14,6 +12,7 @@ from entrepot.oci.imageconfig import ImageConfig
 from entrepot.oci.manifest import build_index
 from entrepot.oci.platform import Platform
 from entrepot.oci.reference import Reference
+from tests.support.images import layer_tar
 
 
 def config_of(

@@ -9,7 +9,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.unit.images.makers import add_image, add_index
 
 from entrepot.content.errors import Interrupted
 from entrepot.content.protocols import PutResult
@@ -21,6 +20,7 @@ from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import build_manifest
 from entrepot.oci.reference import Reference
+from tests.unit.images.makers import add_image, add_index
 
 
 @pytest.fixture
