@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct
 
 from entrepot.content.errors import GraphTooDeep
 from entrepot.content.protocols import ManifestBytes, Source
@@ -16,15 +17,14 @@ from entrepot.oci.manifest import DEFAULT, ImageManifest, Index, ManifestLimits
 MAX_DEPTH: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Struct, frozen=True):
     """One manifest of a graph, with what it needs."""
 
     manifest: ManifestBytes
     parsed: ImageManifest | Index
     depth: int  # 0 for the one the walk started from
-    blobs: tuple[Descriptor, ...] = field(repr=False)
-    children: tuple[Descriptor, ...] = field(repr=False)
+    blobs: tuple[Descriptor, ...]
+    children: tuple[Descriptor, ...]
 
 
 def walk(

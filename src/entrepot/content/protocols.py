@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
+
+from msgspec import Struct
 
 from entrepot.errors import Cancelled
 from entrepot.oci.descriptor import Descriptor
@@ -22,8 +23,7 @@ from entrepot.oci.manifest import DEFAULT as DEFAULT_LIMITS
 from entrepot.oci.manifest import ImageManifest, Index, ManifestLimits, parse_manifest
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestBytes:
+class ManifestBytes(Struct, frozen=True):
     """A manifest as it travels: bytes, the type they are served with, and their digest."""
 
     raw: bytes

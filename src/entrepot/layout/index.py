@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
+from msgspec import structs
 
 from entrepot.layout.errors import AmbiguousName, InvalidLayout
 from entrepot.oci import annotations as keys
@@ -68,7 +69,7 @@ class LayoutEntry:
             for key, value in self.descriptor.annotations.items()
             if key not in (keys.REF_NAME, keys.CONTAINERD_IMAGE_NAME)
         }
-        return replace(self.descriptor, annotations=kept)
+        return structs.replace(self.descriptor, annotations=kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ class LayoutIndex:
             if not _is_same_name(entry, name, full_name)
             and not (entry.ref_name is None and entry.descriptor.digest == target.digest)
         ]
-        added = LayoutEntry(replace(target, annotations=named))
+        added = LayoutEntry(structs.replace(target, annotations=named))
         return replace(self, entries=(*kept, added))
 
     def without_name(self, name: str) -> LayoutIndex:

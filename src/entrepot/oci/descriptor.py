@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
+
+from msgspec import Struct
 
 from entrepot.errors import InvalidInput
 from entrepot.oci.digest import Digest, InvalidDigest
@@ -16,10 +17,6 @@ from entrepot.oci.strictjson import InvalidJson, check_spelling, spelling_table
 
 MAX_SIZE: Final = 2**63 - 1
 NO_ANNOTATIONS: Final[Mapping[str, str]] = MappingProxyType({})
-
-
-def no_annotations() -> Mapping[str, str]:
-    return NO_ANNOTATIONS
 
 
 _FIELDS: Final = spelling_table(
@@ -36,18 +33,20 @@ class InvalidDescriptor(InvalidInput):
     code = "invalid-descriptor"
 
 
-@dataclass(frozen=True, slots=True)
-class Descriptor:
+class Descriptor(Struct, frozen=True):
     """Equal when all is equal; hashable. Fields nobody knows stay in the raw document they came from."""
 
     media_type: str
     digest: Digest
     size: int  # bytes
     urls: tuple[str, ...] = ()
-    annotations: Mapping[str, str] = field(default_factory=no_annotations, hash=False)
-    data: bytes | None = field(default=None, repr=False)  # the content itself, already checked
+    annotations: Mapping[str, str] = NO_ANNOTATIONS
+    data: bytes | None = None  # the content itself, already checked
     artifact_type: str | None = None
     platform: Platform | None = None
+
+    def __hash__(self) -> int:
+        return hash((self.digest, self.media_type))
 
     @classmethod
     def from_json(cls, obj: object, where: str = "descriptor") -> Descriptor:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from entrepot.errors import InvalidInput
 
@@ -25,8 +26,7 @@ class InvalidDigest(InvalidInput):
     code = "invalid-digest"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Digest:
+class Digest(msgspec.Struct, frozen=True, order=True):
     """`algorithm:hex`, lower case, of a supported algorithm. Ordered by text, hashable."""
 
     algorithm: str

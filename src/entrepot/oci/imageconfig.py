@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -31,8 +30,7 @@ class InvalidImageConfig(InvalidInput):
     code = "invalid-image-config"
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryEntry:
+class HistoryEntry(msgspec.Struct, frozen=True):
     """How a layer came about; an entry with `empty_layer` changed the config only."""
 
     created: str | None = None  # RFC 3339

@@ -9,7 +9,6 @@ duplicate or look-alike fields, sizes that can't be. The raw bytes are the manif
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -17,9 +16,9 @@ import msgspec
 from entrepot.errors import InvalidInput
 from entrepot.oci import mediatype, strictjson
 from entrepot.oci.descriptor import (
+    NO_ANNOTATIONS,
     Descriptor,
     InvalidDescriptor,
-    no_annotations,
     parse_annotations,
     parse_optional_text,
 )
@@ -50,8 +49,7 @@ class ManifestTooLarge(InvalidManifest):
     code = "manifest-too-large"
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestLimits:
+class ManifestLimits(msgspec.Struct, frozen=True):
     """What a single manifest may cost. The defaults are what real images stay far below."""
 
     max_bytes: int = 4 * 1024 * 1024
@@ -65,17 +63,27 @@ class ManifestLimits:
 DEFAULT: Final = ManifestLimits()
 
 
-@dataclass(frozen=True, slots=True)
-class ImageManifest:
+class ImageManifest(msgspec.Struct, frozen=True, eq=False):
     """One image, or any artifact in the shape of an image. Equal when the raw bytes are."""
 
-    raw: bytes = field(repr=False)
+    raw: bytes
     media_type: str
-    config: Descriptor = field(compare=False)
-    layers: tuple[Descriptor, ...] = field(compare=False)
-    annotations: Mapping[str, str] = field(default_factory=no_annotations, compare=False)
-    subject: Descriptor | None = field(default=None, compare=False)
-    artifact_type: str | None = field(default=None, compare=False)
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    annotations: Mapping[str, str] = NO_ANNOTATIONS
+    subject: Descriptor | None = None
+    artifact_type: str | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, ImageManifest) and other.raw == self.raw and other.media_type == self.media_type
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.raw)
+
+    def __repr__(self) -> str:
+        return f"ImageManifest({self.digest()}, {self.media_type})"
 
     def digest(self, algorithm: str = "sha256") -> Digest:
         return Digest.of(self.raw, algorithm)
@@ -110,16 +118,24 @@ class ImageManifest:
         return _unique((self.config, *layers)), ()
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(msgspec.Struct, frozen=True, eq=False):
     """Several manifests under one digest, usually one a platform. Equal when the raw bytes are."""
 
-    raw: bytes = field(repr=False)
+    raw: bytes
     media_type: str
-    manifests: tuple[Descriptor, ...] = field(compare=False)
-    annotations: Mapping[str, str] = field(default_factory=no_annotations, compare=False)
-    subject: Descriptor | None = field(default=None, compare=False)
-    artifact_type: str | None = field(default=None, compare=False)
+    manifests: tuple[Descriptor, ...]
+    annotations: Mapping[str, str] = NO_ANNOTATIONS
+    subject: Descriptor | None = None
+    artifact_type: str | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Index) and other.raw == self.raw and other.media_type == self.media_type
+
+    def __hash__(self) -> int:
+        return hash(self.raw)
+
+    def __repr__(self) -> str:
+        return f"Index({self.digest()}, {self.media_type})"
 
     def digest(self, algorithm: str = "sha256") -> Digest:
         return Digest.of(self.raw, algorithm)

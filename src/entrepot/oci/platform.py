@@ -10,8 +10,10 @@ import platform as _machine
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from entrepot.errors import InvalidInput
 
@@ -36,8 +38,7 @@ class InvalidPlatform(InvalidInput):
     code = "invalid-platform"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Platform:
+class Platform(Struct, frozen=True, order=True):
     os: str
     architecture: str
     variant: str | None = None

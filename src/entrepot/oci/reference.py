@@ -13,8 +13,10 @@ construction: none can leave a directory or a URL they are put into. Error texts
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from typing import Final, NewType
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from entrepot.errors import InvalidInput
 from entrepot.oci.digest import Digest, InvalidDigest
@@ -67,8 +69,7 @@ class InvalidTag(InvalidReference):
     code = "invalid-tag"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Reference:
+class Reference(Struct, frozen=True, order=True):
     """A registry, a repository in it, and perhaps a tag, a digest or both.
 
     `registry` is empty for the few names docker accepts but can't send anywhere (`foo_bar.com/app`).
