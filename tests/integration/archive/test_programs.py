@@ -8,9 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.dockerd import Docker
-from tests.support.images import image
-from tests.support.programs import require_program, require_root
 
 from entrepot.archive.reading import open_archive
 from entrepot.archive.writing import SavedImage, write_archive
@@ -20,8 +17,12 @@ from entrepot.content.protocols import ManifestBytes, Sink, Source
 from entrepot.daemon.address import DaemonAddress
 from entrepot.daemon.docker import DockerDaemon
 from entrepot.daemon.errors import DaemonRefused, NotInDaemon
+from entrepot.layout.directory import ImageLayout
 from entrepot.oci.digest import Digest
 from entrepot.oci.reference import Reference
+from tests.support.dockerd import Docker
+from tests.support.images import image
+from tests.support.programs import require_program, require_root
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(600)]
 
@@ -183,3 +184,17 @@ def test_an_archive_streams_through_a_pipe_from_skopeo(tmp_path: Path) -> None:
     )
     with open_archive(io.BytesIO(gzip.stdout), tmp=tmp_path) as archive:
         assert str(archive.find("b:2").image_id) == sample.id
+
+
+def test_a_layout_is_shared_with_skopeo(tmp_path: Path) -> None:
+    skopeo = require_program("skopeo")
+    sample = Sample("layout")
+    layout = ImageLayout(tmp_path / "layout", create=True)
+    copy(sample.store, layout, "1", "ours")
+    run(skopeo, "copy", "--insecure-policy", f"oci:{layout.root}:ours", f"oci:{layout.root}:theirs")
+    run(skopeo, "copy", "--insecure-policy", f"oci:{layout.root}:theirs", f"oci:{tmp_path}/other:v1")
+    assert list(layout.list_tags()) == ["ours", "theirs"]
+    assert layout.get_manifest("theirs").digest == sample.manifest.digest
+    assert copy(ImageLayout(tmp_path / "other"), MemoryStore(), "", "t") == sample.manifest.digest
+    copy(sample.store, layout, "1", "again")
+    assert list(layout.list_tags()) == ["again", "ours", "theirs"]

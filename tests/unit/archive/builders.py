@@ -8,8 +8,6 @@ import tarfile
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tests.support import images
-
 from entrepot.archive.writing import SavedImage
 from entrepot.content.memory import MemoryStore
 from entrepot.content.protocols import ManifestBytes
@@ -18,6 +16,7 @@ from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import build_index
 from entrepot.oci.platform import Platform
 from entrepot.oci.reference import Reference
+from tests.support import images
 
 Content = bytes | tuple[bytes, str]  # data, or a tar type and where the link leads
 

@@ -15,9 +15,6 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.images import gzipped, layer_tar
-from tests.unit.archive import builders
-from tests.unit.archive.builders import BASE, CONFIG, TOP, Content, sha256, table, tar
 
 from entrepot.archive import tarfile as tarfile_module
 from entrepot.archive.errors import AmbiguousArchive, InvalidArchive, NotInArchive
@@ -29,6 +26,9 @@ from entrepot.content.verify import VerifiedReader
 from entrepot.errors import EntrepotError, NotFound, Unavailable, VerificationFailed
 from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import ImageManifest
+from tests.support.images import gzipped, layer_tar
+from tests.unit.archive import builders
+from tests.unit.archive.builders import BASE, CONFIG, TOP, Content, sha256, table, tar
 
 WRITERS = {
     "docker before 25": builders.legacy_members,

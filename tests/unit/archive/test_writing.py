@@ -6,7 +6,6 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from tests.unit.archive.builders import saved, stored_image, stored_index
 
 from entrepot.archive.errors import InvalidArchive
 from entrepot.archive.reading import open_archive
@@ -21,6 +20,7 @@ from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import build_manifest
 from entrepot.oci.platform import Platform
 from entrepot.oci.reference import Reference
+from tests.unit.archive.builders import saved, stored_image, stored_index
 
 HOST = str(Platform.host())
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.archive.builders import legacy_members, stored_image, tar
 
 from entrepot.archive.reading import open_archive
 from entrepot.content.memory import MemoryStore
@@ -22,6 +21,7 @@ from entrepot.daemon.errors import DaemonRefused, DaemonUnreachable, NotInDaemon
 from entrepot.daemon.upload import written_chunks
 from entrepot.layers.tar_writer import Writable
 from entrepot.oci.reference import Reference
+from tests.unit.archive.builders import legacy_members, stored_image, tar
 
 
 @pytest.mark.parametrize(
