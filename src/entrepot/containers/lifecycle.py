@@ -69,6 +69,7 @@ class Lifecycle:
 
         Raises NoCommand, ContainerNameTaken, InvalidContainerName, InvalidOption, and what unpacking raises.
         """
+        name = check_name(options.name) if options.name else ""
         config = self.containers.store.config(image)
         container_id = new_id()
         process = merged_process(config, command, options, container_id)
@@ -84,7 +85,7 @@ class Lifecycle:
             (directory / "bundle").mkdir(mode=0o700)
             container = Container(
                 id=container_id,
-                name=check_name(options.name) if options.name else "",
+                name=name,
                 created=utc_now(),
                 image=image_name,
                 image_id=str(image.id),

@@ -19,6 +19,7 @@ from isal import isal_zlib
 
 from entrepot.layers.errors import DiffIdMismatch, InvalidLayer, LayerLimitExceeded
 from entrepot.layers.limits import DEFAULT_LIMITS, UnpackLimits
+from entrepot.layers.zstd_frames import FrameScanner, NotZstd
 from entrepot.oci.digest import Digest
 
 Compression = Literal["gzip", "zstd"] | None
@@ -169,7 +170,8 @@ def _last_of(inflater: _Inflater) -> Iterator[bytes]:
 
 def _unzstd(compressed: Iterator[bytes], limits: UnpackLimits) -> Iterator[bytes]:
     context = zstandard.ZstdDecompressor(max_window_size=limits.zstd_window_bytes)
-    source = _IteratorReader(compressed)
+    scanner = FrameScanner()
+    source = _IteratorReader(_scanned(compressed, scanner))
     with context.stream_reader(source, read_size=_INPUT_BYTES, read_across_frames=True) as reader:  # type: ignore[arg-type]  # its stub asks for a whole IO object; it calls only read
         while True:
             try:
@@ -181,8 +183,17 @@ def _unzstd(compressed: Iterator[bytes], limits: UnpackLimits) -> Iterator[bytes
             if not chunk:
                 break
             yield chunk
-    if not source.ended:
-        raise InvalidLayer("the layer's zstd data has something else behind it")
+    if not scanner.at_end:
+        raise InvalidLayer("the layer's zstd data ends early")
+
+
+def _scanned(chunks: Iterator[bytes], scanner: FrameScanner) -> Iterator[bytes]:
+    for chunk in chunks:
+        try:
+            scanner.feed(chunk)
+        except NotZstd:
+            raise InvalidLayer("the layer's zstd data is damaged or has something else behind it") from None
+        yield chunk
 
 
 class _IteratorReader:
@@ -191,12 +202,10 @@ class _IteratorReader:
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
         self._rest = b""
-        self.ended = False
 
     def read(self, size: int = -1) -> bytes:
         if not self._rest:
             self._rest = next(self._chunks, b"")
-            self.ended = not self._rest
         piece, self._rest = (self._rest, b"") if size < 0 else (self._rest[:size], self._rest[size:])
         return piece
 

@@ -142,7 +142,7 @@ class TarReader:
             if header[156] not in _EXTENSIONS:
                 return self._entry(header, extensions)
             self._read_extension(header, extensions)
-            extended = True
+            extended = extended or header[156] != _PAX_GLOBAL
 
     def _skip_data(self) -> None:
         buffer = self._buffer
