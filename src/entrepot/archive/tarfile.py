@@ -111,7 +111,7 @@ class TarArchive:
         if isinstance(source, Path | str):
             with Path(source).open("rb") as file:
                 return cls._opened(file, str(source), tmp)
-        return cls._opened(source, "the archive", tmp)
+        return cls._opened(source, "the input", tmp)
 
     @classmethod
     def _opened(cls, file: BinaryIO, label: str, tmp: Path | None) -> TarArchive:
