@@ -49,7 +49,8 @@ def sync(
     if (source is None) == (list_file is None) or (source is not None and destination is None):
         raise BadRequest("entrepot sync: name a source and a destination, or a list with --from")
     if list_file is not None:
-        pairs = action.read_list(Path(list_file).read_text())
+        listed = action.read_list(Path(list_file).read_text())
+        pairs = [action.Pair(pair.source, pair.destination, pair.tags or tags) for pair in listed]
     else:
         pairs = [action.Pair(source or "", destination or "", tags)]
     results = action.sync_list(
