@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.support.postgresql import run_sql
 
 from entrepot.server.db import upgrade
+from tests.support.postgresql import run_sql
 
 KINDS = ("sqlite", "postgresql")
 SQLITE_ONLY = pytest.mark.parametrize("catalog_url", ["sqlite"], indirect=True)

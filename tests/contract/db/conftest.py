@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator
 
 import pytest
+
+from entrepot.server.db import Catalog, open_catalog
 from tests.contract.db.catalogs import (  # noqa: F401 - fixtures
     catalog_url,
     migrated_postgresql_url,
@@ -10,8 +12,6 @@ from tests.contract.db.catalogs import (  # noqa: F401 - fixtures
     sqlite_template,
     sqlite_url,
 )
-
-from entrepot.server.db import Catalog, open_catalog
 
 
 @pytest.fixture

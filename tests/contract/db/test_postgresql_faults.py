@@ -1,17 +1,18 @@
 """B2: PostgreSQL ends connections whenever it likes; nothing acknowledged is lost and nothing else breaks."""
 
 import asyncio
+import time
 
 import pytest
 from sqlalchemy import Connection, text
-from tests.contract.db.test_catalog import VALUE
-from tests.support.postgresql import run_sql
 
 from entrepot.server.db import Catalog, HotQuery, open_catalog, postgresql
 from entrepot.server.db.engine import parse_catalog_url
 from entrepot.server.db.errors import CatalogUnavailable
 from entrepot.server.db.postgresql import PostgresqlCatalog
 from entrepot.server.db.settings import get_setting, set_setting
+from tests.contract.db.test_catalog import VALUE
+from tests.support.postgresql import run_sql
 
 pytestmark = pytest.mark.anyio
 
@@ -123,6 +124,20 @@ async def test_a_cancelled_write_frees_its_connection(catalog: PostgresqlCatalog
             await call
     await catalog.write(set_setting, "after", "y")
     assert await catalog.hot(VALUE, name="after") == [("y",)]
+
+
+async def test_a_node_with_a_wrong_clock_follows_the_database(
+    migrated_postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G7: from the first lease on."""
+    right = open_catalog(migrated_postgresql_url)
+    real = time.time_ns
+    monkeypatch.setattr("entrepot.server.db.clock.time.time_ns", lambda: real() - 86_400 * 10**9)
+    wrong = open_catalog(migrated_postgresql_url)
+    assert right.clock.steady() - right.clock.now() > 86_000 * 10**6
+    assert abs(right.clock.steady() - wrong.clock.steady()) < 5_000_000
+    await wrong.close()
+    await right.close()
 
 
 def test_hot_queries_speak_the_drivers_own_sql() -> None:

@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator
 
 import pytest
+
+from entrepot.server.db import open_catalog
 from tests.contract.db.catalogs import (  # noqa: F401 - fixtures
     catalog_url,
     migrated_postgresql_url,
@@ -11,8 +13,6 @@ from tests.contract.db.catalogs import (  # noqa: F401 - fixtures
     sqlite_url,
 )
 from tests.contract.repos.world import World
-
-from entrepot.server.db import open_catalog
 
 
 @pytest.fixture

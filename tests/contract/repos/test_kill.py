@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.contract.repos.world import stream
 
 from entrepot.oci.digest import Digest
 from entrepot.server.db import open_catalog
@@ -17,6 +16,7 @@ from entrepot.server.repos.errors import RangeInvalid, UploadUnknown
 from entrepot.server.repos.manifests import Manifests
 from entrepot.server.repos.uploads import Uploads
 from entrepot.server.storage.filesystem import FilesystemStore
+from tests.contract.repos.world import stream
 
 pytestmark = pytest.mark.anyio
 

@@ -4,8 +4,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, delete, update
-from tests.contract.db.catalogs import SQLITE_ONLY
-from tests.contract.repos.world import ALICE, REPO, World, image_manifest, index_of, refusing
 
 from entrepot.errors import Denied
 from entrepot.oci import mediatype
@@ -14,6 +12,8 @@ from entrepot.server.access.patterns import RepositoryPattern, Visible
 from entrepot.server.db.tables import audit, blob, manifest, project, repo, repo_blob, tag_pull, trash
 from entrepot.server.repos.errors import BlobUnknown, ManifestUnknown, NameUnknown
 from entrepot.server.repos.links import throw_away
+from tests.contract.db.catalogs import SQLITE_ONLY
+from tests.contract.repos.world import ALICE, REPO, World, image_manifest, index_of, refusing
 
 pytestmark = pytest.mark.anyio
 

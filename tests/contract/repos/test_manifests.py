@@ -6,17 +6,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, delete, update
-from tests.contract.db.catalogs import SQLITE_ONLY
-from tests.contract.repos.world import (
-    ALICE,
-    REPO,
-    World,
-    config_of,
-    described,
-    image_manifest,
-    index_of,
-    refusing,
-)
 
 from entrepot.errors import Denied
 from entrepot.oci import mediatype
@@ -43,6 +32,17 @@ from entrepot.server.repos.errors import (
     PreconditionFailed,
     QuotaExceeded,
     TooManyTags,
+)
+from tests.contract.db.catalogs import SQLITE_ONLY
+from tests.contract.repos.world import (
+    ALICE,
+    REPO,
+    World,
+    config_of,
+    described,
+    image_manifest,
+    index_of,
+    refusing,
 )
 
 pytestmark = pytest.mark.anyio

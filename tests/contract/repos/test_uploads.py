@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import update
-from tests.contract.db.catalogs import SQLITE_ONLY
-from tests.contract.repos.world import ALICE, REPO, World, broken_stream, refusing, stream
 
 from entrepot.errors import Denied
 from entrepot.oci.digest import Digest, InvalidDigest
@@ -24,6 +22,8 @@ from entrepot.server.repos.errors import (
     UploadUnknown,
 )
 from entrepot.server.storage.errors import StorageFailed
+from tests.contract.db.catalogs import SQLITE_ONLY
+from tests.contract.repos.world import ALICE, REPO, World, broken_stream, refusing, stream
 
 pytestmark = pytest.mark.anyio
 

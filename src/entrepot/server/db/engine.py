@@ -63,6 +63,13 @@ class Catalog(Protocol):
         """Rows of a point query, as quickly as the database can."""
         ...
 
+    def data_version(self) -> int | None:
+        """A number that is another one after anybody has committed anything; None when it can't be told.
+
+        What was read with `hot` after one call still holds while later calls return the same number.
+        """
+        ...
+
     async def close(self) -> None:
         """Finish what is queued and give back connections."""
         ...

@@ -7,11 +7,9 @@ schema.
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -22,6 +20,7 @@ from sqlalchemy.engine import URL
 
 from entrepot.server.db.engine import parse_catalog_url
 from entrepot.server.db.errors import SchemaMismatch
+from entrepot.server.db.ownloop import run_in_own_loop
 from entrepot.server.db.postgresql import postgresql_engine
 from entrepot.server.db.sqlite import create_file, sqlite_engine
 from entrepot.server.db.writer import WriterLock
@@ -103,8 +102,7 @@ def _version(connection: Connection) -> str | None:
 def _with_connection(url: URL, work: Callable[[Connection], T]) -> T:
     if url.get_backend_name() == "sqlite":
         return _on_sqlite(Path(url.database or ""), work)
-    result: T = _in_own_loop(lambda: _on_postgresql(url, work))
-    return result
+    return run_in_own_loop(lambda: _on_postgresql(url, work))
 
 
 def _on_sqlite(path: Path, work: Callable[[Connection], T]) -> T:
@@ -135,22 +133,3 @@ async def _on_postgresql(url: URL, work: Callable[[Connection], T]) -> T:
             return await connection.run_sync(work)
     finally:
         await engine.dispose()
-
-
-def _in_own_loop(make: Callable[[], Any]) -> Any:
-    """Run a coroutine to its end, also when the caller's thread has an event loop already."""
-    outcome: list[Any] = []
-
-    def run() -> None:
-        try:
-            outcome.append((True, asyncio.run(make())))
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            outcome.append((False, error))
-
-    thread = threading.Thread(target=run, name="catalog-migration")
-    thread.start()
-    thread.join()
-    succeeded, value = outcome[0]
-    if not succeeded:
-        raise value
-    return value

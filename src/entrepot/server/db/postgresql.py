@@ -9,6 +9,7 @@ sent again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -25,6 +26,7 @@ from entrepot.server.db.clock import SteadyClock, microseconds, since_boot
 from entrepot.server.db.engine import RetryTransaction
 from entrepot.server.db.errors import CatalogFull, CatalogUnavailable
 from entrepot.server.db.hot import HotQuery
+from entrepot.server.db.ownloop import run_in_own_loop
 
 __all__ = ["PostgresqlCatalog", "postgresql_engine"]
 
@@ -73,13 +75,17 @@ class PostgresqlCatalog:
     broken: str | None = None
 
     def __init__(self, url: URL) -> None:
-        self._url = url
+        self._dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._durable = postgresql_engine(url)
         self._relaxed = postgresql_engine(url, durable=False, pool_size=POOL_SIZE // 2)
         self._hot_pool: asyncpg.Pool | None = None
         self._hot_lock = asyncio.Lock()
         self.clock = SteadyClock()
         self._clock_checked: int | None = None
+        # Before the first lease is computed; without an answer, with the first connection.
+        with contextlib.suppress(*CONNECTION_ERRORS, asyncpg.PostgresError):
+            now, taken_at = run_in_own_loop(self._database_time)
+            self.clock.follow(now, taken_at=taken_at)
         self._running: set[asyncio.Future[Any]] = set()
 
     async def write(
@@ -145,6 +151,9 @@ class PostgresqlCatalog:
             await pool.expire_connections()  # what ended one has mostly ended all
             raise
 
+    def data_version(self) -> int | None:
+        return None
+
     async def close(self) -> None:
         if self._running:
             await asyncio.wait(self._running)
@@ -158,7 +167,7 @@ class PostgresqlCatalog:
             async with self._hot_lock:
                 if self._hot_pool is None:
                     self._hot_pool = await asyncpg.create_pool(
-                        dsn=self._url.set(drivername="postgresql").render_as_string(hide_password=False),
+                        dsn=self._dsn,
                         min_size=1,
                         max_size=HOT_POOL_SIZE,
                         timeout=CONNECT_TIMEOUT_S,
@@ -169,6 +178,14 @@ class PostgresqlCatalog:
                         },
                     )
         return self._hot_pool
+
+    async def _database_time(self) -> tuple[int, int]:
+        connection = await asyncpg.connect(dsn=self._dsn, timeout=CONNECT_TIMEOUT_S)
+        try:
+            taken_at = since_boot()
+            return await connection.fetchval(_NOW.text), taken_at
+        finally:
+            await connection.close(timeout=CONNECT_TIMEOUT_S)
 
     @asynccontextmanager
     async def _connection(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:

@@ -147,6 +147,13 @@ class SqliteCatalog:
         # Somebody recovers or checkpoints the file this moment: wait for it where waiting hurts nobody.
         return await self.read(_rows, compiled.sql, compiled.arguments(params))
 
+    def data_version(self) -> int | None:
+        try:
+            found: tuple[int] | None = self._hot.execute("PRAGMA data_version").fetchone()
+        except sqlite3.Error:
+            return None
+        return None if found is None else found[0]
+
     async def close(self) -> None:
         await self._writer.close()
         await asyncio.to_thread(self._threads.shutdown)

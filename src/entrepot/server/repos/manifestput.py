@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import ImageManifest, Index, InvalidManifest
+from entrepot.server.db.clock import SECOND
 from entrepot.server.db.hot import INTEGRITY_ERRORS, Prepared, is_foreign_key_violation, one_of
 from entrepot.server.db.tables import (
     blob,
@@ -55,9 +56,9 @@ _CHILDREN = Prepared(
     .with_for_update(read=True)
 )
 _MANIFEST = Prepared(
-    select(manifest.c.id, manifest.c.deleted_at, manifest.c.media_type)
+    select(manifest.c.id, manifest.c.deleted_at, manifest.c.media_type, manifest.c.pushed_at)
     .where(manifest.c.repo_id == bindparam("p_repo"), manifest.c.digest == bindparam("p_digest"))
-    .with_for_update()
+    .with_for_update(read=True)  # many may tag the same image at once
 )
 _NEW_MANIFEST = Prepared(
     insert(manifest)
@@ -136,7 +137,18 @@ _MOVE_TAG = Prepared(
         updated_by=bindparam("p_by"),
     )
 )
-_PUSHED = Prepared(update(repo).where(repo.c.id == bindparam("p_id")).values(pushed_at=bindparam("p_at")))
+_PUSHED = Prepared(
+    update(repo)
+    .where(
+        repo.c.id == bindparam("p_id"),
+        or_(repo.c.pushed_at.is_(None), repo.c.pushed_at < bindparam("p_before")),
+    )
+    .values(pushed_at=bindparam("p_at"))
+)
+PUSHED_AGAIN_US: Final = 10 * SECOND
+"""A push notes its time on manifest and repository when the last note is older: those rows are shared by all
+who push there.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +235,7 @@ def put_manifest(connection: Connection, put: ManifestPut) -> PutManifestResult:
             raise ManifestBlobUnknown(put.repository, sorted(put.blobs | put.children)) from error
         raise
     _write_records(connection, put, moves, created=created)
-    _PUSHED.run(connection, {"p_id": repository.id, "p_at": put.now})
+    _PUSHED.run(connection, {"p_id": repository.id, "p_at": put.now, "p_before": put.now - PUSHED_AGAIN_US})
     add_usage(connection, repository.project_id, grown)
     return PutManifestResult(put.digest, put.subject, put.tags, created)
 
@@ -329,6 +341,9 @@ def _store(
     digest = str(put.digest)
     row = _MANIFEST.row(connection, {"p_repo": repository.id, "p_digest": digest})
     if row is not None:
+        _, deleted_at, media_type, pushed_at = row
+        if deleted_at is None and media_type == put.media_type and put.now - pushed_at < PUSHED_AGAIN_US:
+            return False, 0
         _AGAIN.run(
             connection,
             {
@@ -338,7 +353,7 @@ def _store(
                 "p_pushed_by": put.actor.principal,
             },
         )
-        was_deleted = row[1] is not None
+        was_deleted = deleted_at is not None
         return was_deleted, len(put.raw) if was_deleted else 0
     key = insert_row(
         connection,

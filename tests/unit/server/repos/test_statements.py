@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.contract.db.catalogs import sqlite_template  # noqa: F401 - a fixture
 
 from entrepot.server import repos
 from entrepot.server.db.hot import HotQuery, Prepared
+from tests.contract.db.catalogs import sqlite_template  # noqa: F401 - a fixture
 
 
 def statements() -> Iterator[tuple[str, HotQuery | Prepared]]:
