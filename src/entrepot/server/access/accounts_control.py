@@ -50,6 +50,7 @@ log = get_log(__name__)
 
 _HOT_FACTS: Final = HotQuery(FACTS)
 _MAX_VERIFIED: Final = 8192
+_MAX_FACTS: Final = 4096
 
 _CHANGES: Final[dict[str, Action]] = {
     "push": Action.PUSH,
@@ -98,6 +99,8 @@ class AccountsControl:
         self._loaded_at = 0.0
         self._reloading: asyncio.Task[None] | None = None
         self._verified: OrderedDict[str, tuple[Principal, float, KeyRing]] = OrderedDict()
+        self._facts: dict[tuple[int, str | None, str | None, str | None], Facts] = {}
+        self._facts_version: int | None = None
         self.authenticator = Authenticator(
             catalog,
             sources=lambda: self._sources,
@@ -175,9 +178,21 @@ class AccountsControl:
         return authorize(facts, principal, action, resource)
 
     async def facts(self, principal: Principal, resource: Resource) -> Facts:
-        """What is true now. One point query."""
-        rows = await self.catalog.hot(_HOT_FACTS, **facts_params(principal, resource))
-        return self._corrected(facts_from_rows(rows, principal, now=self.catalog.clock.now()), principal)
+        """What is true now: one point query, or what it said before if nothing was committed since."""
+        now = self.catalog.clock.now()
+        version = self.catalog.data_version()
+        if version is None or version != self._facts_version:
+            self._facts.clear()
+            self._facts_version = version
+        key = (principal.id, principal.token_id, resource.project_name, resource.repository)
+        known = self._facts.get(key)
+        if known is None or (known.holds_until is not None and now >= known.holds_until):
+            rows = await self.catalog.hot(_HOT_FACTS, **facts_params(principal, resource))
+            known = facts_from_rows(rows, principal, now=now)
+            # Kept only if no other request has seen a newer version while this one waited.
+            if version is not None and version == self._facts_version and len(self._facts) < _MAX_FACTS:
+                self._facts[key] = known
+        return self._corrected(known, principal)
 
     def challenge(self, *, base_url: str, scopes: Sequence[str] = (), error: str | None = None) -> str | None:
         service = base_url.partition("://")[2] or self.settings.service

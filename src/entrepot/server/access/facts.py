@@ -117,6 +117,9 @@ def facts_from_rows(rows: Sequence[tuple[Any, ...]], who: Principal, *, now: int
         grants=tuple(_grant(row[15:]) for row in rows if row[15] is not None),
         project_creation=ProjectCreation(creation) if creation else ProjectCreation.ADMINS,
         read_only=read_only == "true",
+        holds_until=min(
+            (term for term in (expires_at, token_expires_at) if term is not None and now < term), default=None
+        ),
         source=source or "local",
     )
 

@@ -127,6 +127,8 @@ class Facts:
     grants: tuple[Grant, ...] = ()
     project_creation: ProjectCreation = ProjectCreation.ADMINS
     read_only: bool = False
+    holds_until: int | None = None
+    """Microseconds since 1970 at which a term in here runs out; None: no term."""
     source: str = "local"
     """Where the principal signs in; a source may know better whether it still exists."""
 
