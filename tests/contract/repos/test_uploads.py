@@ -1,6 +1,8 @@
 """Uploads, whatever clients, networks and other workers do to them."""
 
 import asyncio
+import itertools
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -541,3 +543,83 @@ async def test_a_push_heals_a_bad_copy(world: World, state: str) -> None:
     assert await content(world, healed) == DATA
     assert await world.rows(trash, "phys", "reason") == [(old.phys, "replaced")]
     assert await world.blobs.find(REPO, Digest.of(DATA)) == replace(healed)
+
+
+@SQLITE_ONLY
+async def test_a_claim_is_kept_while_a_slow_client_sends(world: World) -> None:
+    quick = world.with_limits(claim_s=0.03)
+    name = await begun(quick)
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> Any:
+        yield DATA
+        reached.set()
+        await go_on.wait()
+
+    request = asyncio.ensure_future(quick.uploads.append(REPO, name, slow()))
+    await reached.wait()
+    world.clock.advance(3600)  # a claim that nobody renewed would be long over
+    while (await world.rows(upload, "claimed_until"))[0][0] < world.clock.steady():
+        await asyncio.sleep(0.01)
+    go_on.set()
+    assert (await request).offset == len(DATA)
+
+
+@SQLITE_ONLY
+async def test_a_claim_that_another_took_ends_the_body(world: World) -> None:
+    """U4: who was silent for too long hears so, and what it sent is not recorded."""
+    quick = world.with_limits(claim_s=0.03)
+    name = await begun(quick, b"abc")
+    reached = asyncio.Event()
+
+    async def stalls() -> Any:
+        yield DATA
+        reached.set()
+        await asyncio.Event().wait()
+
+    request = asyncio.ensure_future(quick.uploads.append(REPO, name, stalls()))
+    await reached.wait()
+    await change_row(world, claim="another-machine/1/2/3/4")
+    with pytest.raises(UploadUnknown):
+        await request
+    assert (await world.uploads.status(REPO, name)).offset == 3
+
+
+@pytest.mark.parametrize("seed", range(6))
+@SQLITE_ONLY
+async def test_workers_at_random_never_store_wrong_bytes(world: World, seed: int) -> None:
+    """U3, U4: any mixture of chunks, cuts and repeats on three workers; what is stored is what was hashed."""
+    draw = random.Random(seed)
+    workers = [world, world.worker(), world.worker()]
+    name, known = await begun(world), b""
+
+    async def attempt(worker: World, chunk: bytes, how: str) -> bytes | None:
+        body = broken_stream(chunk) if how == "cut" else stream(chunk[:2], chunk[2:])
+        start = {"repeat": 0, "right": len(known)}.get(how)
+        try:
+            await worker.uploads.append(REPO, name, body, expected_start=start)
+        except ConnectionResetError:
+            return chunk
+        except (UploadBusy, RangeInvalid):
+            return None
+        return chunk
+
+    for _ in range(25):
+        tries = [
+            attempt(
+                draw.choice(workers),
+                draw.randbytes(draw.randint(1, 9)),
+                draw.choice(["right", "blind", "cut", "repeat"]),
+            )
+            for _ in range(draw.randint(1, 3))
+        ]
+        taken = [done for done in await asyncio.gather(*tries) if done is not None]
+        offset = (await draw.choice(workers).uploads.status(REPO, name)).offset
+        assert offset == len(known) + sum(map(len, taken))
+        stored = await world.store.read_upload((await world.rows(upload, "phys"))[0][0], 0, offset)
+        now = b"".join([piece async for piece in stored])
+        assert now[: len(known)] == known
+        assert now[len(known) :] in {b"".join(order) for order in itertools.permutations(taken)}
+        known = now
+    found = await draw.choice(workers).uploads.finish(REPO, name, Digest.of(known), actor=ALICE)
+    assert await content(world, found) == known
