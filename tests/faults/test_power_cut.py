@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
-from tests.faults.crashstates import Chunk, SimulatedDisk
 
 from entrepot.oci.digest import Digest, Hasher
 from entrepot.server.storage.errors import StorageFailed, StorageFull, StoredBytesDiffer, UploadShort
 from entrepot.server.storage.filesystem import FilesystemStore
 from entrepot.server.storage.fsops import FileOps
+from tests.faults.crashstates import Chunk, SimulatedDisk
 
 pytestmark = pytest.mark.anyio
 

@@ -33,6 +33,8 @@ log = get_log(__name__)
 LEASE_S: Final = 60.0
 """A worker that has not been heard of for so long has lost its job."""
 HEARTBEAT_S: Final = 10.0
+SHORTEST_PERIOD_S: Final = 0.1
+"""No periodic job comes round more often."""
 NODE_FORGOTTEN_S: Final = 24 * 3600.0
 MAX_ATTEMPTS: Final = 8
 BACKOFF_S: Final = (5.0, 3600.0)
@@ -99,7 +101,9 @@ class Worker:
         self._role = role
         self._version = version
         self._concurrency = concurrency
-        self._poll_s = poll_s
+        shortest_s = min((one.every_s for one in self._periodic), default=HEARTBEAT_S)
+        self._heartbeat_s = min(HEARTBEAT_S, max(shortest_s, SHORTEST_PERIOD_S))
+        self._poll_s = min(poll_s, self._heartbeat_s)
         self._running: set[asyncio.Task[None]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -110,7 +114,7 @@ class Worker:
         try:
             while not stop.is_set():
                 if loop.time() >= next_heartbeat:
-                    next_heartbeat = loop.time() + HEARTBEAT_S
+                    next_heartbeat = loop.time() + self._heartbeat_s
                     await self._quietly(self._heartbeat())
                 await self._quietly(self._start_due())
                 await self._wait(stop)

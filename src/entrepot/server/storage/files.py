@@ -241,16 +241,19 @@ class Files:
         """Make `directory` and what is above it, each name synced before anything is put below it.
 
         A directory that was there may have been made by a process that died before it synced the parent, so
-        the first use in each process syncs it all the same.
+        the first use in each process syncs it all the same; that makes its neighbours durable too.
         """
         if directory in self._synced:
             return
         if directory == self.root:
             self._make_root()
         else:
-            self._make_durable(directory.parent)
+            parent = directory.parent
+            self._make_durable(parent)
             self.ops.make_directory(directory)
-            self.ops.fsync_directory(directory.parent)
+            there = [parent / entry.name for entry in self.ops.entries(parent) if entry.is_directory]
+            self.ops.fsync_directory(parent)
+            self._synced.update(there)
         self._synced.add(directory)
 
     def _make_root(self) -> None:
