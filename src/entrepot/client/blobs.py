@@ -4,6 +4,7 @@ A stream goes on by itself after a broken connection: it asks again from the byt
 """
 
 import io
+import time
 from types import TracebackType
 from typing import Self
 
@@ -19,6 +20,11 @@ from entrepot.oci.descriptor import Descriptor
 
 # A connection that brought at least this much was a working one: the count of tries starts again.
 _PROGRESS_BYTES = 256 * 1024
+# Sizes of one read, and the times that make it larger or smaller.
+_FIRST_STEP_BYTES = 128 * 1024
+_MIN_STEP_BYTES = 16 * 1024
+_QUICK_READ_S = 0.05
+_SLOW_READ_S = 0.25
 
 
 def open_blob(place: Place, descriptor: Descriptor, *, offset: int = 0) -> BlobStream:
@@ -54,6 +60,7 @@ class RemoteBlob:
         self._position = offset
         self._attempt = 1
         self._since_open = 0
+        self._step = _FIRST_STEP_BYTES
         self._answer: Answer | None = None
         self._length_known = False
         self._open()
@@ -64,10 +71,11 @@ class RemoteBlob:
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:
         """Raises RegistryUnreachable when the connection broke and trying again did not help."""
-        view = memoryview(buffer)
+        view = memoryview(buffer)[: self._step]
         while len(view):
             if self._answer is None or (self._remaining == 0 and self._length_known):
                 return 0
+            began = time.monotonic()
             try:
                 count = self._answer.readinto(view)
             except ConnectionBroken as error:
@@ -76,6 +84,7 @@ class RemoteBlob:
             if count:
                 self._position += count
                 self._since_open += count
+                self._adapt(time.monotonic() - began)
                 return count
             if self._remaining <= 0:
                 self._answer.release()
@@ -114,6 +123,13 @@ class RemoteBlob:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         self.close()
+
+    def _adapt(self, elapsed_s: float) -> None:
+        """A read returns when its buffer is full: on a slow line, small ones keep progress in sight."""
+        if elapsed_s < _QUICK_READ_S:
+            self._step = min(self._step * 2, BUFFER_BYTES)
+        elif elapsed_s > _SLOW_READ_S:
+            self._step = max(self._step // 2, _MIN_STEP_BYTES)
 
     def _ended_cleanly(self) -> bool:
         """Whether the end was marked by the server rather than by a lost connection."""

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.support.lying_registry import LyingRegistry, Reply, Request, Script, quick_settings
 
 from entrepot.client.registry import PULL, PUSH, Repository, open_repository
 from entrepot.client.settings import ClientSettings
 from entrepot.oci.reference import Reference
+from tests.support.lying_registry import LyingRegistry, Reply, Request, Script, quick_settings
 
 Open = Callable[..., Repository]
 

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.integration.client.conftest import repository_of, routes
-from tests.support.lying_registry import LyingRegistry, Reply, Request, lying_registry, server_certificate
 
 from entrepot.client.errors import AccessDenied, DestinationForbidden
 from entrepot.client.settings import ClientSettings
@@ -16,6 +14,8 @@ from entrepot.oci import mediatype
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import build_manifest
+from tests.integration.client.conftest import repository_of, routes
+from tests.support.lying_registry import LyingRegistry, Reply, Request, lying_registry, server_certificate
 
 DATA = b"layer" * 1000
 BLOB = Descriptor(mediatype.OCI_LAYER, Digest.of(DATA), len(DATA))

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.integration.client.conftest import repository_of, routes
-from tests.support.lying_registry import LyingRegistry, Reply, Request, lying_registry
 
 from entrepot.client.errors import RegistryFailed, RegistryUnreachable, TagExists, TooManyRequests
 from entrepot.client.settings import ClientSettings
@@ -19,6 +17,8 @@ from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import build_manifest
 from entrepot.transfer.copy import copy
 from entrepot.transfer.limits import TransferLimits
+from tests.integration.client.conftest import repository_of, routes
+from tests.support.lying_registry import LyingRegistry, Reply, Request, lying_registry
 
 CONFIG = b"{}"
 DATA = bytes(range(256)) * 12_000  # 3 MB: streamed, in several pieces

@@ -5,8 +5,6 @@ import itertools
 from pathlib import Path
 
 import pytest
-from tests.integration.client.conftest import repository_of, routes
-from tests.support.lying_registry import Reply, Request, lying_registry, server_certificate
 
 from entrepot.client.errors import (
     AnswerTooLarge,
@@ -22,6 +20,8 @@ from entrepot.oci import mediatype
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import build_manifest
+from tests.integration.client.conftest import repository_of, routes
+from tests.support.lying_registry import Reply, Request, lying_registry, server_certificate
 
 DATA = bytes(range(256)) * 4000
 BLOB = Descriptor(mediatype.OCI_LAYER, Digest.of(DATA), len(DATA))

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.lying_registry import quick_settings
-from tests.support.server import ENTREPOT, RunningServer, running_server
 
 from entrepot.client.credentials import Credential
 from entrepot.client.errors import AccessDenied, AuthenticationFailed
@@ -16,6 +14,8 @@ from entrepot.content.protocols import ManifestBytes
 from entrepot.oci import mediatype
 from entrepot.oci.manifest import build_manifest
 from entrepot.transfer.copy import copy
+from tests.support.lying_registry import quick_settings
+from tests.support.server import ENTREPOT, RunningServer, running_server
 
 PASSWORD = "correct horse battery staple"
 

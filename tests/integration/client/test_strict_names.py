@@ -1,14 +1,14 @@
 """K7: names from outside become paths and URLs only after one strict parser."""
 
 import pytest
-from tests.integration.client.conftest import repository_of
-from tests.support.lying_registry import Reply, lying_registry
 
 from entrepot.client.errors import DestinationForbidden
 from entrepot.client.hosts import Endpoint
 from entrepot.client.registry import Registry
 from entrepot.client.settings import ClientSettings
 from entrepot.errors import InvalidInput
+from tests.integration.client.conftest import repository_of
+from tests.support.lying_registry import Reply, lying_registry
 
 BAD_NAMES = ["../up", "a/../b", "A", "a//b", "a?x=1", "a#b", "a b", "", "--foo", "a/%2e%2e", "a\r\nX: y"]
 BAD_TAGS = ["../x", "a/b", "", ".x", "-x", "a?b", "a\r\nHost: evil", "x" * 129, "sha256:../../x"]
