@@ -47,11 +47,15 @@ def _fixed(*layers: bytes) -> Callable[[bytes], Sequence[bytes]]:
 HOSTILE: tuple[Hostile, ...] = (
     Hostile("dotdot-name", REFUSED, _fixed(archive(file(b"../outside/secret", b"x")))),
     Hostile("dotdot-inside", REFUSED, _fixed(archive(file(b"a/../../outside/secret", b"x")))),
-    Hostile("dotdot-in-pax-path", REFUSED, _fixed(archive(pax({b"path": b"../outside/secret"}), file(b"ok", b"x")))),
-    Hostile("dotdot-in-gnu-name", REFUSED, _fixed(archive(gnu_long(b"../outside/secret"), file(b"ok", b"x")))),
     Hostile(
-        "absolute-name", CONTAINED, lambda o: [archive(file(o + b"/secret", b"x"))]
+        "dotdot-in-pax-path",
+        REFUSED,
+        _fixed(archive(pax({b"path": b"../outside/secret"}), file(b"ok", b"x"))),
     ),
+    Hostile(
+        "dotdot-in-gnu-name", REFUSED, _fixed(archive(gnu_long(b"../outside/secret"), file(b"ok", b"x")))
+    ),
+    Hostile("absolute-name", CONTAINED, lambda o: [archive(file(o + b"/secret", b"x"))]),
     Hostile(
         "symlink-then-file-through-it",
         CONTAINED,
@@ -93,7 +97,10 @@ HOSTILE: tuple[Hostile, ...] = (
     Hostile(
         "directory-over-a-symlink-to-outside",
         CONTAINED,
-        lambda o: [archive(symlink(b"link", o)), archive(directory(b"link", 0o777), file(b"link/secret", b"x"))],
+        lambda o: [
+            archive(symlink(b"link", o)),
+            archive(directory(b"link", 0o777), file(b"link/secret", b"x")),
+        ],
         inside=("link/secret",),
     ),
     Hostile(
@@ -101,7 +108,9 @@ HOSTILE: tuple[Hostile, ...] = (
         REFUSED,
         lambda o: [archive(hard_link(b"stolen", o + b"/secret"))],
     ),
-    Hostile("hard-link-to-outside-by-dotdot", REFUSED, _fixed(archive(hard_link(b"stolen", b"../outside/secret")))),
+    Hostile(
+        "hard-link-to-outside-by-dotdot", REFUSED, _fixed(archive(hard_link(b"stolen", b"../outside/secret")))
+    ),
     Hostile(
         "hard-link-through-a-symlink-then-written",
         REFUSED,
@@ -134,15 +143,25 @@ HOSTILE: tuple[Hostile, ...] = (
     Hostile("whiteout-of-itself", REFUSED, _fixed(archive(directory(b"d"), file(b"d/.wh..")))),
     Hostile("bare-whiteout", REFUSED, _fixed(archive(directory(b"d"), file(b"d/.wh.")))),
     Hostile("whiteout-with-dotdot", REFUSED, _fixed(archive(file(b".wh.x/../../outside/secret")))),
-    Hostile("opaque-root", CONTAINED, _fixed(archive(file(b"a", b"x")), archive(file(b".wh..wh..opq"), file(b"b", b"x"))),
-            inside=("b",)),
+    Hostile(
+        "opaque-root",
+        CONTAINED,
+        _fixed(archive(file(b"a", b"x")), archive(file(b".wh..wh..opq"), file(b"b", b"x"))),
+        inside=("b",),
+    ),
     Hostile("root-as-a-symlink", REFUSED, lambda o: [archive(symlink(b"/.", o), file(b"secret", b"x"))]),
     Hostile("root-as-a-file", REFUSED, _fixed(archive(file(b"./", b""), file(b"/", b"x")))),
     Hostile(
         "type-swap-of-a-parent",
         CONTAINED,
         lambda o: [
-            archive(directory(b"d"), file(b"d/a", b"x"), symlink(b"d", o), file(b"d/secret", b"x"), directory(b"d/e"))
+            archive(
+                directory(b"d"),
+                file(b"d/a", b"x"),
+                symlink(b"d", o),
+                file(b"d/secret", b"x"),
+                directory(b"d/e"),
+            )
         ],
     ),
     Hostile(
@@ -155,12 +174,26 @@ HOSTILE: tuple[Hostile, ...] = (
         ],
         inside=("d/secret",),
     ),
-    Hostile("case-clash", CONTAINED, lambda o: [archive(symlink(b"Dir", o), directory(b"dir"), file(b"dir/secret", b"x"))],
-            inside=("dir/secret",)),
+    Hostile(
+        "case-clash",
+        CONTAINED,
+        lambda o: [archive(symlink(b"Dir", o), directory(b"dir"), file(b"dir/secret", b"x"))],
+        inside=("dir/secret",),
+    ),
     Hostile("nul-in-pax-path", REFUSED, _fixed(archive(pax({b"path": b"a\0b"}), file(b"ok", b"x")))),
-    Hostile("name-longer-than-a-path", REFUSED, _fixed(archive(pax({b"path": b"a/" * 2100 + b"x"}), file(b"ok", b"x")))),
-    Hostile("component-longer-than-a-name", REFUSED, _fixed(archive(pax({b"path": b"a" * 300}), file(b"ok", b"x")))),
-    Hostile("deep-directories", REFUSED, _fixed(archive(pax({b"path": b"d/" * 400 + b"x"}), file(b"ok", b"x")))),
+    Hostile(
+        "name-longer-than-a-path",
+        REFUSED,
+        _fixed(archive(pax({b"path": b"a/" * 2100 + b"x"}), file(b"ok", b"x"))),
+    ),
+    Hostile(
+        "component-longer-than-a-name",
+        REFUSED,
+        _fixed(archive(pax({b"path": b"a" * 300}), file(b"ok", b"x"))),
+    ),
+    Hostile(
+        "deep-directories", REFUSED, _fixed(archive(pax({b"path": b"d/" * 400 + b"x"}), file(b"ok", b"x")))
+    ),
     Hostile(
         "overlay-xattrs",
         CONTAINED,
@@ -192,7 +225,7 @@ HOSTILE: tuple[Hostile, ...] = (
     ),
     Hostile("owner-beyond-32-bits", REFUSED, _fixed(archive(pax({b"uid": b"4294967296"}), file(b"a", b"x")))),
     Hostile("file-below-a-file", REFUSED, _fixed(archive(file(b"a", b"x"), file(b"a/b", b"x")))),
-)  # fmt: skip
+)
 
 
 def main(folder: Path) -> None:

@@ -79,6 +79,18 @@ COMMANDS: dict[str, str] = {
     "container export": "entrepot.cli.commands.export:export",
     "container restart": "entrepot.cli.commands.stop:restart",
     "container ls": "entrepot.cli.commands.ps:ps",
+    # images of several platforms
+    "manifest create": "entrepot.cli.commands.manifest:create",
+    "manifest annotate": "entrepot.cli.commands.manifest:annotate",
+    "manifest inspect": "entrepot.cli.commands.manifest:inspect",
+    "manifest push": "entrepot.cli.commands.manifest:push",
+    "manifest rm": "entrepot.cli.commands.manifest:rm",
+    # new images without running anything
+    "append": "entrepot.cli.commands.mutate:append",
+    "flatten": "entrepot.cli.commands.mutate:flatten",
+    "mutate": "entrepot.cli.commands.mutate:mutate",
+    "rebase": "entrepot.cli.commands.mutate:rebase",
+    "image diff": "entrepot.cli.commands.image_diff:image_diff",
     # anywhere to anywhere
     "copy": "entrepot.cli.commands.copy:copy",
     "sync": "entrepot.cli.commands.sync:sync",
@@ -101,6 +113,7 @@ GROUPS: dict[str, str] = {
     "config": "Look at the registry's settings",
     "container": "Manage containers",
     "image": "Manage images",
+    "manifest": "Manage manifest lists: one name for several platforms",
 }
 """Group → the sentence its help starts with."""
 
