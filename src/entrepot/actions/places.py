@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from entrepot.client.settings import ClientSettings
 from entrepot.images.location import default_store_path
 from entrepot.images.store import ImageStore
+
+if TYPE_CHECKING:
+    from entrepot.client.settings import ClientSettings
 
 
 def the_store(store: ImageStore | Path | str | None) -> ImageStore:
@@ -19,5 +22,7 @@ def the_store(store: ImageStore | Path | str | None) -> ImageStore:
 
 def the_settings(settings: ClientSettings | None, *, insecure: bool = False) -> ClientSettings:
     """What this user's files and environment say about registries, unless the caller says it."""
+    from entrepot.client.settings import ClientSettings  # most verbs speak to no registry
+
     found = settings if settings is not None else ClientSettings.load(os.environ)
     return found.with_insecure() if insecure else found

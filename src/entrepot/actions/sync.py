@@ -128,7 +128,7 @@ def sync_list(
     token = cancel or CancelToken()
     with Ends(the_store(store), the_settings(settings, insecure=insecure), token) as ends:
         work = _Sync(ends, platform_choice(platforms), referrers, dry_run, keep_going, on_result)
-        work.run(_single_images(pairs, exclude, ends), jobs)
+        work.run(pairs, exclude, jobs)
     return work.results
 
 
@@ -169,19 +169,39 @@ class _Sync:
         self._mutex = threading.Lock()
         self.results: list[Synced] = []
 
-    def run(self, pairs: Iterator[tuple[Endpoint, Endpoint]], jobs: int) -> None:
+    def run(self, pairs: Iterable[Pair], exclude: Sequence[str], jobs: int) -> None:
         """Raises the first failure unless it keeps going."""
         with ExitStack() as stack:
             pool = stack.enter_context(ThreadPoolExecutor(max(1, jobs), thread_name_prefix="entrepot-sync"))
             stack.callback(pool.shutdown, cancel_futures=True)
             try:
-                futures = [pool.submit(self._one, source, goal) for source, goal in pairs]
+                futures = [
+                    pool.submit(self._one, source, goal)
+                    for pair in pairs
+                    for source, goal in self._listed(pair, exclude)
+                ]
                 for future in futures:
                     future.result()
             except BaseException:
                 if self._ends.cancel is not None:
                     self._ends.cancel.cancel()
                 raise
+
+    def _listed(self, pair: Pair, exclude: Sequence[str]) -> Iterator[tuple[Endpoint, Endpoint]]:
+        """The images a pair stands for; a place that cannot be listed is a failure like any other."""
+        try:
+            yield from _single_images(pair, exclude, self._ends)
+        except Cancelled:
+            raise
+        except EntrepotError as error:
+            if not self._keep_going:
+                raise
+            self._add(Synced(pair.source, pair.destination, None, changed=False, error=error.message))
+
+    def _add(self, result: Synced) -> None:
+        with self._mutex:
+            self.results.append(result)
+            self._on_result(result)
 
     def _one(self, source: Endpoint, destination: Endpoint) -> None:
         if self._ends.cancel is not None:
@@ -194,9 +214,7 @@ class _Sync:
             if not self._keep_going:
                 raise
             result = Synced(str(source), str(destination), None, changed=False, error=error.message)
-        with self._mutex:
-            self.results.append(result)
-            self._on_result(result)
+        self._add(result)
 
     def _copied(self, source: Endpoint, destination: Endpoint) -> Synced:
         if self._choice.is_all and not self._referrers and (held := self._unchanged(source, destination)):
@@ -221,12 +239,9 @@ class _Sync:
         )
 
 
-def _single_images(
-    pairs: Iterable[Pair], exclude: Sequence[str], ends: Ends
-) -> Iterator[tuple[Endpoint, Endpoint]]:
-    for pair in pairs:
-        for source, destination in _repositories(pair, ends):
-            yield from _tags(source, destination, pair.tags, exclude, ends)
+def _single_images(pair: Pair, exclude: Sequence[str], ends: Ends) -> Iterator[tuple[Endpoint, Endpoint]]:
+    for source, destination in _repositories(pair, ends):
+        yield from _tags(source, destination, pair.tags, exclude, ends)
 
 
 def _repositories(pair: Pair, ends: Ends) -> Iterator[tuple[Endpoint, Endpoint]]:
