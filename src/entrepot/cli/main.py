@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from entrepot.cli import exitcodes
-from entrepot.cli.options import Invocation
+from entrepot.cli.options import Invocation, log_to_stderr
 
 PROGRAM = "entrepot"
 
@@ -108,6 +108,9 @@ COMMANDS: dict[str, str] = {
 }
 """Words typed → where the click command is. `group verb` rows make the group `group`.
 Parts of the program add their own rows; a row is all a command needs."""
+
+SERVER_COMMANDS = frozenset({"serve", "worker", "admin", "config"})
+"""These set up the registry's own log."""
 
 GROUPS: dict[str, str] = {
     "config": "Look at the registry's settings",
@@ -203,10 +206,8 @@ def cli(ctx: click.Context, store: str | None, config: str | None, debug: bool) 
     if config:
         os.environ["DOCKER_CONFIG"] = config
     ctx.obj = Invocation(store=store, debug=debug)
-    if debug:
-        from entrepot.cli.options import log_requests
-
-        log_requests()
+    if ctx.invoked_subcommand not in SERVER_COMMANDS:
+        log_to_stderr(debug=debug)
     _show_help()
 
 

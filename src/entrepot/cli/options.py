@@ -44,12 +44,17 @@ def open_store() -> ImageStore:
     return ImageStore(invocation().store_path)
 
 
-def log_requests() -> None:
-    """Send the program's log, requests included and secrets removed, to stderr."""
+def log_to_stderr(*, debug: bool) -> None:
+    """Warnings go to stderr; with `debug` requests too, secrets removed."""
     import logging
 
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname).1s %(name)s %(message)s")
-    logging.getLogger("entrepot").setLevel(logging.DEBUG)
+    log = logging.getLogger("entrepot")
+    if log.handlers:
+        return  # a command that logs in its own way, or a second command line in one process
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG if debug else logging.WARNING)
 
 
 if TYPE_CHECKING:
