@@ -1,5 +1,7 @@
 """A registry's refusal turned into one error with its own words in it (distribution-spec: Error Codes)."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 

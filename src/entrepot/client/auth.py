@@ -10,6 +10,8 @@ The rules that keep credentials where they belong:
 Tokens are cached by what they allow and renewed before they expire.
 """
 
+from __future__ import annotations
+
 import json
 import logging
 import threading
@@ -51,7 +53,7 @@ class Grants(msgspec.Struct, frozen=True):
     items: frozenset[tuple[str, str, str]] = frozenset()
 
     @classmethod
-    def parse(cls, scopes: Iterable[str]) -> "Grants":
+    def parse(cls, scopes: Iterable[str]) -> Grants:
         """From `type:name:action,action` strings; names may contain colons."""
         found: set[tuple[str, str, str]] = set()
         for scope in scopes:
@@ -60,10 +62,10 @@ class Grants(msgspec.Struct, frozen=True):
             found.update((kind, name, action) for action in actions.split(",") if name and action)
         return cls(frozenset(found))
 
-    def merged(self, other: "Grants") -> "Grants":
+    def merged(self, other: Grants) -> Grants:
         return Grants(self.items | other.items)
 
-    def covers(self, other: "Grants") -> bool:
+    def covers(self, other: Grants) -> bool:
         return self.items >= other.items
 
     def scopes(self) -> list[str]:

@@ -3,6 +3,8 @@
 A stream goes on by itself after a broken connection: it asks again from the byte it stopped at.
 """
 
+from __future__ import annotations
+
 import io
 import time
 from types import TracebackType

@@ -1,5 +1,7 @@
 """`WWW-Authenticate` as a registry sends it (RFC 9110 §11.6.1, distribution's token specification)."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable, Mapping
 

@@ -13,6 +13,8 @@ Where a credential is looked for, the first hit wins. Accounts for a repository 
 A file that cannot be read as what it should be is reported and passed over: we go on anonymously.
 """
 
+from __future__ import annotations
+
 import base64
 import binascii
 import contextlib
@@ -96,7 +98,7 @@ class CredentialStore:
         self._helper_path = helper_path
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> "CredentialStore":
+    def from_env(cls, env: Mapping[str, str]) -> CredentialStore:
         home = Path(env.get("HOME") or Path("~").expanduser())
         docker_directory = Path(env["DOCKER_CONFIG"]) if env.get("DOCKER_CONFIG") else home / ".docker"
         auth_files: list[Path] = []

@@ -1,5 +1,7 @@
 """What can go wrong with a registry, as one class a caller's decision."""
 
+from __future__ import annotations
+
 from typing import ClassVar
 
 from entrepot.content.errors import Interrupted

@@ -4,6 +4,8 @@
 `erase` reads the server. "Not found" is exit code 1 with a fixed sentence on stdout.
 """
 
+from __future__ import annotations
+
 import json
 import re
 

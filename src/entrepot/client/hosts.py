@@ -5,6 +5,8 @@ before it, a scheme, certificates. Credentials belong to the host that is spoken
 the name its account is filed under.
 """
 
+from __future__ import annotations
+
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence

@@ -1,5 +1,7 @@
 """Manifests of one repository over HTTP (distribution-spec: Pulling and Pushing Manifests)."""
 
+from __future__ import annotations
+
 from entrepot.client.answers import refusal
 from entrepot.client.errors import RegistryMisbehaved, TagExists
 from entrepot.client.place import Place

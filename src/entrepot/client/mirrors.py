@@ -1,5 +1,7 @@
 """A repository with mirrors: each is asked in turn, the registry itself last."""
 
+from __future__ import annotations
+
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -23,7 +25,7 @@ class MirroredRepository:
     A place that could not be reached is not asked again. What the last one says is what the caller hears.
     """
 
-    def __init__(self, opened: "tuple[Callable[[], Repository], ...]") -> None:
+    def __init__(self, opened: tuple[Callable[[], Repository], ...]) -> None:
         """`opened` makes contact; called once a place, when it is needed."""
         self._openers = list(opened)
         self._lock = threading.Lock()
@@ -61,10 +63,10 @@ class MirroredRepository:
         for repository in self._repositories.values():
             repository.close()
 
-    def _last(self) -> "Repository":
+    def _last(self) -> Repository:
         return self._repository(len(self._openers) - 1)
 
-    def _first(self, ask: "Callable[[Repository], T]", accept: Callable[[T], bool] = lambda _: True) -> T:
+    def _first(self, ask: Callable[[Repository], T], accept: Callable[[T], bool] = lambda _: True) -> T:
         last = len(self._openers) - 1
         for index in range(last):
             if index in self._dead:
@@ -88,7 +90,7 @@ class MirroredRepository:
                 return found
         return ask(self._last())
 
-    def _repository(self, index: int) -> "Repository":
+    def _repository(self, index: int) -> Repository:
         with self._lock:
             found = self._repositories.get(index)
             if found is None:

@@ -1,5 +1,7 @@
 """A repository at a registry with an account: what every kind of request there needs."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 
 import msgspec

@@ -1,5 +1,7 @@
 """What refers to a manifest (distribution-spec: Listing Referrers, Referrers Tag Schema)."""
 
+from __future__ import annotations
+
 from entrepot.client.answers import refusal
 from entrepot.client.errors import RegistryMisbehaved
 from entrepot.client.manifests import MANIFEST_BYTES, get_manifest

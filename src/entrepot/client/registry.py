@@ -5,6 +5,8 @@ repository = open_repository(Reference.parse("registry.example/team/app"), clien
 manifest = repository.get_manifest("1.0")
 """
 
+from __future__ import annotations
+
 import functools
 import json
 from collections.abc import Callable, Iterator, Sequence

@@ -1,5 +1,7 @@
 """When to try again and after how long: a pure decision, so that tests need no clock."""
 
+from __future__ import annotations
+
 import email.utils
 import math
 from collections.abc import Callable

@@ -9,6 +9,8 @@ Order of a request:
 5. 408, 429, 5xx and broken connections: again, after a pause that honours Retry-After
 """
 
+from __future__ import annotations
+
 import ipaddress
 import logging
 import random

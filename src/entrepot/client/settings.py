@@ -5,6 +5,8 @@
 directories are honoured where they exist.
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,7 +54,7 @@ class ClientSettings(msgspec.Struct, frozen=True):
     user_agent: str = USER_AGENT
 
     @classmethod
-    def load(cls, env: Mapping[str, str], *, insecure: bool = False) -> "ClientSettings":
+    def load(cls, env: Mapping[str, str], *, insecure: bool = False) -> ClientSettings:
         """Read all files `env` leads to. Raises SettingsInvalid for registries.toml; others only warn."""
         home = Path(env.get("HOME") or Path("~").expanduser())
         config_home = Path(env["XDG_CONFIG_HOME"]) if env.get("XDG_CONFIG_HOME") else home / ".config"
@@ -72,7 +74,7 @@ class ClientSettings(msgspec.Struct, frozen=True):
             no_proxy=env.get("no_proxy") or env.get("NO_PROXY") or "",
         )
 
-    def with_insecure(self, insecure: bool = True) -> "ClientSettings":
+    def with_insecure(self, insecure: bool = True) -> ClientSettings:
         return msgspec.structs.replace(self, insecure=insecure)
 
     def certificates(self, host: str) -> Trust:

@@ -1,5 +1,7 @@
 """Tags of one repository, page by page (distribution-spec: Listing Tags)."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator
 

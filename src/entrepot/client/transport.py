@@ -4,6 +4,8 @@ No retries, no redirects, no authentication here (`session` does those). urllib3
 module: they become `ConnectionBroken`, which says whether the request can have reached the server.
 """
 
+from __future__ import annotations
+
 import contextlib
 import ipaddress
 import logging
@@ -40,7 +42,7 @@ class Origin(msgspec.Struct, frozen=True):
     port: int
 
     @classmethod
-    def of(cls, url: str) -> "Origin":
+    def of(cls, url: str) -> Origin:
         """Raises DestinationForbidden for anything but a plain http(s) URL with a host."""
         try:
             parts = urlsplit(url)
@@ -177,7 +179,7 @@ class Answer:
         with contextlib.suppress(HTTPError, OSError):
             self._response.close()
 
-    def __enter__(self) -> "Answer":
+    def __enter__(self) -> Answer:
         return self
 
     def __exit__(

@@ -8,6 +8,8 @@
 The registry verifies the digest before it shows the blob, so large bodies are not hashed a second time here.
 """
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable, Iterator
 from urllib.parse import urlencode

@@ -9,6 +9,8 @@ One blob that fails stops the others; the first failure is what the caller sees.
 with the sink, which tells a later run by `blob_offset`.
 """
 
+from __future__ import annotations
+
 import queue
 import threading
 from collections.abc import Callable, Iterable
@@ -199,7 +201,7 @@ class _Crew:
     They are daemons: one that waits for a silent server does not keep a stopped process alive.
     """
 
-    def __init__(self, mover: "_Mover", cancel: CancelToken) -> None:
+    def __init__(self, mover: _Mover, cancel: CancelToken) -> None:
         self._mover = mover
         self._cancel = cancel
         self._queue: queue.SimpleQueue[PlannedBlob] = queue.SimpleQueue()

@@ -1,5 +1,7 @@
 """What copying itself can refuse."""
 
+from __future__ import annotations
+
 from typing import ClassVar
 
 from entrepot.errors import LimitExceeded, NotFound

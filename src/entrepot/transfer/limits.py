@@ -1,5 +1,7 @@
 """How much one copy may do at once and in all."""
 
+from __future__ import annotations
+
 import msgspec
 
 from entrepot.oci.manifest import DEFAULT as DEFAULT_MANIFEST

@@ -6,6 +6,8 @@ The top is the root itself for an image and for "all platforms", the image of on
 new, smaller index for several.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -29,22 +31,22 @@ class PlatformChoice(msgspec.Struct, frozen=True):
     wanted: tuple[Platform, ...] = ()
 
     @classmethod
-    def all(cls) -> "PlatformChoice":
+    def all(cls) -> PlatformChoice:
         """The index as it is, with everything in it."""
         return cls()
 
     @classmethod
-    def one(cls, platform: Platform) -> "PlatformChoice":
+    def one(cls, platform: Platform) -> PlatformChoice:
         """The image that runs best on `platform`."""
         return cls((platform,))
 
     @classmethod
-    def some(cls, platforms: Sequence[Platform]) -> "PlatformChoice":
+    def some(cls, platforms: Sequence[Platform]) -> PlatformChoice:
         """An index of several; the plain image when it is only one."""
         return cls(tuple(platforms))
 
     @classmethod
-    def host(cls) -> "PlatformChoice":
+    def host(cls) -> PlatformChoice:
         """The image for this machine."""
         return cls((Platform.host(),))
 

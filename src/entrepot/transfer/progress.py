@@ -9,6 +9,8 @@ A blob's life:
 then, when all blobs are there, ManifestStored once a manifest, the top one last.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from enum import Enum
 
