@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -17,10 +17,12 @@ from entrepot.server.jobs.gc import GcSettings, collect
 from entrepot.server.jobs.integrity import check_integrity
 from entrepot.server.jobs.outbox import OutboxDelivery
 from entrepot.server.jobs.reconcile import reconcile
+from entrepot.server.jobs.reserve import keep_reserve
 from entrepot.server.jobs.scrub import scrub
 from entrepot.server.jobs.sweep import sweep
 from entrepot.server.jobs.worker import Handler, JobContext, Periodic, Worker, worker_name
 from entrepot.server.metrics import Metrics
+from entrepot.server.storage.filesystem import FilesystemStore
 from entrepot.server.worker import new_loop
 
 DAY_S: Final = 24 * 3600.0
@@ -28,6 +30,7 @@ SWEEP_S: Final = 60.0
 EVENTS_KEPT_S: Final = 7 * DAY_S
 
 Result = Mapping[str, Any] | None
+Attendant = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 
 
 def make_jobs_worker(services: Services) -> Worker:
@@ -52,7 +55,10 @@ def make_jobs_worker(services: Services) -> Worker:
         handlers["scrub"] = partial(_scrub, services)
         periodic.append(Periodic("scrub", config.scrub.interval))
     delivery = OutboxDelivery(services.catalog, (), by=name)
-    return Worker(services.catalog, handlers, periodic=periodic, name=name, attendants=(delivery.run,))
+    attendants: list[Attendant] = [delivery.run]
+    if isinstance(services.store, FilesystemStore):
+        attendants.append(partial(keep_reserve, services.store))
+    return Worker(services.catalog, handlers, periodic=periodic, name=name, attendants=attendants)
 
 
 def gc_settings(config: Config) -> GcSettings:
@@ -68,6 +74,11 @@ def gc_settings(config: Config) -> GcSettings:
 
 async def _gc(services: Services, _context: JobContext) -> Result:
     report = await collect(services.catalog, gc_settings(services.config))
+    removed = services.metrics.counter(
+        "entrepot_gc_removed_total", "What garbage collection removed, by kind.", ("kind",)
+    )
+    for kind, number in report.removed.items():
+        removed.add(kind, by=number)
     return report.to_json()
 
 
@@ -84,14 +95,21 @@ async def _scrub(services: Services, _context: JobContext) -> Result:
         bytes_per_s=settings.rate,
         older_than=services.catalog.clock.steady() - microseconds(settings.every),
     )
+    count = services.metrics.counter
+    count("entrepot_scrub_bytes_total", "Bytes that were read back.").add(by=report.bytes)
+    damaged = count("entrepot_scrub_damaged_total", "Blobs found damaged or missing.")
+    damaged.add(by=len(report.damaged))
     return report.to_json()
 
 
 async def _reconcile(services: Services, _context: JobContext) -> Result:
     gc = services.config.gc
+    window = max(gc.undo_window, services.config.limits.upload_ttl)  # uploads have no rows of their objects
     report = await reconcile(
-        services.catalog, services.store, undo_window_s=gc.undo_window, trash_delay_s=gc.trash_delay
+        services.catalog, services.store, undo_window_s=window, trash_delay_s=gc.trash_delay
     )
+    orphans = services.metrics.counter("entrepot_orphans_found_total", "Stored objects that no row knows of.")
+    orphans.add(by=report.orphans)
     return report.to_json()
 
 

@@ -1,0 +1,32 @@
+"""Keeps a little disk space in reserve, so that a full disk can still be tidied up."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from entrepot.errors import EntrepotError
+from entrepot.observability.logs import get_log
+from entrepot.server.storage.filesystem import FilesystemStore
+
+__all__ = ["keep_reserve"]
+
+log = get_log(__name__)
+
+CHECK_S: Final = 2.0
+
+
+async def keep_reserve(store: FilesystemStore, stop: asyncio.Event) -> None:
+    """Give the reserve back when something has filled the disk, and take it again afterwards."""
+    while not stop.is_set():
+        try:
+            change = await store.keep_reserve_file()
+        except EntrepotError as error:
+            log.warning("disk reserve not kept", reason=error.message)
+        else:
+            if change is not None:
+                log.warning("disk reserve", change=change)
+        try:
+            await asyncio.wait_for(stop.wait(), CHECK_S)
+        except TimeoutError:
+            continue
