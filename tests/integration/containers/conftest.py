@@ -1,0 +1,122 @@
+"""Containers of the installed program, in a store of the test's own; whatever a test starts is ended."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.programs import require_program, require_root
+from tests.support.server import ENTREPOT, clean_env
+from tests.support.tiny_root import make_tiny_root
+
+TIMEOUT_S = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """`entrepot` with a store that has the image `tiny:1`."""
+
+    store: Path
+    home: Path
+    tiny_tar: Path
+    user: str | None = None
+    """Whom it runs as; None is whoever runs the tests."""
+
+    @property
+    def env(self) -> dict[str, str]:
+        return clean_env(ENTREPOT_STORE=str(self.store), HOME=str(self.home), TZ="UTC",
+                         DOCKER_CONFIG=str(self.home / ".docker"))  # fmt: skip
+
+    def run(
+        self,
+        *argv: str | Path,
+        code: int | None = 0,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end; it has to leave with `code`, or anyhow when that is None."""
+        done = subprocess.run(
+            [ENTREPOT, *map(str, argv)],
+            input=stdin,
+            capture_output=True,
+            env={**self.env, **(env or {})},
+            cwd=self.home,
+            check=False,
+            timeout=TIMEOUT_S,
+            user=self.user,
+            group=self.user,
+        )
+        out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+        assert code is None or done.returncode == code, f"{argv} left with {done.returncode}: {out}{err}"
+        return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+
+    def output(self, *argv: str | Path, **options: object) -> str:
+        """What a command prints, without the last newline."""
+        return self.run(*argv, **options).stdout.rstrip("\n")  # type: ignore[arg-type]
+
+    def clean(self) -> None:
+        """End and remove every container."""
+        ids = self.run("ps", "-aq", code=None).stdout.split()
+        if ids:
+            self.run("rm", "-f", "-v", *ids, code=None)
+
+    def mounts(self) -> list[str]:
+        """Mounts below the store."""
+        return [line for line in Path("/proc/mounts").read_text().splitlines() if str(self.store) in line]
+
+
+@pytest.fixture(scope="session")
+def tiny_tar(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root file system in a tar."""
+    require_root()
+    return make_tiny_root(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def base_store(tmp_path_factory: pytest.TempPathFactory, tiny_tar: Path) -> Path:
+    """A store with `tiny:1`, to copy."""
+    folder = tmp_path_factory.mktemp("base")
+    box = Box(folder / "store", folder, tiny_tar)
+    box.run("import", "-c", 'CMD ["sh"]', "-c", "ENV FROM=image", tiny_tar, "tiny:1")
+    return box.store
+
+
+@pytest.fixture
+def box(base_store: Path, tiny_tar: Path, tmp_path: Path) -> Iterator[Box]:
+    """A store of this test's own."""
+    require_root()
+    require_program("runc")
+    shutil.copytree(base_store, tmp_path / "store")
+    found = Box(tmp_path / "store", tmp_path, tiny_tar)
+    try:
+        yield found
+    finally:
+        found.clean()
+    assert found.mounts() == []
+
+
+PLAIN_USER = "nobody"
+
+
+@pytest.fixture
+def plain_box(base_store: Path, tiny_tar: Path) -> Iterator[Box]:
+    """The same for a user who is not root."""
+    require_root()
+    require_program("runc")
+    home = Path("/var/tmp") / f"entrepot-plain-{os.getpid()}"
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(mode=0o755)
+    shutil.copytree(base_store, home / "store")
+    subprocess.run(["chown", "-R", f"{PLAIN_USER}:", home], check=True)
+    found = Box(home / "store", home, tiny_tar, user=PLAIN_USER)
+    try:
+        yield found
+    finally:
+        found.clean()
+        shutil.rmtree(home, ignore_errors=True)
