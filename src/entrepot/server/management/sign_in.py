@@ -104,11 +104,12 @@ async def sign_in(
     return Response(view, cookies=[session_cookie(value, caller.scheme)])
 
 
-@delete("/session", Action.MANAGE_SELF, "Sign out", tags=["session"])
-async def sign_out(api: Api, caller: Caller) -> Response[None]:
+@delete("/session", Action.MANAGE_SELF, "Sign out", tags=["session"], status_code=200)
+async def sign_out(api: Api, caller: Caller) -> Response[SessionView]:
     if caller.session is not None:
         await api.write(end_session, caller.principal, api.now)
-    return Response(None, status_code=204, cookies=[session_cookie("", caller.scheme, max_age_s=0)])
+    view = SessionView(name="", kind="anonymous", signed_in=False, csrf_token=None)
+    return Response(view, cookies=[session_cookie("", caller.scheme, max_age_s=0)])
 
 
 @post("/setup", Asked.NOBODY, "Choose a password with a set-up link", tags=["session"], status_code=200)

@@ -1,0 +1,178 @@
+"""Signing in through OpenID Connect, with npm's `oidc-provider` as the provider."""
+
+import http.cookiejar
+import json
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlencode, urljoin
+
+import pytest
+
+from tests.integration.accounts.conftest import Registry
+from tests.support.ports import free_port
+from tests.support.processes import started
+from tests.support.programs import missing, require_program
+
+MODULES = Path(os.environ.get("ENTREPOT_NODE", Path(__file__).resolve().parents[3] / ".cache" / "node"))
+SCRIPT = """
+import { Provider } from 'oidc-provider';
+const port = Number(process.argv[2]);
+const redirect = process.argv[3];
+const provider = new Provider(`http://localhost:${port}`, {
+  clients: [{
+    client_id: 'entrepot', client_secret: 'client-secret-for-tests', redirect_uris: [redirect],
+    grant_types: ['authorization_code'], response_types: ['code'],
+  }],
+  claims: {
+    openid: ['sub'], profile: ['name', 'preferred_username', 'groups'], email: ['email', 'email_verified'],
+  },
+  conformIdTokenClaims: false,
+  pkce: { required: () => true },
+  features: { devInteractions: { enabled: true } },
+  cookies: { keys: ['only for tests'] },
+  findAccount: (ctx, id) => ({
+    accountId: id,
+    claims: () => ({
+      sub: id, name: `Person ${id}`, preferred_username: id, groups: id === 'boss' ? ['leads'] : ['staff'],
+      email: `${id}@example.org`, email_verified: true,
+    }),
+  }),
+});
+provider.listen(port, () => console.log('listening'));
+"""
+
+
+class Browser:
+    """Follows redirects by hand and keeps cookies, as a person's browser does."""
+
+    def __init__(self) -> None:
+        self.jar = http.cookiejar.CookieJar()
+
+        class Stay(urllib.request.HTTPRedirectHandler):
+            def redirect_request(self, *_args: object) -> None:
+                return None
+
+        self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.jar), Stay)
+
+    def open(self, url: str, form: dict[str, str] | None = None) -> tuple[int, str, str | None]:
+        """(status, body, where it sends us)."""
+        body = None if form is None else urlencode(form).encode()
+        try:
+            answer = self._opener.open(urllib.request.Request(url, data=body), timeout=60)
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
+            location = answer.headers.get("Location")
+            return answer.status, answer.read().decode(), urljoin(url, location) if location else None
+
+    def follow(self, url: str, *, stop_at: str) -> str:
+        """Click through until a page without a redirect, or one that begins with `stop_at`."""
+        for _ in range(12):
+            if url.startswith(stop_at):
+                return url
+            _status, _body, location = self.open(url)
+            if location is None:
+                return url
+            url = location
+        raise AssertionError(f"too many redirects, last to {url}")
+
+
+@pytest.fixture(scope="module")
+def provider(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    node = require_program("node")
+    if not (MODULES / "node_modules" / "oidc-provider").exists():
+        missing("oidc-provider (npm)")
+    folder, port = tmp_path_factory.mktemp("oidc"), free_port()
+    (folder / "node_modules").symlink_to(MODULES / "node_modules")
+    (folder / "provider.mjs").write_text(SCRIPT)
+    issuer = f"http://localhost:{port}"
+    redirect = f"{registry.server.url}/api/v1/sign-in/corp/callback"
+
+    def ready() -> bool:
+        try:
+            urllib.request.urlopen(f"{issuer}/.well-known/openid-configuration", timeout=5).close()
+        except OSError:
+            return False
+        return True
+
+    argv = [node, str(folder / "provider.mjs"), str(port), redirect]
+    with started(argv, log=folder / "log", ready=ready, cwd=folder):
+        settings = {
+            "issuer": issuer,
+            "client_id": "entrepot",
+            "title": "Corporate",
+            "admin_group": "leads",
+            "scopes": "openid profile email",
+        }
+        secret = "client-secret-for-tests"
+        registry.api(
+            "POST", "/sources", {"name": "corp", "kind": "oidc", "settings": settings, "secret": secret}
+        )
+        yield registry
+
+
+def sign_in(registry: Registry, browser: Browser, person: str, *, then: str = "/projects") -> str:
+    """The whole way: to the provider, its log-in form, its consent form, and back. Where we end."""
+    home = registry.server.url
+    url = browser.follow(f"{home}/api/v1/sign-in/corp?next={then}", stop_at=f"{home}{then}")
+    for _ in range(4):
+        if url.startswith(f"{home}{then}"):
+            return url
+        _status, page, _location = browser.open(url)
+        action = re.search(r'action="([^"]+)"', page)
+        prompt = re.search(r'name="prompt" value="(\w+)"', page)
+        assert action, page
+        assert prompt, page
+        form = {"prompt": prompt[1]}
+        if prompt[1] == "login":
+            form |= {"login": person, "password": "any"}
+        _status, _page, location = browser.open(urljoin(url, action[1]), form)
+        assert location
+        url = browser.follow(location, stop_at=f"{home}{then}")
+    raise AssertionError(f"did not come back, but to {url}")
+
+
+def whoami(registry: Registry, browser: Browser) -> dict[str, object]:
+    status, body, _location = browser.open(f"{registry.server.url}/api/v1/self")
+    return dict(json.loads(body)) if status == 200 else {"name": None}
+
+
+def test_person_comes_back_signed_in_with_groups(provider: Registry) -> None:
+    assert [p["title"] for p in provider.api("GET", "/sign-in/providers", who=None)] == ["Corporate"]
+    for person, role in (("wanda", None), ("boss", "admin")):
+        browser = Browser()
+        sign_in(provider, browser, person)
+        me = whoami(provider, browser)
+        assert (me["name"], me["source"], me["email"], me["system_role"]) == (
+            person,
+            "corp",
+            f"{person}@example.org",
+            role,
+        )
+
+
+def test_second_sign_in_is_the_same_account(provider: Registry) -> None:
+    for _ in range(2):
+        sign_in(provider, Browser(), "again")
+    names = [u["name"] for u in provider.api("GET", "/users?n=1000")["items"]]
+    assert names.count("again") == 1
+
+
+def test_name_of_a_built_in_account_is_not_taken_over(provider: Registry) -> None:
+    browser = Browser()
+    with pytest.raises(AssertionError):
+        sign_in(provider, browser, "olga")
+    assert whoami(provider, browser)["name"] is None
+
+
+def test_answer_for_another_browser_is_refused(provider: Registry) -> None:
+    """Log-in CSRF: a code that somebody else's browser fetched signs nobody in."""
+    browser = Browser()
+    for query in ("code=x&state=y", "code=&state=", "state=x"):
+        status, _body, _location = browser.open(f"{provider.server.url}/api/v1/sign-in/corp/callback?{query}")
+        assert status == 401
+    assert whoami(provider, browser)["name"] is None
