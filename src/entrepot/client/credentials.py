@@ -24,7 +24,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -78,6 +78,24 @@ def server_key(registry: str) -> str:
 def hostname_of(key: str) -> str:
     """The host in a key of a credentials file, old ones with scheme and path included."""
     return key.removeprefix("https://").removeprefix("http://").partition("/")[0]
+
+
+class CredentialSource(Protocol):
+    """Who we are to a registry."""
+
+    def lookup(self, registry: str, repository: str | None = None) -> Credential | None:
+        """The credential for a repository, or for the registry as a whole; None means anonymous."""
+        ...
+
+
+class OneCredential:
+    """The same account for whatever is asked: for programs that keep accounts themselves."""
+
+    def __init__(self, credential: Credential | None) -> None:
+        self._credential = credential
+
+    def lookup(self, registry: str, repository: str | None = None) -> Credential | None:  # noqa: ARG002
+        return self._credential
 
 
 class CredentialStore:

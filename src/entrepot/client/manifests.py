@@ -50,6 +50,9 @@ def find_manifest(place: Place, reference: str | Digest) -> Descriptor | None:
         if answer.status == 404:
             answer.discard()
             return None
+        if answer.status in {405, 501}:
+            answer.discard()
+            return _find_by_get(place, reference)
         if answer.status != 200:
             raise refusal(
                 answer, place.subject(f"manifest for {place.shown(reference)}", missing=ManifestNotFound)
@@ -65,13 +68,17 @@ def find_manifest(place: Place, reference: str | Digest) -> Descriptor | None:
     except InvalidDigest:
         digest = None
     if digest is None or size is None or not mediatype.is_manifest(kind):
-        try:
-            return get_manifest(place, reference).descriptor()
-        except NotFound:
-            return None
+        return _find_by_get(place, reference)
     if isinstance(reference, Digest) and digest != reference:
         raise RegistryMisbehaved(f"registry {place.registry} calls {reference} by the digest {digest}")
     return Descriptor(kind, digest, size)
+
+
+def _find_by_get(place: Place, reference: str | Digest) -> Descriptor | None:
+    try:
+        return get_manifest(place, reference).descriptor()
+    except NotFound:
+        return None
 
 
 def put_manifest(place: Place, manifest: ManifestBytes, tag: str | None, *, if_absent: bool = False) -> None:

@@ -18,7 +18,7 @@ from entrepot.client import blobs, manifests, referrers, tags
 from entrepot.client.answers import Subject, printable, refusal
 from entrepot.client.auth import Grants
 from entrepot.client.challenge import Challenge, parse_challenges
-from entrepot.client.credentials import Credential, CredentialStore
+from entrepot.client.credentials import Credential, CredentialSource
 from entrepot.client.errors import AuthenticationFailed, RegistryMisbehaved
 from entrepot.client.hosts import HUB, Endpoint, Location, endpoint_for, locate
 from entrepot.client.mirrors import MirroredRepository
@@ -142,7 +142,7 @@ class Registry:
         host: str,
         *,
         settings: ClientSettings,
-        credentials: CredentialStore | None = None,
+        credentials: CredentialSource | None = None,
         endpoint: Endpoint | None = None,
         cancel: CancelToken | None = None,
         session: Session | None = None,

@@ -307,3 +307,14 @@ def test_one_failing_layer_stops_the_others(settings: ClientSettings, tmp_path: 
         copy(repository_of(registry, settings), target, reference="1", to="1", limits=QUICK)
     assert target.tags == {}
     assert target.manifests == {}
+
+
+@pytest.mark.parametrize("head", [Reply(405), Reply(200)], ids=["HEAD refused", "HEAD says nothing"])
+def test_a_registry_with_a_poor_head_is_asked_by_get(head: Reply, settings: ClientSettings) -> None:
+    works = Registry()
+    works.manifests["1"] = MANIFEST.raw
+    works.before = lambda request: head if request.method == "HEAD" else "go on"
+    with lying_registry(works) as registry:
+        repository = repository_of(registry, settings)
+        assert repository.find_manifest("1") == MANIFEST.descriptor()
+        assert repository.find_manifest("2") is None
