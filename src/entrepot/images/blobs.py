@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import secrets
@@ -14,6 +15,7 @@ from entrepot.content.errors import BlobNotFound, Interrupted
 from entrepot.content.protocols import BlobStream, PutResult
 from entrepot.content.verify import DigestMismatch, VerifiedReader
 from entrepot.errors import VerificationFailed
+from entrepot.images.errors import StoreFull
 from entrepot.images.files import fsync_directory, try_lock, write_all
 from entrepot.images.paths import StorePaths
 from entrepot.oci.descriptor import Descriptor
@@ -208,9 +210,11 @@ class PartialDownloads:
         except VerificationFailed:
             path.unlink(missing_ok=True)
             raise
-        except BaseException:
+        except BaseException as error:
             if not keep or os.fstat(fd).st_size == 0:
                 path.unlink(missing_ok=True)
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StoreFull(str(descriptor.digest), self._paths.root) from error
             raise
         finally:
             os.close(fd)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from entrepot.errors import Conflict, EntrepotError, NotFound, VerificationFailed
+from entrepot.errors import Conflict, EntrepotError, NotFound, Unavailable, VerificationFailed
 
 
 class NoSuchImage(NotFound):
@@ -43,6 +43,18 @@ class StoreDamaged(EntrepotError):
     """A file of the store cannot be read as what it should be."""
 
     code: ClassVar[str] = "store-damaged"
+
+
+class StoreFull(Unavailable):
+    """The disk, or this user's share of it, is full. What had arrived is kept for the next run."""
+
+    code: ClassVar[str] = "store-full"
+
+    def __init__(self, what: str, root: object) -> None:
+        super().__init__(
+            f"no space left on device: {what} does not fit into {root}",
+            hint="free some space (entrepot image prune) and run it again: it goes on where it stopped",
+        )
 
 
 class PlatformMismatch(NotFound):

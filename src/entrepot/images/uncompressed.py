@@ -16,7 +16,7 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 ZSTD_SKIPPABLE = range(0x184D2A50, 0x184D2A60)
 _CHUNK = 1 << 20
 MAX_RATIO = 1100
-"""gzip cannot do better than 1032 to 1, so a count stops here: showing a size must not run for ever."""
+"""gzip cannot do better than 1032 to 1, and real zstd layers do not; showing a size must not run for ever."""
 
 
 def uncompressed_size(path: Path) -> int:
@@ -60,7 +60,7 @@ def _zstd_size(path: Path, size: int, head: bytes) -> int:
 
 
 def _count(path: Path, size: int, compression: str) -> int:
-    limit = size * MAX_RATIO if compression == "gzip" else size * 20000
+    limit = size * MAX_RATIO
     total = 0
     try:
         with _opened(path, compression) as stream:
