@@ -230,7 +230,8 @@ class Transport:
                 preload_content=False,
                 decode_content=False,
             )
-        log.debug("http %s %s -> %s", method, _shown(url), response.status)
+        scheme = complete.get("Authorization", "none").partition(" ")[0].lower()
+        log.debug("http %s %s auth=%s -> %s", method, _shown(url), scheme, response.status)
         return Answer(response, method, url)
 
     def close(self) -> None:

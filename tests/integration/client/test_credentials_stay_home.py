@@ -62,6 +62,21 @@ def test_the_password_goes_to_a_token_server_on_the_registry(with_account: WithA
     assert asked.query["account"] == ["me"]
 
 
+def test_k5_what_is_logged_holds_no_secret(
+    with_account: WithAccount, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", logger="entrepot")
+    realm: list[str] = []
+    with lying_registry(lambda request: bearer(realm[0])(request)) as registry:
+        realm.append(f"{registry.url}/token")
+        repository_of(registry, with_account({registry.host: "me:secret"})).get_manifest("1")
+    lines = [one.getMessage() for one in caplog.records if one.name.startswith("entrepot")]
+    assert f"http GET {registry.url}/v2/team/app/manifests/1 auth=bearer -> 200" in lines
+    assert f"http GET {registry.url}/token auth=basic -> 200" in lines
+    text = "\n".join(lines)
+    assert not any(hidden in text for hidden in ("secret", BASIC.split()[1], "t-repository"))
+
+
 def test_k5_a_token_server_on_another_host_never_sees_the_password(with_account: WithAccount) -> None:
     with lying_registry(token_of) as other:
         with lying_registry(bearer(f"{other.url}/token")) as registry:
