@@ -15,6 +15,7 @@ from sqlalchemy import Connection, select
 
 from entrepot.errors import Unavailable
 from entrepot.observability.logs import get_log
+from entrepot.server.access.access_tokens import sweep_expired
 from entrepot.server.access.audit import By
 from entrepot.server.access.authenticator import Authenticator, parse_basic
 from entrepot.server.access.backoff import SignInBackoff
@@ -38,10 +39,11 @@ from entrepot.server.access.scopes import WantedScope
 from entrepot.server.access.sealing import SealKey
 from entrepot.server.access.secret import looks_like_secret
 from entrepot.server.access.signing import KeyRing
-from entrepot.server.access.signing_keys import RELOAD_S, load_keys
+from entrepot.server.access.signing_keys import RELOAD_S, ensure_signing_key, load_keys
 from entrepot.server.access.source_table import LiveSources, build_sources
 from entrepot.server.access.visible import load_visible
 from entrepot.server.db import Catalog, HotQuery
+from entrepot.server.db.clock import SECOND
 from entrepot.server.db.tables.projects import project
 
 __all__ = ["AccessSettings", "AccountsControl"]
@@ -51,6 +53,10 @@ log = get_log(__name__)
 _HOT_FACTS: Final = HotQuery(FACTS)
 _MAX_VERIFIED: Final = 8192
 _MAX_FACTS: Final = 4096
+HOUSEKEEPING_S: Final = 3600
+"""Each worker looks after keys and expired secrets about this often."""
+EXPIRED_KEPT_S: Final = 30 * 24 * 3600
+"""Expired tokens stay listed for so long, so that their owner sees why something stopped working."""
 
 _CHANGES: Final[dict[str, Action]] = {
     "push": Action.PUSH,
@@ -97,6 +103,7 @@ class AccountsControl:
         self._sources = LiveSources()
         self._keys: KeyRing = KeyRing(())
         self._loaded_at = 0.0
+        self._kept_house_at = time.monotonic()
         self._reloading: asyncio.Task[None] | None = None
         self._verified: OrderedDict[str, tuple[Principal, float, KeyRing]] = OrderedDict()
         self._facts: dict[tuple[int, str | None, str | None, str | None], Facts] = {}
@@ -154,7 +161,7 @@ class AccountsControl:
         may do is asked each time.
         """
         self._reload_if_old()
-        now_s = self.catalog.clock.now() / 1_000_000
+        now_s = self.catalog.clock.now() / SECOND
         remembered = self._verified.get(token)
         if remembered is not None and remembered[2] is self._keys and now_s < remembered[1]:
             return remembered[0]
@@ -252,7 +259,7 @@ class AccountsControl:
             granted,
             issuer=self.settings.issuer,
             audience=service if other and service else self.settings.service,
-            now_s=self.catalog.clock.now() / 1_000_000,
+            now_s=self.catalog.clock.now() / SECOND,
             life_s=self.settings.token_life_s,
             for_other_registry=other,
         )
@@ -269,12 +276,21 @@ class AccountsControl:
     def _load(self, connection: Connection) -> tuple[KeyRing, LiveSources]:
         return load_keys(connection, self.seal), build_sources(connection, self.seal, self._threads)
 
+    def _housekeep(self, connection: Connection) -> None:
+        """Replace a signing key that has grown old; forget secrets that expired a while ago."""
+        now = self.catalog.clock.now()
+        ensure_signing_key(connection, self.seal, issuer=self.settings.issuer, now=now)
+        sweep_expired(connection, now=now, keep=EXPIRED_KEPT_S * SECOND)
+
     def _reload_if_old(self) -> None:
         if time.monotonic() - self._loaded_at > RELOAD_S and self._reloading is None:
             self._reloading = asyncio.get_running_loop().create_task(self._reload_quietly())
 
     async def _reload_quietly(self) -> None:
         try:
+            if time.monotonic() - self._kept_house_at > HOUSEKEEPING_S:
+                self._kept_house_at = time.monotonic()
+                await self.catalog.write(self._housekeep)
             await self.start()
         except Unavailable as error:
             log.warning("signing keys not read again", error=error.message)

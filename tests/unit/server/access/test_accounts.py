@@ -34,7 +34,7 @@ from entrepot.server.access.signing_keys import rotate_signing_key
 from entrepot.server.access.source_table import add_source
 from entrepot.server.access.teams import add_member, create_team, follow_groups, get_team, list_members
 from entrepot.server.db.tables import audit, repo
-from entrepot.server.db.tables.access import access_token, principal
+from entrepot.server.db.tables.access import access_token, principal, signing_key
 from tests.unit.server.access.conftest import PASSWORD, PASSWORD_HASH, ROOT, Accounts
 
 pytestmark = pytest.mark.anyio
@@ -462,3 +462,54 @@ async def test_last_used_is_noted(accounts: Accounts) -> None:
         lambda c: c.execute(principal.select().where(principal.c.id == robot.id)).one().last_used_at
     )
     assert (token.last_address, bool(token.last_used_at), bool(used)) == ("10.1.1.1", True, True)
+
+
+async def test_unknown_user_costs_the_same_work(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A4: one hash is computed whether the user exists or not, whatever kind of account it is."""
+    await accounts.user("alice")
+    await accounts.robot("+ci")
+    verified: list[bool] = []
+    pool = accounts.control.passwords
+    plain = pool.verify
+
+    async def counted(stored: str | None, password: str) -> Any:
+        verified.append(stored is not None)
+        return await plain(stored, password)
+
+    monkeypatch.setattr(pool, "verify", counted)
+    for name in ("alice", "nobody", "+ci", "admin"):
+        with pytest.raises(InvalidCredentials):
+            await accounts.control.authenticate(basic(name, "wrong"))
+    assert verified == [True, False, False, False]
+
+
+async def test_housekeeping_replaces_old_keys_and_forgets_old_secrets(accounts: Accounts) -> None:
+    alice = await accounts.user("alice")
+    day = 24 * 3600 * 1_000_000
+    for expires_at in (accounts.now - 31 * day, accounts.now - day, None):
+        await accounts.catalog.write(
+            lambda c, at=expires_at: mint(
+                c, ROOT, now=accounts.now, kind="pat", owner_id=alice.id, owner="alice", expires_at=at
+            )
+        )
+    await accounts.catalog.write(
+        lambda c: c.execute(signing_key.update().values(active_at=accounts.now - 91 * day))
+    )
+    await accounts.catalog.write(accounts.control._housekeep)
+    await accounts.control.reload()
+    assert len(accounts.control.keys.keys) == 2
+    assert len(await accounts.catalog.read(lambda c: list_tokens(c, owner_id=alice.id))) == 2
+
+
+async def test_change_by_another_process_is_seen_at_once(accounts: Accounts, tmp_path: Path) -> None:
+    """Facts are kept while nothing is committed; a commit through any connection ends that."""
+    import sqlite3
+
+    alice, project = await accounts.user("alice"), await accounts.project("acme")
+    await accounts.grant(alice, project, "puller")
+    who = await accounts.control.authenticate(basic("alice", PASSWORD))
+    for _ in range(3):
+        assert (await accounts.control.decide(who, Action.PULL, "acme/app")).allowed
+    with sqlite3.connect(tmp_path / "catalog.db") as other:
+        other.execute("DELETE FROM access_grant")
+    assert not (await accounts.control.decide(who, Action.PULL, "acme/app")).allowed
