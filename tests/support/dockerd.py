@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.support.programs import require_program, require_root
 from tests.support.shared import shared_server
 

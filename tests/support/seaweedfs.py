@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.support.ports import free_port, is_free
 from tests.support.programs import missing
 from tests.support.shared import shared_server

@@ -24,6 +24,8 @@ def clean_env(**extra: str) -> dict[str, str]:
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("ENTREPOT_", "DOCKER_"))
     }
+    # Without compiled modules each start of a command would compile them again.
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"):
         kept.pop(name, None)
     return {**kept, **extra}

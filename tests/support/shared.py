@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.support.processes import tail, wait_until
 
 _FOLDER = "ENTREPOT_TEST_RUN"
