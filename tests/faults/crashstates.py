@@ -111,8 +111,8 @@ class SimulatedDisk(FileOps):
     def read(self, fd: int, size: int, offset: int) -> bytes:
         return bytes(self._open[fd].data[offset : offset + size])
 
-    def read_cached(self, fd: int, buffer: bytearray, offset: int) -> int | None:
-        return None
+    def is_cached(self, fd: int, offset: int, size: int) -> bool:
+        return False
 
     def truncate(self, fd: int, size: int) -> None:
         with self._lock:

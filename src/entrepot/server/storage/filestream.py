@@ -6,14 +6,23 @@ import asyncio
 from collections.abc import AsyncGenerator
 from concurrent.futures import Executor
 from types import TracebackType
+from typing import Final
 
 from entrepot.server.storage.errors import StoredBytesDiffer, translated
 from entrepot.server.storage.files import OpenFile
 from entrepot.server.storage.fsops import FileOps
 from entrepot.server.storage.threads import settled
 
-READ_BYTES = 256 * 1024
-"""Read at a time. A download holds two of them at most."""
+FIRST_BYTES: Final = 256 * 1024
+"""Read at a time to begin with. A download holds two pieces at most."""
+SMALLEST_BYTES: Final = 64 * 1024
+LARGEST_BYTES: Final = 1024 * 1024
+SLOW_BYTES_PER_S: Final = 8 * 1024 * 1024
+"""A slower reader gets smaller pieces: many of them must not fill the memory."""
+QUICK_BYTES_PER_S: Final = 128 * 1024 * 1024
+"""A quicker reader gets larger ones, which cost less each."""
+STEADY_BYTES: Final = 8 * 1024 * 1024
+"""Until so much was delivered, socket buffers make every reader look quick."""
 
 
 class FileStream(AsyncGenerator[bytes, None]):
@@ -27,8 +36,12 @@ class FileStream(AsyncGenerator[bytes, None]):
         self._offset = start
         self._end = end
         self._ahead: asyncio.Future[bytes] | None = None
+        self._piece = FIRST_BYTES
+        self._steady = start + STEADY_BYTES
+        self._asked_at: float | None = None
 
     async def __anext__(self) -> bytes:
+        self._adapt()
         file = self._file
         if file is None or self._offset >= self._end:
             await self.aclose()
@@ -47,12 +60,23 @@ class FileStream(AsyncGenerator[bytes, None]):
         self._offset += len(data)
         return data
 
+    def _adapt(self) -> None:
+        """Choose the size of the next piece by how quickly the last one was taken."""
+        now, asked_at = asyncio.get_running_loop().time(), self._asked_at
+        self._asked_at = now
+        if asked_at is None:
+            return
+        took_s = now - asked_at
+        if took_s * SLOW_BYTES_PER_S > self._piece:
+            self._piece = max(SMALLEST_BYTES, self._piece // 2)
+        elif took_s * QUICK_BYTES_PER_S < self._piece and self._offset >= self._steady:
+            self._piece = min(LARGEST_BYTES, self._piece * 2)
+
     async def _next(self, file: OpenFile) -> bytes:
         if self._ahead is None:
-            buffer = bytearray(min(READ_BYTES, self._end - self._offset))
-            cached = self._ops.read_cached(file.fd, buffer, self._offset)
-            if cached:
-                return bytes(memoryview(buffer)[:cached])
+            size = min(self._piece, self._end - self._offset)
+            if self._ops.is_cached(file.fd, self._offset, size):
+                return self._ops.read(file.fd, size, self._offset)
             self._read_ahead(file, self._offset)
         ahead, self._ahead = self._ahead, None
         assert ahead is not None
@@ -62,7 +86,7 @@ class FileStream(AsyncGenerator[bytes, None]):
         return data
 
     def _read_ahead(self, file: OpenFile, offset: int) -> None:
-        size = min(READ_BYTES, self._end - offset)
+        size = min(self._piece, self._end - offset)
         if size > 0:
             loop = asyncio.get_running_loop()
             self._ahead = loop.run_in_executor(self._disk, self._read, file, size, offset)

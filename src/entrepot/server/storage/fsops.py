@@ -68,14 +68,22 @@ class FileOps:
         """Up to `size` bytes from `offset`; empty at the end of the file."""
         return os.pread(fd, size, offset)
 
-    def read_cached(self, fd: int, buffer: bytearray, offset: int) -> int | None:
-        """Fill `buffer` from memory without waiting for a disk; None when that is not possible."""
+    def is_cached(self, fd: int, offset: int, size: int) -> bool:
+        """Whether a part of a file can be read without waiting for a disk: its two ends are in memory.
+
+        Files are read in order, so what lies between them has been read with them. Asking for all of it
+        would need a second copy of the bytes.
+        """
+        probe = bytearray(1)
         try:
-            return os.preadv(fd, [buffer], offset, os.RWF_NOWAIT)
+            for at in (offset, offset + size - 1):
+                if os.preadv(fd, [probe], at, os.RWF_NOWAIT) != 1:
+                    return False
         except OSError as error:
             if error.errno in {errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}:
-                return None
+                return False
             raise
+        return True
 
     def truncate(self, fd: int, size: int) -> None:
         """Cut the file to `size` bytes."""
