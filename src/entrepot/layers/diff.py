@@ -47,6 +47,8 @@ class Change:
     child: Child | None = None
     opaque: bool = False
     """A directory that was removed and made anew: nothing of the lower layers' shows through."""
+    in_layer: bool = True
+    """A deletion that an opaque directory above says already is only listed."""
     listed: bool = True
     """Whether `diff` shows it: an unchanged directory above a change is in the layer but only shown as
     changed there."""
@@ -67,18 +69,27 @@ def upper_changes(
 
 
 def _upper(
-    fd: int, lower_fds: Sequence[int], path: Path, skip: Callable[[Path], bool] | None
+    fd: int,
+    lower_fds: Sequence[int],
+    path: Path,
+    skip: Callable[[Path], bool] | None,
+    *,
+    hidden: bool = False,
 ) -> Iterator[Change]:
+    """`hidden`: an opaque directory lies above, so that what is only in the lower layers is gone."""
     below = merged_children(lower_fds) if lower_fds else {}
     listing = os.open(b".", O_READ_DIRECTORY, dir_fd=fd)
     try:
         with os.scandir(listing) as items:
-            names = sorted(os.fsencode(item.name) for item in items)
+            present = {os.fsencode(item.name) for item in items}
     finally:
         os.close(listing)
-    for name in names:
+    for name in sorted(present | below.keys() if hidden else present):
         here = (*path, name)
         if skip is not None and skip(here):
+            continue
+        if name not in present:
+            yield Change(ChangeKind.DELETED, here, in_layer=False)
             continue
         try:
             status = os.stat(name, dir_fd=fd, follow_symlinks=False)
@@ -97,27 +108,32 @@ def _upper(
         if not child.is_directory:
             yield Change(kind, here, entry, child)
             continue
-        yield from _upper_directory(child, entry, old, here, skip)
+        yield from _upper_directory(child, entry, old, here, skip, hidden)
 
 
 def _upper_directory(
-    child: Child, entry: Entry, old: Child | None, here: Path, skip: Callable[[Path], bool] | None
+    child: Child,
+    entry: Entry,
+    old: Child | None,
+    here: Path,
+    skip: Callable[[Path], bool] | None,
+    hidden: bool,
 ) -> Iterator[Change]:
     with _opened(child) as inside:
         if not inside:
             return
-        opaque = old is not None and old.is_directory and is_opaque(inside[0])
+        opaque = not hidden and old is not None and old.is_directory and is_opaque(inside[0])
         kind = ChangeKind.ADDED if old is None else ChangeKind.MODIFIED
         same = (
             old is not None
             and old.is_directory
-            and not opaque
+            and not (opaque or hidden)
             and child.status.st_mtime_ns == old.status.st_mtime_ns
             and not _differs(old, child)
         )
         yield Change(kind, here, entry, child, opaque=opaque, listed=not same)
-        with _opened(old if old is not None and old.is_directory and not opaque else None) as lower:
-            yield from _upper(inside[0], lower, here, skip)
+        with _opened(old if old is not None and old.is_directory else None) as lower:
+            yield from _upper(inside[0], lower, here, skip, hidden=hidden or opaque)
 
 
 @contextlib.contextmanager
@@ -246,6 +262,8 @@ def write_layer(writer: TarWriter, changes: Iterable[Change]) -> int:
     links: dict[tuple[int, int], bytes] = {}
     count = 0
     for change in changes:
+        if not change.in_layer:
+            continue
         count += 1
         if change.entry is None or change.child is None:
             writer.add(_whiteout(join((*change.path[:-1], PREFIX + change.path[-1]))))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,3 +121,28 @@ def plain_box(base_store: Path, tiny_tar: Path) -> Iterator[Box]:
     finally:
         found.clean()
         shutil.rmtree(home, ignore_errors=True)
+
+
+Podman = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def podman() -> Iterator[Podman]:
+    """podman with storage of its own, in a folder with a short name: it refuses long run roots."""
+    require_root()
+    program = require_program("podman")
+    folder = Path(tempfile.mkdtemp(prefix="ep-"))
+    env = clean_env(HOME=str(folder), XDG_RUNTIME_DIR=str(folder))
+    argv = [program, f"--root={folder}/root", f"--runroot={folder}/run", f"--tmpdir={folder}/tmp"]
+    argv += ["--storage-driver=vfs", "--cgroup-manager=cgroupfs", "--events-backend=file", "--runtime=runc"]
+
+    def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*argv, *map(str, words)], env=env, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
+        )
+
+    try:
+        yield run
+    finally:
+        run("rm", "-af")
+        shutil.rmtree(folder, ignore_errors=True)
