@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.accounts.setup import setup_token
 from tests.support.images import Image, image, push_image
 from tests.support.server import RunningServer, running_server
 from tests.support.wire import Wire
@@ -72,9 +72,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     env = {"ENTREPOT_ACCESS_MODE": "accounts", "ENTREPOT_ACCESS_REGISTRIES": "docker.test"}
     with running_server(folder, env=env, workers=1) as server:
         made = Registry(server, folder)
-        link = re.search(r"/setup\?token=(\S+)", server.log.read_text())
-        assert link is not None, server.log.read_text()
-        made.api("POST", "/setup", {"token": link[1], "password": PASSWORD}, who=None)
+        token = setup_token(server.log)
+        made.api("POST", "/setup", {"token": token, "password": PASSWORD}, who=None)
         made.secrets["admin"] = PASSWORD
         yield made
 

@@ -1,12 +1,12 @@
 """Accounts on PostgreSQL: the same statements, the same answers."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.integration.accounts.conftest import PASSWORD, Registry
+from tests.integration.accounts.setup import setup_token
 from tests.support.images import image, push_image
 from tests.support.server import running_server
 
@@ -18,9 +18,8 @@ def on_postgresql(tmp_path: Path, postgresql_url: str) -> Iterator[Registry]:
     env = {"ENTREPOT_ACCESS_MODE": "accounts", "ENTREPOT_CATALOG_URL": postgresql_url}
     with running_server(tmp_path, env=env, workers=1) as server:
         made = Registry(server, tmp_path)
-        link = re.search(r"/setup\?token=(\S+)", server.log.read_text())
-        assert link is not None, server.log.read_text()
-        made.api("POST", "/setup", {"token": link[1], "password": PASSWORD}, who=None)
+        token = setup_token(server.log)
+        made.api("POST", "/setup", {"token": token, "password": PASSWORD}, who=None)
         made.secrets["admin"] = PASSWORD
         yield made
 

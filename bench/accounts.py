@@ -1,0 +1,149 @@
+"""What accounts cost: a pull with a token beside open mode, the token service, search in a big catalog."""
+
+import base64
+import json
+import sqlite3
+import statistics
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from bench.frame import Bench, Figure, Row
+from bench.load import wrk
+from tests.integration.accounts.setup import setup_token
+from tests.support.images import image, push_image
+from tests.support.server import RunningServer, running_server
+from tests.support.wire import Wire
+
+PASSWORD = "correct horse battery"
+
+
+def _with_accounts(bench: Bench) -> RunningServer:
+    env = {"ENTREPOT_ACCESS_MODE": "accounts"}
+    return bench.closing.enter_context(running_server(bench.folder / "accounts", env=env))
+
+
+def _api(
+    server: RunningServer, method: str, path: str, body: Any = None, *, who: str | None = "admin"
+) -> Any:
+    headers = {"Content-Type": "application/json"}
+    if who is not None:
+        headers["Authorization"] = _basic(who, PASSWORD)
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{server.url}/api/v1{path}", method=method, data=data, headers=headers)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        text = answer.read()
+    return json.loads(text) if text else None
+
+
+def _basic(name: str, secret: str) -> str:
+    return "Basic " + base64.b64encode(f"{name}:{secret}".encode()).decode()
+
+
+def _set_up(server: RunningServer) -> str:
+    """Choose the admin's password, make project acme and its robot; returns the robot's Basic header."""
+    token = setup_token(server.log)
+    _api(server, "POST", "/setup", {"token": token, "password": PASSWORD}, who=None)
+    _api(server, "POST", "/projects", {"name": "acme"})
+    robot = _api(server, "POST", "/projects/acme/robots", {"name": "ci", "role": "developer"})
+    return _basic("acme+ci", robot["secret"])
+
+
+def _get(path: str, **headers: str) -> str:
+    shown = ", ".join(f'["{name}"] = "{value}"' for name, value in {"Host": "localhost", **headers}.items())
+    return f'request = function() return wrk.format("GET", "{path}", {{{shown}}}) end'
+
+
+def pull_with_token(bench: Bench) -> Iterator[Row]:
+    """Manifest GET with a bearer token, 16 connections, beside the same in open mode."""
+    ours = _with_accounts(bench)
+    plain = bench.closing.enter_context(running_server(bench.folder / "open"))
+    robot = _set_up(ours)
+    with closing(Wire(ours.port, headers={"Authorization": robot, "Host": "localhost"})) as wire:
+        push_image(wire, "acme/app", "v1", image())
+        token = wire("GET", "/token?scope=repository:acme/app:pull").json()["token"]
+    with closing(Wire(plain.port, headers={"Host": "localhost"})) as wire:
+        push_image(wire, "acme/app", "v1", image())
+    path = "/v2/acme/app/manifests/v1"
+    values = bench.alternating(
+        lambda: wrk(
+            bench.folder, f"http://127.0.0.1:{ours.port}", _get(path, Authorization=f"Bearer {token}")
+        ),
+        lambda: wrk(bench.folder, f"http://127.0.0.1:{plain.port}", _get(path)),
+    )
+    yield Row(
+        "manifest GET with a bearer token, 16 connections", "/s", *values, peer_name="open mode", bar="≥ 0.7×"
+    )
+
+
+def tokens(bench: Bench) -> Iterator[Row]:
+    """The token service with a robot's secret, 16 connections."""
+    ours = _with_accounts(bench)
+    robot = _set_up(ours)
+    script = _get("/token?service=localhost&scope=repository:acme/app:pull", Authorization=robot)
+    [values] = bench.alternating(lambda: wrk(bench.folder, f"http://127.0.0.1:{ours.port}", script))
+    yield Row("token for a robot's secret, 16 connections", "/s", values, bar="≥ 1500")
+
+
+def _fill(data: Path, repositories: int, tags: int) -> None:
+    """Rows as pushes would make them, without the bytes."""
+    body = json.dumps({"schemaVersion": 2}).encode()
+    with sqlite3.connect(data / "catalog.db") as catalog:
+        catalog.execute("INSERT INTO project (name, created_at) VALUES ('big', 1)")
+        [project] = catalog.execute("SELECT id FROM project WHERE name = 'big'").fetchone()
+        catalog.executemany(
+            "INSERT INTO repo (project_id, name, created_at, pushed_at) VALUES (?, ?, 1, 1)",
+            [(project, f"big/team{n % 50}/service-{n}") for n in range(repositories)],
+        )
+        ids = [row[0] for row in catalog.execute("SELECT id FROM repo WHERE project_id = ?", (project,))]
+        catalog.executemany(
+            "INSERT INTO manifest (repo_id, digest, media_type, size, total_size, pushed_at, pushed_by, "
+            "body) VALUES (?, ?, 'application/vnd.oci.image.manifest.v1+json', 20, 20, 1, 'bench', ?)",
+            [(repo, f"sha256:{repo:064x}", body) for repo in ids],
+        )
+        each = tags // repositories
+        catalog.executemany(
+            "INSERT INTO tag (repo_id, name, digest, created_at, updated_at, updated_by) "
+            "VALUES (?, ?, ?, 1, 1, 'bench')",
+            [(repo, f"v{n}", f"sha256:{repo:064x}") for repo in ids for n in range(each)],
+        )
+
+
+def search(bench: Bench) -> Iterator[Row]:
+    """Search as you type: 10 000 repositories, 200 000 tags; 95th percentile of the time to answer."""
+    ours = _with_accounts(bench)
+    _set_up(ours)
+    _fill(ours.data, 10_000, 200_000)
+    terms = [
+        "s",
+        "se",
+        "service-1",
+        "service-99",
+        "team7",
+        "big/team3/service-",
+        "service-1:v",
+        "000123",
+        "nothing",
+    ]
+
+    def slowest() -> float:
+        took = []
+        for _ in range(5):
+            for term in terms:
+                started = time.perf_counter()
+                _api(ours, "GET", f"/search?q={term}")
+                took.append((time.perf_counter() - started) * 1000)
+        return statistics.quantiles(took, n=20)[-1]
+
+    [values] = bench.alternating(slowest)
+    yield Row("search, 10 000 repositories and 200 000 tags, 95th percentile", "ms", values, bar="≤ 50")
+
+
+FIGURES: dict[str, Figure] = {
+    "pull_with_token": pull_with_token,
+    "tokens": tokens,
+    "account_search": search,
+}
