@@ -13,16 +13,19 @@ from entrepot.server.storage.files import OpenFile
 from entrepot.server.storage.fsops import FileOps
 from entrepot.server.storage.threads import settled
 
-FIRST_BYTES: Final = 256 * 1024
-"""Read at a time to begin with. A download holds two pieces at most."""
 SMALLEST_BYTES: Final = 64 * 1024
+"""Read at a time to begin with. The HTTP server queues some pieces of every download, so they must be small
+as long as it is not known that the reader is quick."""
 LARGEST_BYTES: Final = 1024 * 1024
-SLOW_BYTES_PER_S: Final = 8 * 1024 * 1024
-"""A slower reader gets smaller pieces: many of them must not fill the memory."""
-QUICK_BYTES_PER_S: Final = 128 * 1024 * 1024
-"""A quicker reader gets larger ones, which cost less each."""
+"""Read at a time for quick readers, since each piece costs a little."""
+WINDOW_BYTES: Final = 2 * 1024 * 1024
+"""Over which a reader's speed is measured."""
 STEADY_BYTES: Final = 8 * 1024 * 1024
 """Until so much was delivered, socket buffers make every reader look quick."""
+QUICK_BYTES_PER_S: Final = 192 * 1024 * 1024
+"""A quicker reader gets larger pieces."""
+SLOW_BYTES_PER_S: Final = 96 * 1024 * 1024
+"""A slower one gets smaller pieces."""
 
 
 class FileStream(AsyncGenerator[bytes, None]):
@@ -36,9 +39,10 @@ class FileStream(AsyncGenerator[bytes, None]):
         self._offset = start
         self._end = end
         self._ahead: asyncio.Future[bytes] | None = None
-        self._piece = FIRST_BYTES
+        self._piece = SMALLEST_BYTES
         self._steady = start + STEADY_BYTES
-        self._asked_at: float | None = None
+        self._window_at = start
+        self._window_began: float | None = None
 
     async def __anext__(self) -> bytes:
         self._adapt()
@@ -61,16 +65,18 @@ class FileStream(AsyncGenerator[bytes, None]):
         return data
 
     def _adapt(self) -> None:
-        """Choose the size of the next piece by how quickly the last one was taken."""
-        now, asked_at = asyncio.get_running_loop().time(), self._asked_at
-        self._asked_at = now
-        if asked_at is None:
+        """Choose the size of the next pieces by how quickly the last ones were taken."""
+        passed = self._offset - self._window_at
+        if self._window_began is not None and passed < WINDOW_BYTES:
             return
-        took_s = now - asked_at
-        if took_s * SLOW_BYTES_PER_S > self._piece:
-            self._piece = max(SMALLEST_BYTES, self._piece // 2)
-        elif took_s * QUICK_BYTES_PER_S < self._piece and self._offset >= self._steady:
+        now, began = asyncio.get_running_loop().time(), self._window_began
+        self._window_at, self._window_began = self._offset, now
+        if began is None or self._offset < self._steady:
+            return
+        if passed > (now - began) * QUICK_BYTES_PER_S:
             self._piece = min(LARGEST_BYTES, self._piece * 2)
+        elif passed < (now - began) * SLOW_BYTES_PER_S:
+            self._piece = max(SMALLEST_BYTES, self._piece // 2)
 
     async def _next(self, file: OpenFile) -> bytes:
         if self._ahead is None:
