@@ -18,6 +18,7 @@ from entrepot.actions.start import Finished
 from entrepot.containers.errors import ContainerNotRunning, RuntimeFailed
 from entrepot.containers.lifecycle import Lifecycle
 from entrepot.containers.records import Container
+from entrepot.containers.rootless import may_set_groups
 from entrepot.containers.runtime import Runtime, find_runtime, host_capabilities, start_exit_code
 from entrepot.containers.spec import capabilities_of, environment, merged_environment, process_capabilities
 from entrepot.containers.users import find_user
@@ -142,7 +143,7 @@ def _process(
     env = merged_environment(environment(container), options.env)
     if options.tty and not any(item.startswith("TERM=") for item in env):
         env.append("TERM=xterm")
-    groups = [] if lifecycle.snapshots.root.name != "root" else list(user.groups)
+    groups = list(user.groups) if may_set_groups() else []
     return {
         "terminal": options.tty,
         "user": {"uid": user.uid, "gid": user.gid, "additionalGids": groups},

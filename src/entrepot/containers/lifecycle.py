@@ -22,6 +22,7 @@ from entrepot.containers.errors import (
     ContainerRunning,
     InvalidOption,
     NoCommand,
+    NoSuchUser,
     RuntimeFailed,
 )
 from entrepot.containers.frames import FrameKind, FrameParser, received_frames
@@ -38,6 +39,7 @@ from entrepot.containers.records import (
     utc_now,
 )
 from entrepot.containers.rootfs import RootFs, ensure_directory, make_rootfs, rootfs_of
+from entrepot.containers.rootless import may_set_groups
 from entrepot.containers.runtime import Runtime, find_runtime, has_cgroup_v2, host_capabilities
 from entrepot.containers.spec import Surroundings, build_spec, command_of
 from entrepot.containers.users import find_user
@@ -152,6 +154,8 @@ class Lifecycle:
         rootfs = self.rootfs(container)
         with rootfs.view() as tree:
             user = find_user(container.process.user, tree, container.host.group_add)
+        if runtime.rootless:
+            check_mapped(user.uid, user.gid)
         spec = build_spec(
             container,
             user,
@@ -162,6 +166,7 @@ class Lifecycle:
                 cgroup_v2=has_cgroup_v2(),
                 capabilities=host_capabilities(),
                 host_devices=_host_devices(container.host),
+                groups=may_set_groups(),
             ),
         )
         (directory / "bundle" / "config.json").write_bytes(msgspec.json.encode(spec))
@@ -522,6 +527,17 @@ def _received(sock: socket.socket, size: int) -> bytes:
             raise RuntimeFailed("the container's monitor process ended unexpectedly")
         data += more
     return data
+
+
+def check_mapped(uid: int, gid: int) -> None:
+    """Raises NoSuchUser for a user whom this user namespace does not have."""
+    for kind, number in (("uid", uid), ("gid", gid)):
+        rows = [line.split() for line in Path(f"/proc/self/{kind}_map").read_text().splitlines()]
+        if not any(int(first) <= number < int(first) + int(count) for first, _, count in rows):
+            raise NoSuchUser(
+                f"{kind} {number} does not exist for a container of this user: it is not mapped",
+                hint="give the user ranges in /etc/subuid and /etc/subgid, or run as root in the container",
+            )
 
 
 def exit_code_from(sock: socket.socket) -> int:

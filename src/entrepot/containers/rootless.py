@@ -31,6 +31,22 @@ def is_needed() -> bool:
     return os.geteuid() != 0
 
 
+def is_inside() -> bool:
+    """Whether this process is in a user namespace."""
+    try:
+        return Path("/proc/self/uid_map").read_text().split() != ["0", "0", "4294967295"]
+    except OSError:
+        return False
+
+
+def may_set_groups() -> bool:
+    """Whether processes can be put into further groups here."""
+    try:
+        return Path("/proc/self/setgroups").read_text().strip() != "deny"
+    except OSError:
+        return True
+
+
 def enter_new() -> None:
     """Go on in a new user and mount namespace, as root of it.
 

@@ -62,6 +62,8 @@ class Surroundings:
     host_devices: Sequence[Mapping[str, Any]] = ()
     """`--device` and `--privileged`, looked up."""
     init_path: str | None = None
+    groups: bool = True
+    """Processes may be in further groups; not where a namespace holds a single id."""
 
 
 def command_of(container: Container) -> list[str]:
@@ -160,8 +162,7 @@ def process_capabilities(names: list[str], user: User) -> dict[str, list[str]]:
 
 
 def _groups(user: User, around: Surroundings) -> list[int]:
-    # Where a single id is mapped, there are no other groups to be in.
-    return [] if around.rootless else list(user.groups)
+    return list(user.groups) if around.groups else []
 
 
 def _mounts(container: Container, around: Surroundings) -> list[dict[str, Any]]:

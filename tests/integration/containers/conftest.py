@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.plain_user import argv_as
 from tests.support.programs import require_program, require_root
 from tests.support.server import ENTREPOT, clean_env
 from tests.support.tiny_root import make_tiny_root
@@ -34,6 +36,11 @@ class Box:
         return clean_env(ENTREPOT_STORE=str(self.store), HOME=str(self.home), TZ="UTC",
                          DOCKER_CONFIG=str(self.home / ".docker"))  # fmt: skip
 
+    def argv(self, *words: str | Path) -> list[str]:
+        """A command line of the program."""
+        line = [sys.executable, ENTREPOT, *map(str, words)]
+        return line if self.user is None else argv_as(self.user, line)
+
     def run(
         self,
         *argv: str | Path,
@@ -43,15 +50,13 @@ class Box:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end; it has to leave with `code`, or anyhow when that is None."""
         done = subprocess.run(
-            [ENTREPOT, *map(str, argv)],
+            self.argv(*argv),
             input=stdin,
             capture_output=True,
             env={**self.env, **(env or {})},
             cwd=self.home,
             check=False,
             timeout=TIMEOUT_S,
-            user=self.user,
-            group=self.user,
         )
         out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
         assert code is None or done.returncode == code, f"{argv} left with {done.returncode}: {out}{err}"

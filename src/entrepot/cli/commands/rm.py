@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from entrepot.cli import exitcodes
@@ -17,7 +19,9 @@ from entrepot.cli.output import print_error, write
 def rm(containers: tuple[str, ...], force: bool, volumes: bool) -> int:
     """Remove containers, with what they changed."""
     from entrepot.actions.rm import remove_container
+    from entrepot.actions.uses import collect_snapshots
     from entrepot.cli.failures import describe_failure
+    from entrepot.containers import rootless
     from entrepot.containers.errors import NoSuchContainer
     from entrepot.errors import EntrepotError
 
@@ -31,4 +35,7 @@ def rm(containers: tuple[str, ...], force: bool, volumes: bool) -> int:
                 code = exitcodes.FAILED
         else:
             write(name)
+    if os.geteuid() == 0 and rootless.is_inside():
+        # `rmi` of a plain user cannot remove what belongs to the namespace's other ids.
+        collect_snapshots(store)
     return code

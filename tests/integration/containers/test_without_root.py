@@ -1,0 +1,70 @@
+"""Containers of a user who is not root, in a user namespace with a single id."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import tarfile
+
+from tests.integration.containers.conftest import TIMEOUT_S, Box
+from tests.support.processes import wait_until
+from tests.support.tarballs import archive, file, header
+
+
+def test_a_plain_user_runs_changes_and_commits(plain_box: Box) -> None:
+    box = plain_box
+    assert box.output("run", "--rm", "tiny:1", "id", "-u") == "0"
+    assert box.run("run", "tiny:1", "sh", "-c", "exit 4", code=4)
+    box.run(
+        "run",
+        "--name",
+        "made",
+        "tiny:1",
+        "sh",
+        "-c",
+        "echo x > /new; rm /etc/issue; rm -r /usr/share/doc; mkdir /usr/share/doc",
+    )
+    changes = set(box.output("diff", "made").splitlines())
+    assert {"A /new", "D /etc/issue", "C /usr/share/doc", "D /usr/share/doc/one"} <= changes
+    box.run("commit", "made", "made:1")
+    assert box.output("run", "--rm", "made:1", "cat", "/new") == "x"
+    for path in (box.home / "store").rglob("*"):
+        assert path.lstat().st_uid == os.stat(box.home).st_uid
+
+
+def test_a_plain_user_looks_into_a_running_container(plain_box: Box) -> None:
+    box = plain_box
+    box.run("run", "-d", "--name", "live", "tiny:1", "sh", "-c", "echo up; while :; do sleep 0.1; done")
+    wait_until(lambda: box.output("logs", "live") == "up", what="the container")
+    assert box.output("exec", "live", "sh", "-c", "touch /made; id -u") == "0"
+    box.run("cp", "/etc/hostname", "live:/copied")
+    assert set(box.output("diff", "live").splitlines()) == {"A /made", "A /copied"}
+    assert box.output("ps", "--format", "{{.Names}}") == "live"
+    box.run("stop", "-t", "0", "live")
+    assert box.output("wait", "live") == "137"
+    assert "not mapped" in box.run("run", "-u", "alice", "tiny:1", "id", code=125).stderr
+
+
+def test_owners_and_devices_survive_without_the_right_to_make_them(plain_box: Box) -> None:
+    """Unpacked as nobody, exported again: every owner, mode and device is what the image says."""
+    box = plain_box
+    layer = archive(
+        file(b"owned", b"x", uid=12, gid=34, mode=0o4750),
+        header(b"node", kind=b"4", device=(7, 3), mode=0o640, gid=6),
+    )
+    box.run("append", "tiny:1", "-", "-t", "odd:1", stdin=layer)
+    box.run("create", "--name", "odd", "odd:1")
+    done = subprocess.run(
+        box.argv("export", "odd"),
+        stdout=subprocess.PIPE,
+        env=box.env,
+        cwd=box.home,
+        check=True,
+        timeout=TIMEOUT_S,
+    )
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
+        owned, node = tar.getmember("owned"), tar.getmember("node")
+    assert (owned.uid, owned.gid, owned.mode) == (12, 34, 0o4750)
+    assert (node.isblk(), node.devmajor, node.devminor, node.gid, node.mode) == (True, 7, 3, 6, 0o640)
+    assert (box.store / "entrepot/snapshots/user").stat().st_mode & 0o077 == 0
