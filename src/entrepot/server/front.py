@@ -71,13 +71,11 @@ class Front:
         self._host_rule = host_rule
         self._check_origin = check_origin
         self._scheme = scheme
-        self.in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         started, when = time.perf_counter(), time.time()
-        self.in_flight += 1
         request = self._request(scope, receive)
         status = sent = 0
         try:
@@ -99,7 +97,6 @@ class Front:
             log.exception("answer broken off", path=request.path, request_id=request.id)
             raise
         finally:
-            self.in_flight -= 1
             self._account(request, when, time.perf_counter() - started, status, sent)
 
     async def _respond(self, request: Request) -> Response | None:

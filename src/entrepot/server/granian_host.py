@@ -36,7 +36,7 @@ class TlsFiles:
 
 
 class GranianHost:
-    """Listeners on this thread's event loop. `stop` ends accepting; `finished` is set when they are done."""
+    """Listeners on this thread's event loop. `stop` ends accepting, `finished` waits for the rest."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, *, header_timeout_s: float, http2: bool, backlog: int
@@ -47,10 +47,12 @@ class GranianHost:
         self._backlog = backlog
         self._signals: list[Any] = []
         self._keep: list[Any] = []
+        self._ended: list[asyncio.Event] = []
 
     def listen(self, sock: socket.socket, app: Application, *, tls: TlsFiles | None, number: int = 1) -> None:
         """Serve `app` on a bound, listening socket. The socket stays the caller's."""
-        signal = WorkerSignal()
+        signal, ended = WorkerSignal(), asyncio.Event()
+        signal.add_cb(lambda: self._loop.call_soon_threadsafe(ended.set))
         holder = SocketHolder(_duplicate(sock), False, self._backlog)
         secured: tuple[Any, ...] = (False, None, None, None, "tls1.2", None, [], False)
         if tls is not None:
@@ -79,12 +81,18 @@ class GranianHost:
         scheduler = _new_cbscheduler(self._loop, _future_watcher_wrapper(call), impl_asyncio=True)
         worker.serve_str(scheduler, self._loop, signal)
         self._signals.append(signal)
+        self._ended.append(ended)
         self._keep.append((worker, scheduler, holder))
 
     def stop(self) -> None:
         """Close the listeners; requests in flight go on."""
         for signal in self._signals:
             signal.set()
+
+    async def finished(self) -> None:
+        """Return when every answer is on the wire and every connection closed, after `stop`."""
+        for ended in self._ended:
+            await ended.wait()
 
 
 def _duplicate(sock: socket.socket) -> int:

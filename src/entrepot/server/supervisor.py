@@ -181,6 +181,8 @@ class Supervisor:
         self._children[pid] = Child(slot.role, slot.number, pid, time.monotonic(), read)
 
     def _child(self, slot: Slot, report: int) -> int:
+        # A listener is open for as long as anybody holds it: each process keeps its own alone.
+        self._close_listeners([other for other in self._slots if other is not slot])
         if slot.role == JOBS:
             assert self._run_jobs is not None
             os.write(report, READY)
@@ -196,6 +198,11 @@ class Supervisor:
                 lifeline=self._lifeline_read,
             )
         )
+
+    def _close_listeners(self, slots: Sequence[Slot]) -> None:
+        for slot in slots:
+            for listener in slot.listeners:
+                listener.sock.close()
 
     def _fork(self, run: Callable[[], int], *, keep: int) -> int:
         """Run `run` in a new process and never come back from there; returns its pid here."""
@@ -360,6 +367,7 @@ class Supervisor:
         self._signal_all(signal.SIGUSR1, role="worker")
         delay_s = server.drain_delay if asked == 1 else 0
         self._wait_children(delay_s, until_asked=max(asked, 1) + 1)
+        self._close_listeners(self._slots)
         self._signal_all(signal.SIGTERM)
         self._wait_children(server.drain_timeout + KILL_GRACE_S, until_asked=max(self._stop_asked, asked) + 1)
 

@@ -88,7 +88,6 @@ class Worker:
         self._plan = plan
         self._loop = loop
         self._stopping = asyncio.Event()
-        self._fronts: list[Front] = []
         self._probes: Probes | None = None
 
     async def run(self) -> int:
@@ -168,7 +167,6 @@ class Worker:
                 check_origin=guarded,
                 scheme="http" if tls is None else "https",
             )
-            self._fronts.append(front)
             host.listen(listener.sock, front, tls=tls, number=number)
 
     def _install_signals(self) -> None:
@@ -193,12 +191,11 @@ class Worker:
     async def _drain(self, host: GranianHost) -> None:
         self._look_away()
         host.stop()
-        deadline = self._loop.time() + self._plan.config.server.drain_timeout
-        # Looked at now and then: an event that each request sets would cost every one of them.
-        while any(front.in_flight for front in self._fronts) and self._loop.time() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-        # The last answers are in Granian's hands; give its threads a moment to put them on the wire.
-        await asyncio.sleep(0.05)
+        for listener in self._plan.listeners:
+            listener.sock.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._plan.config.server.drain_timeout):
+                await host.finished()
 
 
 async def _write_pulls(services: Services) -> None:
