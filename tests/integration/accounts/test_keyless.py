@@ -51,7 +51,7 @@ def issuer() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def trusting(registry: Registry, issuer: str) -> Registry:
     rule = {"issuer": issuer, "claims": {"repository": "acme/app", "ref": "refs/tags/v*"}}
-    registry.api("POST", "/projects/acme/robots/acme+ci/trusts", rule, who="olga")
+    registry.api("POST", "/projects/acme/robots/acme+ci/trusts", rule)
     return registry
 
 

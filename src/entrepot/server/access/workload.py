@@ -23,9 +23,11 @@ from entrepot.server.access.sources.oidc import OidcIssuer
 from entrepot.server.db.tables.access import principal, workload_rule
 
 __all__ = [
+    "WELL_KNOWN_ISSUERS",
     "WorkloadRule",
     "WorkloadVerifier",
     "add_rule",
+    "issuer_is_known",
     "list_rules",
     "looks_like_jwt",
     "remove_rule",
@@ -33,6 +35,17 @@ __all__ = [
 ]
 
 DEFAULT_AUDIENCE: Final = "entrepot"
+WELL_KNOWN_ISSUERS: Final = frozenset(
+    {
+        "https://token.actions.githubusercontent.com",
+        "https://gitlab.com",
+        "https://oidc.circleci.com",
+        "https://agent.buildkite.com",
+        "https://accounts.google.com",
+        "https://app.terraform.io",
+    }
+)
+"""Issuers anybody may name in a rule. The server fetches an issuer's keys: others are for admins to name."""
 _IDENTIFYING: Final = frozenset({"sub", "repository", "project_path", "repository_owner", "namespace_path"})
 
 
@@ -109,6 +122,12 @@ def remove_rule(connection: Connection, by: ActorLike, rule_id: int, *, robot_id
     if gone.rowcount == 0:
         raise Unknown(f"no such rule: {rule_id}")
     record(connection, by, "remove-workload-rule", now=now, old=str(rule_id))
+
+
+def issuer_is_known(connection: Connection, issuer: str) -> bool:
+    """Well known, or named in a rule before (then an admin has said yes to it)."""
+    url = issuer.rstrip("/")
+    return url in WELL_KNOWN_ISSUERS or bool(list_rules(connection, issuer=url))
 
 
 def rule_matches(rule: WorkloadRule, claims: Mapping[str, Any]) -> bool:

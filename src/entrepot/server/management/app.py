@@ -7,7 +7,7 @@ before routing, and a slash again before the policy or a handler sees it.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -66,8 +66,15 @@ def _caller(request: Request[Any, Any, Any]) -> Caller:
     return caller
 
 
-def create_management(api: Api, *, more_routes: Sequence[Any] = ()) -> SlashKeeper:
-    """The application. `more_routes` are pages of the site, beside the API."""
+def create_management(
+    api: Api,
+    *,
+    more_routes: Sequence[Any] = (),
+    exception_handlers: Mapping[Any, Any] = HANDLERS,
+) -> SlashKeeper:
+    """The application. `more_routes` are pages of the site, beside the API; `exception_handlers` answer for
+    addresses that are no route.
+    """
 
     def provide_api() -> Api:
         return api
@@ -75,10 +82,15 @@ def create_management(api: Api, *, more_routes: Sequence[Any] = ()) -> SlashKeep
     with warnings.catch_warnings():
         # Parameters are declared in the style every Litestar 2 understands; its next one has another.
         warnings.simplefilter("ignore", LitestarDeprecationWarning)
-        return SlashKeeper(_application(api, provide_api, more_routes))
+        return SlashKeeper(_application(api, provide_api, more_routes, exception_handlers))
 
 
-def _application(api: Api, provide_api: Callable[[], Api], more_routes: Sequence[Any]) -> Litestar:
+def _application(
+    api: Api,
+    provide_api: Callable[[], Api],
+    more_routes: Sequence[Any],
+    exception_handlers: Mapping[Any, Any],
+) -> Litestar:
     router = Router(PREFIX, route_handlers=list(ROUTES), guards=[policy_guard], exception_handlers=HANDLERS)
     app = Litestar(
         route_handlers=[router, *more_routes],
@@ -107,7 +119,7 @@ def _application(api: Api, provide_api: Callable[[], Api], more_routes: Sequence
             ),
             security=[{"basic": []}, {"token": []}],
         ),
-        exception_handlers=HANDLERS,
+        exception_handlers=dict(exception_handlers),
         request_max_body_size=MAX_BODY_BYTES,
         debug=False,
         logging_config=None,

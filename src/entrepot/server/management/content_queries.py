@@ -50,7 +50,8 @@ __all__ = [
 
 MAX_CLOSURE: Final = 5_000
 """Manifests looked at for the sizes of one tag."""
-_LIKE_ESCAPE: Final = "^"
+MAX_TAG_REPOSITORIES: Final = 25
+"""Repositories whose tags a search looks through, the shortest names first."""
 
 
 @dataclass(slots=True)
@@ -475,24 +476,26 @@ def _search_tags(connection: Connection, visible: Visible, term: str, n: int) ->
     repository, colon, tag_text = term.rpartition(":")
     if not colon:
         return []
-    query = (
-        select(repo.c.name, tag.c.name, tag.c.digest)
-        .select_from(tag)
-        .join(repo, repo.c.id == tag.c.repo_id)
+    candidates = (
+        select(repo.c.id, repo.c.name)
         .join(project, project.c.id == repo.c.project_id)
         .where(
             repo.c.deleted_at.is_(None),
             project.c.deleted_at.is_(None),
-            repo.c.name.contains(repository, autoescape=True) if repository else literal(value=True),
-            func.lower(tag.c.name).startswith(tag_text, autoescape=True),
+            repo.c.name.contains(repository, autoescape=True),
         )
-        .order_by(func.length(repo.c.name), repo.c.name, tag.c.name)
-        .limit(n)
+        .order_by(func.length(repo.c.name), repo.c.name)
+        .limit(MAX_TAG_REPOSITORIES)
     )
-    return [
-        Found("tag", f"{name}:{tag_name}", "", digest)
-        for name, tag_name, digest in connection.execute(seen(query, visible))
-    ]
+    names = {row.id: row.name for row in connection.execute(seen(candidates, visible))}
+    query = (
+        select(tag.c.repo_id, tag.c.name, tag.c.digest)
+        .where(tag.c.repo_id.in_(names), func.lower(tag.c.name).startswith(tag_text, autoescape=True))
+        .order_by(tag.c.repo_id, tag.c.name)
+    )
+    rows = connection.execute(query).all() if names else []
+    found = [Found("tag", f"{names[row.repo_id]}:{row.name}", "", row.digest) for row in rows]
+    return sorted(found, key=lambda item: (len(item.name), item.name))[:n]
 
 
 def list_upstream(

@@ -110,11 +110,13 @@ class Api:
             self._seal = SealKey.load_or_create(self._seal_file)
         return self._seal
 
-    async def authenticate(self, connection: ASGIConnection[Any, Any, Any, Any]) -> Caller:
+    async def authenticate(
+        self, connection: ASGIConnection[Any, Any, Any, Any], *, csrf_token: str | None = None
+    ) -> Caller:
         """Basic, Bearer with a personal access token or robot secret, or our session cookie.
 
         Raises InvalidCredentials, TooManyAttempts; AccessDenied when a changing request with a cookie did not
-        come from our own pages.
+        come from our own pages. `csrf_token` is a form's, in place of the header.
         """
         request = cast("Any", connection.scope).get("entrepot.request")
         scheme = str(connection.scope.get("scheme", "http"))
@@ -133,8 +135,8 @@ class Api:
             if session is not None:
                 principal = await self._of_session(session, address)
                 session = session if not principal.is_anonymous else None
-        if session is not None and connection.scope.get("method") not in _SAFE:
-            _check_same_site(connection, session, base_url)
+        if connection.scope.get("method") not in _SAFE:
+            _check_same_site(connection, session, base_url, csrf_token)
         if request is not None:
             request.principal = principal
         return Caller(
@@ -209,12 +211,21 @@ async def policy_guard(
     )
 
 
-def _check_same_site(connection: ASGIConnection[Any, Any, Any, Any], session: str, base_url: str) -> None:
-    """A cookie goes along with requests of other sites: ask for our own origin and our own token."""
+def _check_same_site(
+    connection: ASGIConnection[Any, Any, Any, Any],
+    session: str | None,
+    base_url: str,
+    form_token: str | None = None,
+) -> None:
+    """A browser sends what it remembers along with requests of other sites: ask for our own origin.
+
+    Programs send neither header. A cookie needs our own token besides.
+    """
     origin = connection.headers.get("origin")
     if connection.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"} or (
         origin is not None and urlsplit(origin).netloc != urlsplit(base_url).netloc
     ):
         raise AccessDenied("the request came from another site", rule="cross-site")
-    if not csrf_token_is_right(session, connection.headers.get("x-csrf-token")):
+    given = form_token or connection.headers.get("x-csrf-token")
+    if session is not None and not csrf_token_is_right(session, given):
         raise AccessDenied("the request lacks the X-CSRF-Token of this session", rule="csrf")

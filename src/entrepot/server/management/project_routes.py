@@ -32,7 +32,7 @@ from entrepot.server.access.projects import (
 )
 from entrepot.server.access.role_table import get_role
 from entrepot.server.access.teams import get_team
-from entrepot.server.access.workload import add_rule, list_rules, remove_rule
+from entrepot.server.access.workload import add_rule, issuer_is_known, list_rules, remove_rule
 from entrepot.server.db.clock import SECOND
 from entrepot.server.management.audit_queries import list_audit
 from entrepot.server.management.context import Api, Caller
@@ -342,6 +342,9 @@ async def list_trusts(api: Api, project: str, robot: str) -> list[TrustRule]:
 )
 async def trust(api: Api, caller: Caller, project: str, robot: str, data: NewTrustRule) -> TrustRule:
     await _check_not_above(api, caller, project, await api.read(_actions_of, project, robot))
+    if not await api.read(issuer_is_known, data.issuer):
+        # The server will fetch from that address: not for everybody to choose.
+        await api.require(caller, Action.MANAGE_SYSTEM, Resource())
 
     def write(connection: Connection) -> int:
         return add_rule(

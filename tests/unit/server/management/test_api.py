@@ -127,6 +127,22 @@ async def test_nobody_gets_more_through_a_robot(team: Registry) -> None:
     assert taken.status_code == 403
 
 
+async def test_unknown_issuers_are_for_admins_to_name(team: Registry) -> None:
+    """The server fetches from an issuer's address; projects must not choose any."""
+    path = "/projects/acme/robots/acme+ci/trusts"
+    for who, issuer, status in (
+        ("owner", "https://token.actions.githubusercontent.com", 201),
+        ("owner", "https://10.0.0.1", 403),
+        ("owner", "http://localhost:8080", 403),
+        ("root", "https://ci.example.org", 201),
+        ("owner", "https://ci.example.org", 201),
+        ("root", "http://169.254.169.254", 400),
+    ):
+        rule = {"issuer": issuer, "claims": {"repository": "acme/app"}}
+        answer = await team.api("POST", path, who, json=rule)
+        assert answer.status_code == status, (who, issuer, answer.text)
+
+
 async def test_robot_of_another_project_is_not_found(team: Registry) -> None:
     await team.robot("open+bot")
     answer = await team.api("DELETE", "/projects/acme/robots/open+bot", "owner")
