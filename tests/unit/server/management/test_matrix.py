@@ -120,11 +120,9 @@ async def test_matrix_is_the_golden_one(team: Registry) -> None:
     assert made == GOLDEN.read_text()
 
 
-@pytest.mark.parametrize("who", ROLES, ids=lambda who: who or "nobody")
+@pytest.mark.parametrize("who", [None, "stranger"], ids=["nobody", "stranger"])
 async def test_hidden_and_absent_projects_answer_alike(team: Registry, who: str | None) -> None:
     """A4: whoever may not know that a project is there gets the same answer as for one that is not."""
-    if who not in {None, "stranger"}:
-        return
     await team.project("hidden")
     await team.push("hidden/app", "v1")
     for method, path in (
