@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(600)
 
 ENV = {
     "ENTREPOT_GC_INTERVAL": "100ms",
-    "ENTREPOT_GC_LEASE": "1s",
+    "ENTREPOT_GC_LEASE": "2s",
     "ENTREPOT_GC_UNDO_WINDOW": "0",
     "ENTREPOT_GC_TRASH_DELAY": "0",
     "ENTREPOT_GC_UNTAGGED": "true",
@@ -134,7 +134,7 @@ def runs_of(server: RunningServer, kind: str) -> int:
 
 def test_collection_beside_everything_else_loses_nothing(tmp_path: Path) -> None:
     """G1: no answer that the rules don't predict, fsck clean."""
-    assert soak(tmp_path, operations=150, seconds=4, size=6, seed=1) >= 150
+    assert soak(tmp_path, operations=150, seconds=6, size=6, seed=1) >= 150
 
 
 @pytest.mark.soak

@@ -5,13 +5,12 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.contract.content.registries import docker_registry, registry
-
 from entrepot.content.memory import MemoryStore
 from entrepot.content.protocols import ReferrerSource, Sink, Source, TagStore
 from entrepot.images.store import ImageStore
 from entrepot.layout.directory import ImageLayout
 from entrepot.oci.reference import Reference
+from tests.contract.content.registries import docker_registry, registry
 
 
 @dataclass(frozen=True)

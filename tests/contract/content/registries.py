@@ -8,13 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from entrepot.client.registry import PUSH, Registry, Repository
 from tests.support.lying_registry import quick_settings
 from tests.support.ports import free_port
 from tests.support.programs import require_program
 from tests.support.server import ENTREPOT
 from tests.support.shared import shared_server
-
-from entrepot.client.registry import PUSH, Registry, Repository
 
 if TYPE_CHECKING:
     from tests.contract.content.places import Place

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.contract.content.places import PLACES, Place
 
 from entrepot.content.graph import walk
 from entrepot.content.protocols import ManifestBytes, PutResult
@@ -15,6 +14,7 @@ from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import build_index, build_manifest
 from entrepot.oci.platform import Platform
+from tests.contract.content.places import PLACES, Place
 
 LAYER = bytes(range(256)) * 1200
 CONFIG = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'

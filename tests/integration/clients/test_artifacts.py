@@ -6,6 +6,7 @@ from pathlib import Path
 
 import oras.client
 import pytest
+
 from tests.integration.clients.proof import manifest, prove
 from tests.support.server import RunningServer, clean_env
 from tests.support.wire import Wire

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.integration.clients.conftest import Pushed
 from tests.integration.clients.proof import prove
 from tests.support.processes import started

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from tests.integration.clients.conftest import Pushed
 from tests.integration.clients.proof import layers, manifest, prove
 from tests.support.dockerd import Docker

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.integration.clients.conftest import Pushed
 from tests.integration.clients.proof import layers, prove
 from tests.support.programs import require_program, require_root

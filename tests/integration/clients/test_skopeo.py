@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from tests.integration.clients.conftest import Pushed
 from tests.integration.clients.proof import prove
 from tests.support.programs import require_program

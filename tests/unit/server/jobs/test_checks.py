@@ -4,13 +4,13 @@ import os
 
 import pytest
 from sqlalchemy import Connection, select, update
-from tests.unit.server.jobs.world import DAY, HOUR, REPO, World, on_both
 
 from entrepot.oci.digest import Digest
 from entrepot.server.db.tables import manifest_blob, outbox, project
 from entrepot.server.jobs.reconcile import reconcile
 from entrepot.server.jobs.scrub import scrub
 from entrepot.server.jobs.sweep import sweep
+from tests.unit.server.jobs.world import DAY, HOUR, REPO, World, on_both
 
 pytestmark = pytest.mark.anyio
 

@@ -5,12 +5,12 @@ import os
 
 import pytest
 from sqlalchemy import Connection, select, update
-from tests.unit.server.jobs.world import ACTOR, DAY, HOUR, REPO, World, image_manifest, on_both, pieces
 
 from entrepot.oci.digest import Digest
 from entrepot.server.db.tables import blob, manifest, project
 from entrepot.server.jobs.sweep import sweep
 from entrepot.server.repos.errors import ManifestBlobUnknown
+from tests.unit.server.jobs.world import ACTOR, DAY, HOUR, REPO, World, image_manifest, on_both, pieces
 
 pytestmark = pytest.mark.anyio
 

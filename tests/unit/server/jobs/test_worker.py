@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, insert, select
-from tests.unit.server.jobs.world import World, on_both
 
 from entrepot.errors import Unavailable
 from entrepot.server.db.tables import job, outbox
 from entrepot.server.jobs import jobtable
 from entrepot.server.jobs.outbox import Event, OutboxDelivery
 from entrepot.server.jobs.worker import JobContext, Periodic, Worker
+from tests.unit.server.jobs.world import World, on_both
 
 pytestmark = pytest.mark.anyio
 
