@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
@@ -11,8 +12,7 @@ from entrepot.oci.reference import Reference
 from entrepot.transfer.progress import Event
 
 
-@dataclass(frozen=True, slots=True)
-class PullStarted:
+class PullStarted(msgspec.Struct, frozen=True):
     """A manifest has been found; its content follows."""
 
     label: str
@@ -20,8 +20,7 @@ class PullStarted:
     repository: str
 
 
-@dataclass(frozen=True, slots=True)
-class LayerPlanned:
+class LayerPlanned(msgspec.Struct, frozen=True):
     """A layer the image has, in the manifest's order."""
 
     layer: Descriptor
@@ -29,8 +28,7 @@ class LayerPlanned:
     """It is at its goal already."""
 
 
-@dataclass(frozen=True, slots=True)
-class ContentPulled:
+class ContentPulled(msgspec.Struct, frozen=True):
     """All of an image has arrived; listing it under its name comes next."""
 
     reference: Reference
@@ -38,8 +36,7 @@ class ContentPulled:
     """Of what the registry's tag holds: the index, where there is one."""
 
 
-@dataclass(frozen=True, slots=True)
-class TagPulled:
+class TagPulled(msgspec.Struct, frozen=True):
     """An image is in the store under its name."""
 
     reference: Reference
@@ -49,22 +46,19 @@ class TagPulled:
     """The name was new here, or held another image."""
 
 
-@dataclass(frozen=True, slots=True)
-class PushStarted:
+class PushStarted(msgspec.Struct, frozen=True):
     """Nothing has been looked at yet."""
 
     repository: Reference
 
 
-@dataclass(frozen=True, slots=True)
-class LayersNamed:
+class LayersNamed(msgspec.Struct, frozen=True):
     """For each layer of what is pushed next, the digest people know it by: its diff ID."""
 
     diff_ids: dict[Digest, Digest]
 
 
-@dataclass(frozen=True, slots=True)
-class TagPushed:
+class TagPushed(msgspec.Struct, frozen=True):
     """The registry's tag holds it now."""
 
     reference: Reference

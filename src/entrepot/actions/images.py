@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
+
+import msgspec
 
 from entrepot.actions.filters import parse_filters
 from entrepot.actions.places import the_store
@@ -36,7 +37,7 @@ def list_images(
             continue
         names = chosen.names(image)
         found.append(
-            replace(
+            msgspec.structs.replace(
                 image,
                 tags=tuple(name for name in names if name.digest is None),
                 repo_digests=tuple(name for name in names if name.digest is not None),

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from entrepot.actions.errors import BadRequest
 from entrepot.actions.events import ContentPulled, LayerPlanned, Listener, PullStarted, TagPulled, nobody
@@ -38,8 +39,7 @@ from entrepot.transfer.progress import Event
 PARALLEL_LAYERS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Pulled:
+class Pulled(msgspec.Struct, frozen=True):
     """One name that is in the store now."""
 
     reference: Reference
@@ -117,8 +117,7 @@ def _choice(platform: str | None, all_platforms: bool) -> PlatformChoice:
 Addition = tuple[Descriptor, list[Reference]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Fetched:
+class _Fetched(msgspec.Struct, frozen=True):
     reference: Reference
     root: ManifestBytes
     top: Descriptor

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from entrepot.actions.errors import BadRequest
 from entrepot.actions.events import LayersNamed, Listener, PushStarted, TagPushed, nobody
@@ -39,8 +40,7 @@ class NothingToPush(NotFound):
     bare = True
 
 
-@dataclass(frozen=True, slots=True)
-class Pushed:
+class Pushed(msgspec.Struct, frozen=True):
     """One tag the registry holds now."""
 
     reference: Reference

@@ -211,11 +211,6 @@ def cli(ctx: click.Context, store: str | None, config: str | None, debug: bool) 
     _show_help()
 
 
-def run() -> None:
-    """The `entrepot` program."""
-    sys.exit(main(sys.argv[1:]))
-
-
 def main(argv: Sequence[str]) -> int:
     """Run one command line and return its exit code. Every failure is one line on stderr."""
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,12 +17,12 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True)
 class Invocation:
     """The options before the verb. Kept as click's `ctx.obj`."""
 
-    store: str | None = None
-    debug: bool = False
+    def __init__(self, store: str | None = None, debug: bool = False) -> None:
+        self.store = store
+        self.debug = debug
 
     @property
     def store_path(self) -> Path:

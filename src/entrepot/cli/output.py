@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+import msgspec
 
 COLUMN_GAP = 3
 MIN_COLUMN = 10
@@ -18,16 +19,14 @@ MIN_COLUMN = 10
 NONE = "<none>"
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(msgspec.Struct, frozen=True):
     """One field of a listing: its name in templates and its heading in tables."""
 
     name: str
     heading: str
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(msgspec.Struct, frozen=True):
     """A kind of table: which fields exist, which the plain table shows, what `-q` prints."""
 
     columns: tuple[Column, ...]

@@ -11,9 +11,10 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
+
+import msgspec
 
 from entrepot.cli.output import human_duration, human_size, is_terminal
 
@@ -25,8 +26,7 @@ FRAMES_PER_S = 12
 BAR_WIDTH = 30
 
 
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
+class Vocabulary(msgspec.Struct, frozen=True):
     """Words for what happens to a layer."""
 
     planned: str
@@ -295,8 +295,7 @@ class JsonReporter(LayerReporter):
         self._planned.clear()
 
 
-@dataclass(slots=True)
-class _Row:
+class _Row(msgspec.Struct):
     """One layer on the screen."""
 
     name: str
@@ -306,7 +305,7 @@ class _Row:
     began: float = 0.0
     began_at: int = 0
     finished: bool = False
-    samples: list[tuple[float, int]] = field(default_factory=list)
+    samples: list[tuple[float, int]] = msgspec.field(default_factory=list)
 
 
 class BarReporter(LayerReporter):

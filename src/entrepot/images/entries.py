@@ -8,8 +8,9 @@ An entry is one descriptor. Its `org.opencontainers.image.ref.name` is the full 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from entrepot.oci import mediatype
 from entrepot.oci.descriptor import Descriptor
@@ -20,8 +21,7 @@ REF_NAME = "org.opencontainers.image.ref.name"
 TAGGED_AT = "dev.entrepot.tagged-at"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One line of `index.json`: a manifest or index that is complete, and what it is called."""
 
     target: Descriptor
@@ -59,8 +59,7 @@ class Entry:
         return {**raw, "annotations": annotations} if annotations else raw
 
 
-@dataclass(frozen=True, slots=True)
-class Entries:
+class Entries(msgspec.Struct, frozen=True):
     """All of `index.json`. Every change gives a new value."""
 
     items: tuple[Entry, ...] = ()

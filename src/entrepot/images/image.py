@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
@@ -11,8 +12,7 @@ from entrepot.oci.platform import Platform
 from entrepot.oci.reference import Reference
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(msgspec.Struct, frozen=True):
     """One image: a config, and everything that leads to it."""
 
     id: Digest

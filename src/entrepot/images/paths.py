@@ -15,14 +15,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from entrepot.oci.digest import Digest
 
 
-@dataclass(frozen=True, slots=True)
-class StorePaths:
+class StorePaths(msgspec.Struct, frozen=True):
     """Paths below one store. Only strict types become path parts."""
 
     root: Path

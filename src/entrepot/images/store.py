@@ -13,7 +13,6 @@ import io
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -48,8 +47,7 @@ STALE_PARTIAL_S = 14 * 24 * 3600
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 
 
-@dataclass(frozen=True, slots=True)
-class Freed:
+class Freed(msgspec.Struct, frozen=True):
     """What a collection removed."""
 
     blobs: tuple[Digest, ...]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+
+import msgspec
 
 from entrepot.errors import Unavailable
 from entrepot.images.entries import Entries, Entry, entry_name
@@ -79,7 +80,7 @@ class View:
             if target.digest in image.targets:
                 chosen = self._chosen(target)
                 manifest = image.manifest if chosen is None else self._descriptor(target, chosen[0])
-                return replace(image, target=target, manifest=manifest)
+                return msgspec.structs.replace(image, target=target, manifest=manifest)
         return None
 
     def _chosen(self, target: Descriptor) -> tuple[str, ManifestFacts] | None:
