@@ -16,9 +16,11 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+import msgspec
 
 from entrepot.actions.create import lifecycle_of
 from entrepot.actions.errors import BadRequest
@@ -210,7 +212,9 @@ def _write_out(
 def _caller_privileges(options: CopyOptions) -> Privileges:
     """Files on the host are made as their owner would; only root can give them to others or make devices."""
     privileges = current_privileges()
-    return privileges if os.geteuid() == 0 or options.archive else replace(PLAIN, records=False)
+    return (
+        privileges if os.geteuid() == 0 or options.archive else msgspec.structs.replace(PLAIN, records=False)
+    )
 
 
 def _target_outside(

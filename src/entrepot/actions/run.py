@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
+
+import msgspec
 
 from entrepot.actions.create import create_container, lifecycle_of
 from entrepot.actions.start import Finished, collect_output
@@ -28,7 +29,7 @@ def run_container(
     Raises what `create_container` raises, NoRuntime, and RuntimeFailed when the process could not be started.
     """
     if stdin is not None:
-        options = replace(options, interactive=True)
+        options = msgspec.structs.replace(options, interactive=True)
     container = create_container(image, command, options=options, pull=pull, store=store)
     lifecycle = lifecycle_of(store)
     try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct
 
 from entrepot.actions.create import lifecycle_of
 from entrepot.containers.frames import FrameKind, received_frames, send_frame
@@ -12,15 +13,13 @@ from entrepot.containers.lifecycle import exit_code_from
 from entrepot.images.store import ImageStore
 
 
-@dataclass(slots=True)
-class Finished:
+class Finished(Struct):
     """What a process that has ended left: its code and, when it was waited for, its output."""
 
     exit_code: int
     stdout: bytes = b""
     stderr: bytes = b""
     container_id: str = ""
-    _parts: dict[FrameKind, list[bytes]] = field(default_factory=dict, repr=False)
 
 
 def start_container(name: str, *, store: ImageStore | Path | str | None = None) -> None:

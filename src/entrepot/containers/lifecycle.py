@@ -80,7 +80,8 @@ class Lifecycle:
         self.clean()
         with self.snapshots.in_use(), self.containers.new(container_id) as directory:
             layers = self.snapshots.ensure(image)
-            rootfs = make_rootfs(directory, layers, self.snapshots.privileges)
+            marker = self.snapshots.root / "overlay-works"
+            rootfs = make_rootfs(directory, layers, self.snapshots.privileges, known_to_work=marker)
             mounts = self._mounts(options, process, layers)
             if process.working_dir and process.working_dir != "/":
                 ensure_directory(rootfs, process.working_dir)

@@ -6,11 +6,11 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 _PIECE = 16 * 1024
 """A longer line is cut into records; only the last ends in a newline. docker's size."""
@@ -67,8 +67,7 @@ def _record(stream: str, data: bytes) -> bytes:
     return msgspec.json.encode(LogRecord(data.decode(errors="replace"), stream, now)) + b"\n"
 
 
-@dataclass(frozen=True, slots=True)
-class LogQuery:
+class LogQuery(Struct, frozen=True):
     """Which records are wanted."""
 
     tail: int | None = None

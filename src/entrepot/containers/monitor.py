@@ -10,26 +10,23 @@ know.
 
 from __future__ import annotations
 
-import array
 import contextlib
 import fcntl
 import os
 import selectors
-import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import termios
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from entrepot.containers.errors import RuntimeFailed
 from entrepot.containers.frames import FrameKind, FrameParser, send_frame
@@ -40,7 +37,7 @@ from entrepot.containers.rootfs import RootFs, rootfs_of
 from entrepot.containers.runtime import Runtime, failure_from_log
 from entrepot.containers.volumes import remove_anonymous_volumes
 from entrepot.errors import EntrepotError
-from entrepot.images.snapshots import Snapshots
+from entrepot.images.snapshots import Snapshots, remove_path
 from entrepot.images.store import ImageStore
 
 _READ = 1 << 16
@@ -49,8 +46,7 @@ _DRAIN_S = 5.0
 """How long output is read after the process has ended, in case something else holds the pipe."""
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Struct, frozen=True):
     """What a monitor is told."""
 
     store: Path
@@ -193,7 +189,7 @@ class Monitor:
         log.unlink(missing_ok=True)
         pid_file.unlink(missing_ok=True)
         state = self._directory / "runtime"
-        shutil.rmtree(state, ignore_errors=True)
+        remove_path(state)
         arguments = ["--log", str(log), "--log-format", "json", "run", "--detach",
                      "--bundle", str(self._directory / "bundle"), "--pid-file", str(pid_file)]  # fmt: skip
         argv = self._start.runtime.argv(state, *arguments)
@@ -228,6 +224,8 @@ class Monitor:
         return 0, ""
 
     def _run_with_console(self, argv: list[str]) -> tuple[int, str]:
+        import tempfile
+
         # A socket's path is at most 107 bytes long, so it cannot be in the store.
         with (
             tempfile.TemporaryDirectory(prefix="entrepot-") as folder,
@@ -393,7 +391,11 @@ class Monitor:
 
     def _end(self, rootfs: RootFs, code: int, *, error: str = "") -> None:
         self._log.close()
-        self._start.runtime.delete(self._directory / "runtime", self._container.id)
+        state = self._directory / "runtime"
+        if error:
+            self._start.runtime.delete(state, self._container.id)
+        else:
+            self._start.runtime.forget(state, self._container.id)
         rootfs.unmount()
         before = self._containers.state(self._container)
         status = "created" if error and before.started is None else "exited"
@@ -435,6 +437,8 @@ def _drained(fd: int) -> str:
 
 def _received_console(listener: socket.socket, process: subprocess.Popen[Any]) -> int:
     """The terminal that the runtime sends, or -1 when it ended without."""
+    import array
+
     listener.settimeout(0.2)
     while True:
         try:

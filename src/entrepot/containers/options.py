@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+
+from msgspec import Struct
 
 from entrepot.containers.errors import InvalidOption
 from entrepot.containers.records import Mount
@@ -19,8 +20,7 @@ _VOLUME_FLAGS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class CreateOptions:
+class CreateOptions(Struct, frozen=True):
     """The flags of `create` and `run`, read. Field by field what docker's flag of that name means."""
 
     name: str = ""
@@ -30,7 +30,7 @@ class CreateOptions:
     working_dir: str | None = None
     entrypoint: str | None = None
     """None keeps the image's; an empty text removes it."""
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = {}
     expose: Sequence[str] = ()
     mounts: Sequence[Mount] = ()
     tty: bool = False
@@ -51,7 +51,7 @@ class CreateOptions:
     extra_hosts: Sequence[str] = ()
     group_add: Sequence[str] = ()
     devices: Sequence[str] = ()
-    sysctls: Mapping[str, str] = field(default_factory=dict)
+    sysctls: Mapping[str, str] = {}
     stop_signal: str = ""
     stop_timeout_s: int | None = None
 

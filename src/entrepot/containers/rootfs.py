@@ -127,7 +127,12 @@ def rootfs_of(containers: Containers, container: Container, snapshots: Snapshots
 
 
 def make_rootfs(
-    directory: Path, layers: Sequence[Path], privileges: Privileges, *, allow_overlay: bool = True
+    directory: Path,
+    layers: Sequence[Path],
+    privileges: Privileges,
+    *,
+    known_to_work: Path,
+    allow_overlay: bool = True,
 ) -> RootFs:
     """The files of a new container, in an empty directory: an overlay where one can be mounted, else a
     copy."""
@@ -138,6 +143,8 @@ def make_rootfs(
     for path in (rootfs.upper, directory / "work", rootfs.path):
         path.mkdir(mode=0o755)
     _copy_root_attributes(rootfs.below[0], rootfs.upper)
+    if allow_overlay and known_to_work.exists():
+        return rootfs
     if allow_overlay:
         try:
             mount_overlay(
@@ -150,6 +157,7 @@ def make_rootfs(
                 ) from error
         else:
             rootfs.unmount()
+            known_to_work.touch()
             return rootfs
     return _copied(rootfs, privileges)
 

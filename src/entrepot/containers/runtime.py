@@ -12,10 +12,10 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from entrepot.containers.errors import NoRuntime, RuntimeFailed
 
@@ -23,8 +23,10 @@ CANDIDATES = ("crun", "runc")
 _ADMIN_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
-@dataclass(frozen=True, slots=True)
-class Runtime:
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+class Runtime(Struct, frozen=True):
     """One runtime program."""
 
     path: str
@@ -51,6 +53,22 @@ class Runtime:
         """Forget a container, killing what is left of it. Missing is fine."""
         if (state / container_id).exists():
             self.call(state, "delete", "--force", container_id, check=False)
+
+    def forget(self, state: Path, container_id: str) -> None:
+        """Forget a container whose first process, and with it its process namespace, has ended.
+
+        Nothing but empty control groups is left then, and removing those takes no program. Where they are
+        elsewhere, or are not empty, the runtime is asked.
+        """
+        groups = list(_CGROUPS.glob(f"*/entrepot/{container_id}"))
+        groups += [path for path in (_CGROUPS / "entrepot" / container_id,) if path.is_dir()]
+        try:
+            for group in groups:
+                group.rmdir()
+        except OSError:
+            groups = []
+        if not groups and not self.rootless:
+            self.delete(state, container_id)
 
 
 def find_runtime(wanted: str | None = None, *, environ: Mapping[str, str] = os.environ) -> Runtime:

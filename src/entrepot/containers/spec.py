@@ -6,8 +6,9 @@ The defaults are docker's: capabilities, masked and read-only paths, /dev, rlimi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from entrepot.containers.errors import InvalidOption, NoCommand
 from entrepot.containers.records import Container, Mount
@@ -47,8 +48,7 @@ _DEVICES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """What the spec needs to know of this machine and this container's directory."""
 
     rootfs: str

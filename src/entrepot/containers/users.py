@@ -4,8 +4,9 @@ host."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from entrepot.containers.errors import NoSuchUser
 from entrepot.layers.paths import Path
@@ -19,8 +20,7 @@ class Files(Protocol):
     def read_file(self, path: Path) -> bytes | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(Struct, frozen=True):
     """Whom a process runs as."""
 
     uid: int

@@ -23,27 +23,29 @@ import fcntl
 import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import Struct
 
 from entrepot.errors import InvalidInput
 from entrepot.images.files import locked, replace_file
 from entrepot.images.image import Image
 from entrepot.images.store import ImageStore
-from entrepot.layers.apply import Applied, Form, LayerApplier
-from entrepot.layers.compression import plain_chunks, prefetched, verified_diff
 from entrepot.layers.directory import remove_tree
 from entrepot.layers.limits import DEFAULT_LIMITS, UnpackLimits
 from entrepot.layers.ownership import NAMESPACE, ROOT, Privileges, current_privileges
-from entrepot.layers.settle import NeedsLowerLayers, settle
-from entrepot.layers.tar_reader import TarReader
-from entrepot.layers.union import Union
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.imageconfig import chain_ids
+
+# What unpacking needs is imported when something has to be unpacked, which it mostly has not.
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from entrepot.layers.apply import Applied
+    from entrepot.layers.union import Union
 
 MAX_LAYERS = 500
 """What the kernel stacks in one overlay mount."""
@@ -64,8 +66,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(Struct, frozen=True):
     """One layer to be unpacked."""
 
     chain_id: Digest
@@ -126,6 +127,8 @@ class Snapshots:
         layers = self._layers(image)
         if all(self.path(layer.chain_id).is_dir() for layer in layers):
             return self.paths(image.diff_ids)
+        from concurrent.futures import ThreadPoolExecutor
+
         with contextlib.ExitStack() as stack:
             pool = stack.enter_context(ThreadPoolExecutor(max_workers=min(len(layers), os.cpu_count() or 1)))
             jobs = [(layer, pool.submit(self._unpack, layer, progress)) for layer in layers]
@@ -232,6 +235,10 @@ class Snapshots:
         return self.root / f".new-{snapshot_name(layer.chain_id)}"
 
     def _apply(self, layer: Layer, lower: Union | None) -> Applied:
+        from entrepot.layers.apply import Form, LayerApplier
+        from entrepot.layers.compression import plain_chunks, prefetched, verified_diff
+        from entrepot.layers.tar_reader import TarReader
+
         with self._store.open_layer(layer.descriptor) as blob:
             chunks = prefetched(verified_diff(plain_chunks(blob, self._limits), layer.diff_id))
             try:
@@ -254,6 +261,9 @@ class Snapshots:
         progress: Progress | None,
     ) -> None:
         """Make a layer fit on those below and give it its name."""
+        from entrepot.layers.settle import NeedsLowerLayers, settle
+        from entrepot.layers.union import Union
+
         outcome = job.result()
         if outcome is None:
             return

@@ -24,10 +24,11 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path as FilePath
 from typing import Protocol
+
+from msgspec import Struct
 
 from entrepot.layers.directory import O_READ_DIRECTORY, Directory, by_descriptor, open_entry, remove_tree
 from entrepot.layers.entry import Entry, Kind
@@ -79,8 +80,7 @@ class LowerLayers(Protocol):
         """Copy the non-directory at `path` to `name` in `dir_fd`, attributes included."""
 
 
-@dataclass(slots=True)
-class Applied:
+class Applied(Struct):
     """What came of a layer."""
 
     entries: int = 0
@@ -88,9 +88,9 @@ class Applied:
     """Bytes of file data written."""
     describes_root: bool = False
     """The layer has an entry for the root directory itself."""
-    implied: list[Path] = field(default_factory=list)
+    implied: list[Path] = []
     """Directories that no entry describes but files lie in; lower layers may describe them."""
-    borrowed: list[tuple[Path, Path]] = field(default_factory=list)
+    borrowed: list[tuple[Path, Path]] = []
     """Hard links (name, target) whose target this layer does not have."""
 
 

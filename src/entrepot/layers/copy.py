@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from entrepot.layers.directory import O_READ_DIRECTORY, names_in
 from entrepot.layers.entry import Entry, Kind
@@ -21,8 +22,7 @@ from entrepot.layers.tar_writer import TarWriter
 from entrepot.layers.walk import entry_at, file_data
 
 
-@dataclass(slots=True)
-class Found:
+class Found(Struct):
     """One file on the way from its source; valid until the next."""
 
     entry: Entry

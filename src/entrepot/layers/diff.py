@@ -16,8 +16,9 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from entrepot.layers.directory import O_READ_DIRECTORY
 from entrepot.layers.entry import Entry, Kind
@@ -36,8 +37,7 @@ class ChangeKind(Enum):
     DELETED = "D"
 
 
-@dataclass(slots=True)
-class Change:
+class Change(Struct):
     """One changed path. `child` can be read until the next change is asked for."""
 
     kind: ChangeKind

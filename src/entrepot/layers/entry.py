@@ -7,8 +7,9 @@ decides what they mean.
 from __future__ import annotations
 
 import stat
-from dataclasses import dataclass, field
 from enum import Enum
+
+from msgspec import Struct
 
 
 class Kind(Enum):
@@ -27,8 +28,7 @@ class Kind(Enum):
 Segment = tuple[int, int]
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(Struct):
     """What a tar header says, after PAX and GNU extensions are taken into account."""
 
     name: bytes
@@ -44,7 +44,7 @@ class Entry:
     """Target of a hard link (a name in the layer) or of a symlink (any text)."""
     major: int = 0
     minor: int = 0
-    xattrs: dict[bytes, bytes] = field(default_factory=dict)
+    xattrs: dict[bytes, bytes] = {}
     segments: tuple[Segment, ...] | None = None
     """Where a sparse file has data; None for an ordinary file."""
 

@@ -1,12 +1,11 @@
 """How much of a layer is believed. A layer beyond a limit is refused as a whole and leaves nothing behind."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 GIB = 1 << 30
 
 
-@dataclass(frozen=True, slots=True)
-class UnpackLimits:
+class UnpackLimits(Struct, frozen=True):
     """Upper bounds on one layer; the defaults are far above what images in use contain."""
 
     max_bytes: int = 256 * GIB

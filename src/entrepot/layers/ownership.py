@@ -15,8 +15,9 @@ import contextlib
 import os
 import re
 import stat
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from entrepot.layers.entry import Entry, Kind
 from entrepot.layers.whiteout import OVERLAY_OPAQUE_ROOT, OVERLAY_OPAQUE_USER
@@ -33,8 +34,7 @@ _KIND_WORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Privileges:
+class Privileges(Struct, frozen=True):
     """What may be done to files here."""
 
     chown: bool
@@ -72,8 +72,7 @@ def current_privileges() -> Privileges:
     return NAMESPACE if sum(int(row[2]) for row in rows) > 1 else PLAIN
 
 
-@dataclass(frozen=True, slots=True)
-class Override:
+class Override(Struct, frozen=True):
     """What `user.containers.override_stat` says."""
 
     uid: int

@@ -16,8 +16,9 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path as FilePath
+
+from msgspec import Struct
 
 from entrepot.layers.directory import MAX_LINKS, O_READ_DIRECTORY, by_descriptor, open_entry
 from entrepot.layers.entry import Entry, Kind
@@ -30,8 +31,7 @@ from entrepot.layers.whiteout import OVERLAY_OPAQUE_ROOT, OVERLAY_OPAQUE_USER
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
-@dataclass(slots=True)
-class Child:
+class Child(Struct):
     """One name of a merged directory."""
 
     name: bytes
@@ -58,8 +58,7 @@ class Child:
         return opened
 
 
-@dataclass(slots=True)
-class Visit:
+class Visit(Struct):
     """One step of a walk; valid until the next."""
 
     path: Path

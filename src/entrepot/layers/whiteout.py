@@ -10,7 +10,7 @@ On an overlay file system the same is said with a character device 0:0 and with 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from entrepot.layers.errors import InvalidLayer
 
@@ -24,8 +24,7 @@ OVERLAY_OPAQUE_USER = "user.overlay.opaque"
 """Read by overlay mounts with `userxattr`, the only ones a user namespace may make."""
 
 
-@dataclass(frozen=True, slots=True)
-class Removed:
+class Removed(Struct, frozen=True):
     """`name` of a lower layer is gone."""
 
     name: bytes

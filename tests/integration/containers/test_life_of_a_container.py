@@ -338,11 +338,8 @@ def test_a_layer_is_unpacked_once_for_many_at_a_time(box: Box) -> None:
     assert [process.returncode for process in processes] == [0] * 5
     assert len(set(ids)) == 5
     folder = box.store / "entrepot/snapshots/root"
-    assert sorted(path.suffix for path in folder.iterdir()) == [
-        "",
-        "",
-        ".json",
-    ]  # lock, the layer, its document
+    assert len([path for path in folder.iterdir() if path.is_dir()]) == 1
+    assert len(list(folder.glob("*.json"))) == 1
 
 
 def test_volumes_outlive_containers(box: Box) -> None:
