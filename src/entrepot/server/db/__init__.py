@@ -4,8 +4,21 @@ A transaction is a plain function `(Connection, input) -> result`: no await and 
 statements are built once, at import. `Catalog.write` runs it; what it returned is committed.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from entrepot.server.db.engine import Catalog, RetryTransaction, open_catalog
 from entrepot.server.db.hot import HotQuery
-from entrepot.server.db.migrate import check_schema, upgrade
+
+if TYPE_CHECKING:
+    from entrepot.server.db.migrate import check_schema, upgrade
 
 __all__ = ["Catalog", "HotQuery", "RetryTransaction", "check_schema", "open_catalog", "upgrade"]
+
+
+def __getattr__(name: str) -> Any:
+    """The migration tools are loaded by those who migrate: they cost a quarter of a start."""
+    if name in {"check_schema", "upgrade"}:
+        from entrepot.server.db import migrate
+
+        return getattr(migrate, name)
+    raise AttributeError(name)

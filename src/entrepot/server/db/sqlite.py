@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Concatenate, Final, TypeVar
 
@@ -19,6 +20,7 @@ from entrepot.server.db.clock import SteadyClock, boot_id
 from entrepot.server.db.errors import CatalogUnavailable
 from entrepot.server.db.hot import HotQuery
 from entrepot.server.db.settings import CLOCK_ANCHOR, get_setting, set_setting
+from entrepot.server.db.walfile import WalFile
 from entrepot.server.db.writer import Writer, WriterLock, raise_translated
 
 __all__ = ["SqliteCatalog", "create_file", "sqlite_engine"]
@@ -109,15 +111,13 @@ class SqliteCatalog:
     def __init__(self, path: Path, *, on_broken: Callable[[str], None] | None = None) -> None:
         create_file(path)
         self.path = path
-        self._durable = sqlite_engine(path)
-        self._relaxed = sqlite_engine(path, synchronous="NORMAL")
+        # COMMIT leaves the log to the writer's own sync; SQLite's syncs around a checkpoint stay.
+        self._writing = sqlite_engine(path, synchronous="NORMAL")
         self._readers = sqlite_engine(path, read_only=True)
         self._hot = connect_sqlite(path, read_only=True, busy_timeout_ms=0)
         lock = WriterLock(path)
         self.clock = SteadyClock(self._clock_anchor(lock))
-        self._writer = Writer(
-            lambda durable: (self._durable if durable else self._relaxed).connect(), lock, on_broken=on_broken
-        )
+        self._writer = Writer(self._writing.connect, lock, WalFile(path), on_broken=on_broken)
         self._threads = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="catalog-read")
         self._local = threading.local()
         self._reading: list[Connection] = []
@@ -160,7 +160,7 @@ class SqliteCatalog:
         for connection in self._reading:
             connection.close()
         self._hot.close()
-        for engine in (self._durable, self._relaxed, self._readers):
+        for engine in (self._writing, self._readers):
             engine.dispose()
 
     def _read(self, fn: Callable[..., T], args: tuple[Any, ...]) -> T:
@@ -178,7 +178,11 @@ class SqliteCatalog:
 
     def _clock_anchor(self, lock: WriterLock) -> int | None:
         """The anchor that this machine's first process of this boot wrote down."""
-        with lock.held(), self._durable.connect() as connection:
+        with lock.held(), sqlite_engine(self.path).connect() as connection:
+            # When a process has given up because the disk failed under the log, the next one must not write
+            # behind what may be a gap: it starts with what was committed copied into the database itself.
+            with suppress(OperationalError):
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             try:
                 kept = get_setting(connection, CLOCK_ANCHOR)

@@ -3,10 +3,15 @@
 1. Take what is queued (at most `BATCH`).
 2. `flock(<database>.writer)`: processes queue fairly in the kernel instead of polling SQLite's lock.
 3. BEGIN IMMEDIATE; each function in a SAVEPOINT of its own, so that one's failure is only its own.
-4. One COMMIT, and with it one fsync, for all; then all answers.
+4. One COMMIT for all, which does not wait for the disk; both locks are free again. Calls that need not be
+   durable are answered.
+5. A second thread syncs the log for every transaction committed so far, then answers the durable ones.
+
+So nobody's transaction waits for another's disk, and the slower the disk is, the more of them share a sync.
 
 An error that ends the transaction itself (a full disk, an I/O error) fails the function that met it; the
-others are run again. An error of COMMIT fails the batch.
+others are run again. An error of COMMIT fails the batch. An error of the sync fails all that wait for it,
+and this process writes no more: the kernel tells of lost bytes once.
 """
 
 from __future__ import annotations
@@ -29,6 +34,7 @@ from sqlalchemy.exc import DBAPIError
 
 from entrepot.server.db.engine import RetryTransaction
 from entrepot.server.db.errors import CatalogBroken, CatalogFull, CatalogUnavailable
+from entrepot.server.db.walfile import WalFile
 
 __all__ = ["BATCH", "QUEUE_LIMIT", "Writer", "WriterLock", "raise_translated", "translated"]
 
@@ -78,33 +84,40 @@ class WriterLock:
 class Writer:
     """Runs transaction functions one batch after the other.
 
-    `connect(durable)` opens a connection for either kind; both are used by the writer's thread only.
+    `connect` opens a connection whose COMMIT does not sync the log; the writer's thread alone uses it.
     """
 
     def __init__(
         self,
-        connect: Callable[[bool], Connection],
+        connect: Callable[[], Connection],
         lock: WriterLock,
+        wal: WalFile,
         *,
         on_broken: Callable[[str], None] | None = None,
     ) -> None:
         self._connect = connect
         self._lock = lock
+        self._wal = wal
         self._on_broken = on_broken
         self._queue: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
-        self._connections: dict[bool, Connection] = {}
+        self._committed: queue.SimpleQueue[list[_Call] | None] = queue.SimpleQueue()
+        self._passed_on = 0
+        self._settled = 0
+        self._connection: Connection | None = None
         self._closing = False
         self.broken: str | None = None
         self._thread = threading.Thread(target=self._run, name="catalog-writer", daemon=True)
+        self._syncer = threading.Thread(target=self._run_syncs, name="catalog-sync", daemon=True)
         self._thread.start()
+        self._syncer.start()
 
     async def submit(self, fn: Callable[..., Any], args: tuple[Any, ...], *, durable: bool) -> Any:
-        """Queue a function; its result when its transaction is committed."""
+        """Queue a function; its result when its transaction is committed, and with `durable` on the disk."""
         if self.broken is not None:
             raise CatalogBroken(self.broken)
         if self._closing:
             raise CatalogUnavailable("the database is being closed", retry_after_s=1)
-        if self._queue.qsize() >= QUEUE_LIMIT:
+        if self._queue.qsize() + self._passed_on - self._settled >= QUEUE_LIMIT:
             raise CatalogUnavailable("too many changes wait for the disk; try again soon", retry_after_s=5)
         loop = asyncio.get_running_loop()
         future = loop.create_future()
@@ -112,7 +125,7 @@ class Writer:
         return await future
 
     async def close(self) -> None:
-        """Finish what is queued, then end the thread."""
+        """Finish what is queued, then end the threads."""
         if not self._closing:
             self._closing = True
             self._queue.put(None)
@@ -123,9 +136,42 @@ class Writer:
             while (batch := self._take()) is not None:
                 self._process(batch)
         finally:
-            for connection in self._connections.values():
-                connection.close()
+            self._committed.put(None)
+            self._syncer.join()
+            # Only now: the last connection to go takes the log with it.
+            if self._connection is not None:
+                self._connection.close()
+            self._wal.close()
             self._lock.close()
+
+    def _run_syncs(self) -> None:
+        while (waiting := self._take_committed()) is not None:
+            try:
+                if self.broken is not None:
+                    raise CatalogBroken(self.broken)
+                self._wal.sync()
+            except BaseException as error:  # noqa: BLE001 - each caller gets it; the thread must go on
+                failure = self._failure(_unsynced(error))
+                for call in waiting:
+                    call.error = failure
+            answer(waiting)
+            self._settled += len(waiting)
+
+    def _take_committed(self) -> list[_Call] | None:
+        """Everything that has been committed by now; None at the end."""
+        waiting = self._committed.get()
+        if waiting is None:
+            return None
+        waiting = list(waiting)
+        while True:
+            try:
+                more = self._committed.get_nowait()
+            except queue.Empty:
+                return waiting
+            if more is None:
+                self._committed.put(None)  # nothing can come behind it
+                return waiting
+            waiting += more
 
     def _take(self) -> list[_Call] | None:
         first = self._queue.get()
@@ -152,14 +198,25 @@ class Writer:
                 for call in batch:
                     call.error = failure
                 again = []
-            answer([call for call in batch if call not in again])
+            self._pass_on([call for call in batch if call not in again] if again else batch)
             batch = again
+
+    def _pass_on(self, calls: list[_Call]) -> None:
+        """Answer what need not wait for the disk; the rest is the sync thread's."""
+        waiting = [call for call in calls if call.durable and call.error is None]
+        if len(waiting) < len(calls):
+            answer([call for call in calls if not call.durable or call.error is not None])
+        if waiting:
+            self._passed_on += len(waiting)
+            self._committed.put(waiting)
 
     def _transaction(self, batch: list[_Call]) -> list[_Call]:
         """Run and commit a batch; returns the calls to run again because the transaction was ended by one."""
         if self.broken is not None:
             raise CatalogBroken(self.broken)
-        connection = self._connection(durable=any(call.durable for call in batch))
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = self._connect()
         raw: sqlite3.Connection = connection.connection.dbapi_connection  # type: ignore[assignment]
         with self._lock.held():
             try:
@@ -167,6 +224,7 @@ class Writer:
                 for position, call in enumerate(batch):
                     if not self._run_one(call, connection, raw):
                         return self._others(batch, position)
+                self._wal.follow()
                 self._commit(raw)
             finally:
                 connection.rollback()
@@ -220,12 +278,6 @@ class Writer:
                 again.append(call)
         return again
 
-    def _connection(self, *, durable: bool) -> Connection:
-        connection = self._connections.get(durable)
-        if connection is None:
-            connection = self._connections[durable] = self._connect(durable)
-        return connection
-
     def _failure(self, error: BaseException) -> BaseException:
         """The error for the caller; remembers when this process must stop writing."""
         failure = translated(error)
@@ -258,6 +310,17 @@ def _settle(calls: list[_Call]) -> None:
             call.future.set_exception(call.error)
         else:
             call.future.set_result(call.result)
+
+
+def _unsynced(error: BaseException) -> BaseException:
+    """What callers are told when the sync of their transaction failed: it is visible, and may not last."""
+    reason = (
+        error.message if isinstance(error, CatalogBroken) else f"the disk failed under the database: {error}"
+    )
+    broken = CatalogBroken(reason, hint="check the disk", retry_after_s=5)
+    broken.outcome_unknown = True
+    broken.__cause__ = error
+    return broken
 
 
 def translated(error: BaseException) -> BaseException:

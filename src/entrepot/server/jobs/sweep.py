@@ -54,7 +54,8 @@ class _Due:
 async def sweep(catalog: Catalog, store: BlobStore, *, by: str) -> SweepReport:
     """Unlink everything that is due."""
     report = SweepReport()
-    while due := await catalog.write(_take, by, catalog.clock.steady(), durable=False):
+    # Durable: a file may go only once the row that gave it up is certainly on the disk.
+    while due := await catalog.write(_take, by, catalog.clock.steady()):
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def remove(one: _Due, gate: asyncio.Semaphore = gate) -> None:

@@ -24,7 +24,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Connection, bindparam, select
 
 from entrepot.errors import EntrepotError
 from entrepot.oci.digest import Digest, Hasher
@@ -440,9 +440,10 @@ class Uploads:
             held = await self._claim(target.repository, upload_id, target.actor)
         except UploadUnknown:
             found = await self._blobs.find(target.repository, target.digest)
-            if found is not None and await self._blobs.renew_lease(found):
-                return found  # the answer to an earlier request was lost
-            raise
+            if found is None or not await self._blobs.renew_lease(found):
+                raise
+            await self._catalog.write(_nothing)  # what was just seen is on the disk as well
+            return found  # the answer to an earlier request was lost
         if held.row.offset == 0 and feed.expected is not None and feed.expected <= WHOLE_BYTES:
             return await self._finish_whole(held, feed, expected_start or 0, target)
         row = await self._receive(target.repository, held, feed, expected_start)
@@ -593,6 +594,10 @@ class Uploads:
         )
         live, repo_id, project_id = await self._catalog.write(finish_upload, end)
         return StoredBlob(target.digest, size, live, end.lease_until, repo_id, project_id)
+
+
+def _nothing(connection: Connection) -> None:
+    """A durable call that changes nothing waits for all that was committed before it."""
 
 
 class _BytesGone(Exception):

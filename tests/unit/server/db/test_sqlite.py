@@ -1,9 +1,12 @@
 """SQLite's writer thread: what shares a transaction, what a failure takes with it, who may write."""
 
 import asyncio
+import errno
+import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,9 @@ from entrepot.server.db.errors import CatalogBroken, CatalogFull, CatalogUnavail
 from entrepot.server.db.settings import get_setting, set_setting
 from entrepot.server.db.sqlite import SqliteCatalog, connect_sqlite
 from entrepot.server.db.tables import setting
+from entrepot.server.db.walfile import WalFile
 from entrepot.server.db.writer import Writer
+from tests.support.programs import require_program
 
 pytestmark = pytest.mark.anyio
 
@@ -149,6 +154,125 @@ async def test_an_io_error_ends_writing_in_this_process(sqlite_url: str) -> None
         await catalog.write(set_setting, "a", "b")
     assert await catalog.hot(VALUE, name="a") == []
     await catalog.close()
+
+
+class HeldSync:
+    """Stands in for the disk under the log: each sync waits until it is let through, or fails."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.through = threading.Semaphore(0), threading.Semaphore(0)
+        self.count = 0
+        self.error: OSError | None = None
+        real = WalFile.sync
+
+        def sync(wal: WalFile) -> None:
+            self.count += 1
+            self.begun.release()
+            assert self.through.acquire(timeout=60)
+            if self.error is not None:
+                raise self.error
+            real(wal)
+
+        monkeypatch.setattr(WalFile, "sync", sync)
+
+    async def wait(self) -> None:
+        assert await asyncio.to_thread(self.begun.acquire, timeout=60)
+
+
+async def test_durable_answers_wait_for_the_disk_and_nothing_else_does(
+    catalog: SqliteCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C5: an answer comes after a sync that began after its commit; what comes meanwhile shares the next."""
+    disk = HeldSync(monkeypatch)
+    first = asyncio.ensure_future(catalog.write(set_setting, "first", "x"))
+    await disk.wait()
+    later = [asyncio.ensure_future(catalog.write(set_setting, f"later{i}", "x")) for i in range(10)]
+    await catalog.write(set_setting, "relaxed", "x", durable=False)  # committed behind all of them
+    assert await catalog.hot(VALUE, name="later9") == [("x",)]
+    assert not first.done()
+    disk.through.release()
+    await first
+    await disk.wait()
+    assert not any(call.done() for call in later)
+    disk.through.release()
+    await asyncio.gather(*later)
+    assert disk.count == 2
+
+
+async def test_a_durable_call_that_changes_nothing_waits_for_the_disk_too(
+    catalog: SqliteCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C5: it may have seen what another process has committed and not yet synced."""
+    disk = HeldSync(monkeypatch)
+    call = asyncio.ensure_future(catalog.write(get_setting, "nothing"))
+    await disk.wait()
+    assert not call.done()
+    disk.through.release()
+    assert await call is None
+
+
+async def test_a_failed_sync_ends_writing_in_this_process(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C6: all that wait for the sync are told that the outcome is unknown; it is never tried again."""
+    told: list[str] = []
+    catalog = open_catalog(sqlite_url, on_broken=told.append)
+    disk = HeldSync(monkeypatch)
+    disk.error = OSError(errno.EIO, os.strerror(errno.EIO))
+    first = asyncio.ensure_future(catalog.write(set_setting, "first", "x"))
+    await disk.wait()
+    second = asyncio.ensure_future(catalog.write(set_setting, "second", "x"))
+    await catalog.write(set_setting, "relaxed", "x", durable=False)
+    disk.through.release()
+    failures = await asyncio.gather(first, second, return_exceptions=True)
+    assert [type(failure) for failure in failures] == [CatalogBroken, CatalogBroken]
+    assert all(getattr(failure, "outcome_unknown", False) for failure in failures)
+    with pytest.raises(CatalogBroken):
+        await catalog.write(set_setting, "third", "x")
+    assert disk.count == 1
+    assert told == [catalog.broken]
+    await catalog.close()
+
+
+async def test_a_log_that_was_taken_away_is_noticed(catalog: SqliteCatalog) -> None:
+    """C6: commits to a file that no path leads to would be lost."""
+    await catalog.write(set_setting, "a", "b")
+    Path(f"{catalog.path}-wal").rename(f"{catalog.path}-taken")
+    with pytest.raises(CatalogBroken, match="is not there"):
+        await catalog.write(set_setting, "a", "c")
+    Path(f"{catalog.path}-taken").rename(f"{catalog.path}-wal")
+
+
+_ONE_WRITE = """
+import asyncio, os, sys
+from entrepot.server.db import open_catalog
+from entrepot.server.db.settings import set_setting
+
+async def main():
+    catalog = open_catalog(sys.argv[1])
+    await catalog.write(set_setting, "warm", "up")
+    os.write(1, b"before")
+    await catalog.write(set_setting, "a", "b")
+    os.write(1, b"answered")
+    os._exit(0)
+
+asyncio.run(main())
+"""
+
+
+def test_the_kernel_is_asked_to_sync_the_log_before_the_answer(sqlite_url: str, tmp_path: Path) -> None:
+    """C5: as the system calls of a real process have it."""
+    trace = tmp_path / "trace"
+    argv = [require_program("strace"), "-f", "-y", "-o", str(trace)]
+    argv += ["-e", "trace=pwrite64,fdatasync,fsync,write", sys.executable, "-c", _ONE_WRITE, sqlite_url]
+    subprocess.run(argv, check=True, capture_output=True, timeout=120)
+    calls = trace.read_text().splitlines()
+    before = next(n for n, call in enumerate(calls) if '"before"' in call)
+    after = next(n for n, call in enumerate(calls) if '"answered"' in call)
+    between = [call for call in calls[before:after] if "-wal>" in call]
+    assert any("pwrite64(" in call for call in between)
+    assert "fdatasync(" in between[-1]
+    assert "unfinished" not in between[-1] or any("fdatasync resumed" in call for call in calls[before:after])
 
 
 async def test_a_failed_commit_fails_the_batch(
