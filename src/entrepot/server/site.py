@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 from entrepot.server.app import Site
 from entrepot.server.compose import Services, access_settings
-from entrepot.server.management.app import create_management
 from entrepot.server.management.context import Api
+from entrepot.server.web.app import create_site
 
 
 @asynccontextmanager
@@ -17,7 +17,7 @@ async def open_site(services: Services) -> AsyncIterator[Site | None]:
     if not services.config.admin.enabled:
         yield None
         return
-    yield create_management(management_api(services))
+    yield create_site(management_api(services))
 
 
 def management_api(services: Services) -> Api:

@@ -1,1 +1,10 @@
-"""Pages of the registry, for people."""
+"""Pages: HTML from the server, with a little JavaScript that only makes them quicker to use.
+
+visit      one request: who asks, the form they sent, how a page is answered
+guard      the policy of a route, and that a form came from our own page
+forms      what was typed, and what is wrong with which field
+words      sizes, times and digests as people read them
+addresses  the paths of pages
+queries    what only pages ask of the catalog
+pages/     one file a subject; templates/ and static/ are what it looks like
+"""

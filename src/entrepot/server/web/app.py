@@ -1,0 +1,41 @@
+"""Pages and management API as one ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from litestar import Router
+from litestar.di import Provide
+from litestar.types import ASGIApp
+
+from entrepot.server.management.app import create_management
+from entrepot.server.management.context import Api
+from entrepot.server.web import static
+from entrepot.server.web.addresses import RepositoryPaths
+from entrepot.server.web.guard import page_guard
+from entrepot.server.web.pages import home, images, projects, repositories
+from entrepot.server.web.problems import PAGE_HANDLERS
+from entrepot.server.web.visit import provide_visit
+
+__all__ = ["PAGES", "create_site"]
+
+PAGES: Final[Sequence[Any]] = (
+    *home.ROUTES,
+    *projects.ROUTES,
+    *repositories.ROUTES,
+    *images.ROUTES,
+)
+
+
+def create_site(api: Api) -> ASGIApp:
+    """Everything outside of `/v2/`."""
+    pages = Router(
+        "/",
+        route_handlers=[*PAGES],
+        guards=[page_guard],
+        dependencies={"visit": Provide(provide_visit, sync_to_thread=False)},
+        exception_handlers=PAGE_HANDLERS,
+    )
+    made = create_management(api, more_routes=[pages, *static.ROUTES], exception_handlers=PAGE_HANDLERS)
+    return RepositoryPaths(made)

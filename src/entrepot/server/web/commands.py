@@ -1,0 +1,56 @@
+"""Exact commands to copy: pulling and pushing with each tool people have. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Command", "login_commands", "pull_commands", "push_commands"]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to type (or to put into a file), under the name of the tool."""
+
+    tool: str
+    text: str
+
+
+def pull_commands(
+    host: str, repository: str, *, tag: str | None = None, digest: str | None = None, private: bool = False
+) -> list[Command]:
+    """By tag where there is one. Kubernetes gets the digest: what runs is what was looked at."""
+    name = f"{host}/{repository}"
+    image = f"{name}:{tag}" if tag else f"{name}@{digest}"
+    pinned = f"{name}:{tag}@{digest}" if tag and digest else image
+    spec = f"containers:\n  - name: {repository.rpartition('/')[2]}\n    image: {pinned}"
+    if private:
+        spec += "\nimagePullSecrets:\n  - name: registry"
+    return [
+        Command("docker", f"docker pull {image}"),
+        Command("podman", f"podman pull {image}"),
+        Command("entrepot", f"entrepot pull {image}"),
+        Command("Kubernetes", spec),
+    ]
+
+
+def push_commands(host: str, repository: str) -> list[Command]:
+    image = f"{host}/{repository}:latest"
+    return [
+        Command("docker", f"docker tag my-image {image}\ndocker push {image}"),
+        Command("podman", f"podman push my-image {image}"),
+        Command("entrepot", f"entrepot tag my-image {image}\nentrepot push {image}"),
+        Command("skopeo", f"skopeo copy docker-daemon:my-image:latest docker://{image}"),
+    ]
+
+
+def login_commands(host: str, name: str, secret: str) -> list[Command]:
+    """For CI and clusters: the secret goes in through standard input or a Secret, not the command line."""
+    return [
+        Command("docker", f"echo {secret} | docker login {host} -u {name} --password-stdin"),
+        Command("podman", f"echo {secret} | podman login {host} -u {name} --password-stdin"),
+        Command(
+            "Kubernetes",
+            f"kubectl create secret docker-registry registry \\\n  --docker-server={host} \\\n"
+            f"  --docker-username='{name}' \\\n  --docker-password={secret}",
+        ),
+    ]

@@ -1,0 +1,116 @@
+"""Sizes, times, digests and counts as people read them, with the exact value beside. Pure.
+
+Each returns markup: the short form is what is read, the exact one is the element's title.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from markupsafe import Markup, escape
+
+__all__ = [
+    "count",
+    "day",
+    "digest",
+    "human_size",
+    "plural",
+    "relative",
+    "share",
+    "short_digest",
+    "size",
+    "when",
+]
+
+_UNITS: Final = ("kB", "MB", "GB", "TB", "PB")
+SECOND: Final = 1_000_000
+_STEPS: Final = (
+    (60, 1, "second"),
+    (3_600, 60, "minute"),
+    (86_400, 3_600, "hour"),
+    (30 * 86_400, 86_400, "day"),
+    (365 * 86_400, 30 * 86_400, "month"),
+    (None, 365 * 86_400, "year"),
+)
+
+
+def human_size(number: int) -> str:
+    """Three digits and a decimal unit, as docker shows sizes: `7.48 MB`."""
+    if abs(number) < 1000:
+        return f"{number} B"
+    value = float(number)
+    for unit in _UNITS:
+        value /= 1000
+        # 999.5 would be written 1000 in this unit.
+        if abs(value) < 999.5 or unit == _UNITS[-1]:
+            break
+    digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
+    return f"{value:.{digits}f} {unit}"
+
+
+def size(number: int | None) -> Markup:
+    """A size in bytes."""
+    if number is None:
+        return Markup('<span class="none">–</span>')
+    return Markup('<data value="{}" title="{:,} bytes">{}</data>').format(number, number, human_size(number))
+
+
+def count(number: int) -> Markup:
+    """A whole number with its thousands apart."""
+    return Markup('<data value="{}">{}</data>').format(number, f"{number:,}".replace(",", "\u202f"))
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """`1 tag`, `2 tags`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}".replace(",", "\u202f")
+
+
+def relative(moment: int, now: int) -> str:
+    """`3 hours ago`, `in 2 days`; both in microseconds since 1970."""
+    seconds = (now - moment) // SECOND
+    if -45 < seconds < 45:
+        return "just now"
+    apart = abs(seconds)
+    for limit, unit, name in _STEPS:
+        if limit is None or apart < limit:
+            text = plural(max(1, apart // unit), name)
+            return f"{text} ago" if seconds > 0 else f"in {text}"
+    raise AssertionError
+
+
+def when(moment: int | None, now: int) -> Markup:
+    """A time relative to now, the exact one as its title."""
+    if moment is None:
+        return Markup('<span class="none">never</span>')
+    exact = datetime.fromtimestamp(moment // SECOND, UTC)
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        exact.strftime("%Y-%m-%dT%H:%M:%SZ"), exact.strftime("%Y-%m-%d %H:%M:%S UTC"), relative(moment, now)
+    )
+
+
+def day(moment: int) -> str:
+    """`2026-10-01`, as a date field wants it."""
+    return datetime.fromtimestamp(moment // SECOND, UTC).strftime("%Y-%m-%d")
+
+
+def short_digest(text: str) -> str:
+    """The first twelve digits, as docker shows an image's ID."""
+    return text.partition(":")[2][:12] or text[:12]
+
+
+def digest(text: str | None) -> Markup:
+    """A digest, short; whole in its title."""
+    if not text:
+        return Markup('<span class="none">–</span>')
+    return Markup('<code class="digest" title="{}">{}</code>').format(text, short_digest(text))
+
+
+def share(part: int, whole: int) -> str:
+    """A percentage for an SVG attribute, `37.5%`."""
+    return f"{100 * part / whole:.2f}%" if whole > 0 else "0%"
+
+
+def lines(text: str) -> Markup:
+    """Text with its line breaks."""
+    return Markup("<br>").join(escape(line) for line in text.splitlines())
