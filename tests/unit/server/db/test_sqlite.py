@@ -187,6 +187,7 @@ async def test_durable_answers_wait_for_the_disk_and_nothing_else_does(
     first = asyncio.ensure_future(catalog.write(set_setting, "first", "x"))
     await disk.wait()
     later = [asyncio.ensure_future(catalog.write(set_setting, f"later{i}", "x")) for i in range(10)]
+    await asyncio.sleep(0)
     await catalog.write(set_setting, "relaxed", "x", durable=False)  # committed behind all of them
     assert await catalog.hot(VALUE, name="later9") == [("x",)]
     assert not first.done()
@@ -222,6 +223,7 @@ async def test_a_failed_sync_ends_writing_in_this_process(
     first = asyncio.ensure_future(catalog.write(set_setting, "first", "x"))
     await disk.wait()
     second = asyncio.ensure_future(catalog.write(set_setting, "second", "x"))
+    await asyncio.sleep(0)
     await catalog.write(set_setting, "relaxed", "x", durable=False)
     disk.through.release()
     failures = await asyncio.gather(first, second, return_exceptions=True)
