@@ -66,6 +66,7 @@ def run_folder() -> Path:
     return Path(os.environ[_FOLDER])
 
 
+ATTEMPTS = 3
 Start = Callable[[Path], tuple[Sequence[str], dict[str, Any], Callable[[], object]]]
 
 
@@ -80,27 +81,36 @@ def shared_server(name: str, start: Start) -> dict[str, Any]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if facts_file.exists():
             return dict(json.loads(facts_file.read_text()))
-        own = folder / name
-        own.mkdir(exist_ok=True)
-        log = folder / f"{name}.log"
-        argv, facts, ready = start(own)
-        with log.open("ab") as output:
-            guardian = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.guardian", os.environ[_OWNER], *argv],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=_ROOT,
-                start_new_session=True,
+        for attempt in range(ATTEMPTS):
+            # Another program may take a port between our looking and the server's asking: begin afresh.
+            own = folder / f"{name}-{attempt}"
+            own.mkdir()
+            log = folder / f"{name}-{attempt}.log"
+            argv, facts, ready = start(own)
+            guardian = _guarded(argv, log)
+            wait_until(
+                lambda guardian=guardian, ready=ready: guardian.poll() is not None or bool(ready()),
+                what=f"{name} to be ready; {tail(log)}",
+                timeout_s=120,
             )
-
-        def settled() -> bool:
-            return guardian.poll() is not None or bool(ready())
-
-        wait_until(settled, what=f"{name} to be ready; {tail(log)}", timeout_s=120)
-        if guardian.poll() is not None:
+            if guardian.poll() is None:
+                break
+        else:
             message = f"{name} ended before it was ready:\n{tail(log)}"
             raise RuntimeError(message)
         facts["guardian"] = guardian.pid
         facts_file.write_text(json.dumps(facts))
         return facts
+
+
+def _guarded(argv: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
+    """Start `argv` under a guardian that ends it with the run."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.support.guardian", os.environ[_OWNER], *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=_ROOT,
+            start_new_session=True,
+        )
