@@ -69,6 +69,7 @@ def command(folder: Path, port: int) -> list[str]:
         f"-s3.port={port}",
         "-s3.iam=false",
         "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
     ]
     for part in ("master", "volume", "filer"):
         argv.append(f"-{part}.port={free_port()}")

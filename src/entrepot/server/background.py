@@ -21,7 +21,9 @@ from entrepot.server.jobs.reserve import keep_reserve
 from entrepot.server.jobs.scrub import scrub
 from entrepot.server.jobs.sweep import sweep
 from entrepot.server.jobs.worker import Handler, JobContext, Periodic, Worker, worker_name
+from entrepot.server.management.version import VERSION
 from entrepot.server.metrics import Metrics
+from entrepot.server.operations.figures import ClusterFigures
 from entrepot.server.storage.filesystem import FilesystemStore
 from entrepot.server.worker import new_loop
 
@@ -33,8 +35,8 @@ Result = Mapping[str, Any] | None
 Attendant = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 
 
-def make_jobs_worker(services: Services) -> Worker:
-    """The worker of a jobs process."""
+def make_jobs_worker(services: Services, *, role: str = "jobs") -> Worker:
+    """The worker of a jobs process; `role` is `worker` when it is no part of a server."""
     config, name = services.config, worker_name()
     handlers: dict[str, Handler] = {
         "sweep": partial(_sweep, services, name),
@@ -55,10 +57,19 @@ def make_jobs_worker(services: Services) -> Worker:
         handlers["scrub"] = partial(_scrub, services)
         periodic.append(Periodic("scrub", config.scrub.interval))
     delivery = OutboxDelivery(services.catalog, (), by=name)
-    attendants: list[Attendant] = [delivery.run]
+    figures = ClusterFigures(services.catalog, services.checks(), services.metrics.gauge)
+    attendants: list[Attendant] = [delivery.run, figures.run]
     if isinstance(services.store, FilesystemStore):
         attendants.append(partial(keep_reserve, services.store))
-    return Worker(services.catalog, handlers, periodic=periodic, name=name, attendants=attendants)
+    return Worker(
+        services.catalog,
+        handlers,
+        periodic=periodic,
+        name=name,
+        role=role,
+        version=VERSION,
+        attendants=attendants,
+    )
 
 
 def gc_settings(config: Config) -> GcSettings:
@@ -126,14 +137,14 @@ async def _prune_events(services: Services, _context: JobContext) -> Result:
     return {"events": await services.catalog.write(prune, durable=False)}
 
 
-def run_jobs(config: Config, mode: str, lifeline: int, scratch: Path) -> int:
+def run_jobs(config: Config, mode: str, lifeline: int, scratch: Path, *, role: str = "jobs") -> int:
     """The jobs process of a server: work until SIGTERM or until the supervisor is gone."""
     loop = new_loop()
     asyncio.set_event_loop(loop)
-    return loop.run_until_complete(_work(config, mode, lifeline, scratch))
+    return loop.run_until_complete(_work(config, mode, lifeline, scratch, role))
 
 
-async def _work(config: Config, mode: str, lifeline: int, scratch: Path) -> int:
+async def _work(config: Config, mode: str, lifeline: int, scratch: Path, role: str) -> int:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGUSR1, lambda: None)
@@ -147,7 +158,7 @@ async def _work(config: Config, mode: str, lifeline: int, scratch: Path) -> int:
     services = await build(config, mode, metrics=metrics)
     publishing = asyncio.create_task(metrics.run())
     try:
-        await make_jobs_worker(services).run(stop)
+        await make_jobs_worker(services, role=role).run(stop)
     finally:
         publishing.cancel()
         await services.close()

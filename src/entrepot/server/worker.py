@@ -26,10 +26,11 @@ from entrepot.server.config.model import Config
 from entrepot.server.front import Front, Handler
 from entrepot.server.granian_host import GranianHost, TlsFiles
 from entrepot.server.guard import HostRule
+from entrepot.server.management.version import VERSION
 from entrepot.server.memory import give_back
 from entrepot.server.metrics import Metrics
+from entrepot.server.operations.nodes import NodeBeat
 from entrepot.server.probes import Probes
-from entrepot.server.site import open_site
 from entrepot.server.v2.dispatch import V2Application
 
 log = get_log(__name__)
@@ -101,6 +102,9 @@ class Worker:
             http2=plan.config.server.http2,
             backlog=plan.config.server.backlog,
         )
+        # Loaded by the supervisor while the catalog was prepared; not needed before.
+        from entrepot.server.site import open_site
+
         async with open_site(services) as site:
             self._probes = Probes(
                 metrics,
@@ -109,6 +113,7 @@ class Worker:
             )
             self._listen(host, services, metrics, access_log, site)
             self._install_signals()
+            node = self._node(services)
             background = [
                 asyncio.create_task(run)
                 for run in (
@@ -117,6 +122,7 @@ class Worker:
                     services.v2.watch.run(),
                     give_back(metrics.moved_bytes),
                     _write_pulls(services),
+                    *([] if node is None else [node.run()]),
                 )
             ]
             os.write(plan.report, READY)
@@ -125,6 +131,8 @@ class Worker:
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
+            if node is not None:
+                await node.leave()
         with contextlib.suppress(EntrepotError):
             await services.v2.pulls.flush()
         await services.close()
@@ -168,6 +176,20 @@ class Worker:
                 scheme="http" if tls is None else "https",
             )
             host.listen(listener.sock, front, tls=tls, number=number)
+
+    def _node(self, services: Services) -> NodeBeat | None:
+        """What tells other nodes about this one; on SQLite there are none."""
+        if services.catalog.dialect == "sqlite":
+            return None
+        probes = self._probes
+        assert probes is not None
+        return NodeBeat(
+            services.catalog,
+            version=VERSION,
+            listen=self._plan.config.server.listen,
+            problems=probes.problems,
+            stopping=lambda: probes.draining,
+        )
 
     def _install_signals(self) -> None:
         loop = self._loop

@@ -34,5 +34,5 @@ def worker(config: str | None, data: str | None) -> None:
     check_schema(catalog_url(settings))
     lifeline, _kept_open = os.pipe()  # nobody watches over this process
     with tempfile.TemporaryDirectory(prefix="entrepot-") as scratch:
-        code = run_jobs(settings, "accounts", lifeline, Path(scratch))
+        code = run_jobs(settings, "accounts", lifeline, Path(scratch), role="worker")
     sys.exit(code)

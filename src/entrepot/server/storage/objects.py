@@ -108,7 +108,9 @@ class ObjectStore:
         *,
         on_chunk: Callable[[Chunk], object],
     ) -> int:
-        before = _chain(await self._segments(upload), offset)
+        # Other nodes put segments too, so what this one knows is enough only for the first byte.
+        is_new = offset == 0 and self._written.get(keys.checked_upload(upload)) == ()
+        before = () if is_new else _chain(await self._listed(upload), offset)
         if before is None:
             raise UploadShort(upload, await self.upload_size(upload), offset)
         feed = _Feed(chunks, self._hashing, on_chunk)
@@ -152,10 +154,10 @@ class ObjectStore:
         )
 
     async def upload_size(self, upload: str) -> int:
-        return _reach(await self._segments(upload))
+        return _reach(await self._listed(upload))
 
     async def read_upload(self, upload: str, start: int, end: int) -> AsyncGenerator[bytes, None]:
-        segments = await self._segments(upload)
+        segments = await self._listed(upload)
         reach = _reach(segments)
         if reach < end:
             raise UploadShort(upload, reach, end)
@@ -281,10 +283,6 @@ class ObjectStore:
         self._written[upload] = segments
         self._written.move_to_end(upload)
         _bound(self._written)
-
-    async def _segments(self, upload: str) -> tuple[Segment, ...]:
-        known = self._written.get(keys.checked_upload(upload))
-        return known if known == () else await self._listed(upload)
 
     async def _listed(self, upload: str) -> tuple[Segment, ...]:
         found = [

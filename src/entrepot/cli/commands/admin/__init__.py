@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ADMIN_COMMANDS: dict[str, str] = {
+    "nodes": "entrepot.cli.commands.admin.nodes:nodes",
     "migrate": "entrepot.cli.commands.admin.migrate:migrate",
     "scrub": "entrepot.cli.commands.admin.scrub:scrub",
     "reconcile": "entrepot.cli.commands.admin.reconcile:reconcile",

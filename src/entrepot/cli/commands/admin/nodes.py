@@ -1,0 +1,42 @@
+"""`entrepot admin nodes`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from entrepot.cli.commands.admin import with_services
+from entrepot.cli.exitcodes import FAILED, OK
+from entrepot.cli.output import table, write
+
+
+@click.command("nodes", short_help="List the machines that serve this registry")
+@click.option("--json", "as_json", is_flag=True, help="One JSON array.")
+@click.pass_context
+def nodes(ctx: click.Context, as_json: bool) -> None:
+    """List nodes and whether they can do their work. Exit code 1 when one of them can't."""
+    found = with_services(_nodes)
+    if as_json:
+        write(json.dumps([one.to_json() for one in found], indent=2))
+    else:
+        heads = ["NODE", "ROLE", "STATE", "VERSION", "LAST SEEN", "LISTENS ON"]
+        write(table(heads, [_row(one) for one in found]).rstrip("\n"))
+        for one in found:
+            for part, problem in one.detail.get("problems", {}).items():
+                write(f"{one.id}: {part}: {problem}")
+    ctx.exit(OK if all(one.is_healthy for one in found) else FAILED)
+
+
+def _row(one: Any) -> list[str]:
+    state = one.state if one.is_healthy or one.state != "alive" else "unwell"
+    listens = ", ".join(one.detail.get("listen", ()))
+    return [one.id, one.role, state, one.version, f"{one.silent_s:.0f}s ago", listens]
+
+
+async def _nodes(services: Any) -> Any:
+    from entrepot.server.operations.nodes import list_nodes
+
+    catalog = services.catalog
+    return await catalog.read(list_nodes, catalog.clock.steady())

@@ -1,0 +1,145 @@
+"""Which machines serve this registry, as the catalog knows it.
+
+A node is one `entrepot serve` or `entrepot worker`. Each of its processes that answers requests says
+now and then that it is there; the row is the node's, so it stays as long as one of them lives. Times are
+the catalog's steady clock, on which all nodes agree.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from entrepot.errors import EntrepotError
+from entrepot.server.db.clock import SECOND, microseconds
+from entrepot.server.db.engine import Catalog
+from entrepot.server.db.tables import node
+from entrepot.server.repos.rows import insert_new
+
+__all__ = ["BEAT_S", "SILENT_S", "Node", "NodeBeat", "list_nodes"]
+
+BEAT_S: Final = 10.0
+SILENT_S: Final = 45.0
+"""A node that has not been heard of for so long is thought dead."""
+FORGOTTEN_S: Final = 24 * 3600.0
+
+NodeState = Literal["alive", "silent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One machine's part of the registry."""
+
+    id: str
+    name: str
+    """Its host name."""
+    role: str
+    """`serve` answers requests, `jobs` does a server's background work, `worker` does it elsewhere."""
+    version: str
+    started_at: int
+    silent_s: float
+    """Seconds since it was last heard of."""
+    state: NodeState
+    detail: Mapping[str, Any]
+    """`pid`; of a server `listen`, and `problems` by part when it is not ready."""
+
+    @property
+    def is_healthy(self) -> bool:
+        """Alive, and nothing is wrong with what it needs."""
+        return self.state == "alive" and not self.detail.get("problems")
+
+    def to_json(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "role": self.role,
+            "version": self.version,
+            "state": self.state,
+            "silent_s": round(self.silent_s, 1),
+            "started_at": self.started_at // SECOND,
+            **self.detail,
+        }
+
+
+def list_nodes(connection: Connection, now: int) -> list[Node]:
+    """All nodes heard of within a day, by role and name. `now` is the steady clock's."""
+    rows = connection.execute(select(node).order_by(node.c.role, node.c.name, node.c.id))
+    return [_node(row, now) for row in rows]
+
+
+def _node(row: Any, now: int) -> Node:
+    silent_s = max(0.0, (now - row.seen_at) / SECOND)
+    return Node(
+        id=row.id,
+        name=row.name,
+        role=row.role,
+        version=row.version,
+        started_at=row.started_at,
+        silent_s=silent_s,
+        state="alive" if silent_s < SILENT_S else "silent",
+        detail=json.loads(row.detail) if row.detail else {},
+    )
+
+
+class NodeBeat:
+    """Says that this node is there, until it is about to stop."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        version: str,
+        listen: tuple[str, ...] = (),
+        problems: Callable[[], Awaitable[Mapping[str, str]]],
+        stopping: Callable[[], bool] = lambda: False,
+        role: str = "serve",
+        pid: int | None = None,
+    ) -> None:
+        """`problems` tells by part what is wrong with it. `pid` is that of the process that stands for the
+        node: the supervisor, which all its workers have as their parent.
+        """
+        self._catalog = catalog
+        self._version = version
+        self._listen = listen
+        self._problems = problems
+        self._stopping = stopping
+        self._role = role
+        self._pid = pid or os.getppid()
+        self._host = socket.gethostname()
+        self.id = f"{self._host}-{self._pid}"
+
+    async def run(self) -> None:
+        """Until cancelled; a catalog that is away is tried again."""
+        while not self._stopping():
+            with contextlib.suppress(EntrepotError):
+                problems = dict(await self._problems())
+                await self._catalog.write(self._beat, self._catalog.clock.steady(), problems, durable=False)
+            await asyncio.sleep(BEAT_S)
+
+    async def leave(self) -> None:
+        """The node stops: it is no longer listed."""
+        with contextlib.suppress(EntrepotError):
+            await self._catalog.write(_leave, self.id, durable=False)
+
+    def _beat(self, connection: Connection, now: int, problems: dict[str, str]) -> None:
+        detail: dict[str, Any] = {"pid": self._pid, "listen": list(self._listen)}
+        if problems:
+            detail["problems"] = problems
+        said = {"seen_at": now, "version": self._version, "detail": json.dumps(detail)}
+        if connection.execute(update(node).where(node.c.id == self.id).values(said)).rowcount == 0:
+            row = {"id": self.id, "name": self._host, "role": self._role, "started_at": now, **said}
+            insert_new(connection, insert(node), row)
+        connection.execute(delete(node).where(node.c.seen_at < now - microseconds(FORGOTTEN_S)))
+
+
+def _leave(connection: Connection, node_id: str) -> None:
+    connection.execute(delete(node).where(node.c.id == node_id))

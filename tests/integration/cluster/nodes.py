@@ -1,0 +1,175 @@
+"""Nodes that share one PostgreSQL and one object store, and the balancers in front of them."""
+
+import contextlib
+import csv
+import io
+import re
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.faults.journal import Unexpected
+from tests.support.ports import free_port, is_free
+from tests.support.postgresql import run_sql
+from tests.support.processes import started
+from tests.support.programs import require_program
+from tests.support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY
+from tests.support.server import RunningServer, running_server
+from tests.support.wire import Answer, Wire
+
+DEPLOY = Path(__file__).resolve().parents[3] / "deploy"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where nodes keep everything: a database and a prefix in a bucket."""
+
+    catalog: str
+    endpoint: str
+    prefix: str = field(default_factory=lambda: f"t{uuid.uuid4().hex}")
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {
+            "ENTREPOT_CATALOG_URL": self.catalog,
+            "ENTREPOT_STORAGE_URL": f"s3://{BUCKET}/{self.prefix}",
+            "ENTREPOT_STORAGE_ENDPOINT": self.endpoint,
+            "ENTREPOT_STORAGE_REGION": "us-east-1",
+            "ENTREPOT_STORAGE_ACCESS_KEY_ID": ACCESS_KEY,
+            "ENTREPOT_STORAGE_SECRET_ACCESS_KEY": SECRET_KEY,
+            "ENTREPOT_STORAGE_ALLOW_HTTP": "true",
+            "ENTREPOT_SERVER_BEHIND_PROXY": "127.0.0.1",
+        }
+
+
+@contextlib.contextmanager
+def database(port: int) -> Iterator[str]:
+    """The URL of a database of this block's own on the server at `port`."""
+    name = f"t{uuid.uuid4().hex}"
+    run_sql(port, f"create database {name} template template0")
+    try:
+        yield f"postgresql://postgres@127.0.0.1:{port}/{name}"
+    finally:
+        with contextlib.suppress(RuntimeError):
+            run_sql(port, f"drop database if exists {name} with (force)")
+
+
+@contextlib.contextmanager
+def running_node(
+    folder: Path, place: Place, *, env: Mapping[str, str] | None = None
+) -> Iterator[RunningServer]:
+    """One node with a single worker."""
+    with running_server(folder, workers=1, env={**place.env, **(env or {})}) as node:
+        yield node
+
+
+@contextlib.contextmanager
+def running_nodes(
+    folder: Path, place: Place, count: int, *, env: Mapping[str, str] | None = None
+) -> Iterator[list[RunningServer]]:
+    """`count` nodes, all ready."""
+    with contextlib.ExitStack() as open_until_end:
+        yield [
+            open_until_end.enter_context(running_node(folder / f"node{number}", place, env=env))
+            for number in range(count)
+        ]
+
+
+def nginx_config(folder: Path, nodes: Sequence[int], port: int) -> str:
+    """`deploy/nginx/entrepot.conf` for nodes on loopback, without TLS, inside a whole configuration."""
+    text = (DEPLOY / "nginx" / "entrepot.conf").read_text()
+    servers = "".join(f"    server 127.0.0.1:{node} max_fails=0;\n" for node in nodes)
+    text = re.sub(r"(    server 10\.0\.0\.\d+:5000[^\n]*\n)+", servers, text)
+    text = text.replace("listen 443 ssl;", f"listen 127.0.0.1:{port};")
+    text = re.sub(r"    ssl_[^\n]*\n", "", text)
+    places = "".join(
+        f"{kind}_temp_path {folder}/{kind};\n"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    return (
+        f"daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;\n"
+        f"events {{ worker_connections 512; }}\nhttp {{ access_log off;\n{places}{text}}}\n"
+    )
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, nodes: Sequence[RunningServer]) -> Iterator[int]:
+    """nginx in front of `nodes`, set up as the example says; yields its port."""
+    program = require_program("nginx")
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o755)
+    port = free_port()
+    config = folder / "nginx.conf"
+    config.write_text(nginx_config(folder, [node.port for node in nodes], port))
+    argv = [program, "-c", str(config), "-e", str(folder / "start.log")]
+    with started(argv, log=folder / "log", ready=lambda: not is_free(port)):
+        yield port
+
+
+@dataclass
+class HaProxy:
+    """A running HAProxy."""
+
+    port: int
+    stats_port: int
+
+    def server(self, number: int) -> dict[str, str]:
+        """The row of node `number` in its statistics."""
+        answer = Wire(self.stats_port)("GET", "/stats;csv")
+        rows = csv.DictReader(io.StringIO(answer.body.decode().removeprefix("# ")))
+        return next(row for row in rows if row["pxname"] == "nodes" and row["svname"] == f"node{number}")
+
+
+def haproxy_config(nodes: Sequence[int], port: int, stats_port: int) -> str:
+    """`deploy/haproxy/haproxy.cfg` for nodes on loopback, without TLS, with statistics."""
+    text = (DEPLOY / "haproxy" / "haproxy.cfg").read_text()
+    servers = "".join(
+        f"    server node{number} 127.0.0.1:{node} check\n" for number, node in enumerate(nodes, 1)
+    )
+    text = re.sub(r"(    server node\d+ [^\n]*\n)+", servers, text)
+    text = re.sub(r"bind :443 [^\n]*", f"bind 127.0.0.1:{port}", text)
+    text = re.sub(r"    ssl-default[^\n]*\n", "", text)
+    # A busy machine is no reason to think a node dead.
+    text = text.replace("timeout check 5s", "timeout check 60s").replace("inter 2s", "inter 200ms")
+    text = text.replace(" slowstart 5s", "").replace("X-Forwarded-Proto https", "X-Forwarded-Proto http")
+    return text + f"\nlisten stats\n    bind 127.0.0.1:{stats_port}\n    stats enable\n    stats uri /stats\n"
+
+
+@contextlib.contextmanager
+def haproxy(folder: Path, nodes: Sequence[RunningServer]) -> Iterator[HaProxy]:
+    """HAProxy in front of `nodes`, set up as the example says."""
+    program = require_program("haproxy")
+    folder.mkdir(parents=True, exist_ok=True)
+    made = HaProxy(free_port(), free_port())
+    config = folder / "haproxy.cfg"
+    config.write_text(haproxy_config([node.port for node in nodes], made.port, made.stats_port))
+
+    def ready() -> bool:
+        if is_free(made.port) or is_free(made.stats_port):
+            return False
+        return all(made.server(number)["status"] == "UP" for number in range(1, len(nodes) + 1))
+
+    with started([program, "-db", "-f", str(config)], log=folder / "log", ready=ready):
+        yield made
+
+
+class Hiccup(ConnectionError):
+    """An answer that a fault explains; the client tries again."""
+
+
+class ClusterWire(Wire):
+    """A connection through a balancer: predicted errors are raised as what a client meets when a server dies.
+
+    Predicted are 503 with Retry-After from a node, and the balancer's own 502 for a node that has just died.
+    """
+
+    def __call__(self, method: str, path: str, **more: object) -> Answer:  # type: ignore[override]
+        answer = super().__call__(method, path, **more)  # type: ignore[arg-type]
+        if answer.status == 503:
+            if "retry-after" not in answer.headers:
+                raise Unexpected(f"{method} {path}: 503 without Retry-After: {answer}")
+            raise Hiccup(f"{method} {path}: {answer.body[:200]!r}")
+        if answer.status == 502 and answer.headers.get("server", "").startswith("nginx"):
+            raise Hiccup(f"{method} {path}: bad gateway")
+        return answer

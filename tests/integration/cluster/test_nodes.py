@@ -1,0 +1,157 @@
+"""Two nodes on one PostgreSQL and one object store: either of them is the registry."""
+
+import json
+import random
+import re
+import signal
+import threading
+import urllib.request
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.faults.journal import OCI_MANIFEST, Journal, Pusher, digest_of, expect, with_digest
+from tests.integration.cluster.nodes import Place, haproxy, nginx, running_node
+from tests.support.distribution import WireRepository
+from tests.support.processes import wait_until
+from tests.support.server import RunningServer
+from tests.support.wire import Wire
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def pair(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[RunningServer]]:
+    """The first streams downloads, the second sends clients to the store."""
+    folder = tmp_path_factory.mktemp("pair")
+    redirecting = {"ENTREPOT_STORAGE_REDIRECT": "true", "ENTREPOT_SERVER_DRAIN_DELAY": "300s"}
+    with (
+        running_node(folder / "first", place) as first,
+        running_node(folder / "second", place, env=redirecting) as second,
+    ):
+        yield [first, second]
+        second.kill()  # its drain delay is long
+
+
+def test_an_upload_begun_on_one_node_goes_on_on_the_others(pair: list[RunningServer]) -> None:
+    data = random.Random(1).randbytes(300_000)
+    wires = [Wire(node.port) for node in pair]
+    location = expect(wires[0]("POST", "/v2/moves/app/blobs/uploads/"), 202).headers["location"]
+    path = "/" + location.split("/", 3)[3] if location.startswith("http") else location
+    for number, (start, end) in enumerate(pairwise([0, 100_000, 200_000, len(data)])):
+        wire = wires[(number + 1) % 2]
+        status = expect(wire("GET", path), 204)
+        assert status.headers["range"] == f"0-{max(start - 1, 0)}"
+        headers = {"content-range": f"{start}-{end - 1}"}
+        expect(wire("PATCH", path, body=data[start:end], headers=headers), 202)
+    expect(wires[0]("PUT", with_digest(path, digest_of(data))), 201)
+    assert wires[0]("GET", f"/v2/moves/app/blobs/{digest_of(data)}").body == data
+
+
+def test_a_delete_is_seen_by_every_node_at_once(pair: list[RunningServer]) -> None:
+    one, other = (WireRepository(Wire(node.port), "gone/app") for node in pair)
+    for number in range(10):
+        raw = one.put_image(f"v{number}")
+        assert other("GET", f"manifests/v{number}").body == raw
+        expect(other("DELETE", f"manifests/v{number}"), 202)
+        assert one("GET", f"manifests/v{number}").status == 404
+        one, other = other, one
+
+
+def test_one_node_sends_clients_to_the_store_and_the_other_does_not(pair: list[RunningServer]) -> None:
+    data = random.Random(2).randbytes(200_000)
+    streaming, redirecting = (WireRepository(Wire(node.port), "sent/app") for node in pair)
+    path = f"blobs/{streaming.push(data)}"
+    assert streaming("GET", path).body == data
+    sent = expect(redirecting("GET", path), 307)
+    assert sent.body == b""
+    assert fetch(sent.headers["location"]) == data
+    part = {"Range": "bytes=1000-1999"}
+    assert expect(streaming("GET", path, headers=part), 206).body == data[1000:2000]
+    ranged = expect(redirecting("GET", path, headers=part), 307)
+    assert fetch(ranged.headers["location"], part) == data[1000:2000]
+    assert redirecting("GET", path, headers={"Range": "bytes=900000-"}).status == 416
+    assert redirecting("HEAD", path).headers["content-length"] == str(len(data))
+
+
+def fetch(url: str, headers: dict[str, str] | None = None) -> bytes:
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers or {}), timeout=60) as answer:
+        return bytes(answer.read())
+
+
+def test_nodes_and_their_health_are_known(pair: list[RunningServer]) -> None:
+    def listed() -> list[dict[str, object]]:
+        return list(json.loads(pair[0].admin("nodes", "--json", check=False).stdout))
+
+    def both() -> bool:
+        roles = [node["role"] for node in listed() if node["state"] == "alive"]
+        return roles.count("serve") == 2 and roles.count("jobs") == 2
+
+    wait_until(both, what="two nodes")
+
+    def figures() -> str:
+        return Wire(pair[0].port)("GET", "/metrics").body.decode()
+
+    wait_until(
+        lambda: 'entrepot_nodes{role="serve",state="alive"} 2' in figures(), what="figures of the nodes"
+    )
+    text = figures()
+    assert re.search(r'entrepot_node_healthy\{node="[^"]+",role="serve"\} 1', text)
+    assert 'entrepot_part_up{part="catalog"} 1' in text
+    assert 'entrepot_part_up{part="store"} 1' in text
+
+
+def test_a_balancer_needs_nothing_but_the_example(pair: list[RunningServer], tmp_path: Path) -> None:
+    """Uploads in pieces go to a different node each time; locations lead back through the balancer."""
+    with nginx(tmp_path / "nginx", pair) as port:
+        journal = Journal()
+        pushers = [Pusher(port, journal, seed, repository="balanced/app") for seed in range(4)]
+        for pusher in pushers:
+            pusher.push_image()
+        streaming = Wire(pair[0].port)
+        for (repository, tag), digests in journal.tags.items():
+            path = f"/v2/{repository}/manifests/{tag}"
+            assert digest_of(streaming("GET", path, headers={"accept": OCI_MANIFEST}).body) in digests
+        begun = Wire(port)("POST", "/v2/balanced/app/blobs/uploads/", headers={"host": f"localhost:{port}"})
+        assert begun.headers["location"].startswith(("/", f"http://localhost:{port}/"))
+        assert Wire(port)("GET", "/metrics").status == 404
+
+
+def test_a_restart_of_every_node_in_turn_drops_no_request(pair: list[RunningServer], tmp_path: Path) -> None:
+    """C8: a node that is about to stop gets nothing new, and finishes what it has."""
+    journal, faults, stop = Journal(), list[BaseException](), threading.Event()
+
+    def work(seed: int, port: int) -> None:
+        pusher = Pusher(port, journal, seed, repository="rolling/app")
+        try:
+            while not stop.is_set():
+                pusher.work()
+        except BaseException as error:
+            faults.append(error)
+
+    with haproxy(tmp_path / "haproxy", pair) as balancer:
+        threads = [threading.Thread(target=work, args=(seed, balancer.port)) for seed in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            # The first node has no drain delay of its own and is left running: one restart tells enough.
+            node = pair[1]
+            assert node.process is not None
+            node.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: balancer.server(2)["status"] == "DOWN", what="the balancer to look away")
+            wait_until(lambda: balancer.server(2)["scur"] == "0", what="the last request on the node")
+            before = journal.operations
+            node.process.send_signal(signal.SIGTERM)  # the end of the drain delay, without waiting for it
+            node.process.wait(120)
+            node.start()
+            wait_until(lambda: balancer.server(2)["status"] == "UP", what="the balancer to look back")
+            wait_until(lambda: faults or journal.operations >= before + 10, what="pushes on both nodes")
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join(120)
+    assert faults == []
+    assert journal.lost(pair[0].port) == []
+    assert pair[0].fsck()["findings"] == []
