@@ -345,8 +345,43 @@ def _parse_document(text: str, origin: str) -> dict[str, Any] | None:
 
 
 def _change_document(path: Path, change: Any) -> None:
-    """Change the file's `auths` and replace it: mode 0600, other keys kept, symlink followed."""
+    """Change the file's `auths` and replace it: mode 0600, other keys kept, symlink followed.
+
+    One process at a time, so that two logins keep both accounts.
+    """
     target = path.resolve()
+    try:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CredentialsUnwritable(f"{path} cannot be written: {error}") from error
+    with _alone_in(target.parent):
+        document = _read_to_change(path, target)
+        auths = document.setdefault("auths", {})
+        if not isinstance(auths, dict):
+            auths = document["auths"] = {}
+        change(auths)
+        _replace_document(path, target, document)
+
+
+@contextlib.contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Locks the directory itself, which leaves no file behind. Where that cannot be, goes on without."""
+    import fcntl
+
+    try:
+        handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError):  # some network file systems
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _read_to_change(path: Path, target: Path) -> dict[str, Any]:
     document: dict[str, Any] = {}
     try:
         if target.exists():
@@ -357,13 +392,12 @@ def _change_document(path: Path, change: Any) -> None:
         raise CredentialsUnwritable(
             f"{path} cannot be changed: {error}", hint="repair or remove the file, then try again"
         ) from error
-    auths = document.setdefault("auths", {})
-    if not isinstance(auths, dict):
-        auths = document["auths"] = {}
-    change(auths)
+    return document
+
+
+def _replace_document(path: Path, target: Path, document: Mapping[str, Any]) -> None:
     text = json.dumps(document, indent="\t", ensure_ascii=False)
     try:
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # mkstemp gives mode 0600 from the first moment on.
         handle, temporary = tempfile.mkstemp(prefix=f"{target.name}.", dir=target.parent)
         try:

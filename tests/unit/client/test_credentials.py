@@ -3,6 +3,7 @@
 import base64
 import json
 import stat
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +248,22 @@ def test_secrets_are_not_shown() -> None:
     shown = repr(Credential("me", "hush", "hush", "hush"))
     assert "hush" not in shown
     assert "me" in shown
+
+
+def test_logins_at_the_same_time_lose_no_account(tmp_path: Path) -> None:
+    registries = [f"registry{number}.example" for number in range(12)]
+    start = threading.Barrier(len(registries))
+
+    def log_in(registry: str) -> None:
+        store = CredentialStore.from_env({"DOCKER_CONFIG": str(tmp_path / "docker"), "HOME": str(tmp_path)})
+        start.wait(60)
+        store.store(registry, Credential(username=registry, password="secret"))
+
+    threads = [threading.Thread(target=log_in, args=(registry,)) for registry in registries]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    kept = json.loads((tmp_path / "docker" / "config.json").read_text())["auths"]
+    assert sorted(kept) == sorted(registries)
+    assert [path.name for path in (tmp_path / "docker").iterdir()] == ["config.json"]
