@@ -15,7 +15,7 @@ from tests.integration.containers.conftest import TIMEOUT_S, Box
 from tests.support.processes import wait_until
 from tests.support.server import ENTREPOT
 
-FOREVER = "echo up; trap 'echo bye; exit 5' TERM; while :; do sleep 0.1; done"
+FOREVER = "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.1; done"
 
 
 MISTAKES: dict[tuple[str, ...], tuple[int, str]] = {
