@@ -195,6 +195,7 @@ class Worker:
         loop = self._loop
         loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
         loop.add_signal_handler(signal.SIGUSR1, self._look_away)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})  # blocked since the fork
         loop.add_reader(self._plan.lifeline, self._orphaned)
 
     def _look_away(self) -> None:

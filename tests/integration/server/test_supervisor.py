@@ -100,6 +100,21 @@ def _refuses_connections(port: int) -> bool:
     return False
 
 
+def test_a_stop_while_workers_start_leaves_no_caller_waiting(tmp_path: Path) -> None:
+    """SIGTERM as soon as one worker answers: the others, still starting, drain as well and nobody hangs."""
+    env = {"ENTREPOT_SERVER_DRAIN_DELAY": "1h"}
+    with running_server(tmp_path, env=env, workers=3, start=False) as server:
+        server.start()
+        assert server.process is not None
+        server.process.send_signal(signal.SIGTERM)
+        for _ in range(12):
+            wait_until(
+                lambda: Wire(server.port)("GET", "/readyz").status == 503, what="every worker to drain"
+            )
+        log = server.log.read_text()
+    assert "SIGUSR1" not in log
+
+
 def test_readiness_ends_before_service_does(tmp_path: Path) -> None:
     """SIGTERM: /readyz says 503 at once, requests are answered until drain_delay is over."""
     with running_server(tmp_path, env={"ENTREPOT_SERVER_DRAIN_DELAY": "1h"}) as server:
