@@ -58,6 +58,13 @@ class LayersNamed(msgspec.Struct, frozen=True):
     diff_ids: dict[Digest, Digest]
 
 
+class LayerCompressing(msgspec.Struct, frozen=True):
+    """A layer that was loaded as plain tar is made smaller before it is sent; `done` bytes were read."""
+
+    layer: Descriptor
+    done: int
+
+
 class TagPushed(msgspec.Struct, frozen=True):
     """The registry's tag holds it now."""
 
@@ -70,7 +77,15 @@ class TagPushed(msgspec.Struct, frozen=True):
 
 
 ActionEvent = (
-    Event | PullStarted | LayerPlanned | ContentPulled | TagPulled | PushStarted | LayersNamed | TagPushed
+    Event
+    | PullStarted
+    | LayerPlanned
+    | ContentPulled
+    | TagPulled
+    | PushStarted
+    | LayersNamed
+    | LayerCompressing
+    | TagPushed
 )
 Listener = Callable[[ActionEvent], None]
 

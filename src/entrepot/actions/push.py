@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from entrepot.actions.compress import with_compressed_layers
 from entrepot.actions.errors import BadRequest
 from entrepot.actions.events import LayersNamed, Listener, PushStarted, TagPushed, nobody
 from entrepot.actions.places import the_settings, the_store
@@ -66,6 +67,8 @@ def push(
 ) -> list[Pushed]:
     """Send what a tag points to: an image, or an index of several platforms unless `platform` picks one.
 
+    What came from a registry goes out byte for byte. Of an image that was never in one, plain layers are
+    compressed first, once.
     With `if_absent` a tag is only created, never moved. With `all_tags`, every tag of the repository.
     Raises NothingToPush, PlatformMismatch, TagExists, AccessDenied, Unavailable.
     """
@@ -133,6 +136,7 @@ class _Push:
         image = self._store.find(reference)
         if image is None or reference.tag is None:
             raise NothingToPush(f"tag does not exist: {reference.familiar()}")
+        image = with_compressed_layers(self._store, image, on_event=self._on_event, cancel=self._cancel)
         if if_absent and self._is_there(reference.tag, image, platform):
             pushed = Pushed(reference, image.target.digest, image.target.size, existed=True)
         else:

@@ -121,6 +121,8 @@ class LayerReporter(Reporter):
             self.planned(event.layer.digest, exists=event.exists)
         elif isinstance(event, events.LayersNamed):
             self._names.update(event.diff_ids)
+        elif isinstance(event, events.LayerCompressing):
+            self.moving(event.layer.digest, event.done, event.layer.size, "Compressing")
         elif isinstance(event, events.PullStarted):
             self.started(event.label, f"Pulling from {event.repository}")
         elif isinstance(event, events.ContentPulled):
@@ -141,7 +143,11 @@ class LayerReporter(Reporter):
 
     def name(self, digest: Digest) -> str:
         """The twelve digits a layer is known by."""
-        return self._names.get(digest, digest).short
+        return self.shown(digest).short
+
+    def shown(self, digest: Digest) -> Digest:
+        """The digest a layer is known by."""
+        return self._names.get(digest, digest)
 
     def _blob(self, event: Any) -> None:
         from entrepot.transfer import progress as moves
@@ -183,7 +189,7 @@ class LayerReporter(Reporter):
 
     def mounted(self, digest: Digest, repository: str) -> None: ...
 
-    def moving(self, digest: Digest, done: int, size: int) -> None: ...
+    def moving(self, digest: Digest, done: int, size: int, text: str = "") -> None: ...
 
     def interrupted(self, digest: Digest, delay_s: float) -> None: ...
 
@@ -281,11 +287,12 @@ class JsonReporter(LayerReporter):
     def interrupted(self, digest: Digest, delay_s: float) -> None:
         self._layer(digest, "Retrying", delay=delay_s)
 
-    def moving(self, digest: Digest, done: int, size: int) -> None:
+    def moving(self, digest: Digest, done: int, size: int, text: str = "") -> None:
         now = time.monotonic()
         if now - self._last.get(digest, 0.0) >= 1 / FRAMES_PER_S:
             self._last[digest] = now
-            self._layer(digest, self._words.moving, progressDetail={"current": done, "total": size})
+            status = text or self._words.moving
+            self._layer(digest, status, progressDetail={"current": done, "total": size})
 
     def arrived(self, digest: Digest) -> None:
         self._layer(digest, self._words.done)
@@ -305,7 +312,6 @@ class _Row(msgspec.Struct):
     began: float = 0.0
     began_at: int = 0
     finished: bool = False
-    samples: list[tuple[float, int]] = msgspec.field(default_factory=list)
 
 
 class BarReporter(LayerReporter):
@@ -328,7 +334,7 @@ class BarReporter(LayerReporter):
 
     def planned(self, digest: Digest, *, exists: bool) -> None:
         text = self._words.exists if exists else self._words.planned
-        self._rows[digest] = _Row(self.name(digest), text, finished=exists)
+        self._rows[self.shown(digest)] = _Row(self.name(digest), text, finished=exists)
         self._draw()
 
     def exists(self, digest: Digest) -> None:
@@ -342,11 +348,11 @@ class BarReporter(LayerReporter):
         row.text, row.size = f"Retrying in {human_duration(delay_s).lower()}", 0
         self._draw(force=True)
 
-    def moving(self, digest: Digest, done: int, size: int) -> None:
+    def moving(self, digest: Digest, done: int, size: int, text: str = "") -> None:
         row, now = self._row(digest), self._clock()
         if not row.size:
             row.began, row.began_at = now, done
-        row.text, row.done, row.size = self._words.moving, done, size
+        row.text, row.done, row.size = text or self._words.moving, done, size
         self._draw()
 
     def arrived(self, digest: Digest) -> None:
@@ -361,9 +367,10 @@ class BarReporter(LayerReporter):
         self._drawn = 0
 
     def _row(self, digest: Digest) -> _Row:
-        if digest not in self._rows:
-            self._rows[digest] = _Row(self.name(digest), self._words.planned)
-        return self._rows[digest]
+        shown = self.shown(digest)
+        if shown not in self._rows:
+            self._rows[shown] = _Row(self.name(digest), self._words.planned)
+        return self._rows[shown]
 
     def _finish(self, digest: Digest, text: str) -> None:
         row = self._row(digest)

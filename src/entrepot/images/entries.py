@@ -90,6 +90,16 @@ class Entries(msgspec.Struct, frozen=True):
             added = [Entry(target)]
         return Entries((*kept, *added, *displaced))
 
+    def with_target(self, before: Digest, target: Descriptor) -> Entries:
+        """Point everything but names by digest from one manifest to another of the same image."""
+        moved = (
+            msgspec.structs.replace(entry, target=target)
+            if entry.target.digest == before and not entry.is_digest_name
+            else entry
+            for entry in self.items
+        )
+        return Entries(tuple(moved))
+
     def without_names(self, names: Iterable[str]) -> Entries:
         """Forget names. Their manifests stay, unnamed if need be."""
         gone = set(names)

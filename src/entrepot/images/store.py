@@ -106,6 +106,15 @@ class ImageStore:
         found = [entry.reference() for entry in named]
         return sorted(reference for reference in found if reference.name == repository.name)
 
+    def blobs_at_registries(self) -> frozenset[Digest]:
+        """Configs and layers of everything that has a name by digest: some registry has them."""
+        facts = self._read_facts()
+        found: set[str] = set()
+        for entry in self._read_entries():
+            if entry.is_digest_name:
+                self._reach(entry.target, facts, found)
+        return frozenset(map(Digest.parse, found))
+
     def manifest(self, image: Image) -> ImageManifest:
         return self._image_manifest(image.manifest)
 
@@ -197,6 +206,10 @@ class ImageStore:
     def tag(self, image: Image, reference: Reference) -> None:
         """Point a tag to what `image` was found as."""
         self.add([(image.target, [reference.with_default_tag()])])
+
+    def replace_manifest(self, before: Descriptor, target: Descriptor) -> None:
+        """Let the tags of a manifest point to another one of the same image. Raises IncompleteImage."""
+        self._update(lambda entries: entries.with_target(before.digest, target))
 
     def remove_names(self, names: Iterable[Reference]) -> None:
         """Forget names; their images stay, untagged if need be. Unknown names are ignored."""

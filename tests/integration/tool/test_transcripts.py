@@ -329,3 +329,26 @@ def test_progress_can_be_json_or_nothing(tool: Tool) -> None:
         "Status: Downloaded newer image for nginx:latest",
         "docker.io/library/nginx:latest",
     ]
+
+
+def test_layers_loaded_as_plain_tar_are_pushed_compressed_and_stay_the_same(
+    tool: Tool, hub: RunningServer
+) -> None:
+    plain = image(({"x": b"x" * 50_000},), compress=False)
+    wire = Wire(hub.port)
+    push_image(wire, "library/plain", "latest", plain)
+    tool.run("copy", "plain", "docker-archive:plain.tar:fresh:1")
+    tool.run("load", "-i", "plain.tar")
+    name = f"{hub.host}/fresh/plain:1"
+    tool.run("tag", "fresh:1", name)
+    first, second = (tool.out("push", name).splitlines()[-1] for _ in range(2))
+    assert first == second
+    pushed = wire("GET", "/v2/fresh/plain/manifests/1")
+    (layer,) = json.loads(pushed.body)["layers"]
+    assert layer["mediaType"].endswith("gzip")
+    assert layer["size"] < 5_000
+    # What was pulled goes out as it came in.
+    tool.run("pull", "plain")
+    tool.run("tag", "plain", f"{hub.host}/other/plain:1")
+    assert f"digest: {plain.digest} " in tool.out("push", f"{hub.host}/other/plain:1")
+    wire.close()
