@@ -13,14 +13,18 @@ from entrepot.actions.places import the_store
 from entrepot.archive.names import ArchivedImage
 from entrepot.archive.reading import Archive, open_archive
 from entrepot.content.protocols import CancelToken
+from entrepot.content.verify import VerifiedReader
 from entrepot.images.image import Image
 from entrepot.images.sink import StoreSink
 from entrepot.images.store import ImageStore
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
-from entrepot.oci.platform import Platform
+from entrepot.oci.imageconfig import ImageConfig
+from entrepot.oci.manifest import Index
+from entrepot.oci.platform import Platform, select_platform
 from entrepot.oci.reference import Reference
 from entrepot.transfer.copy import copy
+from entrepot.transfer.errors import NoMatchingPlatform
 from entrepot.transfer.plan import PlatformChoice
 
 
@@ -38,19 +42,20 @@ class Loaded:
 def load(
     source: Path | str | BinaryIO,
     *,
-    platform: str | None = None,
+    platforms: Sequence[str] = (),
     store: ImageStore | Path | str | None = None,
     on_event: Listener = nobody,
     cancel: CancelToken | None = None,
 ) -> list[Loaded]:
     """Load every image of an archive: docker's old and new form or OCI, plain or compressed.
 
-    All images of the archive are listed in one step, or none. Raises FileUnusable, InvalidArchive,
-    VerificationFailed, NoMatchingPlatform.
+    `platforms` are what is taken of an index: the plain image for one, a smaller index for several; an image
+    for another platform is an error. All images of the archive are listed in one step, or none.
+    Raises FileUnusable, InvalidArchive, VerificationFailed, NoMatchingPlatform.
     """
     place = the_store(store)
     place.prepare()
-    choice = PlatformChoice.one(Platform.parse(platform)) if platform else PlatformChoice.all()
+    choice = PlatformChoice.some([Platform.parse(text) for text in platforms])
     try:
         archive = open_archive(source, tmp=place.paths.tmp)
     except OSError as error:
@@ -76,6 +81,8 @@ def _bring(
     on_event: Listener,
     cancel: CancelToken | None,
 ) -> tuple[Descriptor, Sequence[Reference]]:
+    if not choice.is_all:
+        _require_platform(archive, image, choice)
     result = copy(
         archive,
         sink,
@@ -86,6 +93,22 @@ def _bring(
         cancel=cancel,
     )
     return result.top.descriptor(), image.references
+
+
+def _require_platform(archive: Archive, image: ArchivedImage, choice: PlatformChoice) -> None:
+    """Raises NoMatchingPlatform for a single image that is for none of the platforms wanted."""
+    parsed = archive.get_manifest(image.target.digest).parse()
+    if isinstance(parsed, Index) or not parsed.is_image:
+        return
+    with VerifiedReader(archive.open_blob(parsed.config), parsed.config) as stream:
+        platform = ImageConfig.parse(stream.read()).platform
+    if all(select_platform([platform], wanted) is None for wanted in choice.wanted):
+        name = image.references[0].familiar() if image.references else str(image.target.digest)
+        wanted = ", ".join(map(str, choice.wanted))
+        raise NoMatchingPlatform(
+            f"image {name} in the archive is for {platform}, not for {wanted}",
+            hint="leave --platform away to load it as it is",
+        )
 
 
 def _displaced(

@@ -10,22 +10,28 @@ from pathlib import Path
 from typing import BinaryIO, ClassVar
 
 from entrepot.actions.errors import FileUnusable
+from entrepot.actions.events import Listener, nobody
 from entrepot.actions.places import the_store
+from entrepot.actions.sources import Prefetched
 from entrepot.archive.reading import ArchiveFormat
 from entrepot.archive.writing import Progress, SavedImage, write_archive
+from entrepot.content.graph import walk
+from entrepot.content.protocols import ManifestBytes
 from entrepot.errors import NotFound
 from entrepot.images.errors import NoSuchImage
 from entrepot.images.image import Image
 from entrepot.images.store import ImageStore
 from entrepot.layers.compression import Compression, LayerWriter
 from entrepot.layers.tar_writer import Writable
+from entrepot.oci import mediatype
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import Index
 from entrepot.oci.platform import Platform
 from entrepot.oci.reference import Reference, parse_any_reference
 from entrepot.transfer.errors import NoMatchingPlatform
-from entrepot.transfer.plan import PlatformChoice, select_children
+from entrepot.transfer.plan import PlatformChoice, narrowed_index, select_children
+from entrepot.transfer.progress import BlobDone, BlobProgress, BlobStarted, Role
 
 COMPRESSIONS: dict[str, Compression] = {".gz": "gzip", ".tgz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 
@@ -40,22 +46,25 @@ def save(
     names: Sequence[str],
     output: Path | str | BinaryIO,
     *,
-    platform: str | None = None,
+    platforms: Sequence[str] = (),
     archive_format: ArchiveFormat = "docker",
     compression: Compression = None,
     store: ImageStore | Path | str | None = None,
-    progress: Progress | None = None,
+    on_event: Listener = nobody,
 ) -> None:
     """Write images into an archive; a name without a tag is all tags of its repository.
 
+    `platforms` are what is taken of an index: the plain image for one, a smaller index for several.
     A path ending in `.gz`, `.tgz` or `.zst` is compressed. A file appears whole, mode 0600, or not at all.
     Blobs stay byte for byte, and saving twice gives the same file.
     Raises NoSuchImage, NoExportTarget, FileUnusable.
     """
     place = the_store(store)
-    images = [image for name in names for image in _named(place, name, platform)]
+    wanted = [Platform.parse(text) for text in platforms]
+    images = [image for name in names for image in _named(place, name, wanted)]
+    progress = _Layers(on_event)
     with place.lease() as lease:
-        lease.add(digest for image in images for digest in _needed(place, image.target))
+        lease.add(digest for image in images for digest in _needed(image))
         if isinstance(output, (str, Path)):
             path = Path(output)
             kind = compression or COMPRESSIONS.get(path.suffix)
@@ -84,48 +93,71 @@ def _write(
         writer.abandon()
 
 
-def _named(store: ImageStore, name: str, platform: str | None) -> list[SavedImage]:
+def _named(store: ImageStore, name: str, platforms: Sequence[Platform]) -> list[SavedImage]:
     """What one argument stands for."""
     reference = parse_any_reference(name)
     if isinstance(reference, Reference) and reference.tag is None and reference.digest is None:
         tags = store.tags_of(reference)
         if tags:
-            return [_saved(store, store.resolve(str(tag)), (tag,), platform) for tag in tags]
+            return [_saved(store, store.resolve(str(tag)), (tag,), platforms) for tag in tags]
     try:
         image = store.resolve(name)
     except NoSuchImage:
         raise NoSuchImage(name) from None
     is_tag = isinstance(reference, Reference) and reference.with_default_tag() in image.tags
     names = (reference.with_default_tag(),) if is_tag and isinstance(reference, Reference) else ()
-    return [_saved(store, image, names, platform)]
+    return [_saved(store, image, names, platforms)]
 
 
-def _saved(store: ImageStore, image: Image, names: tuple[Reference, ...], platform: str | None) -> SavedImage:
-    return SavedImage(store.source(), _target(store, image, platform), names)
-
-
-def _target(store: ImageStore, image: Image, platform: str | None) -> Descriptor:
-    if platform is None:
-        return image.target
-    wanted = Platform.parse(platform)
+def _saved(
+    store: ImageStore, image: Image, names: tuple[Reference, ...], platforms: Sequence[Platform]
+) -> SavedImage:
+    source = store.source()
+    if not platforms:
+        return SavedImage(source, image.target, names)
     parsed = store.get_manifest(image.target.digest, image.target.media_type).parse()
-    if isinstance(parsed, Index):
-        try:
-            return select_children(parsed, PlatformChoice.one(wanted))[0]
-        except NoMatchingPlatform as error:
-            raise NoExportTarget(f"no suitable export target found for platform {wanted}") from error
-    if image.platform is None or image.platform.normalized() != wanted:
-        raise NoExportTarget(f"no suitable export target found for platform {wanted}")
-    return image.target
+    if not isinstance(parsed, Index):
+        if any(image.platform is None or image.platform.normalized() != wanted for wanted in platforms):
+            raise _no_target(platforms)
+        return SavedImage(source, image.target, names)
+    try:
+        chosen = select_children(parsed, PlatformChoice.some(platforms))
+    except NoMatchingPlatform as error:
+        raise _no_target(platforms) from error
+    if len(chosen) == 1:
+        return SavedImage(source, chosen[0], names)
+    narrowed = ManifestBytes.from_manifest(narrowed_index(parsed, chosen))
+    return SavedImage(Prefetched(source, [narrowed]), narrowed.descriptor(), names)
 
 
-def _needed(store: ImageStore, target: Descriptor) -> Iterator[Digest]:
-    from entrepot.content.graph import walk
+def _no_target(platforms: Sequence[Platform]) -> NoExportTarget:
+    wanted = ", ".join(map(str, platforms))
+    return NoExportTarget(f"no suitable export target found for platform {wanted}")
 
-    for node in walk(store.source(), target.digest):
+
+def _needed(image: SavedImage) -> Iterator[Digest]:
+    for node in walk(image.source, image.target.digest):
         yield node.manifest.digest
         for blob in node.blobs:
             yield blob.digest
+
+
+class _Layers:
+    """What the writer counts, as events of blobs."""
+
+    def __init__(self, on_event: Listener) -> None:
+        self._on_event = on_event
+        self._done: dict[Digest, int] = {}
+
+    def __call__(self, blob: Descriptor, count: int) -> None:
+        role = Role.LAYER if mediatype.is_layer(blob.media_type) else Role.OTHER
+        if blob.digest not in self._done:
+            self._done[blob.digest] = 0
+            self._on_event(BlobStarted(blob, role, 0))
+        self._done[blob.digest] += count
+        self._on_event(BlobProgress(blob, role, self._done[blob.digest]))
+        if self._done[blob.digest] == blob.size:
+            self._on_event(BlobDone(blob, role))
 
 
 @contextmanager

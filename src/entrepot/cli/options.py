@@ -101,6 +101,17 @@ def platform_option(help_text: str = "os/arch[/variant], as in linux/arm64") -> 
     return click.option("--platform", metavar="PLATFORM", help=help_text)
 
 
+def platforms_option(help_text: str) -> Callable[[F], F]:
+    """Several platforms: the option again, or with commas."""
+    return click.option(
+        "--platform", "platforms", metavar="PLATFORM", multiple=True, help=help_text, callback=_split
+    )
+
+
+def _split(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
+
+
 def progress_option() -> Callable[[F], F]:
     return click.option(
         "--progress", type=click.Choice(["auto", "bars", "plain", "json", "none"]), default="auto",

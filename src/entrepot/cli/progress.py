@@ -49,6 +49,7 @@ PULL = Vocabulary(
 )
 PUSH = Vocabulary("Preparing", "Layer already exists", "Pushing", None, None, "Pushed", newest_first=True)
 COPY = Vocabulary("Waiting", "Already exists", "Copying", None, None, "Copied")
+SAVE = Vocabulary("Waiting", "Already exists", "Saving", None, None, "Saved")
 LOAD = Vocabulary("Waiting", "Already exists", "Loading layer", None, None, "Loaded")
 
 

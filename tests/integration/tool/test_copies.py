@@ -117,3 +117,27 @@ def test_delete_takes_a_tag_or_a_manifest(tool: Tool, hub: RunningServer) -> Non
     tool.run("delete", "--manifest", f"{name}:1")
     assert "nothing" in tool.err("delete", "docker-archive:x.tar")
     assert tool.err("delete", f"{name}:nope").startswith("Error: ")
+
+
+def test_archives_hold_the_platforms_asked_for(tool: Tool, hub: RunningServer) -> None:
+    name = f"{hub.host}/src/app:multi"
+    tool.run("pull", "-q", "--all-platforms", name)
+    tool.run("save", "-o", "both.tar", "--platform", "linux/amd64,linux/arm64", name)
+    tool.run("save", "-o", "arm.tar", "--platform", "linux/arm64", name)
+    assert "no suitable export target found for platform linux/arm64, linux/s390x" in tool.err(
+        "save", "-o", "none.tar", "--platform", "linux/arm64", "--platform", "linux/s390x", name
+    )
+    tool.run("rmi", "-f", name)
+    both = ("--platform", "linux/amd64", "--platform", "linux/arm64")
+    assert tool.out("load", "-i", "both.tar", *both) == f"Loaded image: {name}\n"
+    tool.run("tag", name, f"{hub.host}/loaded/app:1")
+    tool.run("push", f"{hub.host}/loaded/app:1")
+    wire = Wire(hub.port)
+    pushed = json.loads(wire("GET", "/v2/loaded/app/manifests/1").body)
+    wire.close()
+    assert [one["digest"] for one in pushed["manifests"]] == [AMD.digest, ARM.digest]
+    assert f"image {name} in the archive is for linux/arm64, not for linux/amd64" in tool.err(
+        "load", "-i", "arm.tar", "--platform", "linux/amd64"
+    )
+    tool.run("load", "-i", "arm.tar", "--platform", "linux/arm64")
+    assert tool.out("inspect", "-f", "{{.Architecture}}", name) == "arm64\n"

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import click
 
-from entrepot.cli.options import insecure_option, open_store, progress_option, quiet_option
+from entrepot.cli.options import insecure_option, open_store, platforms_option, progress_option, quiet_option
 from entrepot.cli.output import human_size, write
 
 
 @click.command("copy", short_help="Copy an image from anywhere to anywhere")
 @click.argument("source", metavar="SOURCE")
 @click.argument("destination", metavar="DESTINATION")
-@click.option("--platform", "platforms", multiple=True, metavar="PLATFORM",
-              help="Only this platform of an index (can be given several times)")  # fmt: skip
+@platforms_option("Only this platform of an index (can be given several times)")
 @click.option("--all", "all_platforms", is_flag=True, hidden=True, expose_value=False)
 @click.option("--referrers", is_flag=True, help="Take signatures, attestations and SBOMs along")
 @click.option("--dry-run", is_flag=True, help="Say what would be copied and change nothing")

@@ -7,16 +7,16 @@ import sys
 import click
 
 from entrepot.cli import exitcodes
-from entrepot.cli.options import open_store, platform_option, progress_option
+from entrepot.cli.options import open_store, platforms_option, progress_option
 from entrepot.cli.output import is_terminal, print_error, write
 
 
 @click.command("load", short_help="Load images from an archive or STDIN")
 @click.option("-i", "--input", "source", metavar="FILE", help="Read this file instead of STDIN")
-@platform_option("Of images of several platforms, only this one")
+@platforms_option("Only this platform (can be given several times)")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress")
 @progress_option()
-def load(source: str | None, platform: str | None, quiet: bool, progress: str) -> int:
+def load(source: str | None, platforms: tuple[str, ...], quiet: bool, progress: str) -> int:
     """Load images that `save` wrote: ours, docker's, podman's, skopeo's, buildah's or bazel's.
 
     Plain tar, gzip, bzip2, xz or zstd. (The tar of a file system is read by `import`.)
@@ -31,7 +31,7 @@ def load(source: str | None, platform: str | None, quiet: bool, progress: str) -
     hidden = quiet or progress == "none" or (progress == "auto" and not is_terminal())
     with reporter(progress, LOAD, quiet=hidden) as report:
         archive = source if source is not None else sys.stdin.buffer
-        loaded = bring(archive, platform=platform, store=open_store(), on_event=report)
+        loaded = bring(archive, platforms=platforms, store=open_store(), on_event=report)
     for one in loaded:
         for reference, before in one.displaced:
             write(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from entrepot.cli import exitcodes
-from entrepot.cli.options import insecure_option, open_store
+from entrepot.cli.options import insecure_option, open_store, platforms_option
 from entrepot.cli.output import human_size, print_error, write
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--from", "list_file", metavar="FILE", help="Read lines 'SOURCE DESTINATION [TAG-PATTERN…]'")
 @click.option("--tags", multiple=True, metavar="PATTERN", help="Only tags like this (1.*), several times")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="No tags like this")
-@click.option("--platform", "platforms", multiple=True, metavar="PLATFORM", help="Only this platform")
+@platforms_option("Only this platform (can be given several times)")
 @click.option("--referrers", is_flag=True, help="Take signatures, attestations and SBOMs along")
 @click.option("--dry-run", is_flag=True, help="Say what would be copied and change nothing")
 @click.option("--keep-going", is_flag=True, help="Do the rest when an image fails; exit 1 at the end")
