@@ -136,14 +136,15 @@ def store_stream(
 ) -> tuple[Descriptor, Digest]:
     """Store what `write(TarWriter)` writes as a compressed layer; its descriptor and diff ID."""
     with store.new_blob() as blob:
-        out = LayerWriter(blob, "gzip", reproducible=epoch_s is not None)
+        out = LayerWriter(blob, "gzip", reproducible=epoch_s is not None, hash_stored=False)
         try:
             write(TarWriter(out, latest_s=epoch_s))
             out.close()
         finally:
             out.abandon()
-        lease.add([out.digest])
-        blob.commit(out.digest)
+        digest = blob.digest()
+        lease.add([digest])
+        blob.commit(digest)
     with contextlib.suppress(OSError):
-        store.record_layer_size(out.digest, out.plain_size)
-    return Descriptor(mediatype.OCI_LAYER_GZIP, out.digest, out.size), out.diff_id
+        store.record_layer_size(digest, out.plain_size)
+    return Descriptor(mediatype.OCI_LAYER_GZIP, digest, out.size), out.diff_id

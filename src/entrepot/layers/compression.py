@@ -340,22 +340,25 @@ def _compressor(compression: Compression, *, reproducible: bool) -> _Compressor:
 class LayerWriter:
     """Takes a layer's tar stream through `write` and stores it compressed, hashing both forms as they pass.
 
-    Compression, hashing and storing happen on a thread of their own, at most a few megabytes behind.
+    One thread hashes what comes in, another compresses, hashes and stores, at most a few megabytes behind.
     After `close` the attributes hold what a descriptor and an image config need. Closing twice is fine.
     """
 
     def __init__(
-        self, out: Writable, compression: Compression = "gzip", *, reproducible: bool = False
+        self,
+        out: Writable,
+        compression: Compression = "gzip",
+        *,
+        reproducible: bool = False,
+        hash_stored: bool = True,
     ) -> None:
+        """`hash_stored=False` where `out` hashes what it stores itself; `digest` is not known then."""
         self._out = out
         self._compressor = _compressor(compression, reproducible=reproducible)
         self._plain_hash = hashlib.sha256()
-        self._stored_hash = hashlib.sha256()
+        self._stored_hash = hashlib.sha256() if hash_stored else None
         self._pending = bytearray()
-        self._queue: queue.Queue[bytes | None] = queue.Queue(4)
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="layer-writer", daemon=True)
-        self._thread.start()
+        self._stages = [_Stage("layer-hash", self._plain_hash.update), _Stage("layer-store", self._compress)]
         self._closed = False
         self.size = 0
         self.plain_size = 0
@@ -372,22 +375,23 @@ class LayerWriter:
         return len(data)
 
     def close(self) -> None:
-        """Finish the stream and the thread; raises what went wrong in it. Does not close `out`."""
+        """Finish the stream and the threads; raises what went wrong in them. Does not close `out`."""
         if self._closed:
             return
         self._closed = True
         self._send()
-        self._queue.put(None)
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
+        for stage in self._stages:
+            stage.finish()
+        for stage in self._stages:
+            stage.check()
+        self._store(self._compressor.flush())
 
     def abandon(self) -> None:
-        """End the thread without caring for the result."""
+        """End the threads without caring for the result."""
         if not self._closed:
             self._closed = True
-            self._queue.put(None)
-            self._thread.join()
+            for stage in self._stages:
+                stage.finish()
 
     @property
     def diff_id(self) -> Digest:
@@ -397,6 +401,7 @@ class LayerWriter:
     @property
     def digest(self) -> Digest:
         """Digest of what was stored."""
+        assert self._stored_hash is not None
         return Digest("sha256", self._stored_hash.hexdigest())
 
     def _send(self) -> None:
@@ -405,28 +410,49 @@ class LayerWriter:
             self._put(data)
 
     def _put(self, data: bytes) -> None:
-        if self._error is not None:
-            raise self._error
         self.plain_size += len(data)
-        self._queue.put(data)
+        for stage in self._stages:
+            stage.put(data)
 
-    def _run(self) -> None:
-        store: Callable[[bytes], None] = self._store
-        while (data := self._queue.get()) is not None:
-            if self._error is None:
-                try:
-                    self._plain_hash.update(data)
-                    store(self._compressor.compress(data))
-                except BaseException as error:  # noqa: BLE001 - raised to the writer, which is on another thread
-                    self._error = error
-        if self._error is None:
-            try:
-                store(self._compressor.flush())
-            except BaseException as error:  # noqa: BLE001 - raised by close
-                self._error = error
+    def _compress(self, data: bytes) -> None:
+        self._store(self._compressor.compress(data))
 
     def _store(self, data: bytes) -> None:
         if data:
-            self._stored_hash.update(data)
+            if self._stored_hash is not None:
+                self._stored_hash.update(data)
             self._out.write(data)
             self.size += len(data)
+
+
+class _Stage:
+    """Work on chunks, in order, on a thread of its own. After a failure the rest is thrown away."""
+
+    def __init__(self, name: str, work: Callable[[bytes], None]) -> None:
+        self._work = work
+        self._queue: queue.Queue[bytes | None] = queue.Queue(4)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def put(self, data: bytes) -> None:
+        self.check()
+        self._queue.put(data)
+
+    def finish(self) -> None:
+        """Wait until everything is done. Once only."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def check(self) -> None:
+        """Raises what went wrong so far."""
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        while (data := self._queue.get()) is not None:
+            if self._error is None:
+                try:
+                    self._work(data)
+                except BaseException as error:  # noqa: BLE001 - raised to the writer, on another thread
+                    self._error = error

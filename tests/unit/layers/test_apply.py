@@ -18,7 +18,7 @@ from entrepot.layers.tar_reader import TarReader
 from entrepot.layers.union import Union, copy_tree
 from tests.support import tarballs as t
 from tests.support.programs import require_program, require_root
-from tests.unit.layers.trees import different, link_groups, rows
+from tests.support.trees import different, link_groups, rows
 
 CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
 """cap_net_bind_service=ep"""

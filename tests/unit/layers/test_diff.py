@@ -22,7 +22,7 @@ from entrepot.layers.diff import (
 from entrepot.layers.tar_reader import TarReader
 from entrepot.layers.tar_writer import TarWriter
 from entrepot.layers.union import Union
-from tests.unit.layers.trees import different, link_groups, rows
+from tests.support.trees import different, link_groups, rows
 
 
 def make(root: Path, files: dict[str, bytes | None]) -> Path:
