@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import secrets
+import shutil
 import signal
 import socket
 import stat
@@ -168,6 +169,7 @@ class Lifecycle:
                 capabilities=host_capabilities(),
                 host_devices=_host_devices(container.host),
                 groups=may_set_groups(),
+                init_path=_init_program() if container.host.init else None,
             ),
         )
         (directory / "bundle" / "config.json").write_bytes(msgspec.json.encode(spec))
@@ -402,6 +404,7 @@ def _host_config(options: CreateOptions, mounts: list[Mount]) -> HostConfig:
         auto_remove=options.auto_remove,
         privileged=options.privileged,
         read_only=options.read_only,
+        init=options.init,
         cap_add=list(options.cap_add),
         cap_drop=list(options.cap_drop),
         no_new_privileges=no_new_privileges,
@@ -465,6 +468,23 @@ def _resolv_conf(network: str) -> str:
     if network == "host":
         return text
     return "".join(line + "\n" for line in text.splitlines() if not line.startswith("nameserver 127."))
+
+
+_INIT_PROGRAMS = ("docker-init", "tini-static", "tini", "catatonit")
+
+
+def _init_program() -> str:
+    """A program that collects ended processes and passes signals on, for `--init`. Raises InvalidOption."""
+    for name in _INIT_PROGRAMS:
+        found = shutil.which(
+            name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/libexec/podman:/usr/libexec/docker"
+        )
+        if found:
+            return found
+    raise InvalidOption(
+        "--init needs a small init program on the host, and none is installed",
+        hint="install tini or catatonit (on Debian: apt-get install tini)",
+    )
 
 
 def _host_devices(host: HostConfig) -> list[Mapping[str, Any]]:

@@ -30,6 +30,7 @@ class LogWriter:
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         self._pending = {"stdout": bytearray(), "stderr": bytearray()}
+        self._lost = False
 
     def write(self, stream: str, data: bytes) -> None:
         """Add bytes of `stdout` or `stderr`; an unfinished line waits for its end."""
@@ -46,6 +47,11 @@ class LogWriter:
         if out:
             self._append(out)
 
+    @property
+    def lost(self) -> bool:
+        """Whether output could not be kept: the disk was full."""
+        return self._lost
+
     def close(self) -> None:
         """Write what is unfinished. May be called twice."""
         if self._fd < 0:
@@ -58,8 +64,12 @@ class LogWriter:
 
     def _append(self, data: bytes | bytearray) -> None:
         view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
+        try:
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except OSError:
+            # A container does not end because its log cannot be kept.
+            self._lost = True
 
 
 def _record(stream: str, data: bytes) -> bytes:

@@ -399,6 +399,8 @@ class Monitor:
         rootfs.unmount()
         before = self._containers.state(self._container)
         status = "created" if error and before.started is None else "exited"
+        if self._log.lost and not error:
+            error = "some of its output is not in the log: no space was left on the disk"
         self._containers.write_state(
             self._container,
             State(

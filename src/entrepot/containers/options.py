@@ -40,6 +40,7 @@ class CreateOptions(Struct, frozen=True):
     auto_remove: bool = False
     privileged: bool = False
     read_only: bool = False
+    init: bool = False
     cap_add: Sequence[str] = ()
     cap_drop: Sequence[str] = ()
     security: Sequence[str] = ()

@@ -24,6 +24,7 @@ States: created → running → exited → running …; `docs/lifecycle.md` draw
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -201,11 +202,18 @@ class Containers:
             return State()
 
     def write_state(self, container: Container, state: State) -> None:
-        """Replace the state. The monitor does, or whoever holds its lock."""
-        directory = self.directory(container)
-        replace_file(
-            directory / "state.json", msgspec.json.encode(state), tmp=self.store.paths.tmp, durable=False
-        )
+        """Replace the state. The monitor does, or whoever holds its lock. On a full disk, too."""
+        path = self.directory(container) / "state.json"
+        data = msgspec.json.encode(state)
+        try:
+            replace_file(path, data, tmp=self.store.paths.tmp, durable=False)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            # The file has had a block since the container was made: written over, it needs no other.
+            with path.open("r+b") as file:
+                file.write(data)
+                file.truncate()
 
     # Adding, renaming, removing.
 
@@ -237,6 +245,7 @@ class Containers:
             if not container.name:
                 container = msgspec.structs.replace(container, name=_free_name(taken))
             (new / "record.json").write_bytes(msgspec.json.encode(container))
+            (new / "state.json").write_bytes(msgspec.json.encode(State(status="created")))
             new.rename(self.directory(container))
         return container
 

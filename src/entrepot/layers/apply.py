@@ -32,7 +32,7 @@ from msgspec import Struct
 
 from entrepot.layers.directory import O_READ_DIRECTORY, Directory, by_descriptor, open_entry, remove_tree
 from entrepot.layers.entry import Entry, Kind
-from entrepot.layers.errors import DiskFull, InvalidLayer, LayerLimitExceeded, UnsafePath
+from entrepot.layers.errors import CannotOverwrite, DiskFull, InvalidLayer, LayerLimitExceeded, UnsafePath
 from entrepot.layers.limits import DEFAULT_LIMITS, UnpackLimits
 from entrepot.layers.ownership import (
     OVERRIDE_XATTR,
@@ -228,6 +228,10 @@ class LayerApplier:
         except FileExistsError:
             status = os.stat(name, dir_fd=fd, follow_symlinks=False)
             if not stat.S_ISDIR(status.st_mode):
+                if self._form is Form.COPY:
+                    raise CannotOverwrite(
+                        f'cannot overwrite non-directory "/{_shown(path)}" with directory'
+                    ) from None
                 with self._made_room(fd, name, path) as parent_fd:
                     os.mkdir(name, 0o700, dir_fd=parent_fd)
                     if self._form is Form.OVERLAY:
@@ -322,6 +326,8 @@ class LayerApplier:
     def _made_room(self, fd: int, name: bytes, path: Path) -> Iterator[int]:
         """The parent's descriptor, with nothing at `name` any more."""
         status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode) and self._form is Form.COPY:
+            raise CannotOverwrite(f'cannot overwrite directory "/{_shown(path)}" with non-directory')
         if not (stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode)):
             os.unlink(name, dir_fd=fd)
             yield fd
@@ -506,6 +512,10 @@ class LayerApplier:
                 self._remove_lower(listing, name, (*path, name))
         finally:
             os.close(listing)
+
+
+def _shown(path: Path) -> str:
+    return os.fsdecode(join(path))
 
 
 def _is_overlay_whiteout(status: os.stat_result) -> bool:

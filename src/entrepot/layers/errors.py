@@ -1,6 +1,6 @@
 """What can be wrong with a layer."""
 
-from entrepot.errors import InvalidInput, LimitExceeded, Unavailable, VerificationFailed
+from entrepot.errors import Conflict, InvalidInput, LimitExceeded, Unavailable, VerificationFailed
 
 
 class InvalidLayer(InvalidInput):
@@ -31,3 +31,9 @@ class DiskFull(Unavailable):
     """The file system has no room left; what was half-written has been removed."""
 
     code = "disk-full"
+
+
+class CannotOverwrite(Conflict):
+    """A copied directory would take the place of a file, or a file that of a directory."""
+
+    code = "cannot-overwrite"

@@ -17,6 +17,8 @@ from tests.support.processes import wait_until
 from tests.support.server import ENTREPOT
 from tests.support.tarballs import archive, file
 
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
+
 
 def killed_when(box: Box, condition: Callable[[], object], *argv: str) -> int:
     """Start a command and kill it as soon as `condition` holds, if it is not done before; how it ended."""

@@ -18,6 +18,8 @@ from tests.support.dockerd import Docker
 from tests.support.programs import require_program
 from tests.support.server import ENTREPOT
 
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
+
 STEPS = (
     "echo hello > /hi; rm /etc/issue; rm -r /usr/share/doc; mkdir /usr/share/doc; echo 3 > "
     "/usr/share/doc/three; "

@@ -11,9 +11,13 @@ import signal
 import subprocess
 import tarfile
 
+import pytest
+
 from tests.integration.containers.conftest import TIMEOUT_S, Box
 from tests.support.processes import wait_until
 from tests.support.server import ENTREPOT
+
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
 
 FOREVER = "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.1; done"
 
@@ -287,7 +291,11 @@ def test_copying_follows_dockers_rules(box: Box) -> None:
     assert "alice" in (here / "followed").read_text()
     with tarfile.open(fileobj=io.BytesIO(_bytes(box, "cp", "box:/usr/share", "-"))) as tar:
         assert tar.getnames() == ["share", "share/doc", "share/doc/one", "share/doc/two"]
+    (here / "sub").write_text("a file where a directory is\n")
+    (here / "new").mkdir()
     refusals = {
+        ("sub", "box:/opt"): 'Error: cannot overwrite directory "/sub" with non-directory\n',
+        ("new", "box:/"): 'Error: cannot overwrite non-directory "/new" with directory\n',
         ("box:/etc/issue", "nodir/x"): f'invalid output path: directory "{here}/nodir" does not exist\n',
         ("box:/etc/issue", "nodir/"): "no such directory\n",
         ("dir", "box:/etc/issue"): "cannot copy directory\n",

@@ -15,6 +15,8 @@ from tests.support.dockerd import Docker
 from tests.support.programs import require_program
 from tests.support.server import RunningServer, running_server
 
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
+
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[RunningServer]:

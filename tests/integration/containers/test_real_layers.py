@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from entrepot.actions.append import append_layer
 from entrepot.actions.import_ import import_
 from entrepot.images.snapshots import Snapshots
@@ -14,6 +16,8 @@ from tests.support.images import debootstrap_root
 from tests.support.programs import require_program
 from tests.support.tarballs import archive, directory, file, header
 from tests.support.trees import different, link_groups, rows
+
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
 
 UPPER = archive(
     directory(b"etc"),

@@ -13,6 +13,8 @@ from entrepot.containers import rootfs
 from entrepot.containers.options import CreateOptions
 from tests.integration.containers.conftest import Box
 
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
+
 
 @pytest.fixture
 def no_overlays(monkeypatch: pytest.MonkeyPatch) -> None:

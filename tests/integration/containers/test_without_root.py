@@ -7,9 +7,13 @@ import os
 import subprocess
 import tarfile
 
+import pytest
+
 from tests.integration.containers.conftest import TIMEOUT_S, Box
 from tests.support.processes import wait_until
 from tests.support.tarballs import archive, file, header
+
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
 
 
 def test_a_plain_user_runs_changes_and_commits(plain_box: Box) -> None:

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     "-a", "--attach", multiple=True, metavar="STREAM", help="Attach to STDIN, STDOUT or STDERR only"
 )
 @click.option("--sig-proxy/--no-sig-proxy", default=True, help="Pass signals on to the process")
-@click.option("--init", is_flag=True, hidden=True)
 @click.argument("image", metavar="IMAGE", shell_complete=complete_image)
 @click.argument("command", metavar="[COMMAND] [ARG...]", nargs=-1, type=click.UNPROCESSED)
 def run(
@@ -49,7 +48,6 @@ def run(
     detach: bool,
     attach: tuple[str, ...],
     sig_proxy: bool,
-    init: bool,
     **flags: Any,
 ) -> int:
     """Run a command in a new container. The exit code is the command's.
@@ -58,7 +56,6 @@ def run(
     """
     from entrepot.errors import EntrepotError
 
-    del init
     try:
         if flags["tty"] and flags["interactive"] and not detach and not sys.stdin.isatty():
             print_error("the input device is not a TTY")
