@@ -24,7 +24,7 @@ from entrepot.client.mirrors import MirroredRepository
 from entrepot.client.registry import Repository, open_repository
 from entrepot.client.settings import ClientSettings
 from entrepot.content.errors import ManifestNotFound
-from entrepot.content.protocols import CancelToken, ReferrerSource, Sink, Source, TagStore
+from entrepot.content.protocols import CancelToken, ManifestBytes, ReferrerSource, Sink, Source, TagStore
 from entrepot.daemon.docker import DockerDaemon
 from entrepot.errors import InvalidInput, NotFound
 from entrepot.images.store import ImageStore
@@ -66,6 +66,8 @@ class Endpoint:
         """The same place, another tag."""
         if self.path is not None and self.kind != "docker-archive":
             return replace(self, name=tag)
+        if self.kind == "docker-archive" and self.reference is None:
+            return self  # the source's name is used
         if self.reference is None:
             raise InvalidEndpoint(f"{self} names no repository, so it has no tags")
         tagged = self.reference.with_digest(None).with_tag(tag)
@@ -99,9 +101,9 @@ AnyRepository = Repository | MirroredRepository
 
 
 class Ends:
-    """What opening an endpoint needs beside the endpoint, and the registries that are open already.
+    """What opening an endpoint needs beside the endpoint, and what is open already.
 
-    Thread safe. Use it with `with`: leaving it closes them.
+    Thread safe. Use it with `with`: leaving it closes registries, and writes archives when all went well.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class Ends:
         self.cancel = cancel
         self._mutex = threading.Lock()
         self._opened: dict[tuple[str, bool, bool], AnyRepository] = {}
+        self._archives: dict[Path, ArchiveSink] = {}
 
     def repository(self, reference: Reference, *, push: bool = False) -> AnyRepository:
         """One connection and one token a repository, however many of its tags are asked for."""
@@ -123,12 +126,27 @@ class Ends:
                 self._opened[key] = found
             return found
 
+    def archive(self, path: Path, kind: ArchiveFormat) -> ArchiveSink:
+        """One archive a file, however many images are copied into it."""
+        with self._mutex:
+            found = self._archives.get(path.absolute())
+            if found is None:
+                found = ArchiveSink.to_path(path, archive_format=kind)
+                self._archives[path.absolute()] = found
+            return found
+
     def __enter__(self) -> Ends:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        for opened in self._opened.values():
-            opened.close()
+    def __exit__(self, kind: object, *exception: object) -> None:
+        with ExitStack() as stack:
+            for opened in self._opened.values():
+                stack.callback(opened.close)
+            for archive in self._archives.values():
+                stack.callback(archive.close)
+            if kind is None:
+                for archive in self._archives.values():
+                    archive.finish()
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +225,7 @@ class Goal:
 
 @contextmanager
 def open_goal(endpoint: Endpoint, ends: Ends, *, name: Reference | None = None) -> Iterator[Goal]:
-    """Open to write. `name` is used where the endpoint gives none. Archives are written when it is left."""
+    """Open to write. `name` is used where the endpoint gives none. Leaving `ends` writes archives."""
     with ExitStack() as stack:
         yield _goal(endpoint, ends, name, stack)
 
@@ -231,7 +249,7 @@ def _goal(endpoint: Endpoint, ends: Ends, name: Reference | None, stack: ExitSta
         ends.store.prepare()
         sink = stack.enter_context(daemon.sink(named, staging=ends.store.paths.tmp))
         return Goal(sink, named.tag, None, endpoint)
-    return _archive_goal(endpoint, name, stack)
+    return _archive_goal(endpoint, ends, name)
 
 
 def _store_goal(endpoint: Endpoint, store: ImageStore, stack: ExitStack) -> Goal:
@@ -241,16 +259,15 @@ def _store_goal(endpoint: Endpoint, store: ImageStore, stack: ExitStack) -> Goal
     return Goal(sink, named.tag, held.target if held else None, endpoint)
 
 
-def _archive_goal(endpoint: Endpoint, name: Reference | None, stack: ExitStack) -> Goal:
+def _archive_goal(endpoint: Endpoint, ends: Ends, name: Reference | None) -> Goal:
     path = endpoint.path or Path()
     if not path.parent.is_dir():
         raise InvalidEndpoint(f"{endpoint}: there is no directory {path.parent}")
     kind: ArchiveFormat = "docker" if endpoint.kind == "docker-archive" else "oci"
     reference = endpoint.reference or (None if endpoint.name else name)
     reference = reference.with_default_tag() if reference else None
-    sink = stack.enter_context(ArchiveSink.to_path(path, archive_format=kind, reference=reference))
     tag = reference.tag if reference else endpoint.name or None
-    return Goal(_ListingArchive(sink) if tag is None else sink, tag, None, endpoint)
+    return Goal(_InArchive(ends.archive(path, kind), reference), tag, None, endpoint)
 
 
 def _required_name(endpoint: Endpoint, reference: Reference | None) -> Reference:
@@ -291,17 +308,29 @@ class _ListingLayout(_Forwarding):
         self._layout.update_index(lambda index: index.with_name(None, target))
 
 
-class _ListingArchive(_Forwarding):
-    """The same for an archive."""
+class _InArchive(_Forwarding):
+    """One image's place in an archive that may get several."""
 
-    def __init__(self, sink: ArchiveSink) -> None:
-        super().__init__(sink)
-        self.list_unnamed = sink.add_unnamed
+    def __init__(self, archive: ArchiveSink, reference: Reference | None) -> None:
+        super().__init__(archive)
+        self._archive = archive
+        self._reference = reference
+        self.put_manifest = self._put_manifest
+        self.list_unnamed = archive.add
+
+    def _put_manifest(self, manifest: ManifestBytes, reference: str | None, /) -> None:
+        self._archive.put_manifest(manifest, None)
+        if reference is None:
+            return
+        if self._reference is None:
+            self._archive.add(manifest.descriptor(), ref_names=(reference,))
+        else:
+            self._archive.add(manifest.descriptor(), (self._reference.with_tag(reference),))
 
 
 def list_unnamed(sink: Sink, target: Descriptor) -> None:
     """Make a top that was put without a name an image of its place."""
-    if isinstance(sink, (_ListingLayout, _ListingArchive)):
+    if isinstance(sink, (_ListingLayout, _InArchive)):
         sink.list_unnamed(target)
 
 
@@ -316,15 +345,18 @@ def names_in(endpoint: Endpoint, ends: Ends) -> list[str]:
     if endpoint.path is not None:
         ends.store.prepare()
         with open_archive(endpoint.path, tmp=ends.store.paths.tmp) as archive:
-            return _archive_names(archive)
+            return _archive_names(archive, plain=endpoint.kind == "oci-archive")
     if endpoint.kind == "docker-daemon" and endpoint.reference is not None:
         return _daemon_tags(endpoint.reference)
     raise InvalidEndpoint(f"{endpoint} has no tags to list")
 
 
-def _archive_names(archive: Archive) -> list[str]:
+def _archive_names(archive: Archive, *, plain: bool) -> list[str]:
+    """Names `find` takes; `plain` prefers those an OCI archive writes, where they tell images apart."""
     names = {reference.familiar() for image in archive.images for reference in image.references}
-    return sorted(names or {name for image in archive.images for name in image.ref_names})
+    written = [name for image in archive.images for name in image.ref_names]
+    is_clear = len(set(written)) == len(written) and all(image.ref_names for image in archive.images)
+    return sorted(written if plain and is_clear else names or set(written))
 
 
 def _daemon_tags(reference: Reference) -> list[str]:

@@ -102,13 +102,17 @@ class ArchiveSink:
             name = self._reference.with_digest(None).with_tag(reference)
             self._saved.append(SavedImage(self._layout, target, (name, *self._also)))
 
-    def add_unnamed(self, target: Descriptor) -> None:
-        """List a manifest put without a name as an image."""
-        self._saved.append(SavedImage(self._layout, target, self._also))
+    def add(
+        self, target: Descriptor, references: tuple[Reference, ...] = (), ref_names: tuple[str, ...] = ()
+    ) -> None:
+        """List a manifest put without a name as an image, under these names."""
+        self._saved.append(SavedImage(self._layout, target, (*references, *self._also), ref_names))
 
     def finish(self) -> None:
         """Write the archive. Raises what writing raises; nothing of the archive is left then."""
-        self._finish(lambda out: write_archive(out, self._saved, archive_format=self._format))
+        # By name: copies that run side by side end in any order.
+        images = sorted(self._saved, key=lambda one: (one.references, one.ref_names))
+        self._finish(lambda out: write_archive(out, images, archive_format=self._format))
 
     def close(self) -> None:
         """Remove what was gathered."""

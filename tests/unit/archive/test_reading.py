@@ -8,9 +8,9 @@ import os
 import tarfile
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 import zstandard
 from hypothesis import given
@@ -347,7 +347,7 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 def test_k2_a_bomb_ends_before_it_fills_the_disk(
     compress: Callable[[bytes], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = replace(tarfile_module.LIMITS, max_ratio=20, ratio_floor_bytes=1 << 20)
+    small = msgspec.structs.replace(tarfile_module.LIMITS, max_ratio=20, ratio_floor_bytes=1 << 20)
     monkeypatch.setattr(tarfile_module, "LIMITS", small)
     bomb = compress(tar({"zeros": bytes(8 << 20)}))
     with pytest.raises(tarfile_module.ArchiveLimitExceeded):
