@@ -30,4 +30,5 @@ def management_api(services: Services) -> Api:
         blobs=services.blobs,
         repositories=services.repositories,
         seal_file=access_settings(services.config).seal_file,
+        checks=services.checks(),
     )

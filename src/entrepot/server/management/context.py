@@ -8,7 +8,7 @@ nothing; a test holds the table of all routes.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -36,6 +36,7 @@ from entrepot.server.repos.repositories import Repositories
 __all__ = ["SLASH", "Api", "Asked", "Caller", "policy_guard"]
 
 T = TypeVar("T")
+Check = Callable[[], Awaitable[None]]
 SLASH: Final = "∕"
 """Stands for a slash inside one segment of a path (see `app.SlashKeeper`)."""
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -87,6 +88,7 @@ class Api:
         blobs: Blobs,
         repositories: Repositories,
         seal_file: Path,
+        checks: Mapping[str, Check] | None = None,
     ) -> None:
         self.config = config
         self.catalog = catalog
@@ -95,6 +97,8 @@ class Api:
         self.blobs = blobs
         self.repositories = repositories
         self.history = History(catalog)
+        self.checks = dict(checks or {})
+        """What `/readyz` asks, by the part it is about."""
         self.accounts = access if isinstance(access, AccountsControl) else None
         self._seal: SealKey | None = self.accounts.seal if self.accounts else None
         self._seal_file = seal_file

@@ -28,6 +28,7 @@ from entrepot.server.access.sessions import LIFE_S, cookie_name, create_session,
 from entrepot.server.access.sources.oidc import OidcProvider, SignInAttempt
 from entrepot.server.management.context import Api, Asked, Caller
 from entrepot.server.management.passwords import hash_new_password
+from entrepot.server.management.problems import HANDLERS
 from entrepot.server.management.route import delete, get, post
 from entrepot.server.management.schemas import ProviderView, SessionView, Setup, SignIn
 
@@ -144,8 +145,21 @@ def _provider(api: Api, name: str) -> OidcProvider:
     return found
 
 
+def _to_person_or_program(request: Request[Any, Any, Any], error: EntrepotError) -> Response[Any]:
+    """Somebody on their way in with a browser gets the sign-in page with what happened."""
+    if "text/html" in request.headers.get("accept", ""):
+        return Redirect(f"/sign-in?problem={error.code}", status_code=302)
+    answer: Response[Any] = HANDLERS[EntrepotError](request, error)
+    return answer
+
+
 @get(
-    "/sign-in/{provider:str}", Asked.NOBODY, "Go to a provider to sign in", tags=["session"], status_code=302
+    "/sign-in/{provider:str}",
+    Asked.NOBODY,
+    "Go to a provider to sign in",
+    tags=["session"],
+    status_code=302,
+    exception_handlers={EntrepotError: _to_person_or_program},
 )
 async def leave(
     api: Api,
@@ -176,6 +190,7 @@ async def leave(
     "Come back from a provider",
     tags=["session"],
     status_code=302,
+    exception_handlers={EntrepotError: _to_person_or_program},
 )
 async def come_back(
     api: Api,

@@ -14,7 +14,18 @@ from entrepot.server.management.context import Api
 from entrepot.server.web import static
 from entrepot.server.web.addresses import RepositoryPaths
 from entrepot.server.web.guard import page_guard
-from entrepot.server.web.pages import home, images, projects, repositories
+from entrepot.server.web.pages import (
+    account,
+    admin,
+    admin_people,
+    home,
+    images,
+    project_people,
+    project_settings,
+    projects,
+    repositories,
+    sign_in,
+)
 from entrepot.server.web.problems import PAGE_HANDLERS
 from entrepot.server.web.visit import provide_visit
 
@@ -25,6 +36,12 @@ PAGES: Final[Sequence[Any]] = (
     *projects.ROUTES,
     *repositories.ROUTES,
     *images.ROUTES,
+    *sign_in.ROUTES,
+    *account.ROUTES,
+    *project_people.ROUTES,
+    *project_settings.ROUTES,
+    *admin.ROUTES,
+    *admin_people.ROUTES,
 )
 
 

@@ -35,6 +35,7 @@ __all__ = [
     "Sharing",
     "TagOrder",
     "TagPage",
+    "biggest_repositories",
     "count_repositories",
     "list_layer_sharing",
     "list_moves",
@@ -365,6 +366,22 @@ def list_tags_with_layers(
         .limit(n)
     )
     return [(name, count) for name, count in connection.execute(query)]
+
+
+def biggest_repositories(connection: Connection, project_id: int, *, n: int = 20) -> list[tuple[str, int]]:
+    """Repositories of a project with the bytes of the blobs they hold, most first."""
+    total = func.sum(blob.c.size)
+    query = (
+        select(repo.c.name, total)
+        .select_from(repo)
+        .join(repo_blob, repo_blob.c.repo_id == repo.c.id)
+        .join(blob, blob.c.digest == repo_blob.c.digest)
+        .where(repo.c.project_id == project_id, repo.c.deleted_at.is_(None), repo_blob.c.deleted_at.is_(None))
+        .group_by(repo.c.id, repo.c.name)
+        .order_by(total.desc(), repo.c.name)
+        .limit(n)
+    )
+    return [(name, int(size)) for name, size in connection.execute(query)]
 
 
 def list_uploads(connection: Connection, repo_id: int, *, now: int, n: int = 50) -> list[Any]:

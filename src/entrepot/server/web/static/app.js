@@ -125,6 +125,12 @@ for (const form of document.querySelectorAll("[data-choosing]")) {
   count();
 }
 
+// --- the present tab is in sight where not all fit
+for (const tab of document.querySelectorAll(".tabs [aria-current]")) {
+  const row = tab.parentElement;
+  row.scrollLeft = tab.offsetLeft - row.offsetLeft - (row.clientWidth - tab.clientWidth) / 2;
+}
+
 // --- menus close when one clicks or tabs elsewhere
 for (const menu of document.querySelectorAll("details.menu")) {
   document.addEventListener("click", (event) => { if (!menu.contains(event.target)) menu.open = false; });
