@@ -223,4 +223,4 @@ def _opened(source: Path | str | BinaryIO, settings: ClientSettings) -> Iterator
         reason = (error.strerror or "cannot be opened").lower()
         raise FileUnusable(f"open {text}: {reason}") from error
     with file:
-        yield _Input(file), text
+        yield _Input(file), "-"  # a path of this machine says nothing to others; docker writes it so, too

@@ -64,6 +64,14 @@ def test_what_is_no_tar_is_refused_and_leaves_nothing(store: ImageStore, data: b
     assert list(store.paths.tmp.iterdir()) == []
 
 
+def test_a_file_leaves_no_path_of_this_machine_in_the_image(store: ImageStore, tmp_path: Path) -> None:
+    path = tmp_path / "root.tar"
+    path.write_bytes(TAR)
+    for source in (path, io.BytesIO(TAR)):
+        image = import_(source, store=store)
+        assert store.config(image).history[0].comment == "Imported from -"
+
+
 def test_missing_file_is_named(store: ImageStore) -> None:
     with pytest.raises(FileUnusable, match=r"^open nofile.tar: no such file or directory$"):
         import_("nofile.tar", store=store)
