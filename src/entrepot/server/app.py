@@ -4,7 +4,7 @@ management API."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 from entrepot.oci.distribution import ErrorCode
 from entrepot.server.probes import Probes
@@ -14,7 +14,7 @@ from entrepot.server.v2.request import Receive, Request, Scope, Send
 from entrepot.server.v2.response import Response
 from entrepot.server.v2.token import TOKEN_PATH, token_endpoint
 
-Site = Callable[[Scope, Receive, Send], Awaitable[None]]
+Site = Callable[[Any, Any, Any], Awaitable[None]]
 PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 
 

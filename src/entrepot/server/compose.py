@@ -19,7 +19,7 @@ from entrepot.server.access.issuing import MAX_LIFE_S, MIN_LIFE_S
 from entrepot.server.access.open import OpenPolicy
 from entrepot.server.access.sealing import SealKey
 from entrepot.server.config.model import Config
-from entrepot.server.db import Catalog, check_schema, open_catalog, upgrade
+from entrepot.server.db import Catalog, open_catalog
 from entrepot.server.db.errors import CatalogUnavailable
 from entrepot.server.db.settings import ACCESS_MODE, get_setting, set_setting
 from entrepot.server.identity import bind_identity
@@ -206,6 +206,8 @@ async def prepare(config: Config) -> dict[str, str]:
     IdentityMismatch, ModeMismatch and others.
     """
     url = catalog_url(config)
+    from entrepot.server.db import upgrade
+
     await asyncio.to_thread(upgrade, url)
     catalog, store = open_catalog(url), open_store(config)
     try:
@@ -273,6 +275,8 @@ async def opened(config: Config) -> AsyncIterator[Services]:
     """
     url = catalog_url(config)
     require_catalog(config)
+    from entrepot.server.db import check_schema
+
     await asyncio.to_thread(check_schema, url)
     catalog = open_catalog(url)
     try:

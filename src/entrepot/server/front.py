@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, Final, Protocol
 
 from entrepot.observability.logs import get_log
@@ -19,7 +20,7 @@ from entrepot.server.access_log import AccessLog, RequestIds
 from entrepot.server.addresses import Network, in_networks
 from entrepot.server.config.model import Config
 from entrepot.server.connections import cut_connection
-from entrepot.server.guard import HostRule, is_foreign
+from entrepot.server.guard import SAFE_METHODS, HostRule, is_foreign
 from entrepot.server.metrics import Metrics
 from entrepot.server.v2.errors import refusal
 from entrepot.server.v2.request import ClientGone, Receive, Request, Scope, Send
@@ -71,6 +72,7 @@ class Front:
         self._host_rule = host_rule
         self._check_origin = check_origin
         self._scheme = scheme
+        self._public_origin = config.server.public_url.rstrip("/").lower()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -162,7 +164,7 @@ class Front:
             return refusal(431, ErrorCode.UNSUPPORTED, f"more than {limits.header_count} headers")
         if len(listed) != len(headers) and sum(name == b"host" for name, _ in listed) > 1:
             return refusal(400, ErrorCode.UNSUPPORTED, "a request has one Host header")
-        if sum([len(name) + len(value) for name, value in listed]) > limits.header_bytes:
+        if len(b"".join(chain.from_iterable(listed))) > limits.header_bytes:
             return refusal(431, ErrorCode.UNSUPPORTED, f"more than {limits.header_bytes} bytes of headers")
         if self._host_rule is not None and not self._host_rule.allows(request.host):
             return refusal(
@@ -171,9 +173,11 @@ class Front:
                 f"this open registry does not go by the name {request.host[:100]!r}; "
                 "reach it as localhost, or add the name to server.allowed_hosts",
             )
+        if request.method in SAFE_METHODS:
+            return None
         if self._check_origin and is_foreign(
             method=request.method,
-            base_url=request.base_url,
+            own=(request.base_url.lower(), self._public_origin),
             origin=request.header(b"origin"),
             fetch_site=request.header(b"sec-fetch-site"),
         ):

@@ -42,11 +42,14 @@ class HostRule:
             return False
 
 
-def is_foreign(*, method: str, base_url: str, origin: str | None, fetch_site: str | None) -> bool:
-    """Whether an unsafe request comes from another site's page. Programs send neither header."""
+def is_foreign(*, method: str, own: Sequence[str], origin: str | None, fetch_site: str | None) -> bool:
+    """Whether an unsafe request comes from another site's page. Programs send neither header.
+
+    `own` are our origins, in lower case.
+    """
     if method in SAFE_METHODS:
         return False
     if fetch_site is not None and fetch_site.strip().lower() in ("cross-site", "same-site"):
         # same-site: another port or subdomain, which is another registry's or program's page.
         return True
-    return origin is not None and origin.strip().lower() != base_url.lower()
+    return origin is not None and origin.strip().lower() not in own

@@ -18,6 +18,7 @@ import fcntl
 import gc
 import json
 import os
+import resource
 import select
 import shutil
 import signal
@@ -77,6 +78,8 @@ class Child:
     ready: bool = False
     retiring: bool = False
     """Its successor runs already."""
+    ended: str = ""
+    """How it ended: `exit 1`, `SIGKILL`."""
 
 
 @dataclass(slots=True)
@@ -122,11 +125,14 @@ class Supervisor:
         """Serve; returns the exit code. Raises EntrepotError when it cannot start."""
         config = self._config
         addresses = [Address.parse(text) for text in config.server.listen]
+        raise_descriptor_limit()
         make_data_directory(config.server.data)
         self._lock = hold_data_directory(config.server.data)
         self._install_signals()
         try:
-            facts = self._in_child(self._prepare)
+            preparing = self._begin_in_child(self._prepare)
+            preload()
+            facts = self._result_of(preparing)
             self._mode = facts["mode"]
             warnings = check_exposure(config, self._mode, addresses)
             self._tls = tls_files(config, addresses)
@@ -216,6 +222,8 @@ class Supervisor:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP, signal.SIGUSR1):
                 signal.signal(number, signal.SIG_DFL)
+            # Its default would end a worker that is still starting; it waits until there is a handler.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
             # Ctrl-C reaches the whole group; only the supervisor decides what it means.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             for descriptor in (self._wake_read, self._wake_write, self._lifeline_write):
@@ -235,7 +243,7 @@ class Supervisor:
                 sys.stderr.flush()
             os._exit(code)
 
-    def _in_child(self, call: Callable[[], dict[str, str]]) -> dict[str, str]:
+    def _begin_in_child(self, call: Callable[[], dict[str, str]]) -> tuple[int, int]:
         """`call()` in a process of its own: what it opens must not be inherited by the workers."""
         read, write = os.pipe()
 
@@ -245,6 +253,11 @@ class Supervisor:
 
         pid = self._fork(run, keep=write)
         os.close(write)
+        return pid, read
+
+    def _result_of(self, begun: tuple[int, int]) -> dict[str, str]:
+        """What a child's call returned. Raises StartFailed."""
+        pid, read = begun
         with os.fdopen(read, "rb") as result:
             answer = result.read()
         _, status = os.waitpid(pid, 0)
@@ -261,9 +274,10 @@ class Supervisor:
             if time.monotonic() > deadline:
                 raise StartFailed(f"a worker was not ready after {START_TIMEOUT_S:.0f} s")
             self._sleep(deadline - time.monotonic())
-            ended = self._reap()
-            if ended and not self._stop_asked:
-                raise StartFailed(f"{ended[0].role} {ended[0].slot + 1} ended before it was ready; see above")
+            for child in self._reap():
+                if child.ended.startswith("exit") and not self._stop_asked:
+                    raise StartFailed(f"{child.role} {child.slot + 1} ended before it was ready; see above")
+                self._replace_later(child)  # somebody killed it: that says nothing about the next one
 
     def _lines(self, facts: dict[str, str]) -> list[str]:
         scheme = "https" if has_tls(self._config) else "http"
@@ -318,7 +332,13 @@ class Supervisor:
         slot.failures = 0 if lived_s > STEADY_S else slot.failures + 1
         delay_s = min(0.1 * 2 ** (slot.failures - 1), LONGEST_BACKOFF_S) if slot.failures > 1 else 0.0
         slot.start_at = time.monotonic() + delay_s
-        log.warning("process ended and is replaced", role=child.role, number=child.slot + 1, pid=child.pid)
+        log.warning(
+            "process ended and is replaced",
+            role=child.role,
+            number=child.slot + 1,
+            pid=child.pid,
+            how=child.ended,
+        )
 
     def _renew_workers(self) -> None:
         """Replace the workers one by one, each after its successor is ready: for a changed certificate."""
@@ -431,7 +451,7 @@ class Supervisor:
         ended = []
         while True:
             try:
-                pid, _status = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 break
             if pid == 0:
@@ -439,14 +459,33 @@ class Supervisor:
             child = self._children.pop(pid, None)
             if child is not None:
                 os.close(child.report)
+                child.ended = _describe(os.waitstatus_to_exitcode(status))
                 retire(self._scratch, pid)
                 ended.append(child)
         return ended
 
 
+def _describe(exit_code: int) -> str:
+    return f"exit {exit_code}" if exit_code >= 0 else signal.Signals(-exit_code).name
+
+
 def _kill(pid: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+def preload() -> None:
+    """Load what workers need beyond the registry itself, once for all of them."""
+    from importlib import import_module
+
+    import_module("entrepot.server.site")
+
+
+def raise_descriptor_limit() -> None:
+    """Every connection is a descriptor: use as many as the machine lets us."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def make_data_directory(data: Path) -> None:

@@ -1,6 +1,7 @@
 """distribution-spec, "Pushing Manifests": every kind of document, references, subjects, tags, conditions."""
 
 import json
+import socket
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from tests.support.distribution import (
     digest,
     document,
 )
+from tests.support.raw import read_answer
 
 MISSING = "sha256:" + "c" * 64
 ARTIFACT = "application/vnd.example.thing"
@@ -329,19 +331,21 @@ def test_a_descriptor_must_tell_the_true_size(repository: WireRepository, size: 
     assert refused.code in ("MANIFEST_INVALID", "SIZE_INVALID")
 
 
-def test_a_manifest_has_a_largest_size(repository: WireRepository) -> None:
-    """M1. "Pushing Manifests": at least 4 MiB must be taken; more is 413."""
+def test_a_manifest_has_a_largest_size(repository: WireRepository, registry_port: int) -> None:
+    """M1. 'Pushing Manifests': at least 4 MiB must be taken; more is 413, told before the body is sent."""
     limit = 4 * 1024 * 1024
     base = repository.manifest(repository.descriptor(b"layer"))
-    padded = base + b" " * (limit - len(base))
-    assert repository.put(padded, "t").status == 201
-    refused = repository.put(padded + b" ", "t", media_type=OCI_MANIFEST)
-    assert refused.status == 413
-    chunks = iter([padded, b" "])
-    streamed = repository(
-        "PUT", "manifests/t", body=chunks, chunked=True, headers={"Content-Type": OCI_MANIFEST}
-    )
-    assert streamed.status == 413
+    assert repository.put(base + b" " * (limit - len(base)), "t").status == 201
+    head = f"PUT /v2/{repository.name}/manifests/u HTTP/1.1\r\nHost: localhost\r\nContent-Type: {OCI_MANIFEST}\r\n"
+    with socket.create_connection(("127.0.0.1", registry_port), timeout=60) as announced:
+        announced.sendall(f"{head}Content-Length: {limit + 1}\r\n\r\n".encode())
+        answer = read_answer(announced)
+    assert (answer.status, answer.code) == (413, "SIZE_INVALID")
+    body = f"{limit + 1:x}\r\n".encode() + bytes(limit + 1)
+    with socket.create_connection(("127.0.0.1", registry_port), timeout=60) as chunked:
+        chunked.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + body)
+        assert read_answer(chunked).status == 413
+    assert repository("HEAD", "manifests/u").status == 404
 
 
 def test_indexes_have_a_largest_depth(repository: WireRepository) -> None:

@@ -31,6 +31,7 @@ def test_dead_processes_are_replaced(tmp_path: Path) -> None:
         wire = Wire(server.port)
         raw = WireRepository(wire, "a/b").put_image("t")
         wire.close()
+        wait_until(lambda: "docker push" in server.log.read_text(), what="the start to be told")
         for _ in range(3):
             before = children(server)
             assert len(before) == 3
@@ -131,6 +132,7 @@ def test_readiness_ends_before_service_does(tmp_path: Path) -> None:
 def test_workers_end_with_their_supervisor(tmp_path: Path) -> None:
     """A supervisor killed alone leaves nobody behind, and the next one starts on the same port."""
     with running_server(tmp_path) as server:
+        wait_until(lambda: len(children(server)) == 3, what="all processes")
         orphans = children(server)
         assert server.process is not None
         server.process.kill()

@@ -121,5 +121,5 @@ def test_hosts_of_open_mode(authority: str, allowed: bool) -> None:
     ],
 )
 def test_foreign_requests(method: str, origin: str | None, site: str | None, foreign: bool) -> None:
-    found = is_foreign(method=method, base_url="http://localhost:5000", origin=origin, fetch_site=site)
+    found = is_foreign(method=method, own=["http://localhost:5000"], origin=origin, fetch_site=site)
     assert found is foreign

@@ -12,6 +12,7 @@ from entrepot.oci.digest import Digest
 from entrepot.oci.distribution import manifest_path
 from entrepot.oci.reference import TagName, parse_tag
 from entrepot.server.repos.errors import ManifestUnknown
+from entrepot.server.repos.manifests import StoredManifest
 from entrepot.server.v2 import names
 from entrepot.server.v2.asof import at_time
 from entrepot.server.v2.context import V2Context
@@ -32,32 +33,34 @@ async def get(context: V2Context, request: Request, name: str, reference: str) -
     repository = names.repository(name)
     wanted = names.reference(reference)
     at = request.parameter("at") if request.query_string else None
-    found = (
-        await context.manifests.get(repository, wanted)
-        if at is None
-        else await at_time(context, repository, wanted, at)
-    )
+    found: StoredManifest | None
+    if at is not None:
+        found = await at_time(context, repository, wanted, at)
+    elif request.method == "HEAD":
+        found = await context.manifests.head(repository, wanted)
+    else:
+        found = await context.manifests.get(repository, wanted)
     if found is None:
         found = await context.on_miss.manifest(repository, wanted, namespace=namespace(request))
         if found is None:
             raise ManifestUnknown(repository, wanted)
-    digest = str(found.digest).encode("ascii")
+    text = str(found.digest)
+    digest = text.encode("ascii")
     etag = b'"%b"' % digest
     none_match = request.headers.get(b"if-none-match")
     if none_match is not None and matches_none(none_match, digest):
         return Response(304, [API_VERSION, (b"docker-content-digest", digest), (b"etag", etag)])
-    raw = found.raw
     if request.method == "GET":
-        context.pulls.note(found.repo_id, str(found.digest), None if isinstance(wanted, Digest) else wanted)
+        context.pulls.note(found.repo_id, text, None if isinstance(wanted, Digest) else wanted)
     headers = [
         API_VERSION,
         _content_type(found.media_type),
-        (b"content-length", number(len(raw))),
+        (b"content-length", number(found.size)),
         (b"docker-content-digest", digest),
         (b"etag", etag),
         NOSNIFF,
     ]
-    return Response(200, headers, raw)
+    return Response(200, headers, b"" if request.method == "HEAD" else found.raw)
 
 
 async def put(context: V2Context, request: Request, name: str, reference: str) -> Response:

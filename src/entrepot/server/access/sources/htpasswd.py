@@ -17,8 +17,8 @@ __all__ = ["HtpasswdFile", "parse_htpasswd"]
 
 log = get_log(__name__)
 _BCRYPT: Final = (b"$2y$", b"$2b$", b"$2a$")
-# bcrypt's work for a user who does not exist; the password is random and thrown away.
-_DUMMY: Final = bcrypt.hashpw(b"nobody", bcrypt.gensalt(rounds=10))
+# bcrypt's work for a user who does not exist; the password was random and is not kept.
+_DUMMY: Final = b"$2b$10$ID.zjS.inexfhYbek4raPuKhikg9KylqLMIeiXKqP5VttUu8FI5f2"
 
 
 def parse_htpasswd(text: str) -> tuple[dict[str, bytes], list[str]]:
