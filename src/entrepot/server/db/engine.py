@@ -43,12 +43,18 @@ class Catalog(Protocol):
         ...
 
     async def write(
-        self, fn: Callable[Concatenate[Connection, ...], T], /, *args: Any, durable: bool = True
+        self,
+        fn: Callable[Concatenate[Connection, ...], T],
+        /,
+        *args: Any,
+        durable: bool = True,
+        brief: bool = False,
     ) -> T:
         """Run `fn(connection, *args)` in a transaction and return its result once that is committed.
 
         What `fn` raises is raised here, and nothing of it is kept. `durable=False` is for what may be
         forgotten in a power cut (uploads, leases, last-used times): committed, but not waited for on disk.
+        `brief` promises that `fn` touches a handful of rows; SQLite may run it on the event loop.
         `fn` may be run several times; only the last run counts. Raises CatalogUnavailable; when its
         `outcome_unknown` is set the change may have been made. Cancelling does not undo: the change may still
         be made.

@@ -89,8 +89,14 @@ class PostgresqlCatalog:
         self._running: set[asyncio.Future[Any]] = set()
 
     async def write(
-        self, fn: Callable[Concatenate[Connection, ...], T], /, *args: Any, durable: bool = True
+        self,
+        fn: Callable[Concatenate[Connection, ...], T],
+        /,
+        *args: Any,
+        durable: bool = True,
+        brief: bool = False,
     ) -> T:
+        del brief  # a connection is waited for in any case
         # A caller that is cancelled must not leave COMMIT half sent and its connection in use: the
         # transaction goes on to its end by itself.
         engine = self._durable if durable else self._relaxed

@@ -30,6 +30,8 @@ T = TypeVar("T")
 BUSY_TIMEOUT_MS: Final = 10_000
 READ_THREADS: Final = 4
 CACHE_KIB: Final = 8 * 1024
+LOG_BYTES: Final = 8 * 1024 * 1024
+"""What the log is cut to when it starts over; below this it is written in place, which costs less."""
 _SYNCHRONOUS = {"NORMAL": 1, "FULL": 2}
 
 
@@ -39,11 +41,19 @@ def create_file(path: Path) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
-def sqlite_engine(path: Path, *, synchronous: str = "FULL", read_only: bool = False) -> Engine:
+def sqlite_engine(
+    path: Path,
+    *,
+    synchronous: str = "FULL",
+    read_only: bool = False,
+    busy_timeout_ms: int = BUSY_TIMEOUT_MS,
+) -> Engine:
     """An engine whose every connection has been asked whether it took the settings that safety rests on."""
     engine = create_engine(
         "sqlite://",
-        creator=lambda: connect_sqlite(path, synchronous=synchronous, read_only=read_only),
+        creator=lambda: connect_sqlite(
+            path, synchronous=synchronous, read_only=read_only, busy_timeout_ms=busy_timeout_ms
+        ),
         poolclass=NullPool,
     )
 
@@ -53,6 +63,11 @@ def sqlite_engine(path: Path, *, synchronous: str = "FULL", read_only: bool = Fa
         connection.isolation_level = None
 
     return engine
+
+
+def _without_checkpoints(connection: Any, record: object) -> None:  # noqa: ARG001 - the event's signature
+    connection.execute("PRAGMA wal_autocheckpoint=0")
+    connection.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
 
 
 def connect_sqlite(
@@ -111,8 +126,9 @@ class SqliteCatalog:
     def __init__(self, path: Path, *, on_broken: Callable[[str], None] | None = None) -> None:
         create_file(path)
         self.path = path
-        # COMMIT leaves the log to the writer's own sync; SQLite's syncs around a checkpoint stay.
-        self._writing = sqlite_engine(path, synchronous="NORMAL")
+        # COMMIT leaves sync and checkpoint to the writer; SQLite's own syncs around a checkpoint stay.
+        self._writing = sqlite_engine(path, synchronous="NORMAL", busy_timeout_ms=0)
+        event.listen(self._writing, "connect", _without_checkpoints)
         self._readers = sqlite_engine(path, read_only=True)
         self._hot = connect_sqlite(path, read_only=True, busy_timeout_ms=0)
         lock = WriterLock(path)
@@ -127,9 +143,14 @@ class SqliteCatalog:
         return self._writer.broken
 
     async def write(
-        self, fn: Callable[Concatenate[Connection, ...], T], /, *args: Any, durable: bool = True
+        self,
+        fn: Callable[Concatenate[Connection, ...], T],
+        /,
+        *args: Any,
+        durable: bool = True,
+        brief: bool = False,
     ) -> T:
-        result: T = await self._writer.submit(fn, args, durable=durable)
+        result: T = await self._writer.submit(fn, args, durable=durable, brief=brief)
         return result
 
     async def read(self, fn: Callable[Concatenate[Connection, ...], T], /, *args: Any) -> T:

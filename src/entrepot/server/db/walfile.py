@@ -24,6 +24,8 @@ class WalFile:
         self._path = Path(f"{database}-wal")
         self._fd: int | None = None
         self._identity: tuple[int, int] | None = None
+        self.size = 0
+        """Bytes at the last `follow`."""
 
     def follow(self) -> None:
         """Be ready to sync what is about to be committed. Called with a transaction open, before COMMIT:
@@ -35,6 +37,7 @@ class WalFile:
             status = os.stat(self._path)  # noqa: PTH116 - once a transaction
         except OSError as error:
             raise CatalogBroken(f"the database's log {self._path} is not there: {error.strerror}") from error
+        self.size = status.st_size
         identity = (status.st_dev, status.st_ino)
         if identity == self._identity:
             return

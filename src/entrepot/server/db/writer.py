@@ -1,6 +1,6 @@
-"""The one thread of a process that writes to SQLite: group commit.
+"""What writes to SQLite in one process: group commit.
 
-1. Take what is queued (at most `BATCH`).
+1. Take what is waiting (at most `BATCH`).
 2. `flock(<database>.writer)`: processes queue fairly in the kernel instead of polling SQLite's lock.
 3. BEGIN IMMEDIATE; each function in a SAVEPOINT of its own, so that one's failure is only its own.
 4. One COMMIT for all, which does not wait for the disk; both locks are free again. Calls that need not be
@@ -8,6 +8,12 @@
 5. A second thread syncs the log for every transaction committed so far, then answers the durable ones.
 
 So nobody's transaction waits for another's disk, and the slower the disk is, the more of them share a sync.
+
+Steps 1 to 4 are a thread's, the writer's. Brief functions whose turn it could be at once, because nobody
+holds either lock, are run by the event loop itself: that takes a fraction of a millisecond, less than the
+way to a thread and back. A transaction that takes longer than `TOO_LONG_S` there (a disk so busy that even
+its cache has to be waited for) sends all of them to the thread for a while. So does a full log: it is
+copied into the database by the thread, since that waits for the disk.
 
 An error that ends the transaction itself (a full disk, an I/O error) fails the function that met it; the
 others are run again. An error of COMMIT fails the batch. An error of the sync fails all that wait for it,
@@ -23,6 +29,7 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +51,19 @@ QUEUE_LIMIT: Final = 10_000
 """Calls waiting for the disk before new ones are refused."""
 RUNS: Final = 3
 """Runs of one function whose batch was ended by another's error."""
+TOO_LONG_S: Final = 0.05
+"""A transaction on the event loop that takes longer sends the next ones to the thread."""
+IN_THREAD_S: Final = 10.0
+"""For how long."""
+TRY_AGAIN_S: Final = 0.001
+TRIES: Final = 5
+"""How often the event loop asks for the lock of another process before the thread waits for it."""
+PATIENCE_S: Final = 10.0
+"""How long a transaction waits for someone who writes without the flock: SQLite's shell, a backup."""
+CHECKPOINT_CALLS: Final = 256
+"""Functions committed between checkpoints: each changes about ten pages, and SQLite's measure is 1 000."""
+CHECKPOINT_BYTES: Final = 16 * 1024 * 1024
+"""A log that has grown by this is copied, whatever made it grow."""
 
 _FULL = {sqlite3.SQLITE_FULL}
 _BROKEN = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -62,6 +82,10 @@ class _Call:
     error: BaseException | None = None
 
 
+class _Checkpoint:
+    """In the queue: copy the log into the database."""
+
+
 class WriterLock:
     """`flock` on `<database>.writer`: one writing transaction at a time on this machine."""
 
@@ -77,6 +101,17 @@ class WriterLock:
         finally:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
 
+    def take(self) -> bool:
+        """Take the lock if it is free; `give_back` it."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def give_back(self) -> None:
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
+
     def close(self) -> None:
         os.close(self._fd)
 
@@ -84,7 +119,8 @@ class WriterLock:
 class Writer:
     """Runs transaction functions one batch after the other.
 
-    `connect` opens a connection whose COMMIT does not sync the log; the writer's thread alone uses it.
+    `connect` opens a connection whose COMMIT neither syncs the log nor checkpoints, and that waits for no
+    lock; whoever holds `_turn` uses it.
     """
 
     def __init__(
@@ -99,10 +135,17 @@ class Writer:
         self._lock = lock
         self._wal = wal
         self._on_broken = on_broken
-        self._queue: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Call | _Checkpoint | None] = queue.SimpleQueue()
+        self._turn = threading.Lock()
+        self._thread_waits = False
+        self._ready: list[_Call] = []
+        self._home: asyncio.AbstractEventLoop | None = None
+        self._in_thread_until = 0.0
+        self._tries = 0
+        self._since_checkpoint = 0
+        self._size_then = 0
+        self._checkpoint_due = False
         self._committed: queue.SimpleQueue[list[_Call] | None] = queue.SimpleQueue()
-        self._passed_on = 0
-        self._settled = 0
         self._connection: Connection | None = None
         self._closing = False
         self.broken: str | None = None
@@ -111,30 +154,103 @@ class Writer:
         self._thread.start()
         self._syncer.start()
 
-    async def submit(self, fn: Callable[..., Any], args: tuple[Any, ...], *, durable: bool) -> Any:
-        """Queue a function; its result when its transaction is committed, and with `durable` on the disk."""
+    async def submit(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], *, durable: bool, brief: bool = False
+    ) -> Any:
+        """Queue a function; its result when its transaction is committed, and with `durable` on the disk.
+
+        `brief` functions may be run here, on the event loop.
+        """
         if self.broken is not None:
             raise CatalogBroken(self.broken)
         if self._closing:
             raise CatalogUnavailable("the database is being closed", retry_after_s=1)
-        if self._queue.qsize() + self._passed_on - self._settled >= QUEUE_LIMIT:
+        if self._queue.qsize() + self._committed.qsize() >= QUEUE_LIMIT:
             raise CatalogUnavailable("too many changes wait for the disk; try again soon", retry_after_s=5)
         loop = asyncio.get_running_loop()
-        future = loop.create_future()
-        self._queue.put(_Call(fn, args, durable, loop, future))
-        return await future
+        call = _Call(fn, args, durable, loop, loop.create_future())
+        if brief and self._is_home(loop):
+            if not self._ready:
+                loop.call_soon(self._run_ready)  # together with what else asks in this turn of the loop
+            self._ready.append(call)
+        else:
+            self._queue.put(call)
+        return await call.future
 
     async def close(self) -> None:
         """Finish what is queued, then end the threads."""
         if not self._closing:
             self._closing = True
+            self._leave_to_thread()
             self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
+
+    # On the event loop
+
+    def _is_home(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether this is the loop that runs transactions: the first that asked."""
+        if self._home is None:
+            self._home = loop
+        return self._home is loop
+
+    def _run_ready(self) -> None:
+        """Run what is ready if it can be done now, else leave it to the thread."""
+        if not self._ready:
+            return
+        began = time.monotonic()
+        busy = self._thread_waits or not self._queue.empty() or len(self._ready) > BATCH
+        if busy or began < self._in_thread_until or not self._turn.acquire(blocking=False):
+            self._leave_to_thread()
+            return
+        try:
+            if not self._lock.take():
+                self._come_back()
+                return
+            try:
+                self._tries = 0
+                raw = self._open()
+                if not _begun(raw, last=False):
+                    self._leave_to_thread()
+                    return
+                ready, self._ready = self._ready, []
+                self._process(ready, self._in_transaction, _settle)
+            finally:
+                self._lock.give_back()
+        except Exception as error:  # noqa: BLE001 - opening the connection, before anything was run
+            failure = self._failure(error)
+            ready, self._ready = self._ready, []
+            for call in ready:
+                call.error = failure
+            _settle(ready)
+        finally:
+            self._turn.release()
+        ended = time.monotonic()
+        if ended - began > TOO_LONG_S:
+            self._in_thread_until = ended + IN_THREAD_S
+
+    def _come_back(self) -> None:
+        """Another process writes, most likely for less long than a thread needs to wake up."""
+        self._tries += 1
+        if self._tries > TRIES or self._home is None:
+            self._tries = 0
+            self._leave_to_thread()
+        else:
+            self._home.call_later(TRY_AGAIN_S, self._run_ready)
+
+    def _leave_to_thread(self) -> None:
+        ready, self._ready = self._ready, []
+        for call in ready:
+            self._queue.put(call)
+
+    # In the threads
 
     def _run(self) -> None:
         try:
             while (batch := self._take()) is not None:
-                self._process(batch)
+                if batch:
+                    self._process(batch, self._locked_transaction, answer)
+                else:
+                    self._checkpoint()
         finally:
             self._committed.put(None)
             self._syncer.join()
@@ -155,7 +271,6 @@ class Writer:
                 for call in waiting:
                     call.error = failure
             answer(waiting)
-            self._settled += len(waiting)
 
     def _take_committed(self) -> list[_Call] | None:
         """Everything that has been committed by now; None at the end."""
@@ -174,63 +289,113 @@ class Writer:
             waiting += more
 
     def _take(self) -> list[_Call] | None:
+        """What waits; nothing at all means that a checkpoint is due, None that it is over."""
         first = self._queue.get()
         if first is None:
             return None
+        if isinstance(first, _Checkpoint):
+            return []
         batch = [first]
         while len(batch) < BATCH:
             try:
                 call = self._queue.get_nowait()
             except queue.Empty:
                 break
-            if call is None:
-                self._queue.put(None)  # close after this batch; nothing can come behind it
+            if call is None or isinstance(call, _Checkpoint):
+                self._queue.put(call)  # after this batch; nothing comes behind the end
                 break
             batch.append(call)
         return batch
 
-    def _process(self, batch: list[_Call]) -> None:
+    def _checkpoint(self) -> None:
+        """Copy the log into the database, so that the next transaction may start it over."""
+        with self._threads_turn(), self._lock.held():
+            try:
+                self._open().execute("PRAGMA wal_checkpoint(PASSIVE)")
+            except Exception as error:  # noqa: BLE001 - nobody waits for it; a full disk is met by the next
+                self._failure(error)
+            self._since_checkpoint = 0
+            self._size_then = self._wal.size
+            self._checkpoint_due = False
+
+    @contextmanager
+    def _threads_turn(self) -> Iterator[None]:
+        """The thread's turn; the event loop, which could always be quicker, lets it go first."""
+        self._thread_waits = True
+        with self._turn:
+            self._thread_waits = False
+            yield
+
+    # Wherever it is this process's turn
+
+    def _process(
+        self,
+        batch: list[_Call],
+        transaction: Callable[[list[_Call]], list[_Call]],
+        tell: Callable[[list[_Call]], None],
+    ) -> None:
         while batch:
             try:
-                again = self._transaction(batch)
+                again = transaction(batch)
             except BaseException as error:  # noqa: BLE001 - each caller gets it; the thread must go on
                 failure = self._failure(error)
                 for call in batch:
                     call.error = failure
                 again = []
-            self._pass_on([call for call in batch if call not in again] if again else batch)
+            self._pass_on([call for call in batch if call not in again] if again else batch, tell)
             batch = again
 
-    def _pass_on(self, calls: list[_Call]) -> None:
+    def _pass_on(self, calls: list[_Call], tell: Callable[[list[_Call]], None]) -> None:
         """Answer what need not wait for the disk; the rest is the sync thread's."""
         waiting = [call for call in calls if call.durable and call.error is None]
         if len(waiting) < len(calls):
-            answer([call for call in calls if not call.durable or call.error is not None])
+            tell([call for call in calls if not call.durable or call.error is not None])
         if waiting:
-            self._passed_on += len(waiting)
             self._committed.put(waiting)
 
-    def _transaction(self, batch: list[_Call]) -> list[_Call]:
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = self._connect()
+        return self._connection.connection.dbapi_connection  # type: ignore[return-value]  # the driver's own
+
+    def _locked_transaction(self, batch: list[_Call]) -> list[_Call]:
+        with self._threads_turn(), self._lock.held():
+            raw = self._open()
+            until = time.monotonic() + PATIENCE_S
+            while not _begun(raw, last=time.monotonic() > until):
+                time.sleep(0.005)
+            return self._in_transaction(batch)
+
+    def _in_transaction(self, batch: list[_Call]) -> list[_Call]:
         """Run and commit a batch; returns the calls to run again because the transaction was ended by one."""
-        if self.broken is not None:
-            raise CatalogBroken(self.broken)
-        connection = self._connection
-        if connection is None:
-            connection = self._connection = self._connect()
-        raw: sqlite3.Connection = connection.connection.dbapi_connection  # type: ignore[assignment]
-        with self._lock.held():
-            try:
-                raw.execute("BEGIN IMMEDIATE")
-                for position, call in enumerate(batch):
-                    if not self._run_one(call, connection, raw):
-                        return self._others(batch, position)
-                self._wal.follow()
-                self._commit(raw)
-            finally:
-                connection.rollback()
-                if raw.in_transaction:
-                    raw.rollback()
+        raw, connection = self._open(), self._connection
+        assert connection is not None
+        try:
+            if self.broken is not None:
+                raise CatalogBroken(self.broken)
+            if not raw.in_transaction:
+                _begun(raw, last=True)  # once more, after one of the batch has ended the first
+            for position, call in enumerate(batch):
+                if not self._run_one(call, connection, raw):
+                    return self._others(batch, position)
+            self._wal.follow()
+            self._commit(raw)
+        finally:
+            connection.rollback()
+            if raw.in_transaction:
+                raw.rollback()
+        self._note(len(batch))
         return []
+
+    def _note(self, calls: int) -> None:
+        """Have the thread make a checkpoint once enough has been committed."""
+        self._since_checkpoint += calls
+        self._size_then = min(self._size_then, self._wal.size)
+        grown = self._wal.size - self._size_then
+        due = self._since_checkpoint >= CHECKPOINT_CALLS or grown >= CHECKPOINT_BYTES
+        if due and not self._checkpoint_due:
+            self._checkpoint_due = True
+            self._queue.put(_Checkpoint())
 
     @staticmethod
     def _commit(raw: sqlite3.Connection) -> None:
@@ -287,6 +452,17 @@ class Writer:
             if self._on_broken is not None:
                 self._on_broken(failure.message)
         return failure
+
+
+def _begun(raw: sqlite3.Connection, *, last: bool = True) -> bool:
+    """Begin a transaction. False when someone writes without the flock, unless this is the `last` try."""
+    try:
+        raw.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if last or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            raise
+        return False
+    return True
 
 
 def answer(calls: Iterable[_Call]) -> None:

@@ -101,7 +101,9 @@ class Blobs:
         now = self._clock.steady()
         if found.lease_until - now > self._lease // 2:
             return True
-        return await self._catalog.write(_renew, str(found.digest), now + self._lease, durable=False)
+        return await self._catalog.write(
+            _renew, str(found.digest), now + self._lease, durable=False, brief=True
+        )
 
     async def open(
         self, found: StoredBlob, start: int = 0, end: int | None = None
@@ -138,7 +140,7 @@ class Blobs:
         then. Raises Denied when the actor may not push here.
         """
         return await self._catalog.write(
-            self._mount, repository, digest, from_repository, actor, permit, may_read
+            self._mount, repository, digest, from_repository, actor, permit, may_read, brief=True
         )
 
     async def delete(

@@ -36,6 +36,9 @@ __all__ = ["Manifests", "PutManifestResult", "StoredManifest"]
 PARSE_IN_THREAD_BYTES = 64 * 1024
 """Larger manifests are parsed away from the event loop: four megabytes of JSON take half a second."""
 
+BRIEF_BYTES = 16 * 1024
+"""A smaller manifest refers to few enough blobs for its transaction to be brief."""
+
 
 def _read(*extra: Any) -> Select[Any]:
     return (
@@ -156,7 +159,7 @@ class Manifests:
             now=self._clock.now(),
             steady=self._clock.steady(),
         )
-        return await self._catalog.write(put_manifest, request)
+        return await self._catalog.write(put_manifest, request, brief=len(raw) < BRIEF_BYTES)
 
     async def delete_tag(
         self, repository: str, tag: str, *, actor: Actor, permit: Permit = allow_all

@@ -150,7 +150,7 @@ class Uploads:
             steady=steady,
             expires_at=steady + microseconds(self._limits.upload_ttl_s),
         )
-        await self._catalog.write(begin_upload, new, durable=False)
+        await self._catalog.write(begin_upload, new, durable=False, brief=True)
         return Upload(new.id, 0, algorithm)
 
     async def status(self, repository: str, upload_id: str) -> Upload:
@@ -223,7 +223,7 @@ class Uploads:
 
     async def cancel(self, repository: str, upload_id: str) -> None:
         """Forget an upload and its bytes; a request that writes to it fails. Raises UploadUnknown."""
-        phys = await self._catalog.write(drop_upload, repository, upload_id, durable=False)
+        phys = await self._catalog.write(drop_upload, repository, upload_id, durable=False, brief=True)
         self._running.pop(upload_id, None)
         if phys is None:
             raise UploadUnknown(upload_id)
@@ -248,6 +248,7 @@ class Uploads:
                     until=now + microseconds(self._limits.claim_s),
                 ),
                 durable=False,
+                brief=True,
             )
             if isinstance(taken, Claimed):
                 return await self._leave_behind(taken) if taken.left_by_the_living else taken
@@ -265,7 +266,9 @@ class Uploads:
             if offset:
                 pieces = await self._store.read_upload(old.phys, 0, offset)
                 await self._store.append(phys, 0, pieces, on_chunk=hasher.update)
-            await self._catalog.write(move_upload, old.id, held.claim, phys, offset, durable=False)
+            await self._catalog.write(
+                move_upload, old.id, held.claim, phys, offset, durable=False, brief=True
+            )
         except UploadShort as error:
             await self._shorten(held, error.stored)
             raise RangeInvalid(old.id, error.stored, offset) from error
@@ -287,6 +290,7 @@ class Uploads:
                 expires_at=self._clock.steady() + microseconds(self._limits.upload_ttl_s),
             ),
             durable=False,
+            brief=True,
         )
 
     async def _release_unchanged(self, held: Claimed) -> None:
@@ -421,7 +425,7 @@ class Uploads:
 
     async def _drop(self, repository: str, row: UploadRow) -> None:
         self._running.pop(row.id, None)
-        await self._catalog.write(drop_upload, repository, row.id, durable=False)
+        await self._catalog.write(drop_upload, repository, row.id, durable=False, brief=True)
         await self._abort(row.phys)
 
     async def _abort(self, phys: str) -> None:
@@ -442,7 +446,7 @@ class Uploads:
             found = await self._blobs.find(target.repository, target.digest)
             if found is None or not await self._blobs.renew_lease(found):
                 raise
-            await self._catalog.write(_nothing)  # what was just seen is on the disk as well
+            await self._catalog.write(_nothing, brief=True)  # what was just seen is on the disk as well
             return found  # the answer to an earlier request was lost
         if held.row.offset == 0 and feed.expected is not None and feed.expected <= WHOLE_BYTES:
             return await self._finish_whole(held, feed, expected_start or 0, target)
@@ -592,7 +596,7 @@ class Uploads:
             lease_until=steady + microseconds(self._limits.lease_s),
             trash_delay=microseconds(self._limits.trash_delay_s),
         )
-        live, repo_id, project_id = await self._catalog.write(finish_upload, end)
+        live, repo_id, project_id = await self._catalog.write(finish_upload, end, brief=True)
         return StoredBlob(target.digest, size, live, end.lease_until, repo_id, project_id)
 
 

@@ -20,7 +20,7 @@ from entrepot.server.db.settings import get_setting, set_setting
 from entrepot.server.db.sqlite import SqliteCatalog, connect_sqlite
 from entrepot.server.db.tables import setting
 from entrepot.server.db.walfile import WalFile
-from entrepot.server.db.writer import Writer
+from entrepot.server.db.writer import CHECKPOINT_BYTES, CHECKPOINT_CALLS, Writer, WriterLock
 from tests.support.programs import require_program
 
 pytestmark = pytest.mark.anyio
@@ -243,6 +243,64 @@ async def test_a_log_that_was_taken_away_is_noticed(catalog: SqliteCatalog) -> N
     with pytest.raises(CatalogBroken, match="is not there"):
         await catalog.write(set_setting, "a", "c")
     Path(f"{catalog.path}-taken").rename(f"{catalog.path}-wal")
+
+
+def thread_of(_: Connection) -> str:
+    return threading.current_thread().name
+
+
+async def test_brief_calls_run_on_the_event_loop_while_it_can_be_at_once(
+    catalog: SqliteCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = threading.current_thread().name
+    monkeypatch.setattr("entrepot.server.db.writer.TOO_LONG_S", 60.0)
+    calls = [catalog.write(thread_of, durable=False, brief=True) for _ in range(3)]
+    assert await asyncio.gather(*calls) == [here] * 3
+    assert await catalog.write(thread_of, brief=True) == here
+    assert await catalog.write(thread_of) == "catalog-writer"
+    monkeypatch.setattr("entrepot.server.db.writer.TOO_LONG_S", -1.0)
+    assert await catalog.write(thread_of, brief=True) == here
+    assert await catalog.write(thread_of, brief=True) == "catalog-writer"
+
+
+async def test_a_brief_call_never_waits_for_another_process_on_the_event_loop(
+    catalog: SqliteCatalog,
+) -> None:
+    other = WriterLock(catalog.path)
+    with other.held():
+        call = asyncio.ensure_future(catalog.write(thread_of, brief=True))
+        await asyncio.sleep(0)
+        while catalog._writer._ready:  # until it is given up and left to the thread
+            await asyncio.sleep(0.001)
+        assert not call.done()
+    assert await call == "catalog-writer"
+    other.close()
+
+
+async def test_brief_calls_fail_alone(catalog: SqliteCatalog) -> None:
+    def refuse(_: Connection) -> None:
+        raise ValueError("no")
+
+    calls = [
+        catalog.write(set_setting, "before", "x", brief=True),
+        catalog.write(refuse, brief=True),
+        catalog.write(set_setting, "after", "x", brief=True),
+    ]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(result) for result in results] == [type(None), ValueError, type(None)]
+    assert await catalog.hot(VALUE, name="after") == [("x",)]
+
+
+async def test_the_log_starts_over_again_and_again(catalog: SqliteCatalog) -> None:
+    """Whatever is committed, and wherever, the log does not grow for ever."""
+    log = Path(f"{catalog.path}-wal")
+    for number in range(3 * CHECKPOINT_CALLS):
+        await catalog.write(set_setting, "n", f"{number}" * 1000, durable=False, brief=True)
+    for number in range(3):
+        await catalog.write(set_setting, "big", f"{number}" * CHECKPOINT_BYTES)
+    await catalog.write(set_setting, "n", "the end")
+    await catalog.write(set_setting, "n", "the end")
+    assert log.stat().st_size < 3 * CHECKPOINT_BYTES
 
 
 _ONE_WRITE = """
