@@ -1,0 +1,82 @@
+"""Holding back every change of a catalog, also those of servers that run, while reads go on.
+
+On SQLite the writers' own lock is taken, so they wait. On PostgreSQL the tables are locked for writing, so
+transactions wait, and clients hear 503 with Retry-After after a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+
+from entrepot.server.db.engine import parse_catalog_url
+from entrepot.server.db.tables import metadata
+from entrepot.server.db.writer import WriterLock
+from entrepot.server.operations.errors import HoldLost
+
+__all__ = ["changes_held"]
+
+_NOT_CONTENT: Final = {"node", "lease", "job"}
+
+
+@asynccontextmanager
+async def changes_held(url: str) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Nothing changes in the catalog at `url` until the block ends.
+
+    Yields a function that raises HoldLost when that can't be promised any more.
+    """
+    parsed = parse_catalog_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        async with _sqlite(Path(parsed.database or "")) as held:
+            yield held
+    else:
+        dsn = parsed.set(drivername="postgresql").render_as_string(hide_password=False)
+        async with _postgresql(dsn) as held:
+            yield held
+
+
+@asynccontextmanager
+async def _sqlite(path: Path) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    lock = WriterLock(path)
+    held = lock.held()
+    try:
+        await asyncio.to_thread(held.__enter__)  # in the queue of all writers, so that it comes round
+        try:
+            yield _certain
+        finally:
+            held.__exit__(None, None, None)
+    finally:
+        lock.close()
+
+
+async def _certain() -> None:
+    """The kernel keeps the lock as long as this process lives."""
+
+
+@asynccontextmanager
+async def _postgresql(dsn: str) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    names = [table.name for table in metadata.sorted_tables if table.name not in _NOT_CONTENT]
+    tables = ", ".join(f'"{name}"' for name in names)
+    settings = {"application_name": "entrepot-hold", "idle_in_transaction_session_timeout": "0"}
+    connection = await asyncpg.connect(dsn=dsn, server_settings=settings)
+
+    async def check() -> None:
+        try:
+            await connection.fetchval("SELECT 1")
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            raise HoldLost(
+                "the database ended the session that held changes back; run the command again"
+            ) from error
+
+    try:
+        async with connection.transaction():
+            await connection.execute("SET LOCAL statement_timeout = 0")
+            await connection.execute(f"LOCK TABLE {tables} IN SHARE MODE")
+            yield check
+    finally:
+        await connection.close(timeout=5)
