@@ -336,7 +336,8 @@ def test_a_manifest_has_a_largest_size(repository: WireRepository, registry_port
     limit = 4 * 1024 * 1024
     base = repository.manifest(repository.descriptor(b"layer"))
     assert repository.put(base + b" " * (limit - len(base)), "t").status == 201
-    head = f"PUT /v2/{repository.name}/manifests/u HTTP/1.1\r\nHost: localhost\r\nContent-Type: {OCI_MANIFEST}\r\n"
+    head = f"PUT /v2/{repository.name}/manifests/u HTTP/1.1\r\nHost: localhost\r\n"
+    head += f"Content-Type: {OCI_MANIFEST}\r\n"
     with socket.create_connection(("127.0.0.1", registry_port), timeout=60) as announced:
         announced.sendall(f"{head}Content-Length: {limit + 1}\r\n\r\n".encode())
         answer = read_answer(announced)
