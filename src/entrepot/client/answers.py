@@ -7,6 +7,7 @@ import json
 
 import msgspec
 
+from entrepot.client.challenge import parse_challenges
 from entrepot.client.errors import (
     AccessDenied,
     AnswerTooLarge,
@@ -98,7 +99,8 @@ def refusal(answer: Answer, subject: Subject) -> EntrepotError:
     detail = read_errors(answer)
     said = str(detail) or f"status {status}"
     if status in {401, 403} or detail.code in {"DENIED", "UNAUTHORIZED"}:
-        return denied(subject, status, detail)
+        known = status == 403 or is_insufficient(answer)
+        return denied(subject, detail, known=known)
     if status == 404:
         return _not_found(subject, detail)
     if status == 429:
@@ -117,8 +119,17 @@ def refusal(answer: Answer, subject: Subject) -> EntrepotError:
     return RegistryRefused(f"{subject.thing}: {subject.registry} answered {status}: {said}")
 
 
-def denied(subject: Subject, status: int, detail: ErrorDetail) -> EntrepotError:
-    """docker's sentence for a pull that is refused; for the rest, the registry's own words."""
+def is_insufficient(answer: Answer) -> bool:
+    """Whether the registry knows who asks, and says that it is not enough (RFC 6750 §3.1)."""
+    challenges = parse_challenges(answer.headers.getlist("WWW-Authenticate"))
+    return any(challenge.parameters.get("error") == "insufficient_scope" for challenge in challenges)
+
+
+def denied(subject: Subject, detail: ErrorDetail, *, known: bool) -> EntrepotError:
+    """docker's sentence for a pull that is refused; for the rest, the registry's own words.
+
+    `known`: the registry knows who asks; logging in again would not help.
+    """
     said = str(detail)
     # A policy's sentence (quota, immutable tag, scan) is worth more than our guess about logging in.
     if subject.action == "pull":
@@ -128,13 +139,17 @@ def denied(subject: Subject, status: int, detail: ErrorDetail) -> EntrepotError:
             f"'entrepot login'{suffix}"
         )
     else:
-        default = "requested access to the resource is denied" if status == 403 else "authentication required"
-        label = "denied" if status == 403 else "unauthorized"
-        message = said or f"{label}: {default}"
-    hint = f"log in with: entrepot login {subject.registry}" if subject.anonymous else None
-    if status == 401 and not subject.anonymous and subject.action != "pull":
+        phrase = detail.message.lower() in {"", "authentication required"}
+        message = said or "unauthorized: authentication required"
+        if known and phrase:
+            message = "denied: requested access to the resource is denied"
+    if subject.anonymous:
+        return AccessDenied(message, hint=f"log in with: entrepot login {subject.registry}")
+    if subject.action == "pull":
+        return AccessDenied(message)
+    if not known:
         return AuthenticationFailed(message, hint=f"log in again with: entrepot login {subject.registry}")
-    return AccessDenied(message, hint=hint)
+    return AccessDenied(message, hint=f"the account you have at {subject.registry} may not do this")
 
 
 def _not_found(subject: Subject, detail: ErrorDetail) -> EntrepotError:

@@ -42,12 +42,13 @@ def has_blob(place: Place, descriptor: Descriptor) -> bool:
     """By HEAD. A size other than the descriptor's counts as missing."""
     answer = place.request("HEAD", distribution.blob_path(place.repository, descriptor.digest))
     with answer:
-        if answer.status == 404:
+        # A refusal of HEAD has no words. The upload that follows is refused with them, or is allowed.
+        refused = "push" in place.actions and answer.status in {401, 403}
+        if answer.status == 404 or refused:
             answer.discard()
             return False
         if answer.status != 200:
-            action = "push" if "push" in place.actions else "pull"
-            raise refusal(answer, place.subject(f"blob {place.shown(descriptor.digest)}", action=action))
+            raise refusal(answer, place.subject(f"blob {place.shown(descriptor.digest)}"))
         size = answer.content_length
         answer.discard()
     return size is None or size == descriptor.size

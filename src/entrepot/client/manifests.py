@@ -47,7 +47,9 @@ def find_manifest(place: Place, reference: str | Digest) -> Descriptor | None:
     """Type, digest and size by HEAD (GET where the registry's HEAD says too little); None when missing."""
     answer = place.request("HEAD", _path(place, reference), headers={"Accept": _ACCEPT})
     with answer:
-        if answer.status == 404:
+        # As for blobs: where we come to push, the push itself is refused with words, or is allowed.
+        refused = "push" in place.actions and answer.status in {401, 403}
+        if answer.status == 404 or refused:
             answer.discard()
             return None
         if answer.status in {405, 501}:

@@ -1,0 +1,80 @@
+"""What a refused push or delete says: the registry's reason where it gives one, and what would help."""
+
+import io
+from collections.abc import Callable
+
+import pytest
+
+from entrepot.client.errors import AccessDenied, AuthenticationFailed
+from entrepot.client.settings import ClientSettings
+from entrepot.errors import EntrepotError
+from entrepot.oci import mediatype
+from entrepot.oci.descriptor import Descriptor
+from entrepot.oci.digest import Digest
+from tests.integration.client.conftest import repository_of
+from tests.support.lying_registry import Reply, Request, lying_registry
+
+DATA = b"layer" * 1000
+BLOB = Descriptor(mediatype.OCI_LAYER, Digest.of(DATA), len(DATA))
+WithAccount = Callable[..., ClientSettings]
+SCOPE = 'Bearer realm="http://{host}/token",service="s",scope="repository:team/app:push",error="{error}"'
+
+
+def refusing(body: bytes, error: str = "insufficient_scope") -> Callable[[Request], Reply]:
+    """Knows the account and lets it do nothing."""
+
+    def answer(request: Request) -> Reply:
+        if request.path == "/token":
+            return Reply(200, body=b'{"token":"t"}')
+        challenge = SCOPE.format(host=request.headers["host"], error=error)
+        return Reply(401, {"WWW-Authenticate": challenge}, b"" if request.method == "HEAD" else body)
+
+    return answer
+
+
+def refused_push(body: bytes, settings: ClientSettings, error: str = "insufficient_scope") -> EntrepotError:
+    with (
+        lying_registry(refusing(body, error)) as registry,
+        pytest.raises(EntrepotError) as caught,
+    ):
+        repository_of(registry, settings, push=True).put_blob(BLOB, io.BytesIO(DATA))
+    return caught.value
+
+
+GENERIC = b'{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}'
+REASON = b'{"errors":[{"code":"UNAUTHORIZED","message":"me may not push on team/app: no grant"}]}'
+
+
+def test_a_push_tells_the_registrys_reason(with_account: WithAccount) -> None:
+    with lying_registry(refusing(REASON)) as registry:
+        settings = with_account({registry.host: "me:secret"})
+        repository = repository_of(registry, settings, push=True)
+        assert repository.find_manifest("1") is None
+        with pytest.raises(AccessDenied, match="me may not push on team/app: no grant") as caught:
+            repository.put_blob(BLOB, io.BytesIO(DATA))
+        assert caught.value.hint == f"the account you have at {registry.host} may not do this"
+
+
+@pytest.mark.parametrize("body", [b"", GENERIC], ids=["nothing", "a phrase"])
+def test_a_push_without_a_reason_is_denied_in_dockers_words(
+    with_account: WithAccount, settings: ClientSettings, body: bytes
+) -> None:
+    with lying_registry(refusing(body)) as registry:
+        settings = with_account({registry.host: "me:secret"})
+        with pytest.raises(AccessDenied) as caught:
+            repository_of(registry, settings, push=True).put_blob(BLOB, io.BytesIO(DATA))
+    assert str(caught.value) == "denied: requested access to the resource is denied"
+
+
+def test_nobody_is_told_to_log_in(settings: ClientSettings) -> None:
+    error = refused_push(GENERIC, settings)
+    assert isinstance(error, AccessDenied)
+    assert (error.hint or "").startswith("log in with: entrepot login localhost:")
+
+
+def test_an_account_that_is_not_taken_has_to_log_in_again(with_account: WithAccount) -> None:
+    with lying_registry(refusing(GENERIC, error="invalid_token")) as registry:
+        settings = with_account({registry.host: "me:secret"})
+        with pytest.raises(AuthenticationFailed) as caught:
+            repository_of(registry, settings, push=True).put_blob(BLOB, io.BytesIO(DATA))
+    assert caught.value.hint == f"log in again with: entrepot login {registry.host}"
