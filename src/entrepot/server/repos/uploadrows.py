@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 from entrepot.server.db.hot import Prepared
 from entrepot.server.db.tables import repo, upload
 from entrepot.server.repos.changes import Actor, Change, Permit
-from entrepot.server.repos.errors import TooManyUploads, UploadUnknown
+from entrepot.server.repos.errors import TooManyUploads, UploadBusy, UploadUnknown
 from entrepot.server.repos.links import StoredBytes, adopt_blob, find_blob, link_blob, renew_lease
 from entrepot.server.repos.rows import ensure_repository
 
@@ -92,6 +92,9 @@ _RECORD = Prepared(
     )
 )
 _END = Prepared(delete(upload).where(_MINE))
+_END_UNTOUCHED = Prepared(
+    delete(upload).where(upload.c.id == bindparam("p_id"), upload.c.claim.is_(None), upload.c.offset == 0)
+)
 _DROP = Prepared(delete(upload).where(upload.c.id == bindparam("p_id")).returning(upload.c.phys))
 
 
@@ -177,6 +180,7 @@ class Finish:
     upload: str | None
     """None: the bytes came in one request, without an upload row."""
     claim: str | None
+    """None: the upload has no bytes and nobody holds it."""
     distrusted: str | None
     actor: Actor
     permit: Permit
@@ -277,8 +281,8 @@ def finish_upload(connection: Connection, end: Finish) -> tuple[str, int, int]:
     """
     row = ensure_repository(connection, end.repository, actor=end.actor, permit=end.permit, at=end.now)
     end.permit(connection, Change("push", end.repository, new=end.stored.digest))
-    if end.upload is not None and _END.run(connection, {"p_id": end.upload, "p_claim": end.claim}) == 0:
-        raise UploadUnknown(end.upload)
+    if end.upload is not None:
+        _end_upload(connection, end.repository, end.upload, end.claim)
     if end.stored.phys:
         phys = adopt_blob(
             connection,
@@ -296,3 +300,13 @@ def finish_upload(connection: Connection, end: Finish) -> tuple[str, int, int]:
         phys = there.phys
     link_blob(connection, row, end.stored.digest, end.stored.size, at=end.now)
     return phys, row.id, row.project_id
+
+
+def _end_upload(connection: Connection, repository: str, upload_id: str, claim: str | None) -> None:
+    """The row goes. Raises UploadUnknown, or UploadBusy when another request got hold of it."""
+    if claim is not None:
+        if _END.run(connection, {"p_id": upload_id, "p_claim": claim}) == 0:
+            raise UploadUnknown(upload_id)
+    elif _END_UNTOUCHED.run(connection, {"p_id": upload_id}) == 0:
+        row = find_upload(connection, repository, upload_id)
+        raise UploadUnknown(upload_id) if row is None else UploadBusy(upload_id, row.offset)

@@ -76,7 +76,7 @@ UNCOUNTED: Final = frozenset({"open", "system"})
 """Kinds of actors whose uploads are not limited in number: everybody is the same one."""
 
 _STATUS = HotQuery(
-    select(upload.c.offset, upload.c.algorithm, upload.c.expires_at)
+    select(upload.c.offset, upload.c.algorithm, upload.c.expires_at, upload.c.claim)
     .select_from(upload)
     .join(repo, repo.c.id == upload.c.repo_id)
     .where(
@@ -113,6 +113,19 @@ class _Target:
     digest: Digest
     actor: Actor
     permit: Permit
+
+
+@dataclass(frozen=True, slots=True)
+class _Hold:
+    """The upload that ends with a blob."""
+
+    upload: str
+    claim: str | None
+    """None: nobody has written to it, and nobody holds it."""
+
+
+def _hold(held: Claimed | None) -> _Hold | None:
+    return _Hold(held.row.id, held.claim) if held else None
 
 
 class Uploads:
@@ -441,6 +454,8 @@ class Uploads:
         self, upload_id: str, feed: Feed, expected_start: int | None, target: _Target
     ) -> StoredBlob:
         try:
+            if await self._is_untouched(target.repository, upload_id, feed, expected_start):
+                return await self._commit_whole(feed, target, _Hold(upload_id, None))
             held = await self._claim(target.repository, upload_id, target.actor)
         except UploadUnknown:
             found = await self._blobs.find(target.repository, target.digest)
@@ -481,20 +496,30 @@ class Uploads:
         try:
             if expected_start != 0:
                 raise RangeInvalid(held.row.id, 0, expected_start)
-            data = b"".join([bytes(chunk) async for chunk in feed])
-            self._check_whole(feed, Digest.of(data, target.digest.algorithm), target)
-            return await self._commit_data(data, target, held)
+            return await self._commit_whole(feed, target, _hold(held))
         except BaseException:
             await self._release_unchanged(held)
             raise
+
+    async def _is_untouched(
+        self, repository: str, upload_id: str, feed: Feed, expected_start: int | None
+    ) -> bool:
+        """Whether this is a small blob for an upload that nobody has written to. It needs no claim then: its
+        only transaction is the last one, which finds out whether that is still so.
+        """
+        if expected_start or feed.expected is None or feed.expected > WHOLE_BYTES:
+            return False
+        rows = await self._catalog.hot(_STATUS, id=upload_id, repository=repository)
+        if not rows:
+            return False
+        offset, _, expires_at, claim = rows[0]
+        return not offset and claim is None and bool(expires_at > self._clock.steady())
 
     async def _put(self, feed: Feed, target: _Target) -> StoredBlob:
         if (feed.expected or 0) > self._limits.blob_bytes:
             raise BlobTooLarge(self._limits.blob_bytes)
         if feed.expected is not None and feed.expected <= WHOLE_BYTES:
-            data = b"".join([bytes(chunk) async for chunk in feed])
-            self._check_whole(feed, Digest.of(data, target.digest.algorithm), target)
-            return await self._commit_data(data, target, None)
+            return await self._commit_whole(feed, target, None)
         phys, hasher = await self._store.new_upload(), Hasher(target.digest.algorithm)
         try:
             await self._store.append(phys, 0, feed, on_chunk=hasher.update)
@@ -520,7 +545,7 @@ class Uploads:
 
         Raises _BytesGone for errors after which the upload's bytes are not there any more.
         """
-        shared, distrusted = await self._shared(target, size, held)
+        shared, distrusted = await self._shared(target, size, _hold(held))
         if shared is not None:
             await self._abort(phys)
             return shared
@@ -541,11 +566,14 @@ class Uploads:
         if not size:
             await self._abort(phys)
         try:
-            return await self._adopt(blob_phys, size, target, held, distrusted)
+            return await self._adopt(blob_phys, size, target, _hold(held), distrusted)
         except EntrepotError as error:
             raise _BytesGone(error) from error
 
-    async def _commit_data(self, data: bytes, target: _Target, held: Claimed | None) -> StoredBlob:
+    async def _commit_whole(self, feed: Feed, target: _Target, held: _Hold | None) -> StoredBlob:
+        """Bytes that all come with this request become the blob, without an upload file."""
+        data = b"".join([bytes(chunk) async for chunk in feed])
+        self._check_whole(feed, Digest.of(data, target.digest.algorithm), target)
         shared, distrusted = await self._shared(target, len(data), held)
         if shared is not None:
             return shared
@@ -553,7 +581,7 @@ class Uploads:
         return await self._adopt(phys, len(data), target, held, distrusted)
 
     async def _shared(
-        self, target: _Target, size: int, held: Claimed | None
+        self, target: _Target, size: int, held: _Hold | None
     ) -> tuple[StoredBlob | None, str | None]:
         """Link the copy that is there, if it is good; else the physical name that must not be trusted."""
         rows = await self._catalog.hot(_COPY, digest=str(target.digest))
@@ -568,7 +596,7 @@ class Uploads:
             return None, None
 
     async def _adopt(
-        self, phys: str, size: int, target: _Target, held: Claimed | None, distrusted: str | None
+        self, phys: str, size: int, target: _Target, held: _Hold | None, distrusted: str | None
     ) -> StoredBlob:
         """Record durable bytes. When that fails for certain they are removed again."""
         try:
@@ -580,13 +608,13 @@ class Uploads:
             raise
 
     async def _record(
-        self, phys: str, size: int, target: _Target, held: Claimed | None, distrusted: str | None
+        self, phys: str, size: int, target: _Target, held: _Hold | None, distrusted: str | None
     ) -> StoredBlob:
         steady = self._clock.steady()
         end = Finish(
             repository=target.repository,
             stored=StoredBytes(str(target.digest), size, phys),
-            upload=held.row.id if held else None,
+            upload=held.upload if held else None,
             claim=held.claim if held else None,
             distrusted=distrusted,
             actor=target.actor,
