@@ -1,8 +1,9 @@
 """How big a layer is once unpacked, without unpacking it where the format says so.
 
 gzip keeps the length of its last member, modulo 2^32, in its last four bytes (RFC 1952 §2.3.1); a zstd frame
-usually starts with its content size (RFC 8878 §3.1.1.1). Files of several members or frames (eStargz,
-zstd:chunked) need a count. These are sizes to show; the truth is known once a diff ID has been verified.
+usually starts with its content size (RFC 8878 §3.1.1.1), and a file of several is walked from header to
+header. Other files of several members (eStargz) need a count. These are sizes to show; the truth is known
+once a diff ID has been verified.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 ZSTD_SKIPPABLE = range(0x184D2A50, 0x184D2A60)
 _CHUNK = 1 << 20
+_RLE_BLOCK = 1
+_LARGEST = 1 << 62  # headers may lie; what is kept has to fit into 64 bits
 MAX_RATIO = 1100
 """gzip cannot do better than 1032 to 1, and real zstd layers do not; showing a size must not run for ever."""
 
@@ -27,7 +30,7 @@ def uncompressed_size(path: Path) -> int:
         if head.startswith(GZIP_MAGIC):
             return _gzip_size(path, size)
         if head.startswith(ZSTD_MAGIC) or _is_skippable(head):
-            return _zstd_size(path, size, head)
+            return _zstd_size(path, size)
     return size
 
 
@@ -46,17 +49,40 @@ def _gzip_size(path: Path, size: int) -> int:
     return stated
 
 
-def _zstd_size(path: Path, size: int, head: bytes) -> int:
+def _zstd_size(path: Path, size: int) -> int:
+    with path.open("rb") as file:
+        stated = _stated_by_frames(file.fileno(), size)
+    return stated if stated is not None else _count(path, size, "zstd")
+
+
+def _stated_by_frames(fd: int, size: int) -> int | None:
+    """What all frames say they hold; None when one does not say. Reads headers of frames and blocks only."""
     import zstandard
 
-    if head.startswith(ZSTD_MAGIC):
+    total = at = 0
+    while at < size:
+        head = os.pread(fd, 18, at)
+        if _is_skippable(head) and len(head) >= 8:
+            at += 8 + int.from_bytes(head[4:8], "little")
+            continue
         try:
-            stated = zstandard.frame_content_size(head)
+            frame = zstandard.get_frame_parameters(head)
+            at += zstandard.frame_header_size(head)
         except zstandard.ZstdError:
-            return size
-        if stated > size:
-            return stated
-    return _count(path, size, "zstd")
+            return None
+        if frame.content_size == zstandard.CONTENTSIZE_UNKNOWN:
+            return None
+        total += frame.content_size
+        is_last = False
+        while not is_last:
+            block = os.pread(fd, 3, at)
+            if len(block) < 3:
+                return None
+            word = int.from_bytes(block, "little")
+            is_last, kind = bool(word & 1), word >> 1 & 3
+            at += 3 + (1 if kind == _RLE_BLOCK else word >> 3)
+        at += 4 * frame.has_checksum
+    return min(total, _LARGEST)
 
 
 def _count(path: Path, size: int, compression: str) -> int:

@@ -312,6 +312,10 @@ def test_import_keeps_the_tar_byte_for_byte(tool: Tool) -> None:
 def test_prune_prints_what_went(tool: Tool) -> None:
     assert tool.out("image", "prune", "-f") == "Total reclaimed space: 0B\n"
     tool.run("import", "-", stdin=layer_tar({"x": b"1"}))
+    for answer in (b"n\n", b""):
+        assert tool.out("image", "prune", stdin=answer).splitlines()[-1].endswith("Total reclaimed space: 0B")
+    assert "deleted: sha256:" in tool.out("image", "prune", stdin=b"y\n")
+    tool.run("import", "-", stdin=layer_tar({"x": b"1"}))
     lines = tool.out("image", "prune", "-f").splitlines()
     assert lines[0] == "Deleted Images:"
     assert lines[1].startswith("deleted: sha256:")

@@ -47,6 +47,24 @@ def test_size_is_told_for_every_compression(tmp_path: Path, stored: bytes) -> No
 
 
 @pytest.mark.parametrize(
+    "stored",
+    [
+        TWO_FRAMES + SKIPPABLE,
+        SKIPPABLE + zstandard.ZstdCompressor(write_checksum=True).compress(DATA) + SKIPPABLE,
+        zstandard.ZstdCompressor().compress(DATA[:1000])
+        + zstandard.ZstdCompressor(write_content_size=False).compress(DATA[1000:]),
+        zstandard.ZstdCompressor().compress(bytes(700_000))
+        + zstandard.ZstdCompressor().compress(bytes(68_000)),
+    ],
+    ids=["two frames", "checksum between others' frames", "one does not say", "repeated bytes"],
+)
+def test_all_frames_of_a_zstd_layer_count(tmp_path: Path, stored: bytes) -> None:
+    path = tmp_path / "layer"
+    path.write_bytes(stored)
+    assert uncompressed_size(path) == len(DATA)
+
+
+@pytest.mark.parametrize(
     "stored", [gzip.compress(DATA)[:-8] + b"\0" * 4, b"\x28\xb5\x2f\xfdgarbage"], ids=["gzip", "zstd"]
 )
 def test_damage_does_not_stop_a_listing(tmp_path: Path, stored: bytes) -> None:

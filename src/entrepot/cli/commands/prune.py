@@ -20,12 +20,9 @@ def prune(all_images: bool, filters: tuple[str, ...], force: bool) -> None:
     from entrepot.actions.rmi import prune_images
     from entrepot.cli.commands.rmi import line_of
 
-    if not force:
-        click.echo(ALL if all_images else DANGLING)
-        if click.prompt("Are you sure you want to continue? [y/N]", default="", show_default=False,
-                        prompt_suffix=" ").strip().lower() not in ("y", "yes"):  # fmt: skip
-            write("Total reclaimed space: 0B")
-            return
+    if not force and not _confirmed(ALL if all_images else DANGLING):
+        write("Total reclaimed space: 0B")
+        return
     pruned = prune_images(all_images=all_images, filters=filters, store=open_store())
     if pruned.removed:
         write("Deleted Images:")
@@ -33,3 +30,13 @@ def prune(all_images: bool, filters: tuple[str, ...], force: bool) -> None:
             write(line_of(record, lower=True))
         write()
     write(f"Total reclaimed space: {human_size(pruned.freed_bytes, 4)}")
+
+
+def _confirmed(warning: str) -> bool:
+    """Asks; the end of the input is a no."""
+    write(warning)
+    try:
+        return input("Are you sure you want to continue? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        write()
+        return False
