@@ -68,7 +68,8 @@ class Box:
 
     def clean(self) -> None:
         """End and remove every container."""
-        ids = self.run("ps", "-aq", code=None).stdout.split()
+        folder = self.store / "entrepot/containers"
+        ids = [path.name for path in folder.iterdir() if len(path.name) == 64] if folder.is_dir() else []
         if ids:
             self.run("rm", "-f", "-v", *ids, code=None)
 
