@@ -8,7 +8,9 @@ Stopping, on SIGTERM:
 
 1. `/readyz` says 503 in every worker (SIGUSR1); requests are still answered for `drain_delay`.
 2. Workers close their listeners and finish what is in flight (SIGTERM), for at most `drain_timeout`.
-3. Whoever is still there is killed. A second SIGTERM or Ctrl-C goes to step 3 at once.
+3. Whoever is still there is killed.
+
+Another signal goes on to the next step at once; Ctrl-C begins with step 2.
 """
 
 from __future__ import annotations
