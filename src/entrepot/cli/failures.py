@@ -9,6 +9,12 @@ import traceback
 from entrepot.cli import exitcodes
 from entrepot.errors import EntrepotError
 
+SERVER_PACKAGES = frozenset({
+    "alembic", "argon2", "asyncpg", "bcrypt", "cryptography", "granian", "jinja2", "joserfc", "ldap3",
+    "litestar", "markdown_it", "nh3", "obstore", "prometheus_client", "sqlalchemy", "uvloop",
+})  # fmt: skip
+"""What the registry needs and the image tool does not."""
+
 PROSE_OF_ERRNO = {
     errno.ENOSPC: "no space left on device",
     errno.EDQUOT: "disk quota exceeded",
@@ -40,6 +46,11 @@ def describe_failure(error: BaseException) -> str:
         return f"Error: {_describe_os_error(error)}"
     if isinstance(error, MemoryError):
         return "Error: not enough memory"
+    if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] in SERVER_PACKAGES:
+        return (
+            f"Error: the registry needs the Python package {error.name}, which the image tool goes without; "
+            "install what it needs with: pip install 'entrepot[server]' (in a clone: pip install '.[server]')"
+        )
     return (
         f"Error: internal error: {type(error).__name__}: {_one_line(str(error))}; "
         "run it again with --debug for the trace"

@@ -65,6 +65,16 @@ def test_bug_is_reported_in_one_line(
     assert err.count("\n") == 1
 
 
+def test_a_registry_without_its_packages_says_how_to_get_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(COMMANDS, "serve", "sqlalchemy.missing:serve")
+    code, _, err = run(capsys, "serve")
+    assert code == 1
+    assert err.startswith("Error: the registry needs the Python package sqlalchemy.missing")
+    assert "pip install 'entrepot[server]'" in err
+
+
 def test_interrupt_leaves_with_130(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +115,6 @@ def test_starting_loads_nothing_heavy() -> None:
         [sys.executable, "-c", "import entrepot.cli.main, sys; print('\\n'.join(sys.modules))"],
         capture_output=True, text=True, check=True, timeout=60, env={**os.environ, "PYTHONPATH": ""},
     ).stdout.split()  # fmt: skip
-    heavy = {"urllib3", "msgspec", "rich", "zstandard", "isal", "entrepot.images.store", "entrepot.client",
+    heavy = {"urllib3", "msgspec", "zstandard", "isal", "entrepot.images.store", "entrepot.client",
              "sqlalchemy", "litestar", "asyncio", "entrepot.cli.templates"}  # fmt: skip
     assert not heavy & set(loaded)
