@@ -340,7 +340,8 @@ def _compressor(compression: Compression, *, reproducible: bool) -> _Compressor:
 class LayerWriter:
     """Takes a layer's tar stream through `write` and stores it compressed, hashing both forms as they pass.
 
-    One thread hashes what comes in, another compresses, hashes and stores, at most a few megabytes behind.
+    One thread hashes what comes in, one compresses, one hashes and stores what comes of that, a few megabytes
+    behind.
     After `close` the attributes hold what a descriptor and an image config need. Closing twice is fine.
     """
 
@@ -358,7 +359,11 @@ class LayerWriter:
         self._plain_hash = hashlib.sha256()
         self._stored_hash = hashlib.sha256() if hash_stored else None
         self._pending = bytearray()
-        self._stages = [_Stage("layer-hash", self._plain_hash.update), _Stage("layer-store", self._compress)]
+        self._storing = _Stage("layer-store", self._store)
+        self._stages = [
+            _Stage("layer-hash", self._plain_hash.update),
+            _Stage("layer-compress", self._compress),
+        ]
         self._closed = False
         self.size = 0
         self.plain_size = 0
@@ -380,9 +385,9 @@ class LayerWriter:
             return
         self._closed = True
         self._send()
-        for stage in self._stages:
+        for stage in (*self._stages, self._storing):
             stage.finish()
-        for stage in self._stages:
+        for stage in (self._storing, *self._stages):
             stage.check()
         self._store(self._compressor.flush())
 
@@ -390,7 +395,7 @@ class LayerWriter:
         """End the threads without caring for the result."""
         if not self._closed:
             self._closed = True
-            for stage in self._stages:
+            for stage in (*self._stages, self._storing):
                 stage.finish()
 
     @property
@@ -415,14 +420,16 @@ class LayerWriter:
             stage.put(data)
 
     def _compress(self, data: bytes) -> None:
-        self._store(self._compressor.compress(data))
+        stored = self._compressor.compress(data)
+        if stored:
+            self._storing.put(stored)
 
     def _store(self, data: bytes) -> None:
+        if self._stored_hash is not None:
+            self._stored_hash.update(data)
         if data:
-            if self._stored_hash is not None:
-                self._stored_hash.update(data)
             self._out.write(data)
-            self.size += len(data)
+        self.size += len(data)
 
 
 class _Stage:
