@@ -140,7 +140,10 @@ def test_the_environment_begins_as_dockers() -> None:
         container(ProcessConfig(hostname="h", tty=True, cmd=["x"], env=["A=b", "TERM=linux"])), ROOT, AROUND
     )
     assert spec["process"]["env"] == [
-        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=h", "TERM=linux", "A=b",
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOSTNAME=h",
+        "TERM=linux",
+        "A=b",
     ]  # fmt: skip
     assert merged_environment(["A=1", "B=2"], ["A", "C=3"]) == ["B=2", "C=3"]
 
