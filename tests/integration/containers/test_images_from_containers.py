@@ -15,6 +15,7 @@ import pytest
 
 from tests.integration.containers.conftest import TIMEOUT_S, Box, Podman
 from tests.support.dockerd import Docker
+from tests.support.processes import wait_until
 from tests.support.programs import require_program
 from tests.support.server import ENTREPOT
 
@@ -198,8 +199,7 @@ def test_a_running_container_can_be_committed_and_exported(box: Box) -> None:
     box.run(
         "run", "-d", "--name", "live", "tiny:1", "sh", "-c", "echo 1 > /written; while :; do sleep 0.1; done"
     )
-    while "A /written" not in box.output("diff", "live"):
-        pass
+    wait_until(lambda: "A /written" in box.output("diff", "live"), what="the file")
     box.run("commit", "live", "live:1")
     assert box.output("run", "--rm", "live:1", "cat", "/written") == "1"
     assert "written" in layer_rows(_stdout([ENTREPOT, "export", "live"], box.env))

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import tarfile
@@ -153,22 +154,35 @@ def test_large_output_arrives_whole_and_in_the_log(box: Box) -> None:
     assert box.output("logs", "--tail", "2", "talker").splitlines() == printed.splitlines()[-2:]
 
 
+def read_until(fd: int, wanted: bytes) -> None:
+    """Read from a terminal until `wanted` has appeared."""
+    seen = b""
+    while wanted not in seen:
+        ready, _, _ = select.select([fd], [], [], TIMEOUT_S)
+        assert ready, f"{wanted!r} did not come, only {seen!r}"
+        seen += os.read(fd, 1000)
+
+
 def test_a_terminal_is_passed_through(box: Box) -> None:
     master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [ENTREPOT, "run", "--rm", "-it", "tiny:1", "sh", "-c", "tty; read x; echo got $x; exit 3"],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env=box.env,
+        cwd=box.home,
+        start_new_session=True,
+    )
+    os.close(slave)
     try:
-        process = subprocess.Popen(
-            [ENTREPOT, "run", "--rm", "-it", "tiny:1", "sh", "-c", "tty; read x; echo got $x; exit 3"],
-            stdin=slave, stdout=slave, stderr=slave, env=box.env, cwd=box.home, start_new_session=True,
-        )  # fmt: skip
-        os.close(slave)
-        seen = b""
-        while b"/dev/pts/0" not in seen:
-            seen += os.read(master, 1000)
+        read_until(master, b"/dev/pts/0")
         os.write(master, b"word\n")
-        while b"got word" not in seen:
-            seen += os.read(master, 1000)
+        read_until(master, b"got word")
         assert process.wait(TIMEOUT_S) == 3
     finally:
+        process.kill()
+        process.wait(TIMEOUT_S)
         os.close(master)
 
 
