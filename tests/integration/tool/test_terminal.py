@@ -10,7 +10,8 @@ import pytest
 
 from tests.integration.tool.conftest import Tool
 from tests.integration.tool.stub_registry import StubRegistry, stub_registry
-from tests.support.images import image
+from tests.support.images import image, layer_tar
+from tests.support.programs import require_program
 from tests.support.server import ENTREPOT
 
 
@@ -74,3 +75,34 @@ def test_reader_that_goes_away_is_no_error_to_speak_of(alone: Tool) -> None:
         timeout=60,
     )
     assert done.stderr == b""
+
+
+COMPLETE = """
+source <("$0" completion bash)
+COMP_LINE=$1 COMP_POINT=${#1}
+_entrepot_completion "$0"
+printf '%s\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("entrepot ver", ""),
+        ("entrepot pus", "push"),
+        ("entrepot push --ins", "--insecure"),
+        ("entrepot image inspe", "inspect"),
+        ("entrepot push lo", "localhost:5000/comps/prod/nginx:1.15"),
+        # bash has "localhost:" on the line already.
+        ("entrepot push localhost:50", "5000/comps/prod/nginx:1.15"),
+        ("entrepot push localhost:5000/comps/prod/nginx:", "1.15"),
+        ("entrepot push ", "localhost:5000/comps/prod/nginx:1.15"),
+    ],
+)
+def test_bash_completes_words_and_names_with_colons(alone: Tool, typed: str, offered: str) -> None:
+    alone.run("import", "-", "localhost:5000/comps/prod/nginx:1.15", stdin=layer_tar({"x": b"1"}))
+    argv = [require_program("bash"), "-c", COMPLETE, ENTREPOT, typed]
+    done = subprocess.run(
+        argv, env=alone.env, cwd=alone.home, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (done.stdout.strip(), done.stderr) == (offered, "")
