@@ -23,7 +23,7 @@ _REFUSAL = (
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to a share of new connections."""
+    """What happens to the first new connection, and to a share of those after it."""
 
     kind: Kind
     """`503`: SlowDown; `reset`: closed at once; `cut`: after some bytes of the answer; `slow`: trickles."""
@@ -39,6 +39,7 @@ class StoreProxy:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._fault: Fault | None = None
+        self._fresh = False
         self._random = random.Random(seed)
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -63,7 +64,7 @@ class StoreProxy:
 
     def _switch(self, fault: Fault | None) -> None:
         with self._lock:
-            self._fault = fault
+            self._fault, self._fresh = fault, True
             for each in self._open:
                 with contextlib.suppress(OSError):
                     each.shutdown(socket.SHUT_RDWR)
@@ -76,8 +77,9 @@ class StoreProxy:
                 return
             with self._lock:
                 fault = self._fault
-                if fault is not None and self._random.random() >= fault.share:
+                if fault is not None and not self._fresh and self._random.random() >= fault.share:
                     fault = None
+                self._fresh = False
                 if fault is not None:
                     self.met += 1
                 after = self._random.randrange(20, 4000)

@@ -191,7 +191,9 @@ def test_failing_store_loses_nothing(cluster: Cluster) -> None:
         for fault in (Fault("503", 0.5), Fault("reset", 0.5), Fault("cut", 0.5), Fault("slow")):
             before = cluster.store.met
             with cluster.store.having(fault):
-                wait_until(lambda before=before: cluster.store.met > before, what="a fault to be met")
+                wait_until(
+                    lambda before=before: cluster.store.met > before, what="a fault to be met", timeout_s=120
+                )
                 more_work(cluster, faults, 3)
     assert faults == []
     check(cluster)
