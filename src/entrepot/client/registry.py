@@ -104,9 +104,11 @@ class Repository:
     ) -> PutResult:
         if descriptor.digest not in self._missing and self.has_blob(descriptor):
             return PutResult.EXISTED
-        result = self._uploads.put(descriptor, stream, offset=offset, progress=progress)
-        self._missing.discard(descriptor.digest)
-        return result
+        try:
+            return self._uploads.put(descriptor, stream, offset=offset, progress=progress)
+        finally:
+            # Also when it broke: the registry may have all of it, and only its answer got lost.
+            self._missing.discard(descriptor.digest)
 
     def mount_blob(self, descriptor: Descriptor, from_repository: str) -> bool:
         return self._uploads.mount(descriptor, parse_repository(from_repository))

@@ -270,6 +270,24 @@ def test_u6_a_put_whose_answer_was_lost_is_not_an_error(settings: ClientSettings
     assert works.blobs == {str(described.digest): small}
 
 
+def test_u6_a_large_layer_whose_answer_was_lost_is_not_sent_again(
+    settings: ClientSettings, source: MemoryStore
+) -> None:
+    works = Registry()
+
+    def before(request: Request) -> Reply | str | None:
+        if request.method == "PUT" and len(request.body) == len(DATA):
+            works.blobs[str(BLOB.digest)] = request.body
+            works.uploads.clear()
+            return None
+        return "go on"
+
+    works.before = before
+    with lying_registry(works) as registry:
+        push(registry, settings, source)
+        assert len([one for one in registry.asked("PUT") if len(one.body) == len(DATA)]) == 1
+
+
 def test_u6_a_conditional_put_whose_answer_was_lost_is_not_an_error(settings: ClientSettings) -> None:
     works = Registry()
 
