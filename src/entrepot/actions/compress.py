@@ -44,8 +44,12 @@ def with_compressed_layers(
     if not plain:
         return image
     with store.lease() as lease:
+        sizes = dict(zip((layer.digest for layer in manifest.layers), store.layer_sizes(image), strict=True))
         smaller = {
-            layer.digest: _compress(store, layer, lease, on_event, cancel or CancelToken()) for layer in plain
+            layer.digest: _compress(
+                store, layer, sizes[layer.digest], lease, on_event, cancel or CancelToken()
+            )
+            for layer in plain
         }
         layers = [smaller.get(layer.digest, layer) for layer in manifest.layers]
         target = _store_manifest(store, manifest, layers, lease)
@@ -68,8 +72,9 @@ def _is_plain(store: ImageStore, layer: Descriptor) -> bool:
 
 
 def _compress(
-    store: ImageStore, layer: Descriptor, lease: Lease, on_event: Listener, cancel: CancelToken
+    store: ImageStore, layer: Descriptor, size: int, lease: Lease, on_event: Listener, cancel: CancelToken
 ) -> Descriptor:
+    """`size` is what the layer takes once unpacked."""
     with store.new_blob() as blob:
         writer = LayerWriter(blob, "gzip")
         done = 0
@@ -87,7 +92,7 @@ def _compress(
             raise DigestMismatch(layer.digest, writer.diff_id)
         lease.add([writer.digest])
         blob.commit(writer.digest)
-    store.record_layer_size(writer.digest, writer.plain_size)
+    store.record_layer_size(writer.digest, size)
     return msgspec.structs.replace(
         layer, media_type=COMPRESSED[layer.media_type], digest=writer.digest, size=writer.size
     )

@@ -62,7 +62,7 @@ def parse_filters(
             patterns.append(value)
         elif key == "dangling":
             if value.lower() not in _BOOLEANS:
-                raise InvalidFilter(text)
+                raise InvalidFilter(f"dangling=[{value}]")
             dangling = _BOOLEANS[value.lower()]
         else:
             tests.append(TESTS[key](value, store))

@@ -67,17 +67,17 @@ def import_(
     # Mistakes in the words are told before gigabytes are read.
     runtime = apply_changes(template.runtime if template else {}, changes)
     wanted = Platform.parse(platform) if platform else template.platform if template else Platform.host()
-    with _opened(source, the_settings(settings)) as (stream, label), place.lease() as lease:
+    with _opened(source, the_settings(settings)) as (stream, label, origin), place.lease() as lease:
         with place.new_blob() as blob:
             try:
-                compression, diff_id = _store_layer(stream, blob)
+                compression, diff_id, unpacked = _store_layer(stream, blob)
             except InvalidLayer as error:
-                what = "stdin" if label == "-" else label
-                raise NotATar(f"{what} is not a tar of a file system: {error.message}") from error
+                raise NotATar(f"{label} is not a tar of a file system: {error.message}") from error
             digest, size = blob.digest(), blob.size
             lease.add([digest])
             blob.commit(digest)
-        config = _config(template, runtime, diff_id, wanted, message or f"Imported from {label}")
+        place.record_layer_size(digest, unpacked)
+        config = _config(template, runtime, diff_id, wanted, message or f"Imported from {origin}")
         layer = Descriptor(
             mediatype.OCI_LAYER_ZSTD if compression == "zstd" else mediatype.OCI_LAYER_GZIP, digest, size
         )
@@ -103,33 +103,38 @@ def _config(
     return ImageConfig.build(document)
 
 
-def _store_layer(stream: _Input, blob: BlobWriter) -> tuple[Compression, Digest]:
-    """Write the layer, reading the tar through. Raises InvalidLayer."""
+def _store_layer(stream: _Input, blob: BlobWriter) -> tuple[Compression, Digest, int]:
+    """Write the layer, reading the tar through: how it is stored, its diff ID, the bytes of its files.
+
+    Raises InvalidLayer.
+    """
     head = stream.peek(8)
     compression = sniff_compression(head)
     hasher = Hasher()
     if compression is not None:
-        _read_through(_hashed(plain_chunks(_Copying(stream, blob)), hasher))
-        return compression, hasher.digest()
+        unpacked = _read_through(_hashed(plain_chunks(_Copying(stream, blob)), hasher))
+        return compression, hasher.digest(), unpacked
     writer = LayerWriter(blob, "gzip")
     try:
-        _read_through(_copied(_hashed(_inflated(head, stream), hasher), writer))
+        unpacked = _read_through(_copied(_hashed(_inflated(head, stream), hasher), writer))
         writer.close()
     finally:
         writer.abandon()
-    return "gzip", hasher.digest()
+    return "gzip", hasher.digest(), unpacked
 
 
-def _read_through(chunks: Iterator[bytes]) -> None:
-    """Every header and every byte, to the end of the stream."""
+def _read_through(chunks: Iterator[bytes]) -> int:
+    """Every header and every byte, to the end of the stream; the size of all files together."""
     buffer = ChunkBuffer(chunks)
-    entries = 0
-    for _ in TarReader(buffer):
+    entries = size = 0
+    for entry in TarReader(buffer):
         entries += 1
+        size += entry.size
     for _ in buffer.rest():
         pass
     if not entries and buffer.position == 0:
         raise InvalidLayer("it is empty")
+    return size
 
 
 def _hashed(chunks: Iterator[bytes], hasher: Hasher) -> Iterator[bytes]:
@@ -206,16 +211,20 @@ class _Inflater:
 
 
 @contextmanager
-def _opened(source: Path | str | BinaryIO, settings: ClientSettings) -> Iterator[tuple[_Input, str]]:
+def _opened(source: Path | str | BinaryIO, settings: ClientSettings) -> Iterator[tuple[_Input, str, str]]:
+    """The bytes, what messages call them, and what the image's history says of where they came from.
+
+    A path of this machine says nothing to others, so that is `-` as for stdin; docker does so, too.
+    """
     if not isinstance(source, (str, Path)):
-        yield _Input(source), "-"
+        yield _Input(source), "stdin", "-"
         return
     text = str(source)
     if text.startswith(("http://", "https://")):
         from entrepot.actions.download import open_url
 
         with open_url(text, settings=settings) as body:
-            yield _Input(body), text
+            yield _Input(body), text, text
         return
     try:
         file = Path(text).open("rb")  # noqa: SIM115 - closed below
@@ -223,4 +232,4 @@ def _opened(source: Path | str | BinaryIO, settings: ClientSettings) -> Iterator
         reason = (error.strerror or "cannot be opened").lower()
         raise FileUnusable(f"open {text}: {reason}") from error
     with file:
-        yield _Input(file), "-"  # a path of this machine says nothing to others; docker writes it so, too
+        yield _Input(file), text, "-"

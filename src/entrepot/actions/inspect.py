@@ -118,5 +118,10 @@ def _tagged(image: Image) -> str:
 
 
 def _config(raw: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in raw.items() if key not in LEGACY_CONFIG}
+    kept = {key: _sorted(value) for key, value in raw.items() if key not in LEGACY_CONFIG}
     return dict(sorted((CONFIG_DEFAULTS | kept).items()))
+
+
+def _sorted(value: Any) -> Any:
+    """docker prints maps (ports, volumes, labels) by key; Healthcheck is none, and has its own order."""
+    return dict(sorted(value.items())) if isinstance(value, dict) and "Test" not in value else value

@@ -59,6 +59,8 @@ def save(
     Blobs stay byte for byte, and saving twice gives the same file.
     Raises NoSuchImage, NoExportTarget, FileUnusable.
     """
+    if isinstance(output, (str, Path)):
+        require_writable(Path(output))
     place = the_store(store)
     wanted = [Platform.parse(text) for text in platforms]
     images = [image for name in names for image in _named(place, name, wanted)]
@@ -160,15 +162,20 @@ class _Layers:
             self._on_event(BlobDone(blob, role))
 
 
-@contextmanager
-def new_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that gets its name when the block has ended well. Raises FileUnusable."""
+def require_writable(path: Path) -> None:
+    """Tell at once what is wrong with the place for a file. Raises FileUnusable."""
     if path.is_dir():
         raise FileUnusable(f"failed to save image: invalid output path: {path} is a directory")
     if not path.parent.is_dir():
         raise FileUnusable(
             f"failed to save image: invalid output path: stat {path.parent}: no such file or directory"
         )
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that gets its name when the block has ended well. Raises FileUnusable."""
+    require_writable(path)
     if path.exists() and not path.is_file():
         with path.open("wb") as device:  # a pipe, a terminal, /dev/null: nothing to rename over
             yield device

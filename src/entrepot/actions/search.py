@@ -11,12 +11,13 @@ from entrepot.client.settings import ClientSettings
 from entrepot.oci.reference import DEFAULT_REGISTRY
 
 MAX_RESULTS = 100
+DEFAULT_RESULTS = 25
 
 
 def search(
     term: str,
     *,
-    limit: int = 25,
+    limit: int = DEFAULT_RESULTS,
     filters: Sequence[str] = (),
     settings: ClientSettings | None = None,
     insecure: bool = False,
@@ -26,6 +27,7 @@ def search(
     `filters`: stars=N, is-official=BOOL, is-automated=BOOL. Raises InvalidFilter, ContentNotFound where the
     registry has no search.
     """
+    limit = limit or DEFAULT_RESULTS  # 0 is docker's word for "as many as usual"
     if not 1 <= limit <= MAX_RESULTS:
         raise BadRequest(f"Error: limit {limit} is outside the range of [1, {MAX_RESULTS}]")
     stars, flags = _parse(filters)

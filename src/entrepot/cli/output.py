@@ -99,17 +99,15 @@ def unescape_controls(template: str) -> str:
 
 
 def _template_lines(listing: Listing, rows: Iterable[Mapping[str, Any]], template: str) -> str:
-    from entrepot.cli.templates import compile_template
-
-    fill = compile_template(template)
+    fill = _compiled(template)
     return "".join(_filled(listing, fill, row) + "\n" for row in rows)
 
 
 def _template_table(listing: Listing, rows: Iterable[Mapping[str, Any]], template: str) -> str:
-    from entrepot.cli.templates import compile_template, fields_named_in
+    from entrepot.cli.templates import fields_named_in
 
     template = unescape_controls(template)
-    fill = compile_template(template)
+    fill = _compiled(template)
     known = {column.name: column.heading for column in listing.columns}
     headings = {name: known.get(name, name.upper()) for name in fields_named_in(template)} | known
     lines = [_filled(listing, fill, headings)]
@@ -117,11 +115,25 @@ def _template_table(listing: Listing, rows: Iterable[Mapping[str, Any]], templat
     return table(lines[0].split("\t"), [line.split("\t") for line in lines[1:]])
 
 
-def _filled(listing: Listing, fill: Any, row: Mapping[str, Any]) -> str:
-    from entrepot.cli.templates import MissingField, TemplateError
+def _compiled(template: str) -> Any:
+    """docker's listings leave with 1 where its `inspect` leaves with 64."""
+    from entrepot.cli import exitcodes
+    from entrepot.cli.templates import UnparsableTemplate, compile_template
 
     try:
-        return str(fill(row))
+        return compile_template(template)
+    except UnparsableTemplate as error:
+        error.exit_code = exitcodes.FAILED
+        raise
+
+
+def _filled(listing: Listing, fill: Any, row: Mapping[str, Any]) -> str:
+    from entrepot.cli.templates import MissingField, Row, TemplateError
+
+    data = Row(row)
+    data.json_names = listing.json_names
+    try:
+        return str(fill(data))
     except MissingField as error:
         name = error.message.rsplit('"', 2)[-2] if '"' in error.message else ""
         raise TemplateError(

@@ -505,7 +505,11 @@ def _go_part(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Mapping):
-        return "map[" + " ".join(f"{_go_part(k)}:{_go_part(v)}" for k, v in sorted(value.items())) + "]"
+        # What docker keeps in the values of ExposedPorts and Volumes is an empty struct.
+        items = (
+            (_go_part(key), "{}" if item == {} else _go_part(item)) for key, item in sorted(value.items())
+        )
+        return "map[" + " ".join(f"{key}:{item}" for key, item in items) + "]"
     if isinstance(value, (list, tuple)):
         return "[" + " ".join(_go_part(item) for item in value) + "]"
     return str(value)
@@ -519,10 +523,18 @@ def _go_type(value: Any) -> str:
 # --- functions ------------------------------------------------------------------------------------
 
 
+class Row(dict[str, Any]):
+    """A line of a listing; `{{json .}}` shows the fields in `json_names`, in that order."""
+
+    json_names: Sequence[str] = ()
+
+
 def to_json(value: Any) -> str:
     """JSON as docker prints it: no spaces, `<`, `>` and `&` escaped."""
     import msgspec
 
+    if isinstance(value, Row):
+        value = {name: value[name] for name in value.json_names if name in value}
     text = msgspec.json.encode(value).decode()
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

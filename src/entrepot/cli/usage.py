@@ -15,6 +15,8 @@ def report_usage_error(error: click.ClickException) -> int:
     text, code = _describe(error, ctx)
     lines = [text]
     if ctx is not None and type(error).__name__ == "UnknownCommand":
+        if ctx.parent is not None:
+            lines += ["", f"Usage:  {ctx.command_path}"]
         lines += ["", f"Run '{ctx.command_path} --help' for more information"]
     elif ctx is not None:
         lines += ["", _usage_line(ctx), "", _read_more(error, ctx)]
@@ -89,8 +91,10 @@ def _arguments(count: int) -> str:
 
 
 def _usage_line(ctx: click.Context) -> str:
-    pieces = " ".join(ctx.command.collect_usage_pieces(ctx))
-    return f"Usage:  {ctx.command_path} {pieces}"
+    pieces = ctx.command.collect_usage_pieces(ctx)
+    if not any(isinstance(parameter, click.Option) for parameter in ctx.command.params):
+        pieces = [piece for piece in pieces if piece != ctx.command.options_metavar]
+    return " ".join(["Usage: ", ctx.command_path, *pieces])
 
 
 def _read_more(error: click.ClickException, ctx: click.Context) -> str:

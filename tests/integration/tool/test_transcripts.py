@@ -170,7 +170,10 @@ FAILURES = [
     (("images", "--filter", "foo=bar"), 1, "Error: invalid filter 'foo'"),
     (("history", "nope"), 1, "Error: No such image: nope:latest"),
     (("save", "nope"), 1, "Error: No such image: nope"),
-    (("save", "-o", "/nodir/x.tar", "nope"), 1, "Error: No such image: nope"),
+    (("save", "-o", "/nodir/x.tar", "nope"), 1,
+     "failed to save image: invalid output path: stat /nodir: no such file or directory"),
+    (("images", "--filter", "dangling=maybe"), 1, "Error: invalid filter 'dangling=[maybe]'"),
+    (("images", "--format", "{{.ID"), 1, "template parsing error: template: :1: unclosed action"),
     (("load", "-i", "nofile"), 1, "open nofile: no such file or directory"),
     (("import", "nofile.tar"), 1, "open nofile.tar: no such file or directory"),
     (("login", "--password", "x", "--password-stdin"), 1,
@@ -223,6 +226,7 @@ def test_images_table_json_and_templates(tool: Tool) -> None:
     ]  # fmt: skip
     assert row["CreatedAt"] == "2024-01-01 00:00:00 +0000 UTC"
     assert row["Digest"] == "<none>"
+    assert tool.out("images", "--format", "{{json .}}") == tool.out("images", "--format", "json")
     assert (
         tool.out("images", "--format", "{{.Repository}}:{{.Tag}} {{.Digest}}")
         == f"nginx:latest {NGINX.digest}\n"
@@ -301,12 +305,22 @@ def test_import_keeps_the_tar_byte_for_byte(tool: Tool) -> None:
     )
     (document,) = json.loads(tool.out("inspect", "i:1"))
     assert document["RootFS"]["Layers"] == [digest_of(tar)]
+    assert document["Size"] == 1  # of the file, without what the tar takes around it
     assert (document["Comment"], document["Architecture"]) == ("mine", "arm64")
     assert (document["Config"]["Cmd"], document["Config"]["Env"]) == (["sh"], ["A=b"])
     tool.run("import", "--config-from", "i:1", "-", "i:2", stdin=gzipped(layer_tar({"y": b"2"})))
     (copied,) = json.loads(tool.out("inspect", "i:2"))
     assert copied["Config"] == document["Config"]
     assert copied["RootFS"]["Layers"] == [digest_of(layer_tar({"y": b"2"}))]
+
+
+def test_maps_of_a_config_are_sorted_as_dockers_are(tool: Tool) -> None:
+    changes = ("-c", "EXPOSE 80 443/udp", "-c", "LABEL z=1 a=2", "-c", "VOLUME /z /a")
+    tool.run("import", *changes, "-", "i:1", stdin=layer_tar({"x": b"1"}))
+    assert tool.out("inspect", "-f", "{{json .Config.ExposedPorts}}{{json .Config.Labels}}", "i:1") == (
+        '{"443/udp":{},"80/tcp":{}}{"a":"2","z":"1"}\n'
+    )
+    assert tool.out("inspect", "-f", "{{.Config.Volumes}}", "i:1") == "map[/a:{} /z:{}]\n"
 
 
 def test_prune_prints_what_went(tool: Tool) -> None:

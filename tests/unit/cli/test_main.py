@@ -22,15 +22,16 @@ USAGE_ERRORS = [
     (("nope",), 1, ("entrepot: unknown command: entrepot nope\n\n"
      "Run 'entrepot --help' for more information\n")),
     (("image", "nope"), 1, ("entrepot: unknown command: entrepot image nope\n\n"
+     "Usage:  entrepot image\n\n"
      "Run 'entrepot image --help' for more information\n")),
     (("tag", "a"), 1, ("entrepot: 'entrepot tag' requires 2 arguments\n\n"
-     "Usage:  entrepot tag [OPTIONS] SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]\n\n"
+     "Usage:  entrepot tag SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]\n\n"
      "Run 'entrepot tag --help' for more information\n")),
     (("rmi",), 1, ("entrepot: 'entrepot rmi' requires at least 1 argument\n\n"
      "Usage:  entrepot rmi [OPTIONS] IMAGE [IMAGE...]\n\n"
      "See 'entrepot rmi --help' for more information\n")),
     (("tag", "--bogus", "a", "b"), 125, ("unknown flag: --bogus\n\n"
-     "Usage:  entrepot tag [OPTIONS] SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]\n\n"
+     "Usage:  entrepot tag SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]\n\n"
      "Run 'entrepot tag --help' for more information\n")),
     (("--bogus",), 125, ("unknown flag: --bogus\n\nUsage:  entrepot [OPTIONS] COMMAND [ARG...]\n\n"
      "Run 'entrepot --help' for more information\n")),

@@ -95,3 +95,8 @@ def test_missing_field_is_named() -> None:
 def test_misused_function_is_an_error_in_words(template: str) -> None:
     with pytest.raises(TemplateError):
         render(template, DATA)
+
+
+def test_ports_and_volumes_are_printed_as_sets() -> None:
+    data = {"Ports": {"80/tcp": {}, "443/udp": {}}, "Labels": {}}
+    assert render("{{.Ports}} {{.Labels}}", data) == "map[443/udp:{} 80/tcp:{}] map[]"
