@@ -145,6 +145,7 @@ class _Pull:
         self._limits = TransferLimits(parallel=parallel)
         self._on_event = on_event
         self._cancel = cancel
+        self._brought: set[Digest] = set()
 
     def __enter__(self) -> _Pull:
         return self
@@ -209,11 +210,18 @@ class _Pull:
         """Say which layers there are; whether the image is here already, as docker sees it."""
         parsed = [manifest.parse() for manifest in manifests]
         images = [one for one in parsed if isinstance(one, ImageManifest)]
-        if not images or all(self.store.find_id(image.config.digest) is not None for image in images):
+        if all(self._is_here(image.config.digest) for image in images):
             return True
         layers = {layer.digest: layer for image in images for layer in image.layers}
         for layer in layers.values():
             self._on_event(LayerPlanned(layer, self._sink.has_blob(layer)))
+        return False
+
+    def _is_here(self, image_id: Digest) -> bool:
+        """Listed, or brought by an earlier tag of this run."""
+        if image_id in self._brought or self.store.find_id(image_id) is not None:
+            return True
+        self._brought.add(image_id)
         return False
 
     def _forward(self, event: Event) -> None:

@@ -37,6 +37,8 @@ class Vocabulary(msgspec.Struct, frozen=True):
     done: str
     newest_first: bool = False
     """Plans are told from the top layer down."""
+    slots: int | None = None
+    """Layers beyond so many are said to wait; None where nothing is said."""
 
 
 PULL = Vocabulary(
@@ -46,8 +48,11 @@ PULL = Vocabulary(
     "Verifying Checksum",
     "Download complete",
     "Pull complete",
+    slots=4,
 )
-PUSH = Vocabulary("Preparing", "Layer already exists", "Pushing", None, None, "Pushed", newest_first=True)
+PUSH = Vocabulary(
+    "Preparing", "Layer already exists", "Pushing", None, None, "Pushed", newest_first=True, slots=5
+)
 COPY = Vocabulary("Waiting", "Already exists", "Copying", None, None, "Copied")
 SAVE = Vocabulary("Waiting", "Already exists", "Saving", None, None, "Saved")
 LOAD = Vocabulary("Waiting", "Already exists", "Loading layer", None, None, "Loaded")
@@ -206,6 +211,7 @@ class PlainReporter(LayerReporter):
         super().__init__(out, vocabulary)
         self._order: list[Digest] = []
         self._here: set[Digest] = set()
+        self._queued: list[Digest] = []
 
     def line(self, text: str, *, status: str | None = None) -> None:  # noqa: ARG002
         self._out.write(text + "\n")
@@ -216,8 +222,18 @@ class PlainReporter(LayerReporter):
 
     def planned(self, digest: Digest, *, exists: bool) -> None:
         self.say(digest, self._words.exists if exists else self._words.planned)
-        if not exists and self._words.arrived:
+        if exists:
+            return
+        self._queued.append(digest)
+        if self._words.arrived:
             self._order.append(digest)
+
+    def _tell_plan(self) -> None:
+        super()._tell_plan()
+        if self._words.slots is not None:
+            for digest in self._queued[self._words.slots :]:
+                self.say(digest, "Waiting")
+        self._queued.clear()
 
     def exists(self, digest: Digest) -> None:
         if digest in self._order:
@@ -245,6 +261,7 @@ class PlainReporter(LayerReporter):
     def finish_layers(self) -> None:
         self._order.clear()
         self._here.clear()
+        self._queued.clear()
         self._known.clear()
         self._planned.clear()
 

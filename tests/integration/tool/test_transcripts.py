@@ -89,6 +89,24 @@ def test_pull_tag_push_are_dockers_line_for_line(tool: Tool, hub: RunningServer)
     ]
 
 
+def test_layers_beyond_those_at_work_are_said_to_wait(tool: Tool, hub: RunningServer) -> None:
+    deep = image([{f"f{number}": b"%d" % number} for number in range(8)])
+    wire = Wire(hub.port)
+    push_image(wire, "library/deep", "latest", deep)
+    wire.close()
+    layers = [short(layer["digest"]) for layer in json.loads(deep.manifest)["layers"]]
+    pulled = tool.out("pull", "deep").splitlines()
+    assert pulled[2:10] == [f"{layer}: Pulling fs layer" for layer in layers]
+    assert pulled[10:14] == [f"{layer}: Waiting" for layer in layers[4:]]
+    assert [line for line in pulled if line.endswith("Pull complete")] == [
+        f"{layer}: Pull complete" for layer in layers
+    ]
+    tool.run("tag", "deep", f"{hub.host}/new/deep")
+    pushed = tool.out("push", f"{hub.host}/new/deep").splitlines()
+    assert [line.rpartition(": ")[2] for line in pushed[2:13]] == ["Preparing"] * 8 + ["Waiting"] * 3
+    assert [line[:12] for line in pushed[10:13]] == [line[:12] for line in pushed[7:10]]
+
+
 def test_push_of_new_layers_says_pushed(tool: Tool, hub: RunningServer) -> None:
     tool.run("import", "-", "fresh:1", stdin=layer_tar({"x": b"fresh"}))
     name = f"{hub.host}/fresh/app:1"
@@ -134,6 +152,8 @@ def test_pull_of_all_tags_has_a_block_each(tool: Tool) -> None:
         f"{tag}: Pulling from library/multi" for tag in ("amd", "arm", "latest")
     ]
     assert sum(line.startswith("Digest: ") for line in lines) == 3
+    # `latest` is the image of `amd` on this machine, so there is nothing to tell of its layers.
+    assert [line.startswith("Digest: ") for line in lines[-4:]] == [False, True, False, False]
     assert lines[-2:] == ["Status: Downloaded newer image for multi", "docker.io/library/multi"]
 
 
