@@ -125,6 +125,16 @@ def test_interrupted_pull_says_nothing_and_leaves_with_130(alone: Tool, stub: St
     assert alone.out("images", "-q") == ""
 
 
+def test_a_copy_that_is_told_to_end_leaves_nothing(alone: Tool, stub: StubRegistry) -> None:
+    stub.behaviour.stall_after = HALF
+    process = alone.start("copy", f"{stub.host}/app:1", "docker-archive:out.tar")
+    wait_until(stub.behaviour.stalled.is_set, what="half a layer", timeout_s=90)
+    code, err = kill(process, signal.SIGTERM)
+    assert (code, err) == (143, b"")
+    assert [path.name for path in alone.home.iterdir() if "entrepot-archive" in path.name] == []
+    assert not (alone.home / "out.tar").exists()
+
+
 def test_k6_full_disk_is_told_and_the_next_run_finishes(
     alone: Tool, stub: StubRegistry, made: Image, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ import click
 
 from entrepot.cli.options import insecure_option, open_store, platforms_option, progress_option, quiet_option
 from entrepot.cli.output import human_size, write
+from entrepot.cli.signals import ends_tidily
 
 
 @click.command("copy", short_help="Copy an image from anywhere to anywhere")
@@ -18,6 +19,7 @@ from entrepot.cli.output import human_size, write
 @quiet_option("Print only the digest")
 @progress_option()
 @insecure_option()
+@ends_tidily
 def copy(
     source: str, destination: str, platforms: tuple[str, ...], referrers: bool, dry_run: bool, quiet: bool,
     progress: str, insecure: bool,

@@ -9,6 +9,7 @@ import click
 from entrepot.cli.complete import complete_image
 from entrepot.cli.options import open_store, platform_option
 from entrepot.cli.output import write
+from entrepot.cli.signals import ends_tidily
 
 
 @click.command("import", short_help="Make an image from the tar of a root file system")
@@ -19,6 +20,7 @@ from entrepot.cli.output import write
 @click.option("-m", "--message", metavar="TEXT", help="What `history` will say")
 @platform_option("What the file system is for (linux/arm64)")
 @click.option("--config-from", metavar="IMAGE", help="Take over command, environment, labels … of this image")
+@ends_tidily
 def import_(
     source: str, name: str | None, changes: tuple[str, ...], message: str | None, platform: str | None,
     config_from: str | None,

@@ -9,6 +9,7 @@ import click
 from entrepot.cli import exitcodes
 from entrepot.cli.options import open_store, platforms_option, progress_option
 from entrepot.cli.output import is_terminal, print_error, write
+from entrepot.cli.signals import ends_tidily
 
 
 @click.command("load", short_help="Load images from an archive or STDIN")
@@ -16,6 +17,7 @@ from entrepot.cli.output import is_terminal, print_error, write
 @platforms_option("Only this platform (can be given several times)")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress")
 @progress_option()
+@ends_tidily
 def load(source: str | None, platforms: tuple[str, ...], quiet: bool, progress: str) -> int:
     """Load images that `save` wrote: ours, docker's, podman's, skopeo's, buildah's or bazel's.
 

@@ -11,6 +11,7 @@ from entrepot.cli import exitcodes
 from entrepot.cli.complete import complete_image
 from entrepot.cli.options import open_store, platforms_option, progress_option
 from entrepot.cli.output import is_terminal, print_error
+from entrepot.cli.signals import ends_tidily
 
 if TYPE_CHECKING:
     from entrepot.archive.reading import ArchiveFormat
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--archive-format", type=click.Choice(["docker", "oci"]), default="docker",
               help="docker: loaded by everything. oci: a plain OCI archive")  # fmt: skip
 @progress_option()
+@ends_tidily
 def save(
     images: tuple[str, ...],
     output: str | None,

@@ -10,6 +10,7 @@ import click
 from entrepot.cli import exitcodes
 from entrepot.cli.options import insecure_option, open_store, platforms_option
 from entrepot.cli.output import human_size, print_error, write
+from entrepot.cli.signals import ends_tidily
 
 if TYPE_CHECKING:
     from entrepot.actions.sync import Synced
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print only failures")
 @insecure_option()
+@ends_tidily
 def sync(
     source: str | None, destination: str | None, list_file: str | None, tags: tuple[str, ...],
     exclude: tuple[str, ...], platforms: tuple[str, ...], referrers: bool, dry_run: bool, keep_going: bool,
