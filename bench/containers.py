@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 from bench.frame import Bench, Figure, Row
 from bench.load import Pusher
-from bench.tool import _push_rootfs, _timed
+from bench.tool import _timed
 from tests.support import dockerd as docker_daemon
-from tests.support.images import Image, debootstrap_root, image
+from tests.support.images import Image, debootstrap_root, digest_of, gzipped, image, layer_tar
 from tests.support.processes import started
 from tests.support.programs import require_program
 from tests.support.server import ENTREPOT, RunningServer, clean_env, running_server
@@ -58,9 +60,34 @@ def _docker(bench: Bench) -> dict[str, str]:
     return clean_env(DOCKER_HOST=f"unix://{socket}", DOCKER_CONFIG=str(folder / "config"))
 
 
-def _twenty_layers() -> Image:
-    """A root file system's worth of small files, in 20 layers."""
+# ext4 looks past every inode that was freed in the last minute, one by one, before it takes a new one: files
+# made right
+# after many were deleted cost ten times as much. So each round has an image and folders of its own, and
+# nothing is
+# deleted before the end.
+
+
+def _twenty_layers(_: int) -> Image:
+    """A root file system's worth of files, in 20 layers."""
     return image([{f"srv/{n}/{i}": os.urandom(15_000) for i in range(200)} for n in range(20)])
+
+
+def _debian(number: int) -> Image:
+    """The debootstrap root file system, with one file more that makes it this round's own."""
+    tar = debootstrap_root().read_bytes()
+    mark = layer_tar({f"round-{number}": os.urandom(16)})
+    end = tar.rstrip(b"\0")
+    whole = end + bytes(-len(end) % 512) + mark
+    layer = gzipped(whole)
+    base = image([{"a": b"a"}])
+    config = json.loads(base.blobs[base.config_digest])
+    config["rootfs"]["diff_ids"] = [digest_of(whole)]
+    raw_config = json.dumps(config).encode()
+    manifest = json.loads(base.manifest)
+    manifest["config"] |= {"digest": digest_of(raw_config), "size": len(raw_config)}
+    manifest["layers"] = [manifest["layers"][0] | {"digest": digest_of(layer), "size": len(layer)}]
+    blobs = {digest_of(raw_config): raw_config, digest_of(layer): layer}
+    return Image(json.dumps(manifest).encode(), base.media_type, blobs)
 
 
 def _push(server: RunningServer, repository: str, pushed: Image) -> str:
@@ -69,59 +96,64 @@ def _push(server: RunningServer, repository: str, pushed: Image) -> str:
     return f"{server.host}/{repository}:latest"
 
 
+_CASES = (("debootstrap image", _debian), ("20 layers", _twenty_layers))
+
+
+def _names(bench: Bench, server: RunningServer, title: str, make: Callable[[int], Image]) -> list[str]:
+    """An image for each round."""
+    slug = title.replace(" ", "-")
+    return [_push(server, f"bench/{slug}-{number}", make(number)) for number in range(bench.rounds)]
+
+
 def pull_and_unpack(bench: Bench) -> Iterator[Row]:
-    """Until a container can start: `pull` and `create`, beside `docker pull`, which unpacks."""
+    """Until a container can start: `create`, which pulls, beside `docker pull`, which unpacks."""
     env = _docker(bench)
     docker = require_program("docker")
     server = bench.closing.enter_context(running_server(bench.folder / "server"))
-    store = bench.folder / "store"
-    for title, name in (
-        ("pull and unpack debootstrap image", _push_rootfs(server)),
-        ("pull and unpack 20 layers", _push(server, "bench/twenty", _twenty_layers())),
-    ):
+    for title, make in _CASES:
+        names = _names(bench, server, title, make)
+        ours, theirs = iter(names), iter(names)
+        values = bench.alternating(
+            lambda: _timed(_tool(_fresh(bench), "create", "--quiet", next(ours), "sh")),  # noqa: B023
+            lambda: _timed([docker, "pull", "-q", next(theirs)], env),  # noqa: B023
+        )
+        yield Row(f"pull and unpack {title}", "s", *values, peer_name="docker pull", bar="≤ 0.7×")
 
-        def ours(name: str = name) -> float:
-            shutil.rmtree(store, ignore_errors=True)
-            pulled = _timed(_tool(store, "pull", "-q", name))
-            return pulled + _timed(_tool(store, "create", name, "sh"))
 
-        def theirs(name: str = name) -> float:
-            subprocess.run([docker, "rmi", "-f", name], env=env, capture_output=True, check=False)
-            return _timed([docker, "pull", "-q", name], env)
-
-        values = bench.alternating(ours, theirs)
-        yield Row(title, "s", *values, peer_name="docker pull", bar="≤ 0.7×")
+def _fresh(bench: Bench) -> Path:
+    """A folder nobody has used."""
+    return bench.folder / f"fresh-{time.monotonic_ns()}"
 
 
 def unpack(bench: Bench) -> Iterator[Row]:
     """Unpack the debootstrap image and the one of 20 layers, beside `umoci unpack` of the same layout."""
-    server = bench.closing.enter_context(running_server(bench.folder / "server"))
     umoci = require_program("umoci")
-    for title, name in (
-        ("unpack debootstrap image", _push_rootfs(server)),
-        ("unpack 20 layers", _push(server, "bench/twenty", _twenty_layers())),
-    ):
-        store, layout, bundle = bench.folder / "store", bench.folder / "layout", bench.folder / "bundle"
-        for folder in (store, layout):
-            shutil.rmtree(folder, ignore_errors=True)
-        _timed(_tool(store, "pull", "-q", name))
-        _timed([require_program("skopeo"), "copy", "-q", "--src-tls-verify=false", f"docker://{name}",
-                f"oci:{layout}:latest"])  # fmt: skip
-
-        def ours(name: str = name, store: Path = store) -> float:
-            shutil.rmtree(store / "entrepot/snapshots", ignore_errors=True)
-            return _timed(_tool(store, "create", name, "sh"))
-
-        def theirs(layout: Path = layout, bundle: Path = bundle) -> float:
-            shutil.rmtree(bundle, ignore_errors=True)
-            return _timed([umoci, "unpack", "--image", f"{layout}:latest", str(bundle)])
-
-        values = bench.alternating(ours, theirs)
-        yield Row(title, "s", *values, peer_name="umoci unpack", bar="≤ 0.6×")
-        shutil.rmtree(store / "entrepot/snapshots", ignore_errors=True)
-        yield Row(
-            f"peak memory: {title}", "MiB", [_peak_mib(_tool(store, "create", name, "sh"))], bar="≤ 200 MiB"
+    server = bench.closing.enter_context(running_server(bench.folder / "server"))
+    for title, make in _CASES:
+        name = _push(server, "bench/" + title.replace(" ", "-"), make(0))
+        layout = bench.folder / title.replace(" ", "-")
+        source = f"docker://{name}"
+        _timed(
+            [
+                require_program("skopeo"),
+                "copy",
+                "-q",
+                "--src-tls-verify=false",
+                source,
+                f"oci:{layout}:latest",
+            ]
         )
+        stores = [_fresh(bench) for _ in range(bench.rounds + 1)]
+        for store in stores:
+            _timed(_tool(store, "pull", "-q", name))
+        waiting = iter(stores)
+        values = bench.alternating(
+            lambda: _timed(_tool(next(waiting), "create", name, "sh")),  # noqa: B023
+            lambda: _timed([umoci, "unpack", "--image", f"{layout}:latest", str(_fresh(bench))]),  # noqa: B023
+        )
+        yield Row(f"unpack {title}", "s", *values, peer_name="umoci unpack", bar="≤ 0.6×")
+        peak = _peak_mib(_tool(next(waiting), "create", name, "sh"))
+        yield Row(f"peak memory: unpack {title}", "MiB", [peak], bar="≤ 200 MiB")
 
 
 def run(bench: Bench) -> Iterator[Row]:

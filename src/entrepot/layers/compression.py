@@ -296,16 +296,29 @@ class _Compressor(Protocol):
     def flush(self) -> bytes: ...
 
 
+class _Deflate(Protocol):
+    def compress(self, data: bytes | memoryview, /) -> bytes: ...
+
+    def flush(self, mode: int, /) -> bytes: ...
+
+
 class _Gzip:
     """A gzip member with a fixed header. `reproducible` uses zlib, whose output does not depend on the
-    processor."""
+    processor.
+
+    Chunks that would not become smaller, as of files that are compressed already, are stored as they are (RFC
+    1951,
+    3.2.4): that takes next to no time.
+    """
 
     def __init__(self, *, reproducible: bool) -> None:
-        self._deflate: _Compressor = (
+        self._deflate: _Deflate = (
             zlib.compressobj(6, zlib.DEFLATED, -15)
             if reproducible
             else isal_zlib.compressobj(1, isal_zlib.DEFLATED, -15)
         )
+        self._may_store = not reproducible
+        self._flushed = True
         self._crc = 0
         self._size = 0
         self._head = _GZIP_HEADER
@@ -314,11 +327,37 @@ class _Gzip:
         self._crc = isal_zlib.crc32(data, self._crc)
         self._size += len(data)
         head, self._head = self._head, b""
+        if self._may_store and _is_incompressible(data):
+            # A full flush ends on a byte and lets nothing that follows point back over the stored blocks.
+            before = b"" if self._flushed else self._deflate.flush(zlib.Z_FULL_FLUSH)
+            self._flushed = True
+            return b"".join((head, before, *_stored_blocks(data)))
+        self._flushed = False
         return head + self._deflate.compress(data)
 
     def flush(self) -> bytes:
         trailer = struct.pack("<II", self._crc, self._size & 0xFFFFFFFF)
-        return self._head + self._deflate.flush() + trailer
+        return self._head + self._deflate.flush(zlib.Z_FINISH) + trailer
+
+
+_STORED_BYTES = 0xFFFF
+_SAMPLE_BYTES = 4096
+
+
+def _stored_blocks(data: bytes | memoryview) -> Iterator[bytes | memoryview]:
+    for at in range(0, len(data), _STORED_BYTES):
+        piece = data[at : at + _STORED_BYTES]
+        yield struct.pack("<BHH", 0, len(piece), len(piece) ^ 0xFFFF)
+        yield piece
+
+
+def _is_incompressible(data: bytes | memoryview) -> bool:
+    """By four samples of a large chunk."""
+    if len(data) < CHUNK_BYTES // 2:
+        return False
+    step = (len(data) - _SAMPLE_BYTES) // 3
+    samples = (data[at : at + _SAMPLE_BYTES] for at in range(0, 3 * step + 1, step))
+    return all(len(isal_zlib.compress(sample, 1)) >= _SAMPLE_BYTES for sample in samples)
 
 
 class _Plain:

@@ -174,3 +174,18 @@ def test_a_full_disk_is_told_by_close() -> None:
 
 def test_other_compressions_are_no_layer_compressions() -> None:
     assert sniff_compression(bz2.compress(b"x")) is None
+
+
+def test_chunks_that_do_not_compress_are_stored_between_those_that_do() -> None:
+    import random
+
+    noise = random.Random(1).randbytes(3 << 20)
+    data = DATA + noise + DATA * 2 + noise[: 1 << 20] + DATA
+    out = io.BytesIO()
+    writer = LayerWriter(out)
+    for part in (DATA, noise, DATA * 2, noise[: 1 << 20], DATA):
+        writer.write(part)
+    writer.close()
+    assert gzip.decompress(out.getvalue()) == data
+    assert inflated(out.getvalue()) == data
+    assert len(out.getvalue()) < (4 << 20) + len(DATA) * 4
