@@ -26,7 +26,7 @@ def report_usage_error(error: click.ClickException) -> int:
 
 def _describe(error: click.ClickException, ctx: click.Context | None) -> tuple[str, int]:
     if isinstance(error, click.NoSuchOption):
-        return f"unknown flag: {error.option_name}", exitcodes.BAD_USAGE
+        return _unknown_flag(error.option_name), exitcodes.BAD_USAGE
     if isinstance(error, click.BadOptionUsage):
         return _flag_needs_argument(error), exitcodes.BAD_USAGE
     if _is_wrong_count(error) and ctx is not None:
@@ -39,6 +39,12 @@ def _describe(error: click.ClickException, ctx: click.Context | None) -> tuple[s
     if type(error).__name__ == "UnknownCommand" and ctx is not None:
         return f"{ctx.find_root().info_name}: {message}", exitcodes.FAILED
     return message, exitcodes.FAILED
+
+
+def _unknown_flag(name: str) -> str:
+    if name.startswith("--"):
+        return f"unknown flag: {name}"
+    return f"unknown shorthand flag: '{name[1:]}' in {name}"
 
 
 def _flag_needs_argument(error: click.BadOptionUsage) -> str:

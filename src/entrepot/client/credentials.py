@@ -169,7 +169,7 @@ class CredentialStore:
             answer = CredentialHelper(name, path=self._helper_path).get(server_key(registry))
         except CredentialHelperFailed as error:
             # As docker does: a pull goes on anonymously, `login` reports the same failure in full.
-            log.warning("credential-helper-failed: %s", error)
+            log.warning("%s; going on without an account", error)
             return None
         if answer is None:
             return None
@@ -293,11 +293,11 @@ def _credential_of(entry: Mapping[str, Any], key: str, origin: str) -> Credentia
         try:
             decoded = base64.b64decode(auth, validate=True).decode()
         except (binascii.Error, UnicodeDecodeError):
-            log.warning("credentials-unreadable: the entry %s of %s is not base64", key, origin)
+            log.warning("the entry %s of %s is not base64", key, origin)
             return None
         username, separator, password = decoded.partition(":")
         if not separator:
-            log.warning("credentials-unreadable: the entry %s of %s holds no user:password", key, origin)
+            log.warning("the entry %s of %s holds no user:password", key, origin)
             return None
         password = password.strip("\x00")
     found = Credential(
@@ -325,7 +325,7 @@ def _read_document(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        log.warning("credentials-unreadable: Error loading config file: %s", error)
+        log.warning("Error loading config file: %s", error)
         return None
     return _parse_document(text, str(path))
 
@@ -336,10 +336,10 @@ def _parse_document(text: str, origin: str) -> dict[str, Any] | None:
     try:
         document = json.loads(text)
     except ValueError as error:
-        log.warning("credentials-unreadable: Error parsing config file (%s): %s", origin, error)
+        log.warning("Error parsing config file (%s): %s", origin, error)
         return None
     if not isinstance(document, dict):
-        log.warning("credentials-unreadable: Error parsing config file (%s): not a JSON object", origin)
+        log.warning("Error parsing config file (%s): not a JSON object", origin)
         return None
     return document
 

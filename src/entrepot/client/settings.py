@@ -116,7 +116,9 @@ def parse_registries(text: str, *, where: str) -> tuple[str | None, dict[str, Re
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SettingsInvalid(f"{where}: {error}", hint="see `docs/settings.md` for the format") from error
+        raise SettingsInvalid(
+            f"{where}: {error}", hint="docs/registries.md has the format"
+        ) from error
     for key in document:
         if key not in {"default-registry", "registry"}:
             raise SettingsInvalid(f"{where}: unknown key {key!r}", hint="known: default-registry, registry")
@@ -215,7 +217,7 @@ def _load_containers_rules(env: Mapping[str, str], config_home: Path) -> tuple[P
         except FileNotFoundError:
             continue
         except (OSError, ValueError, AttributeError, TypeError) as error:
-            log.warning("registries-conf-unreadable: %s: %s", path, error)
+            log.warning("%s cannot be read: %s", path, error)
             continue
         # Later files replace entries of the same prefix.
         rules.update({rule.prefix: rule for rule in found})

@@ -97,6 +97,17 @@ def test_refused_pull_says_that_logging_in_may_help(alone: Tool, guarded: str) -
     assert text.count("\n") == 1
 
 
+def test_a_broken_file_is_told_once_and_not_touched(alone: Tool, guarded: str) -> None:
+    config = alone.home / ".docker" / "config.json"
+    config.parent.mkdir()
+    config.write_text("{ broken")
+    done = alone.run("login", "-u", "user", "--password-stdin", guarded, stdin=b"p w", code=1)
+    warning, error = done.stderr.decode().splitlines()
+    assert warning.startswith(f"WARNING: Error parsing config file ({config}): ")
+    assert error.startswith(f"Error: {config} cannot be changed: ")
+    assert config.read_text() == "{ broken"
+
+
 def test_helper_keeps_the_secret(alone: Tool, guarded: str) -> None:
     programs = alone.home / "bin"
     programs.mkdir()

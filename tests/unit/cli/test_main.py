@@ -33,6 +33,9 @@ USAGE_ERRORS = [
     (("tag", "--bogus", "a", "b"), 125, ("unknown flag: --bogus\n\n"
      "Usage:  entrepot tag SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]\n\n"
      "Run 'entrepot tag --help' for more information\n")),
+    (("tag", "-x", "a", "b"), 125, ("unknown shorthand flag: 'x' in -x\n\n"
+     "Usage:  entrepot tag SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]\n\n"
+     "Run 'entrepot tag --help' for more information\n")),
     (("--bogus",), 125, ("unknown flag: --bogus\n\nUsage:  entrepot [OPTIONS] COMMAND [ARG...]\n\n"
      "Run 'entrepot --help' for more information\n")),
 ]  # fmt: skip
