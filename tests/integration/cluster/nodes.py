@@ -56,11 +56,24 @@ def database(port: int) -> Iterator[str]:
 
 
 @contextlib.contextmanager
+def node_for_later(
+    folder: Path, place: Place, *, env: Mapping[str, str] | None = None, port: int | None = None
+) -> Iterator[RunningServer]:
+    """A node with a single worker that is not started yet, on a free port unless one is given."""
+    with running_server(folder, workers=1, env={**place.env, **(env or {})}, start=False) as node:
+        if port is not None:
+            node.argv = [argument.replace(f":{node.port}", f":{port}") for argument in node.argv]
+            node.port = port
+        yield node
+
+
+@contextlib.contextmanager
 def running_node(
     folder: Path, place: Place, *, env: Mapping[str, str] | None = None
 ) -> Iterator[RunningServer]:
     """One node with a single worker."""
-    with running_server(folder, workers=1, env={**place.env, **(env or {})}) as node:
+    with node_for_later(folder, place, env=env) as node:
+        node.start()
         yield node
 
 
@@ -76,10 +89,15 @@ def running_nodes(
         ]
 
 
-def nginx_config(folder: Path, nodes: Sequence[int], port: int) -> str:
-    """`deploy/nginx/entrepot.conf` for nodes on loopback, without TLS, inside a whole configuration."""
+def nginx_config(folder: Path, nodes: Sequence[int], port: int, later: int | None = None) -> str:
+    """`deploy/nginx/entrepot.conf` for nodes on loopback, without TLS, inside a whole configuration.
+
+    `later` is asked when none of the others can be reached.
+    """
     text = (DEPLOY / "nginx" / "entrepot.conf").read_text()
     servers = "".join(f"    server 127.0.0.1:{node} max_fails=0;\n" for node in nodes)
+    if later is not None:
+        servers += f"    server 127.0.0.1:{later} backup;\n"
     text = re.sub(r"(    server 10\.0\.0\.\d+:5000[^\n]*\n)+", servers, text)
     text = text.replace("listen 443 ssl;", f"listen 127.0.0.1:{port};")
     text = re.sub(r"    ssl_[^\n]*\n", "", text)
@@ -94,14 +112,14 @@ def nginx_config(folder: Path, nodes: Sequence[int], port: int) -> str:
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, nodes: Sequence[RunningServer]) -> Iterator[int]:
+def nginx(folder: Path, nodes: Sequence[RunningServer], *, later: int | None = None) -> Iterator[int]:
     """nginx in front of `nodes`, set up as the example says; yields its port."""
     program = require_program("nginx")
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
     port = free_port()
     config = folder / "nginx.conf"
-    config.write_text(nginx_config(folder, [node.port for node in nodes], port))
+    config.write_text(nginx_config(folder, [node.port for node in nodes], port, later))
     argv = [program, "-c", str(config), "-e", str(folder / "start.log")]
     with started(argv, log=folder / "log", ready=lambda: not is_free(port)):
         yield port
