@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ADMIN_COMMANDS: dict[str, str] = {
+    "backup": "entrepot.cli.commands.admin.backup:backup",
+    "restore": "entrepot.cli.commands.admin.restore:restore",
     "nodes": "entrepot.cli.commands.admin.nodes:nodes",
     "migrate": "entrepot.cli.commands.admin.migrate:migrate",
     "scrub": "entrepot.cli.commands.admin.scrub:scrub",
