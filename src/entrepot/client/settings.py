@@ -116,9 +116,7 @@ def parse_registries(text: str, *, where: str) -> tuple[str | None, dict[str, Re
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SettingsInvalid(
-            f"{where}: {error}", hint="docs/registries.md has the format"
-        ) from error
+        raise SettingsInvalid(f"{where}: {error}", hint="docs/registries.md has the format") from error
     for key in document:
         if key not in {"default-registry", "registry"}:
             raise SettingsInvalid(f"{where}: unknown key {key!r}", hint="known: default-registry, registry")
