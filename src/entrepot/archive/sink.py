@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,9 @@ from entrepot.layout.directory import ImageLayout
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.reference import Reference
+
+_CLOSE_TRIES = 50
+"""How often a folder that is still written to is removed."""
 
 
 class ArchiveSink:
@@ -115,8 +119,15 @@ class ArchiveSink:
         self._finish(lambda out: write_archive(out, images, archive_format=self._format))
 
     def close(self) -> None:
-        """Remove what was gathered."""
-        shutil.rmtree(self._directory, ignore_errors=True)
+        """Remove what was gathered.
+
+        A copy that was interrupted may have threads that still write: what they add is removed as well.
+        """
+        for _ in range(_CLOSE_TRIES):
+            shutil.rmtree(self._directory, ignore_errors=True)
+            if not self._directory.exists():
+                return
+            time.sleep(0.02)
 
     def __enter__(self) -> Self:
         return self
