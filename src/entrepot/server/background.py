@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from entrepot.observability.tracing import shut_down_tracing, span
 from entrepot.server.compose import Services, build
 from entrepot.server.config.model import Config
 from entrepot.server.db.clock import microseconds
@@ -24,8 +25,9 @@ from entrepot.server.jobs.worker import Handler, JobContext, Periodic, Worker, w
 from entrepot.server.management.version import VERSION
 from entrepot.server.metrics import Metrics
 from entrepot.server.operations.figures import ClusterFigures
+from entrepot.server.operations.observed import unwrapped
 from entrepot.server.storage.filesystem import FilesystemStore
-from entrepot.server.worker import new_loop
+from entrepot.server.worker import new_loop, start_tracing
 
 DAY_S: Final = 24 * 3600.0
 SWEEP_S: Final = 60.0
@@ -59,17 +61,23 @@ def make_jobs_worker(services: Services, *, role: str = "jobs") -> Worker:
     delivery = OutboxDelivery(services.catalog, (), by=name)
     figures = ClusterFigures(services.catalog, services.checks(), services.metrics.gauge)
     attendants: list[Attendant] = [delivery.run, figures.run]
-    if isinstance(services.store, FilesystemStore):
-        attendants.append(partial(keep_reserve, services.store))
+    store = unwrapped(services.store)
+    if isinstance(store, FilesystemStore):
+        attendants.append(partial(keep_reserve, store))
     return Worker(
         services.catalog,
-        handlers,
+        {kind: partial(_traced, kind, handler) for kind, handler in handlers.items()},
         periodic=periodic,
         name=name,
         role=role,
         version=VERSION,
         attendants=attendants,
     )
+
+
+async def _traced(kind: str, handler: Handler, context: JobContext) -> Result:
+    with span(f"job.{kind}", job=context.job.id):
+        return await handler(context)
 
 
 def gc_settings(config: Config) -> GcSettings:
@@ -154,6 +162,7 @@ async def _work(config: Config, mode: str, lifeline: int, scratch: Path, role: s
         stop.set()
 
     loop.add_reader(lifeline, orphaned)
+    start_tracing(config)
     metrics = Metrics(scratch, role="jobs")
     services = await build(config, mode, metrics=metrics)
     publishing = asyncio.create_task(metrics.run())
@@ -162,5 +171,6 @@ async def _work(config: Config, mode: str, lifeline: int, scratch: Path, role: s
     finally:
         publishing.cancel()
         await services.close()
+        await asyncio.to_thread(shut_down_tracing)
         metrics.publish()
     return 0

@@ -24,6 +24,7 @@ from entrepot.server.db.errors import CatalogUnavailable
 from entrepot.server.db.settings import ACCESS_MODE, get_setting, set_setting
 from entrepot.server.identity import bind_identity
 from entrepot.server.metrics import Metrics
+from entrepot.server.operations.observed import observed_catalog, observed_store
 from entrepot.server.probes import Check
 from entrepot.server.repos.blobs import Blobs
 from entrepot.server.repos.history import History
@@ -138,8 +139,13 @@ async def build(
 ) -> Services:
     """The services of one process. The catalog must have been prepared. Close them with `close()`."""
     limits = repository_limits(config)
-    catalog = open_catalog(catalog_url(config), on_broken=on_broken)
-    store = open_store(config)
+    metrics = metrics or Metrics()
+    catalog = observed_catalog(
+        open_catalog(catalog_url(config), on_broken=on_broken),
+        metrics.histogram,
+        slow_s=config.log.slow_query,
+    )
+    store = observed_store(open_store(config), metrics.histogram, slow_s=config.log.slow_store)
     access = await open_access(config, mode, catalog)
     manifests = Manifests(catalog, store, limits)
     blobs = Blobs(catalog, store, limits)
@@ -174,7 +180,7 @@ async def build(
         tags=tags,
         referrers=referrers,
         repositories=repositories,
-        metrics=metrics or Metrics(),
+        metrics=metrics,
         limits=limits,
         v2=context,
     )

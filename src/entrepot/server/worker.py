@@ -18,6 +18,7 @@ from pathlib import Path
 
 from entrepot.errors import EntrepotError
 from entrepot.observability.logs import get_log
+from entrepot.observability.tracing import configure_tracing, is_tracing, shut_down_tracing
 from entrepot.server.access_log import AccessLog, RequestIds
 from entrepot.server.addresses import parse_networks
 from entrepot.server.app import ProbesApp, RegistryApp, Site, SiteApp
@@ -30,6 +31,7 @@ from entrepot.server.management.version import VERSION
 from entrepot.server.memory import give_back
 from entrepot.server.metrics import Metrics
 from entrepot.server.operations.nodes import NodeBeat
+from entrepot.server.operations.traced import TracedApplication
 from entrepot.server.probes import Probes
 from entrepot.server.v2.dispatch import V2Application
 
@@ -63,6 +65,12 @@ class WorkerPlan:
     """Descriptor that becomes readable when the supervisor is gone."""
 
 
+def start_tracing(config: Config) -> None:
+    """In each process, after it was forked: what sends spans is a thread."""
+    if config.tracing.endpoint:
+        configure_tracing(config.tracing.endpoint, version=VERSION, sample=config.tracing.sample)
+
+
 def new_loop() -> asyncio.AbstractEventLoop:
     """uvloop where it is installed: half as many instructions a request."""
     try:
@@ -93,6 +101,7 @@ class Worker:
 
     async def run(self) -> int:
         plan = self._plan
+        start_tracing(plan.config)
         metrics = Metrics(plan.scratch)
         services = await build(plan.config, plan.mode, metrics=metrics, on_broken=self._broken)
         access_log = AccessLog(plan.config.log.access)
@@ -136,6 +145,7 @@ class Worker:
         with contextlib.suppress(EntrepotError):
             await services.v2.pulls.flush()
         await services.close()
+        await asyncio.to_thread(shut_down_tracing)
         metrics.publish()
         access_log.close()
         return 0
@@ -175,7 +185,8 @@ class Worker:
                 check_origin=guarded,
                 scheme="http" if tls is None else "https",
             )
-            host.listen(listener.sock, front, tls=tls, number=number)
+            traced = TracedApplication(front) if is_tracing() else front
+            host.listen(listener.sock, traced, tls=tls, number=number)
 
     def _node(self, services: Services) -> NodeBeat | None:
         """What tells other nodes about this one; on SQLite there are none."""

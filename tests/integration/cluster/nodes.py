@@ -180,7 +180,11 @@ class ClusterWire(Wire):
     """A connection through a balancer: predicted errors are raised as what a client meets when a server dies.
 
     Predicted are 503 with Retry-After from a node, and the balancer's own 502 for a node that has just died.
+    `may_forget_uploads` is for a database that crashes: the row of an upload is not waited for on disk, since
+    nothing is promised by it, so an upload may have to begin again.
     """
+
+    may_forget_uploads = False
 
     def __call__(self, method: str, path: str, **more: object) -> Answer:  # type: ignore[override]
         answer = super().__call__(method, path, **more)  # type: ignore[arg-type]
@@ -188,6 +192,9 @@ class ClusterWire(Wire):
             if "retry-after" not in answer.headers:
                 raise Unexpected(f"{method} {path}: 503 without Retry-After: {answer}")
             raise Hiccup(f"{method} {path}: {answer.body[:200]!r}")
+        is_lost = answer.status == 404 and "/blobs/uploads/" in path
+        if self.may_forget_uploads and is_lost and answer.code == "BLOB_UPLOAD_UNKNOWN":
+            raise Hiccup(f"{method} {path}: the upload begins again")
         if answer.status == 502 and answer.headers.get("server", "").startswith("nginx"):
             raise Hiccup(f"{method} {path}: bad gateway")
         return answer

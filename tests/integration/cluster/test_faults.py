@@ -2,7 +2,7 @@
 
 Clients write down what was acknowledged; afterwards everything must be there byte for byte, fsck must be
 clean, and no client may have met anything but 503 with Retry-After from a node, the balancer's 502 for a node
-that has just died, or a connection that broke.
+that has just died, or a connection that broke; and, where the database crashes, an upload that begins again.
 """
 
 import os
@@ -107,13 +107,16 @@ def make(folder: Path, endpoint: str, *, count: int) -> Iterator[Cluster]:
 
 
 @contextmanager
-def load(cluster: Cluster, *, clients: int, seed: int) -> Iterator[list[BaseException]]:
-    """Clients that push, move and delete tags, and pull, through the balancer until the block ends."""
+def load(
+    cluster: Cluster, *, clients: int, seed: int, database_crashes: bool = False
+) -> Iterator[list[BaseException]]:
+    """Clients that push, move and delete tags through the balancer until the block ends."""
     stop, faults = threading.Event(), list[BaseException]()
 
     def run(number: int) -> None:
         pusher = Pusher(cluster.port, cluster.journal, number, repository=f"load/r{number % 3}")
-        pusher.wire = ClusterWire(cluster.port)
+        pusher.wire = wire = ClusterWire(cluster.port)
+        wire.may_forget_uploads = database_crashes
         while not stop.is_set():
             try:
                 pusher.work()
@@ -174,7 +177,7 @@ def test_killed_nodes_lose_nothing(cluster: Cluster) -> None:
 
 def test_restarted_and_killed_database_loses_nothing(cluster: Cluster) -> None:
     """B2: an orderly restart, then a crash with recovery, under load."""
-    with load(cluster, clients=4, seed=2) as faults:
+    with load(cluster, clients=4, seed=2, database_crashes=True) as faults:
         more_work(cluster, faults)
         cluster.database.restart()
         more_work(cluster, faults)
@@ -225,7 +228,7 @@ def test_everything_fails_for_long(seaweedfs_endpoint: str, tmp_path_factory: py
     rng, counts = random.Random(seed), dict[str, int]()
     with make(tmp_path_factory.mktemp("soak"), seaweedfs_endpoint, count=3) as cluster:
         over = time.monotonic() + seconds
-        with load(cluster, clients=16, seed=seed) as faults:
+        with load(cluster, clients=16, seed=seed, database_crashes=True) as faults:
             while time.monotonic() < over:
                 more_work(cluster, faults, rng.randint(20, 200))
                 what = rng.choice(["node", "database", "restart", "503", "reset", "cut", "slow"])

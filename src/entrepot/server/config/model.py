@@ -241,6 +241,20 @@ class LogSection:
     format: Literal["auto", "json", "text"] = "auto"
     """Form of other log lines on stderr: `text` for people, `json` for machines, `auto` asks whether
     stderr is a terminal."""
+    slow_query: Seconds = Seconds(1)
+    """A call to the database that takes longer is logged as `slow query`. 0: never."""
+    slow_store: Seconds = Seconds(5)
+    """A call to the disk or object store that takes longer is logged as `slow store`. 0: never."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TracingSection:
+    """Traces for OpenTelemetry; needs the extra `entrepot[tracing]`."""
+
+    endpoint: str = ""
+    """Collector that spans are sent to over OTLP/HTTP, as in `http://127.0.0.1:4318`. Empty: off."""
+    sample: float = 1.0
+    """Share of requests that are traced, between 0 and 1; a caller's own decision comes first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,5 +293,6 @@ class Config:
     gc: GcSection = field(default_factory=GcSection)
     scrub: ScrubSection = field(default_factory=ScrubSection)
     log: LogSection = field(default_factory=LogSection)
+    tracing: TracingSection = field(default_factory=TracingSection)
     metrics: MetricsSection = field(default_factory=MetricsSection)
     admin: AdminSection = field(default_factory=AdminSection)

@@ -23,6 +23,9 @@ T = TypeVar("T")
 ADMIN_COMMANDS: dict[str, str] = {
     "backup": "entrepot.cli.commands.admin.backup:backup",
     "restore": "entrepot.cli.commands.admin.restore:restore",
+    "export": "entrepot.cli.commands.admin.export:export",
+    "rebuild": "entrepot.cli.commands.admin.rebuild:rebuild",
+    "doctor": "entrepot.cli.commands.admin.doctor:doctor",
     "nodes": "entrepot.cli.commands.admin.nodes:nodes",
     "migrate": "entrepot.cli.commands.admin.migrate:migrate",
     "scrub": "entrepot.cli.commands.admin.scrub:scrub",

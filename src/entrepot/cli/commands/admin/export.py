@@ -1,0 +1,34 @@
+"""`entrepot admin export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from entrepot.cli.commands.admin import with_services
+from entrepot.cli.commands.admin.places import say
+from entrepot.cli.exitcodes import FAILED, OK
+from entrepot.cli.output import write
+
+
+@click.command("export", short_help="Write everything as OCI image layouts")
+@click.argument("folder")
+@click.option("--repository", metavar="PATTERN", default="*", help="Only those, as `team/*`.")
+@click.pass_context
+def export(ctx: click.Context, folder: str, repository: str) -> None:
+    """Write each repository as an OCI image layout below FOLDER, as other tools read them.
+
+    The registry goes on meanwhile. A later run adds what is new. Exit code 1 when something is missing.
+    """
+    from entrepot.server.operations.export import export as export_all
+
+    report = with_services(
+        lambda services: export_all(
+            services.catalog, services.store, Path(folder), pattern=repository, say=say
+        )
+    )
+    for problem in report.problems:
+        write(problem)
+    write(f"exported {report.repositories} repositories, {report.manifests} manifests, {report.tags} tags")
+    ctx.exit(FAILED if report.problems else OK)

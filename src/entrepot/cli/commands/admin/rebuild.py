@@ -1,0 +1,53 @@
+"""`entrepot admin rebuild`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from entrepot.cli.commands.admin import admin_config
+from entrepot.cli.commands.admin.places import say
+from entrepot.cli.output import write
+
+
+@click.command("rebuild", short_help="Find images in blobs when the catalog is lost")
+def rebuild() -> None:
+    """Read every blob and bring back the images they make, when there is neither catalog nor backup.
+
+    The settings name the blobs and an empty catalog. Image IDs are what they were; names, tags and manifest
+    digests are lost: images are found at `recovered/images`. Nothing is removed.
+    """
+    import asyncio
+
+    report = asyncio.run(_rebuild())
+    for name in report.images:
+        write(name)
+    for digest in report.incomplete:
+        write(f"not all layers are there: {digest}")
+    write(
+        f"read {report.objects} objects: {len(report.images)} images, {len(report.incomplete)} incomplete;"
+        f" {report.unused} objects belong to none and stay"
+    )
+
+
+async def _rebuild() -> Any:
+    import asyncio
+
+    from entrepot.server.compose import catalog_url, open_store
+    from entrepot.server.db import open_catalog, upgrade
+    from entrepot.server.operations.rebuild import rebuild as rebuild_catalog
+    from entrepot.server.supervisor import hold_data_directory, make_data_directory
+
+    config = admin_config()
+    make_data_directory(config.server.data)
+    lock = hold_data_directory(config.server.data)
+    await asyncio.to_thread(upgrade, catalog_url(config))
+    catalog, store = open_catalog(catalog_url(config)), open_store(config)
+    try:
+        return await rebuild_catalog(catalog, store, say=say)
+    finally:
+        await catalog.close()
+        await store.close()
+        os.close(lock)

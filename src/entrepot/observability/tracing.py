@@ -1,0 +1,97 @@
+"""Traces for OpenTelemetry: off, and free of charge, until they are configured.
+
+    with span("catalog.write", function="put"):
+        …
+
+Off, `span` is one comparison and a block that does nothing. On, spans go to a collector over OTLP/HTTP in
+batches, from a thread; a collector that is away costs spans, never requests. The libraries are the extra
+`entrepot[tracing]` and are imported only then. What `OTEL_…` variables say (headers, resource, limits) holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, ClassVar, Final
+
+from entrepot.errors import InvalidInput
+
+__all__ = ["TracingMissing", "configure_tracing", "is_tracing", "server_span", "shut_down_tracing", "span"]
+
+_NOTHING: Final = nullcontext()
+_tracer: Any = None
+_provider: Any = None
+
+
+class TracingMissing(InvalidInput):
+    """Tracing is asked for, but its libraries are not installed."""
+
+    code: ClassVar[str] = "tracing-missing"
+
+
+def is_tracing() -> bool:
+    return _tracer is not None
+
+
+def configure_tracing(endpoint: str, *, version: str = "", sample: float = 1.0, exporter: Any = None) -> None:
+    """Send spans of this process to `endpoint` (`http://collector:4318`). Call it after a fork, not before.
+
+    `sample` is the share of traces that are begun here; those that a client has begun follow its decision.
+    Raises TracingMissing.
+    """
+    global _tracer, _provider
+    try:
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
+        from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+    except ImportError as error:
+        raise TracingMissing(
+            "tracing.endpoint is set, but OpenTelemetry is not installed",
+            hint="install it with: pip install 'entrepot[server,tracing]'",
+        ) from error
+    provider = TracerProvider(
+        resource=Resource.create({"service.name": "entrepot", "service.version": version}),
+        sampler=ParentBased(TraceIdRatioBased(sample)),
+    )
+    if exporter is not None:
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+    else:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+        target = f"{endpoint.rstrip('/')}/v1/traces"
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=target)))
+    _provider, _tracer = provider, provider.get_tracer("entrepot", version)
+
+
+def shut_down_tracing() -> None:
+    """Send what is left, and be off again. Waits for the collector a little."""
+    global _tracer, _provider
+    provider, _tracer, _provider = _provider, None, None
+    if provider is not None:
+        provider.force_flush(5_000)
+        provider.shutdown()
+
+
+def span(name: str, /, **attributes: str | int | float | bool) -> AbstractContextManager[Any]:
+    """A part of what is going on in this task or thread. An exception that leaves it marks it as failed."""
+    if _tracer is None:
+        return _NOTHING
+    started: AbstractContextManager[Any] = _tracer.start_as_current_span(name, attributes=attributes)
+    return started
+
+
+@contextmanager
+def server_span(name: str, headers: Mapping[str, str], **attributes: str | int) -> Iterator[Any]:
+    """A request that came in; a caller's `traceparent` makes it a part of the caller's trace."""
+    if _tracer is None:
+        yield None
+        return
+    from opentelemetry.trace import SpanKind
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    context = TraceContextTextMapPropagator().extract(carrier=dict(headers))
+    with _tracer.start_as_current_span(
+        name, context=context, kind=SpanKind.SERVER, attributes=attributes
+    ) as current:
+        yield current
