@@ -1,6 +1,7 @@
-"""What accounts cost: a pull with a token beside open mode, the token service, search in a big catalog."""
+"""What accounts cost: pulls with a token, the token service, search and pages in a big catalog."""
 
 import base64
+import http.client
 import json
 import sqlite3
 import statistics
@@ -11,10 +12,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from playwright.sync_api import sync_playwright
+
 from bench.frame import Bench, Figure, Row
 from bench.load import wrk
 from tests.integration.accounts.setup import setup_token
 from tests.support.images import image, push_image
+from tests.support.programs import require_program
 from tests.support.server import RunningServer, running_server
 from tests.support.wire import Wire
 
@@ -112,6 +116,114 @@ def _fill(data: Path, repositories: int, tags: int) -> None:
         )
 
 
+def _fill_journal(data: Path) -> None:
+    """Moves of tags and audit rows, as the pushes of `_fill` would have left them."""
+    with sqlite3.connect(data / "catalog.db") as catalog:
+        catalog.execute(
+            "INSERT INTO tag_event (repo_id, name, old, new, at, by) "
+            "SELECT repo_id, name, NULL, digest, created_at, 'bench' FROM tag"
+        )
+        catalog.execute(
+            "INSERT INTO audit (at, principal, principal_kind, action, repository, tag, new) "
+            "SELECT 1, 'bench', 'user', 'create-tag', repo.name, tag.name, tag.digest "
+            "FROM tag JOIN repo ON repo.id = tag.repo_id"
+        )
+
+
+def pages(bench: Bench) -> Iterator[Row]:
+    """Every kind of page over 10 000 repositories and 200 000 tags, signed in as the admin."""
+    ours = _with_accounts(bench)
+    _set_up(ours)
+    _fill(ours.data, 10_000, 200_000)
+    _fill_journal(ours.data)
+    request = urllib.request.Request(
+        f"{ours.url}/api/v1/session",
+        method="POST",
+        data=json.dumps({"name": "admin", "password": PASSWORD}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        cookie = answer.headers["Set-Cookie"].partition(";")[0]
+    paths = [
+        "/",
+        "/?sort=name&page=50",
+        "/projects",
+        "/projects/big",
+        "/projects/big?filter=service-77",
+        "/projects/big/activity",
+        "/projects/big/settings",
+        "/repositories/big/team7/service-7",
+        "/repositories/big/team7/service-7?sort=size",
+        "/repositories/big/team7/service-7/-/tags/v3",
+        "/repositories/big/team7/service-7/-/tags/v3/history",
+        "/repositories/big/team7/service-7/-/activity",
+        "/repositories/big/team7/service-7/-/compare?from=v1&to=v2",
+        "/search?q=service-1",
+        "/search.json?q=serv",
+        "/account/tokens",
+        "/admin",
+        "/admin/users",
+        "/admin/storage",
+        "/admin/audit",
+        "/admin/audit?repository=big/team7/service-7",
+    ]
+    sizes: list[float] = []
+
+    def took_ms(connection: http.client.HTTPConnection, path: str) -> float:
+        began = time.perf_counter()
+        connection.request("GET", path, headers={"Cookie": cookie})
+        answer = connection.getresponse()
+        content = answer.read()
+        assert answer.status == 200, (path, answer.status)
+        sizes.append(len(content) / 1000)
+        return (time.perf_counter() - began) * 1000
+
+    with closing(http.client.HTTPConnection("localhost", ours.port, timeout=60)) as connection:
+        for _ in range(3):  # both workers have their templates
+            for path in paths:
+                took_ms(connection, path)
+        each: dict[str, list[float]] = {}
+        for _ in range(bench.rounds * 20):
+            for path in paths:
+                each.setdefault(path, []).append(took_ms(connection, path))
+    slowest = {path: statistics.quantiles(values, n=20)[-1] for path, values in each.items()}
+    name = max(slowest, key=lambda path: slowest[path])
+    yield Row(
+        f"the slowest of {len(paths)} pages, 95th percentile: {name}", "ms", [slowest[name]], bar="≤ 60"
+    )
+    yield Row(
+        "all pages, 95th percentile",
+        "ms",
+        [statistics.quantiles([t for times in each.values() for t in times], n=20)[-1]],
+        bar="≤ 60",
+    )
+    yield Row("search as you type, 95th percentile", "ms", [slowest["/search.json?q=serv"]], bar="≤ 50")
+    yield Row("the biggest page", "kB", [max(sizes)], bar="≤ 100")
+    yield Row("first paint in Chromium, home", "ms", _first_paints(ours, cookie, bench.rounds), bar="≤ 300")
+
+
+def _first_paints(server: RunningServer, cookie: str, rounds: int) -> list[float]:
+    """From asking for the page to the first pixels of it, with the style sheet in the browser's cache."""
+    name, _, value = cookie.partition("=")
+    asked = "performance.getEntriesByName('first-paint').map(entry => entry.startTime)[0]"
+    with sync_playwright() as started:
+        browser = started.chromium.launch(
+            executable_path=require_program("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
+        context = browser.new_context(base_url=server.url)
+        context.add_cookies([{"name": name, "value": value, "url": server.url}])
+        page = context.new_page()
+        page.goto("/")
+        times = []
+        for _ in range(rounds * 3):
+            page.goto("/projects")
+            page.goto("/")
+            page.wait_for_function(asked)
+            times.append(float(page.evaluate(asked)))
+        browser.close()
+    return times
+
+
 def search(bench: Bench) -> Iterator[Row]:
     """Search as you type: 10 000 repositories, 200 000 tags; 95th percentile of the time to answer."""
     ours = _with_accounts(bench)
@@ -146,4 +258,5 @@ FIGURES: dict[str, Figure] = {
     "pull_with_token": pull_with_token,
     "tokens": tokens,
     "account_search": search,
+    "pages": pages,
 }

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Select, func, or_, select
+from sqlalchemy import BigInteger, Connection, Select, cast, exists, func, or_, select
 
 from entrepot.server.access.patterns import Visible
 from entrepot.server.db.tables import (
@@ -37,6 +37,8 @@ __all__ = [
     "TagPage",
     "biggest_repositories",
     "count_repositories",
+    "list_deleted_repositories",
+    "list_deleted_tags",
     "list_layer_sharing",
     "list_moves",
     "list_uploads",
@@ -231,7 +233,7 @@ def list_moves(
 
 
 _child = manifest.alias("child")
-_TOTAL: Final[Any] = manifest.c.total_size + func.coalesce(
+_CHILDREN: Final[Any] = (
     select(func.sum(_child.c.total_size))
     .select_from(manifest_child)
     .join(
@@ -239,9 +241,10 @@ _TOTAL: Final[Any] = manifest.c.total_size + func.coalesce(
     )
     .where(manifest_child.c.manifest_id == manifest.c.id)
     .correlate(manifest)
-    .scalar_subquery(),
-    0,
+    .scalar_subquery()
 )
+# A sum of integers is a decimal on PostgreSQL.
+_TOTAL: Final[Any] = manifest.c.total_size + cast(func.coalesce(_CHILDREN, 0), BigInteger)
 """Bytes of an image; of an index, those of all its platforms."""
 
 
@@ -316,6 +319,44 @@ def stored_configs(
         )
     )
     return {row.digest: (row.phys, row.size) for row in rows}
+
+
+_later = tag_event.alias("later")
+
+
+def list_deleted_tags(connection: Connection, repo_id: int, *, n: int = 10) -> list[Any]:
+    """Tags that are deleted and whose manifest is still kept: name, digest, at, by; last deleted first."""
+    query = (
+        select(tag_event.c.name, tag_event.c.old.label("digest"), tag_event.c.at, tag_event.c.by)
+        .where(
+            tag_event.c.repo_id == repo_id,
+            tag_event.c.new.is_(None),
+            ~exists().where(
+                _later.c.repo_id == repo_id, _later.c.name == tag_event.c.name, _later.c.seq > tag_event.c.seq
+            ),
+            exists().where(manifest.c.repo_id == repo_id, manifest.c.digest == tag_event.c.old),
+        )
+        .order_by(tag_event.c.seq.desc())
+        .limit(n)
+    )
+    return list(connection.execute(query).all())
+
+
+def list_deleted_repositories(connection: Connection, project_id: int, *, n: int = 20) -> list[Any]:
+    """Deleted repositories of a project whose name is free: name, at; last deleted first."""
+    live = repo.alias("live")
+    query = (
+        select(repo.c.name, func.max(repo.c.deleted_at).label("at"))
+        .where(
+            repo.c.project_id == project_id,
+            repo.c.deleted_at.is_not(None),
+            ~exists().where(live.c.name == repo.c.name, live.c.deleted_at.is_(None)),
+        )
+        .group_by(repo.c.name)
+        .order_by(func.max(repo.c.deleted_at).desc())
+        .limit(n)
+    )
+    return list(connection.execute(query).all())
 
 
 def list_layer_sharing(

@@ -13,11 +13,16 @@ from entrepot.server.access.errors import AlreadyExists, InvalidName
 from entrepot.server.access.model import Action, PrincipalKind
 from entrepot.server.access.projects import Project, create_project, get_project
 from entrepot.server.management.content_queries import RepositoryRow
-from entrepot.server.management.tombstones import Undoable, list_undoable, restore_repository
+from entrepot.server.management.tombstones import restore_repository
 from entrepot.server.web import addresses
 from entrepot.server.web.forms import Form
 from entrepot.server.web.paging import MAX_PAGE, pager
-from entrepot.server.web.queries import RepositoryOrder, count_repositories, page_of_repositories
+from entrepot.server.web.queries import (
+    RepositoryOrder,
+    count_repositories,
+    list_deleted_repositories,
+    page_of_repositories,
+)
 from entrepot.server.web.route import page, submit
 from entrepot.server.web.visit import Visit
 
@@ -76,11 +81,9 @@ async def show(visit: Visit, project: str) -> Response[Any]:
     if not seen:
         await visit.api.require(visit.caller, Action.READ, visit.resource(project=project))
     head = await project_head(visit, project, "repositories")
-    gone: list[Undoable] = []
-    may_restore = await visit.may(Action.RESTORE, project=project)
-    if may_restore:
-        found = await visit.read(lambda c: list_undoable(c, visible=visible, n=200))
-        gone = [item for item in found if item.kind == "repository" and item.name.split("/")[0] == project]
+    gone: list[Any] = []
+    if await visit.may(Action.RESTORE, project=project):
+        gone = await visit.read(list_deleted_repositories, head.project.id)
 
     def address(other: int) -> str:
         return addresses.project(

@@ -21,7 +21,7 @@ from entrepot.server.management.content_queries import (
     repository_sizes,
 )
 from entrepot.server.management.profiles import change_profile, get_profile, is_starred, set_star
-from entrepot.server.management.tombstones import Undoable, delete_repository, list_undoable
+from entrepot.server.management.tombstones import delete_repository
 from entrepot.server.repos.manifestdelete import delete_tag
 from entrepot.server.web import addresses
 from entrepot.server.web.commands import pull_commands, push_commands
@@ -29,7 +29,15 @@ from entrepot.server.web.configs import Platforms
 from entrepot.server.web.forms import Form
 from entrepot.server.web.markdown import readme_html
 from entrepot.server.web.paging import MAX_PAGE, pager
-from entrepot.server.web.queries import Move, TagOrder, TagPage, list_moves, list_uploads, page_of_tags
+from entrepot.server.web.queries import (
+    Move,
+    TagOrder,
+    TagPage,
+    list_deleted_tags,
+    list_moves,
+    list_uploads,
+    page_of_tags,
+)
 from entrepot.server.web.route import page, submit
 from entrepot.server.web.visit import Note, Visit
 from entrepot.server.web.words import plural
@@ -38,6 +46,8 @@ __all__ = ["ROUTES", "RepositoryHead", "repository_head"]
 
 PAGE = 50
 MOVES = 50
+LATEST = "latest"
+"""The tag whose command is shown where there is one."""
 MAX_CHOSEN = 500
 _platforms = Platforms()
 
@@ -104,13 +114,12 @@ async def show(visit: Visit, repository: str) -> Response[Any]:
             offset=(number - 1) * PAGE,
             n=PAGE,
         )
-        gone = list_undoable(connection, repository=repository, n=10) if head.may_restore else []
+        gone = list_deleted_tags(connection, head.row.id) if head.may_restore else []
         uploads = list_uploads(connection, head.row.id, now=clock.steady()) if head.may_push else []
         profile = get_profile(connection, head.row.id)
         return tags, profile, repository_sizes(connection, head.row.id), gone, uploads
 
-    tags, (_description, readme, _version), sizes, gone, uploads = await visit.read(read)
-    deleted: list[Undoable] = [item for item in gone if item.kind == "tag-deleted"]
+    tags, (_description, readme, _version), sizes, deleted, uploads = await visit.read(read)
 
     def address(**changed: Any) -> str:
         wanted = {"sort": order, "way": way, "filter": contains, "page": number, **changed}
@@ -122,7 +131,8 @@ async def show(visit: Visit, repository: str) -> Response[Any]:
             wanted["page"] = None
         return addresses.repository(repository, **wanted)
 
-    newest = tags.tags[0].name if tags.tags else None
+    names = [row.name for row in tags.tags]
+    shown = LATEST if LATEST in names else next(iter(names), None)
     return visit.render(
         "repository.html",
         head=head,
@@ -138,7 +148,7 @@ async def show(visit: Visit, repository: str) -> Response[Any]:
         shared_bytes=sizes[1],
         deleted=deleted,
         uploads=uploads,
-        pull=pull_commands(visit.host, repository, tag=newest) if newest else [],
+        pull=pull_commands(visit.host, repository, tag=shown) if shown else [],
         push=push_commands(visit.host, repository),
     )
 
