@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 from bench.frame import Bench, Figure, Row
 from bench.load import Pusher, rate_of, small_image, steady_pushes, wrk
@@ -39,6 +40,53 @@ def _fill_tags(port: int, repository: str, count: int) -> None:
     rate_of(port, push, clients=8, times=count)
 
 
+def _fill_many_tags(port: int, repository: str, count: int) -> None:
+    """`count` tags on one image, 25 a request, as `crane` and others push them."""
+    pushed = image([{"shared": b"layer"}])
+    with closing(Pusher(port)) as pusher:
+        pusher.image(repository, "v0", pushed)
+    digest = digest_of(pushed.manifest)
+
+    def push(pusher: Pusher, number: int) -> None:
+        tags = "&".join(f"tag=v{tag}" for tag in range(number * 25, number * 25 + 25))
+        pusher.manifest(repository, f"{digest}?{tags}", pushed.manifest, pushed.media_type)
+
+    rate_of(port, push, clients=4, times=count // 25)
+
+
+def _fill_catalog(data: Path, repository: str, count: int) -> None:
+    """`count` images straight through the services, beside no server: HTTP would take minutes."""
+    import asyncio
+
+    from entrepot.oci.reference import parse_tag
+    from entrepot.server.compose import opened
+    from entrepot.server.config.load import load
+    from entrepot.server.repos.changes import Actor, allow_all
+
+    first = image([{"shared": b"layer"}])
+    base = json.loads(first.manifest)
+    actor = Actor("bench", "open")
+
+    async def fill() -> None:
+        async with opened(load(env={}, overrides={"server.data": str(data)})) as services:
+            gate = asyncio.Semaphore(256)
+
+            async def push(number: int) -> None:
+                async with gate:
+                    await services.manifests.put(
+                        repository,
+                        raw=json.dumps(base | {"annotations": {"number": str(number)}}).encode(),
+                        media_type=first.media_type,
+                        tag=parse_tag(f"v{number}"),
+                        actor=actor,
+                        permit=allow_all,
+                    )
+
+            await asyncio.gather(*(push(number) for number in range(count)))
+
+    asyncio.run(fill())
+
+
 def manifests(bench: Bench) -> Iterator[Row]:
     """Manifest GET over 10 000 tags, 16 connections, 100 pushes a second meanwhile."""
     ours, peer = _both(bench)
@@ -63,7 +111,7 @@ def tag_pages(bench: Bench) -> Iterator[Row]:
     ours, peer = _both(bench)
     for side in (ours, peer):
         _fill_tags(side.port, "bench/app", 2_000)
-    _fill_tags(ours.port, "bench/many", 100_000)
+    _fill_many_tags(ours.port, "bench/many", 100_000)
 
     def rate(side: RunningServer | Peer, repository: str, last: str) -> float:
         script = (
@@ -241,8 +289,10 @@ def start(bench: Bench) -> Iterator[Row]:
     """From the command to the first 200 with 100 000 images in the catalog."""
     with running_server(bench.folder / "ours", start=False) as ours:
         ours.start()
-        _fill_tags(ours.port, "bench/many", 100_000)
+        with closing(Pusher(ours.port)) as pusher:
+            pusher.image("bench/many", "first", image([{"shared": b"layer"}]))
         ours.stop()
+        _fill_catalog(ours.data, "bench/many", 100_000)
         times = []
         for _ in range(bench.rounds):
             began = time.perf_counter()

@@ -53,8 +53,8 @@ RUNS: Final = 3
 """Runs of one function whose batch was ended by another's error."""
 TOO_LONG_S: Final = 0.05
 """A transaction on the event loop that takes longer sends the next ones to the thread."""
-IN_THREAD_S: Final = 10.0
-"""For how long."""
+AWAY: Final = 20
+"""For so many times as long: requests wait for at most a twentieth of their time."""
 TRY_AGAIN_S: Final = 0.001
 TRIES: Final = 5
 """How often the event loop asks for the lock of another process before the thread waits for it."""
@@ -226,7 +226,7 @@ class Writer:
             self._turn.release()
         ended = time.monotonic()
         if ended - began > TOO_LONG_S:
-            self._in_thread_until = ended + IN_THREAD_S
+            self._in_thread_until = ended + AWAY * (ended - began)
 
     def _come_back(self) -> None:
         """Another process writes, most likely for less long than a thread needs to wake up."""

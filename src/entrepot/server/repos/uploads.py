@@ -76,11 +76,24 @@ UNCOUNTED: Final = frozenset({"open", "system"})
 """Kinds of actors whose uploads are not limited in number: everybody is the same one."""
 
 _STATUS = HotQuery(
-    select(upload.c.offset, upload.c.algorithm, upload.c.expires_at, upload.c.claim)
+    select(upload.c.offset, upload.c.algorithm, upload.c.expires_at)
     .select_from(upload)
     .join(repo, repo.c.id == upload.c.repo_id)
     .where(
         upload.c.id == bindparam("id"), repo.c.name == bindparam("repository"), repo.c.deleted_at.is_(None)
+    )
+)
+_UNTOUCHED = HotQuery(
+    select(upload.c.expires_at, blob.c.phys, blob.c.size, blob.c.state)
+    .select_from(upload)
+    .join(repo, repo.c.id == upload.c.repo_id)
+    .outerjoin(blob, blob.c.digest == bindparam("digest"))
+    .where(
+        upload.c.id == bindparam("id"),
+        upload.c.offset == 0,
+        upload.c.claim.is_(None),
+        repo.c.name == bindparam("repository"),
+        repo.c.deleted_at.is_(None),
     )
 )
 _COPY = HotQuery(select(blob.c.phys, blob.c.size, blob.c.state).where(blob.c.digest == bindparam("digest")))
@@ -113,6 +126,10 @@ class _Target:
     digest: Digest
     actor: Actor
     permit: Permit
+
+
+_Copy = tuple[str, int, str]
+"""Physical name, size and state of a blob's row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -454,8 +471,10 @@ class Uploads:
         self, upload_id: str, feed: Feed, expected_start: int | None, target: _Target
     ) -> StoredBlob:
         try:
-            if await self._is_untouched(target.repository, upload_id, feed, expected_start):
-                return await self._commit_whole(feed, target, _Hold(upload_id, None))
+            if not expected_start and feed.expected is not None and feed.expected <= WHOLE_BYTES:
+                untouched, copy = await self._look_at(target, upload_id)
+                if untouched:
+                    return await self._commit_whole(feed, target, _Hold(upload_id, None), copy)
             held = await self._claim(target.repository, upload_id, target.actor)
         except UploadUnknown:
             found = await self._blobs.find(target.repository, target.digest)
@@ -496,30 +515,34 @@ class Uploads:
         try:
             if expected_start != 0:
                 raise RangeInvalid(held.row.id, 0, expected_start)
-            return await self._commit_whole(feed, target, _hold(held))
+            copy = await self._find_copy(target.digest)
+            return await self._commit_whole(feed, target, _hold(held), copy)
         except BaseException:
             await self._release_unchanged(held)
             raise
 
-    async def _is_untouched(
-        self, repository: str, upload_id: str, feed: Feed, expected_start: int | None
-    ) -> bool:
-        """Whether this is a small blob for an upload that nobody has written to. It needs no claim then: its
-        only transaction is the last one, which finds out whether that is still so.
+    async def _look_at(self, target: _Target, upload_id: str) -> tuple[bool, _Copy | None]:
+        """Whether nobody has written to an upload, and the copy of its blob that is there already.
+
+        A small blob needs no claim then: its only transaction is the last one, which finds out whether that
+        is still so.
         """
-        if expected_start or feed.expected is None or feed.expected > WHOLE_BYTES:
-            return False
-        rows = await self._catalog.hot(_STATUS, id=upload_id, repository=repository)
-        if not rows:
-            return False
-        offset, _, expires_at, claim = rows[0]
-        return not offset and claim is None and bool(expires_at > self._clock.steady())
+        key = {"id": upload_id, "repository": target.repository, "digest": str(target.digest)}
+        rows = await self._catalog.hot(_UNTOUCHED, **key)
+        if not rows or rows[0][0] <= self._clock.steady():
+            return False, None
+        _, phys, size, state = rows[0]
+        return True, None if phys is None else (phys, size, state)
+
+    async def _find_copy(self, digest: Digest) -> _Copy | None:
+        rows = await self._catalog.hot(_COPY, digest=str(digest))
+        return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
 
     async def _put(self, feed: Feed, target: _Target) -> StoredBlob:
         if (feed.expected or 0) > self._limits.blob_bytes:
             raise BlobTooLarge(self._limits.blob_bytes)
         if feed.expected is not None and feed.expected <= WHOLE_BYTES:
-            return await self._commit_whole(feed, target, None)
+            return await self._commit_whole(feed, target, None, await self._find_copy(target.digest))
         phys, hasher = await self._store.new_upload(), Hasher(target.digest.algorithm)
         try:
             await self._store.append(phys, 0, feed, on_chunk=hasher.update)
@@ -545,7 +568,8 @@ class Uploads:
 
         Raises _BytesGone for errors after which the upload's bytes are not there any more.
         """
-        shared, distrusted = await self._shared(target, size, _hold(held))
+        copy = await self._find_copy(target.digest)
+        shared, distrusted = await self._shared(target, size, _hold(held), copy)
         if shared is not None:
             await self._abort(phys)
             return shared
@@ -570,24 +594,25 @@ class Uploads:
         except EntrepotError as error:
             raise _BytesGone(error) from error
 
-    async def _commit_whole(self, feed: Feed, target: _Target, held: _Hold | None) -> StoredBlob:
+    async def _commit_whole(
+        self, feed: Feed, target: _Target, held: _Hold | None, copy: _Copy | None
+    ) -> StoredBlob:
         """Bytes that all come with this request become the blob, without an upload file."""
         data = b"".join([bytes(chunk) async for chunk in feed])
         self._check_whole(feed, Digest.of(data, target.digest.algorithm), target)
-        shared, distrusted = await self._shared(target, len(data), held)
+        shared, distrusted = await self._shared(target, len(data), held, copy)
         if shared is not None:
             return shared
         phys = await self._store.put(target.digest, data)
         return await self._adopt(phys, len(data), target, held, distrusted)
 
     async def _shared(
-        self, target: _Target, size: int, held: _Hold | None
+        self, target: _Target, size: int, held: _Hold | None, copy: _Copy | None
     ) -> tuple[StoredBlob | None, str | None]:
         """Link the copy that is there, if it is good; else the physical name that must not be trusted."""
-        rows = await self._catalog.hot(_COPY, digest=str(target.digest))
-        if not rows or rows[0][2] != "live":
+        if copy is None or copy[2] != "live":
             return None, None
-        phys, known_size, _ = rows[0]
+        phys, known_size, _ = copy
         if known_size != size or await self._store.size(phys) != size:
             return None, phys
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -28,15 +29,21 @@ _VERIFY_BYTES = 1024 * 1024
 _SHARDS = [f"{number:02x}" for number in range(256)]
 
 
+PLENTY_BYTES = 1024 * 1024 * 1024
+"""With so much more than the reserve left, not every write has to ask again."""
+PLENTY_S = 0.1
+"""For so long. No disk takes the rest in that time."""
+
+
 class OpenFile:
     """An open file, closed when the last one who works with it has let go of it."""
 
     __slots__ = ("_ops", "fd", "size")
 
-    def __init__(self, ops: FileOps, fd: int) -> None:
+    def __init__(self, ops: FileOps, fd: int, size: int | None = None) -> None:
         self._ops = ops
         self.fd = fd
-        self.size = ops.open_size(fd)
+        self.size = ops.open_size(fd) if size is None else size
         """Bytes when it was opened."""
 
     def __del__(self) -> None:
@@ -53,6 +60,7 @@ class Files:
         self.boot = boot
         self._reserve_bytes = reserve_bytes
         self._synced: set[Path] = set()
+        self._roomy_until = 0.0
 
     # Uploads
 
@@ -74,7 +82,8 @@ class Files:
 
         Raises StorageFull while there is still a little room for everything else.
         """
-        self._keep_reserve(self.root)
+        if time.monotonic() >= self._roomy_until:
+            self._keep_reserve(self.root)
         self.ops.write(file.fd, chunks, offset)
 
     def give_back(self, upload: str, file: OpenFile | None, offset: int) -> None:
@@ -216,7 +225,7 @@ class Files:
         source = self.upload_path(keys.file_upload_key(self.boot))
         self._make_durable(source.parent)
         try:
-            file = OpenFile(self.ops, self.ops.open_append(source))
+            file = OpenFile(self.ops, self.ops.open_append(source), 0)
             self.write(file, [data], 0)
             self.ops.fsync(file.fd)
         except BaseException:
@@ -265,7 +274,10 @@ class Files:
         self.ops.make_private(self.root)
 
     def _keep_reserve(self, path: Path) -> None:
-        if self.ops.free_bytes(path) < self._reserve_bytes:
+        free = self.ops.free_bytes(path)
+        if free >= self._reserve_bytes + PLENTY_BYTES:
+            self._roomy_until = time.monotonic() + PLENTY_S
+        if free < self._reserve_bytes:
             raise StorageFull(
                 f"the disk of {self.root} has less than {self._reserve_bytes} bytes left",
                 hint="free space on the data disk, or run: entrepot admin gc",
