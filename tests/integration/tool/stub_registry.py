@@ -152,6 +152,9 @@ class StubRegistry:
             does.stalled.set()
             does.go_on.wait(120)
         data += to.rfile.read(size - first)
+        if len(data) < size:  # whoever pushed it is gone
+            to.close_connection = True
+            return
         split = urlsplit(to.path)
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
         key = (
