@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -17,15 +18,16 @@ import msgspec
 from entrepot.actions.errors import BadRequest
 from entrepot.actions.events import ContentPulled, LayerPlanned, Listener, PullStarted, TagPulled, nobody
 from entrepot.actions.places import the_settings, the_store
-from entrepot.actions.sources import Prefetched
+from entrepot.actions.sources import AsOf, Prefetched
 from entrepot.client.mirrors import MirroredRepository
 from entrepot.client.registry import Repository, open_repository
 from entrepot.client.settings import ClientSettings
 from entrepot.content.graph import walk
-from entrepot.content.protocols import CancelToken, ManifestBytes
+from entrepot.content.protocols import CancelToken, ManifestBytes, Source
 from entrepot.images.image import Image
 from entrepot.images.sink import StoreSink
 from entrepot.images.store import ImageStore
+from entrepot.images.times import parse_time, print_time
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import ImageManifest, Index
@@ -57,6 +59,7 @@ def pull(
     *,
     platform: str | None = None,
     all_platforms: bool = False,
+    at: datetime | str | None = None,
     insecure: bool = False,
     store: ImageStore | Path | str | None = None,
     settings: ClientSettings | None = None,
@@ -66,11 +69,16 @@ def pull(
 ) -> Pulled:
     """Get an image, `latest` when `name` has neither tag nor digest; with both, the digest counts.
 
-    Raises InvalidReference, NotFound, AccessDenied, NoMatchingPlatform, VerificationFailed, Unavailable.
+    `at` asks for what the tag was at a time (a date or RFC 3339; UTC when it has no zone), which the local
+    tag then is. Raises InvalidReference, NotFound, HistoryUnknown (with `at`, where a registry knows only
+    now), AccessDenied, NoMatchingPlatform, VerificationFailed, Unavailable.
     Interrupted at any point, the store is as it was; what has arrived is used by the next pull.
     """
     reference = Reference.parse(name).with_default_tag()
-    with _Pull(reference, insecure, store, settings, parallel, on_event, cancel) as work:
+    if at is not None and reference.digest is not None:
+        raise BadRequest("a digest is the same at any time: ask for a tag with --at")
+    moment = None if at is None else print_time(parse_moment(at))
+    with _Pull(reference, insecure, store, settings, parallel, on_event, cancel, moment) as work:
         pulled, addition = work.one(reference, _choice(platform, all_platforms))
         work.store.add([addition])
         return work.finished(pulled, platform)
@@ -105,6 +113,17 @@ def pull_all_tags(
         return [work.finished(one, platform) for one in pulled]
 
 
+def parse_moment(at: datetime | str) -> datetime:
+    """A date or an RFC 3339 time; UTC when it has no zone. Raises BadRequest."""
+    moment = parse_time(at) if isinstance(at, str) else at
+    if moment is None:
+        raise BadRequest(
+            f"{at!r} is no time",
+            hint="write it as 2026-10-01 or 2026-10-01T14:00:00+02:00",
+        )
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 def _choice(platform: str | None, all_platforms: bool) -> PlatformChoice:
     if all_platforms:
         if platform:
@@ -136,11 +155,13 @@ class _Pull:
         parallel: int,
         on_event: Listener,
         cancel: CancelToken | None,
+        at: str | None = None,
     ) -> None:
         self.store = the_store(store)
         self._repository: Repository | MirroredRepository = open_repository(
             reference, client=the_settings(settings, insecure=insecure), cancel=cancel
         )
+        self._source: Source = self._repository if at is None else AsOf(self._repository, at)
         self._sink: StoreSink = self.store.sink(reference, listed=False)
         self._limits = TransferLimits(parallel=parallel)
         self._on_event = on_event
@@ -162,7 +183,7 @@ class _Pull:
         if reference.digest is not None:
             reference = reference.with_tag(None)
         before = self.store.find(reference)
-        root = self._repository.get_manifest(reference.digest or reference.tag or "latest")
+        root = self._source.get_manifest(reference.digest or reference.tag or "latest")
         by_digest = reference.with_tag(None).with_digest(root.digest)
         label = reference.tag or str(by_digest)
         self._on_event(PullStarted(label, reference.repository))
@@ -170,7 +191,7 @@ class _Pull:
         top = manifests[-1]
         held = self._announce(manifests)
         copy(
-            Prefetched(self._repository, manifests),
+            Prefetched(self._source, manifests),
             self._sink,
             reference=top.digest,
             to=None,
@@ -200,10 +221,10 @@ class _Pull:
         parsed = root.parse()
         while isinstance(parsed, Index) and not choice.is_all:
             child = select_children(parsed, choice)[0]
-            found.append(self._repository.get_manifest(child.digest))
+            found.append(self._source.get_manifest(child.digest))
             parsed = found[-1].parse()
         if isinstance(parsed, Index):
-            return [node.manifest for node in walk(Prefetched(self._repository, [root]), root.digest)]
+            return [node.manifest for node in walk(Prefetched(self._source, [root]), root.digest)]
         return found
 
     def _announce(self, manifests: list[ManifestBytes]) -> bool:

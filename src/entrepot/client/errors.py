@@ -72,6 +72,12 @@ class RegistryRefused(InvalidInput):
     code: ClassVar[str] = "registry-refused"
 
 
+class HistoryUnknown(NotFound):
+    """The registry does not keep what its tags were; it answered with what they are."""
+
+    code: ClassVar[str] = "history-unknown"
+
+
 class RegistryMisbehaved(VerificationFailed):
     """An answer breaks the protocol or its own promise; nothing of it was used."""
 

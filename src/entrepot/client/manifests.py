@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from entrepot.client.answers import refusal
-from entrepot.client.errors import RegistryMisbehaved, TagExists
+from entrepot.client.errors import HistoryUnknown, RegistryMisbehaved, TagExists
 from entrepot.client.place import Place
 from entrepot.client.transport import ConnectionBroken
 from entrepot.content.errors import ManifestNotFound
@@ -20,18 +20,26 @@ MANIFEST_BYTES = 4 * 1024 * 1024
 _ACCEPT = ", ".join((*mediatype.ACCEPT_MANIFESTS, "*/*;q=0.5"))
 
 
-def get_manifest(place: Place, reference: str | Digest) -> ManifestBytes:
+def get_manifest(place: Place, reference: str | Digest, *, at: str | None = None) -> ManifestBytes:
     """The bytes and their own digest. Asked for by digest, they have been checked against it.
 
-    Raises ManifestNotFound, DigestMismatch, RegistryMisbehaved, AnswerTooLarge and the errors of a request.
+    `at` (RFC 3339) asks for what it was then. Raises ManifestNotFound, HistoryUnknown (with `at`, from a
+    registry that knows only now), DigestMismatch, RegistryMisbehaved, AnswerTooLarge and the errors of a
+    request.
     """
-    path = _path(place, reference)
+    path = _path(place, reference, at)
     subject = place.subject(f"manifest for {place.shown(reference)}", missing=ManifestNotFound)
     attempt = 1
     while True:
         answer = place.request("GET", path, headers={"Accept": _ACCEPT})
         if answer.status != 200:
             raise refusal(answer, subject)
+        if at is not None and answer.header(distribution.AS_OF) is None:
+            answer.close()
+            raise HistoryUnknown(
+                f"registry {place.registry} does not keep what {place.shown(reference)} was at {at}",
+                hint="leave the time away for what it is now",
+            )
         try:
             raw = answer.read_capped(MANIFEST_BYTES, f"the manifest {place.shown(reference)}")
             break
@@ -138,8 +146,10 @@ def _require_same(place: Place, tag: str, held: Descriptor | None, manifest: Man
     )
 
 
-def _path(place: Place, reference: str | Digest) -> str:
+def _path(place: Place, reference: str | Digest, at: str | None = None) -> str:
     checked = reference if isinstance(reference, Digest) else parse_tag(reference)
+    if at is not None:
+        return distribution.manifest_path_at(place.repository, checked, at)
     return distribution.manifest_path(place.repository, checked)
 
 

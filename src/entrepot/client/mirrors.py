@@ -39,6 +39,10 @@ class MirroredRepository:
     def get_manifest(self, reference: str | Digest, /) -> ManifestBytes:
         return self._first(lambda repository: repository.get_manifest(reference))
 
+    def get_manifest_at(self, reference: str | Digest, at: str) -> ManifestBytes:
+        """Mirrors know what a tag is, not what it was: the registry itself is asked."""
+        return self._last().get_manifest_at(reference, at)
+
     def find_manifest(self, reference: str | Digest) -> Descriptor | None:
         return self._first(
             lambda repository: repository.find_manifest(reference), accept=lambda found: found is not None

@@ -75,6 +75,10 @@ class Repository:
     def get_manifest(self, reference: str | Digest, /) -> ManifestBytes:
         return manifests.get_manifest(self._place, reference)
 
+    def get_manifest_at(self, reference: str | Digest, at: str) -> ManifestBytes:
+        """As it was at a time (RFC 3339). Raises HistoryUnknown where a registry knows only now."""
+        return manifests.get_manifest(self._place, reference, at=at)
+
     def find_manifest(self, reference: str | Digest) -> Descriptor | None:
         """Type, digest and size without the bytes; None when missing."""
         return manifests.find_manifest(self._place, reference)

@@ -28,6 +28,8 @@ FILTERS_APPLIED: Final = "OCI-Filters-Applied"
 SUBJECT: Final = "OCI-Subject"
 TAG: Final = "OCI-Tag"
 WARNING: Final = "Warning"
+AS_OF: Final = "Entrepot-As-Of"
+"""Ours: the moment a manifest was asked for with `?at=`. An answer without it is of now."""
 
 
 class ErrorCode(str, Enum):  # noqa: UP042 - str() of a code is written by clients as the bare word
@@ -90,6 +92,11 @@ class InvalidScope(InvalidInput):
 
 def manifest_path(repository: str, reference: str | Digest) -> str:
     return f"/v2/{repository}/manifests/{reference}"
+
+
+def manifest_path_at(repository: str, reference: str | Digest, at: str) -> str:
+    """Ours: the manifest as it was at a time (RFC 3339)."""
+    return f"{manifest_path(repository, reference)}?{urlencode({'at': at})}"
 
 
 def blob_path(repository: str, digest: Digest) -> str:

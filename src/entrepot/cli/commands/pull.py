@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 @click.option("-a", "--all-tags", is_flag=True, help="Download every tag of the repository")
 @platform_option("Of several platforms, this one (linux/arm64); this machine's when left out")
 @click.option("--all-platforms", is_flag=True, help="Download every platform, and the index itself")
+@click.option(
+    "--at", metavar="TIME", help="What the tag was at a time: a date or RFC 3339, UTC without a zone"
+)
 @quiet_option("Print only the full name")
 @progress_option()
 @insecure_option()
@@ -35,6 +38,7 @@ def pull(
     all_tags: bool,
     platform: str | None,
     all_platforms: bool,
+    at: str | None,
     quiet: bool,
     progress: str,
     insecure: bool,
@@ -44,7 +48,7 @@ def pull(
     A download that was interrupted, even by a crash, goes on where it stopped.
     """
     pull_and_report(
-        name, all_tags=all_tags, platform=platform, all_platforms=all_platforms, quiet=quiet,
+        name, all_tags=all_tags, platform=platform, all_platforms=all_platforms, at=at, quiet=quiet,
         progress=progress, insecure=insecure,
     )  # fmt: skip
 
@@ -55,6 +59,7 @@ def pull_and_report(
     all_tags: bool = False,
     platform: str | None = None,
     all_platforms: bool = False,
+    at: str | None = None,
     quiet: bool = False,
     progress: str = "auto",
     insecure: bool = False,
@@ -72,6 +77,8 @@ def pull_and_report(
         "store": open_store(),
     }
     if all_tags:
+        if at is not None:
+            raise click.UsageError("--at asks about one tag: it can't be used with --all-tags/-a")
         with reporter(progress, PULL, quiet=quiet) as report:
             pulled = action.pull_all_tags(name, on_event=report, **options)
             updated = any(one.updated for one in pulled)
@@ -81,8 +88,8 @@ def pull_and_report(
     with reporter(progress, PULL, quiet=quiet) as report:
         if reference.tag is None and reference.digest is None:
             report.line("Using default tag: latest")
-        one = action.pull(name, on_event=report, **options)
-        report.line(f"Status: {_status(one.updated)} {one.reference.familiar()}")
+        one = action.pull(name, at=at, on_event=report, **options)
+        report.line(f"Status: {_status(one.updated, at)} {one.reference.familiar()}")
         if one.other_platform:
             report.line(
                 f"WARNING: image with reference {one.reference.familiar()} was found but its platform "
@@ -99,5 +106,7 @@ class _Options(TypedDict):
     store: ImageStore
 
 
-def _status(updated: bool) -> str:
+def _status(updated: bool, at: str | None = None) -> str:
+    if at is not None:
+        return f"Downloaded the image of {at} for" if updated else f"Image is already that of {at} for"
     return "Downloaded newer image for" if updated else "Image is up to date for"

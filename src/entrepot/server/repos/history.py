@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
 from entrepot.oci.digest import Digest
 from entrepot.server.db.clock import Clock
@@ -66,6 +66,10 @@ _STORED = (
     .join(repo, repo.c.id == manifest.c.repo_id)
     .join(project, project.c.id == repo.c.project_id)
     .where(manifest.c.repo_id == bindparam("p_repo"), manifest.c.digest == bindparam("p_digest"))
+)
+# A manifest that was pushed again has a new time: only when it went is certain.
+_THERE = _STORED.where(
+    or_(manifest.c.deleted_at.is_(None), manifest.c.deleted_at > bindparam("p_at")),
 )
 _MANIFEST = (
     select(manifest.c.id, manifest.c.size, manifest.c.deleted_at)
@@ -153,11 +157,12 @@ class History:
         """
         return await self._catalog.read(_events, repository, name, _FOREVER if before is None else before, n)
 
-    async def manifest_at(self, repository: str, name: str, at: int) -> StoredManifest | None:
-        """What the tag was at a time, if that is still kept; None when it was nothing, or has been
-        collected.
+    async def manifest_at(self, repository: str, reference: str | Digest, at: int) -> StoredManifest | None:
+        """What the tag was at a time, or the manifest of that digest if it was not deleted by then.
+
+        None when it was nothing, or has been collected.
         """
-        return await self._catalog.read(_manifest_at, repository, name, at)
+        return await self._catalog.read(_manifest_at, repository, reference, at)
 
     async def restore_tag(
         self, repository: str, name: str, digest: Digest, *, actor: Actor, permit: Permit = allow_all
@@ -203,11 +208,17 @@ def _events(
     return events[:n], len(events) > n
 
 
-def _manifest_at(connection: Connection, repository: str, name: str, at: int) -> StoredManifest | None:
+def _manifest_at(
+    connection: Connection, repository: str, reference: str | Digest, at: int
+) -> StoredManifest | None:
     row = find_repository(connection, repository)
     if row is None:
         return None
-    digest = connection.execute(_AT, {"p_repo": row.id, "p_name": name, "p_at": at}).scalar_one_or_none()
+    key = {"p_repo": row.id, "p_at": at}
+    if isinstance(reference, Digest):
+        found = connection.execute(_THERE, {**key, "p_digest": str(reference)}).one_or_none()
+        return None if found is None else StoredManifest(reference, *found)
+    digest = connection.execute(_AT, {**key, "p_name": reference}).scalar_one_or_none()
     if digest is None:
         return None
     found = connection.execute(_STORED, {"p_repo": row.id, "p_digest": digest}).one_or_none()

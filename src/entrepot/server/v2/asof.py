@@ -1,21 +1,25 @@
-"""`GET /v2/<name>/manifests/<tag>?at=<RFC 3339>`: what a tag was at a time.
+"""`GET /v2/<name>/manifests/<reference>?at=<RFC 3339>`: what a tag was at a time.
 
-What was overwritten or deleted is kept for the undo window; a 404 names it.
+What was overwritten or deleted is kept for the undo window; a 404 names it. A digest is asked for by clients
+that follow what a tag was: an index's images may have been deleted since.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from entrepot.errors import InvalidInput
 from entrepot.oci.digest import Digest
+from entrepot.oci.distribution import AS_OF
 from entrepot.oci.reference import TagName
 from entrepot.server.repos.errors import ManifestUnknown
 from entrepot.server.repos.manifests import StoredManifest
 from entrepot.server.v2.context import V2Context
 
-__all__ = ["NotThen", "at_time", "parse_time"]
+__all__ = ["NotThen", "at_time", "header", "parse_time"]
+
+_AS_OF: Final = AS_OF.lower().encode()
 
 
 class NotThen(ManifestUnknown):
@@ -23,10 +27,11 @@ class NotThen(ManifestUnknown):
 
     code: ClassVar[str] = "not-then"
 
-    def __init__(self, repository: str, tag: str, text: str, days: float) -> None:
+    def __init__(self, repository: str, tag: TagName | Digest, text: str, days: float) -> None:
         super().__init__(repository, tag)
+        name = f"{repository}@{tag}" if isinstance(tag, Digest) else f"{repository}:{tag}"
         self.message = (
-            f"{repository}:{tag} was nothing at {text}, or what it was is no longer kept; "
+            f"{name} was nothing at {text}, or what it was is no longer kept; "
             f"what was overwritten or deleted is kept for {days:g} days"
         )
 
@@ -34,7 +39,7 @@ class NotThen(ManifestUnknown):
 def parse_time(text: str) -> int:
     """Microseconds since 1970; a time without a zone is UTC. Raises InvalidInput."""
     try:
-        when = datetime.fromisoformat(text.replace(" ", "+"))
+        when = _parse(text)
     except ValueError:
         raise InvalidInput(
             f"at={text[:64]!r} is no time", hint="write it as 2026-10-01 or 2026-10-01T12:00:00Z"
@@ -42,12 +47,24 @@ def parse_time(text: str) -> int:
     return round((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1_000_000)
 
 
+def _parse(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return datetime.fromisoformat(text.replace(" ", "+"))  # a zone's + that nobody encoded
+
+
 async def at_time(context: V2Context, repository: str, wanted: TagName | Digest, text: str) -> StoredManifest:
-    """The manifest a tag pointed to. Raises InvalidInput, NotFound with the window in words."""
-    if isinstance(wanted, Digest):
-        raise InvalidInput("at= asks about a tag; a digest is the same at any time")
+    """What a tag pointed to, or a manifest that was there. Raises InvalidInput, NotFound with the window in
+    words."""
     moment = parse_time(text)
     found = await context.history.manifest_at(repository, wanted, moment) if context.history else None
     if found is None:
         raise NotThen(repository, wanted, text[:64], context.config.gc.undo_window / 86400)
     return found
+
+
+def header(text: str) -> tuple[bytes, bytes]:
+    """Tells a client that its `at=` was understood: other registries answer with what is there now."""
+    moment = datetime.fromtimestamp(parse_time(text) / 1_000_000, UTC)
+    return _AS_OF, moment.isoformat().replace("+00:00", "Z").encode()

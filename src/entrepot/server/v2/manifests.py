@@ -13,8 +13,7 @@ from entrepot.oci.distribution import manifest_path
 from entrepot.oci.reference import TagName, parse_tag
 from entrepot.server.repos.errors import ManifestUnknown
 from entrepot.server.repos.manifests import StoredManifest
-from entrepot.server.v2 import names
-from entrepot.server.v2.asof import at_time
+from entrepot.server.v2 import asof, names
 from entrepot.server.v2.context import V2Context
 from entrepot.server.v2.etags import matches_none, parse_if_match
 from entrepot.server.v2.request import Request
@@ -35,7 +34,7 @@ async def get(context: V2Context, request: Request, name: str, reference: str) -
     at = request.parameter("at") if request.query_string else None
     found: StoredManifest | None
     if at is not None:
-        found = await at_time(context, repository, wanted, at)
+        found = await asof.at_time(context, repository, wanted, at)
     elif request.method == "HEAD":
         found = await context.manifests.head(repository, wanted)
     else:
@@ -60,6 +59,8 @@ async def get(context: V2Context, request: Request, name: str, reference: str) -
         (b"etag", etag),
         NOSNIFF,
     ]
+    if at is not None:
+        headers.append(asof.header(at))
     return Response(200, headers, b"" if request.method == "HEAD" else found.raw)
 
 
