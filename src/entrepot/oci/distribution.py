@@ -33,7 +33,10 @@ AS_OF: Final = "Entrepot-As-Of"
 
 
 class ErrorCode(str, Enum):  # noqa: UP042 - str() of a code is written by clients as the bare word
-    """Codes of the specification and those everybody uses beside them, each with its usual status."""
+    """Codes of the specification, each with its usual status. TAG_INVALID is docker's, which it names too.
+
+    The last two are for answers of 500 and above, which it leaves open.
+    """
 
     status: int
 
@@ -61,8 +64,6 @@ class ErrorCode(str, Enum):  # noqa: UP042 - str() of a code is written by clien
     DENIED = ("DENIED", 403)
     UNSUPPORTED = ("UNSUPPORTED", 405)
     TOOMANYREQUESTS = ("TOOMANYREQUESTS", 429)
-    RANGE_INVALID = ("RANGE_INVALID", 416)
-    PAGINATION_NUMBER_INVALID = ("PAGINATION_NUMBER_INVALID", 400)
     UNAVAILABLE = ("UNAVAILABLE", 503)
     UNKNOWN = ("UNKNOWN", 500)
 

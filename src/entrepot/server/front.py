@@ -22,7 +22,7 @@ from entrepot.server.config.model import Config
 from entrepot.server.connections import cut_connection
 from entrepot.server.guard import SAFE_METHODS, HostRule, is_foreign
 from entrepot.server.metrics import Metrics
-from entrepot.server.v2.errors import refusal
+from entrepot.server.v2.errors import invalid_code, refusal
 from entrepot.server.v2.request import ClientGone, Receive, Request, Scope, Send
 from entrepot.server.v2.response import Response
 from entrepot.server.v2.watch import TransferWatch
@@ -112,7 +112,7 @@ class Front:
             self._metrics.slow.add()
             return refusal(
                 408,
-                ErrorCode.UNAVAILABLE,
+                invalid_code(request.path),
                 f"the request moved less than {self._limits.min_body_rate} bytes a second",
             )
 

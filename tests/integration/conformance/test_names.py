@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.distribution import NUMBERS, WireRepository
+from tests.support.distribution import NUMBERS, OCI_MANIFEST, WireRepository
 
 GOOD = [
     "a",
@@ -76,6 +76,7 @@ def test_the_longest_name_is_taken(repository: WireRepository) -> None:
     "tag", ["-x", ".x", "x" * 129, "a%2fb", "a%20b", "@", "%2e%2e", "ä".encode().hex("%")]
 )
 def test_a_bad_tag_is_refused(repository: WireRepository, tag: str) -> None:
-    """'Pulling manifests': `<reference>` as a tag."""
-    answer = repository("GET", f"manifests/{tag}")
-    assert answer.status in (400, 404)
+    """'Pushing Manifests': `<reference>` as a tag; the sentence says what a tag may be."""
+    answer = repository("PUT", f"manifests/{tag}", body=b"{}", headers={"Content-Type": OCI_MANIFEST})
+    assert (answer.status, answer.code) == (400, "TAG_INVALID")
+    assert "128" in answer.json()["errors"][0]["message"]

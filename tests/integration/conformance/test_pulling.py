@@ -63,6 +63,17 @@ def test_a_missing_manifest_is_not_found(
     assert method == "HEAD" or answer.code == "MANIFEST_UNKNOWN"
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
+@pytest.mark.parametrize("reference", [".INVALID_MANIFEST_NAME", "-x", "x" * 129, "a%20b"])
+def test_what_can_be_no_tag_is_not_found_either(
+    repository: WireRepository, pushed: bytes, method: str, reference: str
+) -> None:
+    """'Pulling manifests': nothing of that name can be there, so it is missing as any other is: 404."""
+    answer = repository(method, f"manifests/{reference}")
+    assert answer.status == 404
+    assert method == "HEAD" or answer.code == "MANIFEST_UNKNOWN"
+
+
 @pytest.mark.parametrize("form", ["{}", '"{}"', 'W/"{}"', '"other", "{}"', "*"])
 def test_an_unchanged_manifest_is_not_sent_again(
     repository: WireRepository, pushed: bytes, form: str
@@ -130,7 +141,7 @@ def test_a_range_without_bytes_can_not_be_met(repository: WireRepository, asked:
     """'Pulling blobs'; RFC 9110 15.5.17: 416 says how long the blob is."""
     pushed = repository.push(CONTENT)
     answer = repository("GET", f"blobs/{pushed}", headers={"Range": asked})
-    assert (answer.status, answer.code) == (416, "RANGE_INVALID")
+    assert (answer.status, answer.code) == (416, "SIZE_INVALID")
     assert answer.headers["content-range"] == "bytes */2048"
 
 

@@ -186,6 +186,19 @@ def test_tags_come_as_parameters(repository: WireRepository, registry_port: int)
     assert repository("GET", "tags/list").json()["tags"] == ["a", "b"]
 
 
+@pytest.mark.parametrize(("count", "status"), [(32, 201), (33, 414), (65, 414)])
+def test_so_many_tags_come_as_parameters(repository: WireRepository, count: int, status: int) -> None:
+    """1.2, "Pushing Manifests": at least ten tags at once; 414 for more than are taken, and none is set."""
+    raw = _image(repository)
+    query = "&".join(f"tag=t{n}" for n in range(count))
+    answer = repository.put(raw, f"{digest(raw)}?{query}")
+    assert answer.status == status
+    if status == 414:
+        assert answer.code == "UNSUPPORTED"
+        assert "tag" in answer.json()["errors"][0]["message"]
+        assert repository("HEAD", f"manifests/{digest(raw)}").status == 404
+
+
 @pytest.mark.parametrize("tag", ["-x", "a/b", ".x", "x" * 129, "ä", "a b"])
 def test_what_is_no_tag_is_refused(repository: WireRepository, tag: str) -> None:
     """'Pushing Manifests': a tag is `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`."""

@@ -25,8 +25,7 @@ from entrepot.oci.reference import InvalidReference, InvalidRepositoryName, Inva
 from entrepot.server.db.errors import CatalogFull
 from entrepot.server.repos import errors as repos
 from entrepot.server.storage.errors import BlobMissing, StorageFull, UploadShort
-from entrepot.server.v2.paging import PageSizeInvalid
-from entrepot.server.v2.request import BodyLengthWrong, BodyTooLarge, Request
+from entrepot.server.v2.request import BodyLengthWrong, BodyTooLarge, QueryTooLong, Request
 from entrepot.server.v2.response import Response, json_response, number
 
 TABLE: tuple[tuple[type[EntrepotError], int, ErrorCode], ...] = (
@@ -36,12 +35,12 @@ TABLE: tuple[tuple[type[EntrepotError], int, ErrorCode], ...] = (
     (repos.NameUnknown, 404, ErrorCode.NAME_UNKNOWN),
     (repos.UploadUnknown, 404, ErrorCode.BLOB_UPLOAD_UNKNOWN),
     (repos.ManifestBlobUnknown, 404, ErrorCode.MANIFEST_BLOB_UNKNOWN),
-    (repos.RangeInvalid, 416, ErrorCode.RANGE_INVALID),
+    (repos.RangeInvalid, 416, ErrorCode.BLOB_UPLOAD_INVALID),
     (repos.UploadBusy, 409, ErrorCode.BLOB_UPLOAD_INVALID),
     (repos.DigestMismatch, 400, ErrorCode.DIGEST_INVALID),
     (repos.SizeInvalid, 400, ErrorCode.SIZE_INVALID),
     (repos.BlobTooLarge, 413, ErrorCode.SIZE_INVALID),
-    (repos.TooManyTags, 400, ErrorCode.TAG_INVALID),
+    (repos.TooManyTags, 414, ErrorCode.UNSUPPORTED),
     (repos.PreconditionFailed, 412, ErrorCode.DENIED),
     (UploadShort, 404, ErrorCode.BLOB_UPLOAD_UNKNOWN),
     (BlobMissing, 404, ErrorCode.BLOB_UNKNOWN),
@@ -56,7 +55,7 @@ TABLE: tuple[tuple[type[EntrepotError], int, ErrorCode], ...] = (
     (InvalidRepositoryName, 400, ErrorCode.NAME_INVALID),
     (InvalidReference, 400, ErrorCode.NAME_INVALID),
     (InvalidRange, 400, ErrorCode.BLOB_UPLOAD_INVALID),
-    (PageSizeInvalid, 400, ErrorCode.PAGINATION_NUMBER_INVALID),
+    (QueryTooLong, 414, ErrorCode.UNSUPPORTED),
     # By kind, for errors that have no row of their own.
     (Denied, 403, ErrorCode.DENIED),
     (Unavailable, 503, ErrorCode.UNAVAILABLE),
@@ -77,10 +76,13 @@ def classify(error: EntrepotError, path: str = "") -> tuple[int, ErrorCode]:
     """Status and code of an error that happened on `path`. Pure."""
     for kind, status, code in TABLE:
         if isinstance(error, kind):
-            if kind is InvalidInput:
-                code = next((special for part, special in _INVALID_BY_ROUTE if part in path), code)
-            return status, code
+            return status, invalid_code(path) if kind is InvalidInput else code
     return 500, ErrorCode.UNKNOWN
+
+
+def invalid_code(path: str) -> ErrorCode:
+    """The code of a request that is wrong in a way that has no code of its own. Pure."""
+    return next((code for part, code in _INVALID_BY_ROUTE if part in path), ErrorCode.UNSUPPORTED)
 
 
 def response_to(error: EntrepotError, request: Request) -> Response:
@@ -132,7 +134,7 @@ def denied(message: str) -> Response:
 
 def range_not_satisfiable(error: EntrepotError, size: int) -> Response:
     """Of a download: no such byte."""
-    return _error(416, ErrorCode.RANGE_INVALID, error.message, None, (b"content-range", b"bytes */%d" % size))
+    return _error(416, ErrorCode.SIZE_INVALID, error.message, None, (b"content-range", b"bytes */%d" % size))
 
 
 def no_such_route(request: Request, allowed: frozenset[str]) -> Response:

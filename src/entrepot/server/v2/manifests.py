@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from entrepot.errors import InvalidInput
 from entrepot.oci.digest import Digest
 from entrepot.oci.distribution import manifest_path
-from entrepot.oci.reference import TagName, parse_tag
+from entrepot.oci.reference import InvalidTag, RepositoryName, TagName, parse_tag
 from entrepot.server.repos.errors import ManifestUnknown
 from entrepot.server.repos.manifests import StoredManifest
 from entrepot.server.v2 import asof, names
@@ -18,8 +17,6 @@ from entrepot.server.v2.context import V2Context
 from entrepot.server.v2.etags import matches_none, parse_if_match
 from entrepot.server.v2.request import Request
 from entrepot.server.v2.response import API_VERSION, NOSNIFF, Response, empty, number
-
-MAX_TAG_PARAMETERS = 64
 
 
 @lru_cache(maxsize=256)
@@ -30,7 +27,7 @@ def _content_type(media_type: str) -> tuple[bytes, bytes]:
 async def get(context: V2Context, request: Request, name: str, reference: str) -> Response:
     """GET and HEAD, by tag or digest."""
     repository = names.repository(name)
-    wanted = names.reference(reference)
+    wanted = _existing(repository, reference)
     at = request.parameter("at") if request.query_string else None
     found: StoredManifest | None
     if at is not None:
@@ -62,6 +59,14 @@ async def get(context: V2Context, request: Request, name: str, reference: str) -
     if at is not None:
         headers.append(asof.header(at))
     return Response(200, headers, b"" if request.method == "HEAD" else found.raw)
+
+
+def _existing(repository: RepositoryName, reference: str) -> TagName | Digest:
+    """What is asked for. Raises InvalidDigest, and ManifestUnknown for what can be no tag of any manifest."""
+    try:
+        return names.reference(reference)
+    except InvalidTag as error:
+        raise ManifestUnknown(repository, reference[:200]) from error
 
 
 async def put(context: V2Context, request: Request, name: str, reference: str) -> Response:
@@ -96,10 +101,8 @@ async def put(context: V2Context, request: Request, name: str, reference: str) -
 
 
 def _tag_parameters(request: Request) -> tuple[TagName, ...]:
-    """`?tag=a&tag=b`. Raises InvalidTag, InvalidInput when there are too many."""
+    """`?tag=a&tag=b`. Raises InvalidTag."""
     texts = request.parameters("tag") if request.query_string else []
-    if len(texts) > MAX_TAG_PARAMETERS:
-        raise InvalidInput(f"{len(texts)} tags in one request; push at most {MAX_TAG_PARAMETERS} at once")
     return tuple(dict.fromkeys(parse_tag(text) for text in texts))
 
 
@@ -118,9 +121,11 @@ async def delete_manifest(context: V2Context, request: Request, name: str, diges
 async def delete_tag(context: V2Context, request: Request, name: str, tag: str) -> Response:
     """The tag alone; the manifest stays."""
     repository = names.repository(name)
+    wanted = _existing(repository, tag)
+    assert not isinstance(wanted, Digest)  # the routes tell them apart
     await context.manifests.delete_tag(
         repository,
-        parse_tag(tag),
+        wanted,
         actor=context.actor(request),
         permit=context.access.permit_for(request.principal),
     )

@@ -30,6 +30,12 @@ class ClientGone(EntrepotError):
     code: ClassVar[str] = "client-gone"
 
 
+class QueryTooLong(InvalidInput):
+    """More parameters than are read."""
+
+    code: ClassVar[str] = "query-too-long"
+
+
 class BodyTooLarge(InvalidInput):
     """More bytes than the limit; reading stopped there."""
 
@@ -109,21 +115,21 @@ class Request:
 
     @property
     def query(self) -> list[tuple[str, str]]:
-        """Decoded pairs in their order. Raises InvalidInput when there are too many."""
+        """Decoded pairs in their order. Raises QueryTooLong, InvalidInput."""
         if self._query is None:
             if not self.query_string:
                 self._query = []
+            elif self.query_string.count(b"&") >= MAX_QUERY_FIELDS:
+                raise QueryTooLong(
+                    f"the query has more than {MAX_QUERY_FIELDS} parameters; "
+                    "give fewer (tags can be pushed in several requests)"
+                )
             else:
                 try:
-                    self._query = parse_qsl(
-                        self.query_string.decode("ascii"),
-                        keep_blank_values=True,
-                        max_num_fields=MAX_QUERY_FIELDS,
-                    )
-                except ValueError as error:
-                    raise InvalidInput(
-                        f"the query has more than {MAX_QUERY_FIELDS} fields or bytes outside of ASCII"
-                    ) from error
+                    text = self.query_string.decode("ascii")
+                except UnicodeDecodeError as error:
+                    raise InvalidInput("the query has bytes outside of ASCII; percent-encode them") from error
+                self._query = parse_qsl(text, keep_blank_values=True)
         return self._query
 
     def parameter(self, name: str) -> str | None:

@@ -29,10 +29,11 @@ def request(path: str = "/v2/a/manifests/t") -> Request:
         (repos.NameUnknown("a"), 404, ErrorCode.NAME_UNKNOWN),
         (repos.UploadUnknown("u"), 404, ErrorCode.BLOB_UPLOAD_UNKNOWN),
         (repos.UploadBusy("u", 5), 409, ErrorCode.BLOB_UPLOAD_INVALID),
-        (repos.RangeInvalid("u", 5, 9), 416, ErrorCode.RANGE_INVALID),
+        (repos.RangeInvalid("u", 5, 9), 416, ErrorCode.BLOB_UPLOAD_INVALID),
         (repos.PreconditionFailed("tag t", None), 412, ErrorCode.DENIED),
         (repos.QuotaExceeded("p", 5), 403, ErrorCode.DENIED),
         (repos.BlobTooLarge(5), 413, ErrorCode.SIZE_INVALID),
+        (repos.TooManyTags(5), 414, ErrorCode.UNSUPPORTED),
         (repos.TooManyUploads(5), 429, ErrorCode.TOOMANYREQUESTS),
         (StorageFull("full"), 507, ErrorCode.UNAVAILABLE),
         (StorageFailed("failed"), 503, ErrorCode.UNAVAILABLE),
@@ -50,6 +51,14 @@ def test_errors_have_their_code(error: EntrepotError, status: int, code: ErrorCo
     answer = response_to(error, request())
     assert answer.status == status
     assert json.loads(answer.body)["errors"][0]["code"] == str(code)
+
+
+def test_clients_errors_have_codes_of_the_specification() -> None:
+    """distribution-spec, "Error Codes": the list is closed; TAG_INVALID is docker's, which it names too."""
+    server_only = {ErrorCode.UNAVAILABLE, ErrorCode.UNKNOWN}
+    assert all(status >= 500 for _, status, code in TABLE if code in server_only)
+    listed = set(ErrorCode) - server_only - {ErrorCode.TAG_INVALID}
+    assert len(listed) == 14
 
 
 def test_no_row_is_shadowed_by_an_earlier_one() -> None:
