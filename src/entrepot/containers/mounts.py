@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from entrepot.images.snapshots import remove_path
+
 MS_RDONLY = 1
 MS_NOSUID = 2
 MS_NODEV = 4
@@ -75,9 +77,19 @@ def _check(result: int, what: str) -> None:
 
 
 def mount_overlay(
-    lower: Sequence[Path], upper: Path, work: Path, target: Path, *, user_xattr: bool, flags: int = 0
+    lower: Sequence[Path],
+    upper: Path,
+    work: Path,
+    target: Path,
+    *,
+    user_xattr: bool,
+    flags: int = 0,
+    volatile: bool = False,
 ) -> None:
     """Mount layers (topmost first) with a writable directory on top.
+
+    Unmounting waits until the whole disk that `upper` is on has been written, whosever data that is. With
+    `volatile` or MS_RDONLY it does not; nor does fsync within a volatile mount.
 
     The kernel reads at most a page of options, so the layers are named relative to their common directory;
     they are
@@ -91,12 +103,15 @@ def mount_overlay(
             f"upperdir={_escaped(os.path.relpath(upper, base))}",
             f"workdir={_escaped(os.path.relpath(work, base))}",
             "userxattr" if user_xattr else "redirect_dir=off,metacopy=off,index=off",
+            *(("volatile",) if volatile else ()),
         )
     )
     if len(options) >= _PAGE:
         raise OSError(errno.E2BIG, os.strerror(errno.E2BIG), str(target))
     destination = str(target.absolute())
     base = base.absolute()
+    # The kernel refuses a directory that was mounted volatile before: a power cut may have hurt it.
+    remove_path(work / "work" / "incompat")
 
     def work_there() -> None:
         unshare(CLONE_FS)

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from entrepot.containers.errors import MountFailed
-from entrepot.containers.mounts import is_mounted, mount_overlay, unmount
+from entrepot.containers.mounts import MS_RDONLY, is_mounted, mount_overlay, unmount
 from entrepot.containers.records import Container, Containers
 from entrepot.images.snapshots import Snapshots
 from entrepot.layers.diff import Change, tree_changes, upper_changes
@@ -52,11 +52,22 @@ _NO_OVERLAY = (errno.EPERM, errno.EACCES, errno.ENODEV, errno.EINVAL, errno.EOPN
 class RootFs:
     """The files of one container, in its directory."""
 
-    def __init__(self, directory: Path, kind: str, layers: Sequence[Path], privileges: Privileges) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        kind: str,
+        layers: Sequence[Path],
+        privileges: Privileges,
+        *,
+        short_lived: bool = False,
+    ) -> None:
+        """With `short_lived`, what the container writes need not outlive the machine: it goes with the
+        container."""
         self.directory = directory
         self.kind = kind
         self.layers = list(layers)
         self._privileges = privileges
+        self._short_lived = short_lived
 
     @property
     def upper(self) -> Path:
@@ -75,18 +86,30 @@ class RootFs:
 
     def mount(self) -> None:
         """Make `path` the container's root. Raises MountFailed."""
+        self._mount(volatile=self._short_lived)
+
+    def _mount(self, *, volatile: bool) -> None:
         if self.kind != "overlay" or is_mounted(self.path):
             return
         try:
-            mount_overlay(
-                self.below,
-                self.upper,
-                self.directory / "work",
-                self.path,
-                user_xattr=self._privileges.user_xattr,
-            )
+            try:
+                self._mount_overlay(volatile=volatile)
+            except OSError as error:
+                if not volatile or error.errno != errno.EINVAL:
+                    raise
+                self._mount_overlay(volatile=False)  # kernels before 5.10 know no such mounts
         except OSError as error:
             raise MountFailed(f"the container's file system cannot be mounted: {error.strerror}") from error
+
+    def _mount_overlay(self, *, volatile: bool) -> None:
+        mount_overlay(
+            self.below,
+            self.upper,
+            self.directory / "work",
+            self.path,
+            user_xattr=self._privileges.user_xattr,
+            volatile=volatile,
+        )
 
     def unmount(self) -> None:
         """Undo `mount`; also what a process that was killed has left."""
@@ -99,7 +122,7 @@ class RootFs:
     def mounted(self) -> Iterator[Path]:
         """The root directory, unmounted again afterwards unless it was mounted before."""
         before = self.kind != "overlay" or is_mounted(self.path)
-        self.mount()
+        self._mount(volatile=True)  # for a moment, and no program runs in it
         try:
             yield self.path
         finally:
@@ -123,7 +146,13 @@ def rootfs_of(containers: Containers, container: Container, snapshots: Snapshots
     """The files of a container that exists."""
     diff_ids = [Digest.parse(text) for text in container.diff_ids]
     layers = snapshots.paths(diff_ids)
-    return RootFs(containers.directory(container), container.rootfs, layers, snapshots.privileges)
+    return RootFs(
+        containers.directory(container),
+        container.rootfs,
+        layers,
+        snapshots.privileges,
+        short_lived=container.host.auto_remove,
+    )
 
 
 def make_rootfs(
@@ -148,7 +177,12 @@ def make_rootfs(
     if allow_overlay:
         try:
             mount_overlay(
-                rootfs.below, rootfs.upper, directory / "work", rootfs.path, user_xattr=privileges.user_xattr
+                rootfs.below,
+                rootfs.upper,
+                directory / "work",
+                rootfs.path,
+                user_xattr=privileges.user_xattr,
+                flags=MS_RDONLY,
             )
         except OSError as error:
             if error.errno not in _NO_OVERLAY:

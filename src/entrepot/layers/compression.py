@@ -25,8 +25,10 @@ from entrepot.oci.digest import Digest
 Compression = Literal["gzip", "zstd"] | None
 
 CHUNK_BYTES = 1 << 20
-_INPUT_BYTES = 1 << 16
-"""Compressed bytes given to an inflater at once; with gzip's ratio of 1028 this bounds what it holds back."""
+_INPUT_BYTES = 1 << 18
+"""Compressed bytes given to an inflater at once. Each time costs a change of threads while another one writes
+files;
+with less, those cost more than inflating."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"

@@ -67,6 +67,19 @@ def test_run_rm_leaves_nothing(box: Box) -> None:
     assert list((box.store / "entrepot/volumes").iterdir()) == []
 
 
+def test_only_files_that_outlive_their_container_are_synced_to_the_disk(box: Box) -> None:
+    """Taking down an overlay mount that is not volatile writes everybody's data on that disk back first."""
+    mounts = ["sh", "-c", "cat /proc/mounts"]
+    assert "volatile" in box.output("run", "--rm", "tiny:1", *mounts).splitlines()[0]
+    assert "volatile" not in box.output("run", "--name", "kept", "tiny:1", *mounts).splitlines()[0]
+    for source in ("/etc/hostname", "/etc/hosts"):
+        box.run("cp", source, "kept:/copied")
+    assert box.output("start", "-a", "kept")
+    box.run("create", "--rm", "--name", "short", "tiny:1", "cat", "/etc/issue")
+    box.run("cp", "/etc/hostname", "short:/copied")
+    assert box.output("start", "-a", "short") == "tiny"
+
+
 def test_a_process_that_cannot_be_started_is_told_as_docker_does(box: Box) -> None:
     cases = {
         ("/nope",): (127, 'exec: "/nope": stat /nope: no such file or directory: unknown'),
