@@ -31,6 +31,8 @@ log = get_log(__name__)
 
 SITE_ROUTE: Final = "site"
 _STATUS: Final = {status: str(status) for status in range(100, 600)}
+LINGER_S: Final = 2.0
+"""How long what follows a refusal is still read: enough for the answer to arrive."""
 NOBODY_LEFT: Final = 499
 """Logged as the status of a request whose client went away."""
 
@@ -81,7 +83,9 @@ class Front:
         request = self._request(scope, receive)
         status = sent = 0
         try:
-            response = self._refused(request, scope) or await self._respond(request)
+            response = refused = self._refused(request, scope)
+            if response is None:
+                response = await self._respond(request)
             if response is None:
                 status, sent = await self._delegate(request, scope, receive, send)
             else:
@@ -100,6 +104,9 @@ class Front:
             raise
         finally:
             self._account(request, when, time.perf_counter() - started, status, sent)
+        if status >= 400 and refused is None and request.method not in SAFE_METHODS:
+            # Not behind a head that was refused: nothing there can be trusted to be its body.
+            await _read_on(request)
 
     async def _respond(self, request: Request) -> Response | None:
         try:
@@ -277,6 +284,19 @@ class Front:
                     route,
                 )
             )
+
+
+async def _read_on(request: Request) -> None:
+    """Take what a refused client still sends, for a moment, and drop it.
+
+    Closing while it writes would reset the connection, and most programs then tell of a broken pipe instead of
+    the answer.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_S):
+            while not request.body_done:
+                message = await request.receive()
+                request.body_done = message["type"] != "http.request" or not message.get("more_body", False)
 
 
 async def _disconnected(receive: Receive) -> None:

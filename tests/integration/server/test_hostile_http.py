@@ -85,6 +85,18 @@ def test_addresses_have_a_largest_size(connect: Connect) -> None:
     assert (answer.status, answer.code) == (414, "UNSUPPORTED")
 
 
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+def test_who_is_refused_while_sending_learns_why(connect: Connect, chunked: bool) -> None:
+    """H3: what a refused client still sends is read on, so that it finds the answer and no reset."""
+    framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % len(BIG)
+    connection = connect(b"PATCH /v2/a/blobs/uploads/none HTTP/1.1\r\nHost: localhost\r\n%b\r\n\r\n" % framing)
+    answer = read_answer(connection)
+    assert (answer.status, answer.code) == (404, "BLOB_UPLOAD_UNKNOWN")
+    connection.sendall(b"%x\r\n%b\r\n0\r\n\r\n" % (len(BIG), BIG) if chunked else BIG)
+    connection.sendall(GET + b"\r\n")
+    assert read_answer(connection).status == 200, "all of it was read, so the connection goes on"
+
+
 def test_a_million_tiny_chunks_are_taken(connect: Connect) -> None:
     """H8: work is linear in what is sent; the answer is about the content."""
     body = b"1\r\n \r\n" * 100_000 + b"0\r\n\r\n"
