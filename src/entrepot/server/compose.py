@@ -21,7 +21,7 @@ from entrepot.server.access.sealing import SealKey
 from entrepot.server.config.model import Config
 from entrepot.server.db import Catalog, open_catalog
 from entrepot.server.db.errors import CatalogUnavailable
-from entrepot.server.db.settings import ACCESS_MODE, get_setting, set_setting
+from entrepot.server.db.settings import ACCESS_MODE, UNFINISHED_MOVE, clear_setting, get_setting, set_setting
 from entrepot.server.identity import bind_identity
 from entrepot.server.metrics import Metrics
 from entrepot.server.operations.observed import observed_catalog, observed_store
@@ -219,6 +219,8 @@ async def prepare(config: Config) -> dict[str, str]:
     try:
         await bind_identity(catalog, store)
         await store.prepare()
+        if await catalog.read(get_setting, UNFINISHED_MOVE) is not None:
+            await catalog.write(clear_setting, UNFINISHED_MOVE)  # from now on it takes pushes
         mode = await settle_mode(config, catalog)
         setup = await _prepare_accounts(config, catalog) if mode == "accounts" else None
     finally:

@@ -16,6 +16,7 @@ __all__ = [
     "CLOCK_ANCHOR",
     "STORE_EPOCH",
     "STORE_ID",
+    "UNFINISHED_MOVE",
     "CatalogIdentity",
     "clear_setting",
     "get_identity",
@@ -32,6 +33,8 @@ ACCESS_MODE: Final = "access_mode"
 """`open` or `accounts`; unset in a new catalog."""
 CLOCK_ANCHOR: Final = "clock_anchor"
 """`<boot id> <microseconds>`: see `server.db.clock`."""
+UNFINISHED_MOVE: Final = "unfinished_move"
+"""The store id of the registry whose rows were copied here, until the move is done or a server starts."""
 
 _GET = select(setting.c.value).where(setting.c.name == bindparam("p_name"))
 _UPDATE = update(setting).where(setting.c.name == bindparam("p_name")).values(value=bindparam("p_value"))

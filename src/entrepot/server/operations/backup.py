@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, BinaryIO, Final
+from pathlib import Path
+from typing import BinaryIO, Final
 
 from sqlalchemy import Connection, select
 
@@ -29,9 +30,18 @@ from entrepot.server.jobs.scrub import examine
 from entrepot.server.operations.archive import Archive, Snapshot
 from entrepot.server.operations.blobcopy import at_once, read_verified, store_verified
 from entrepot.server.operations.errors import BackupInvalid, BackupMissing, TargetInUse
+from entrepot.server.operations.nodes import list_nodes
+from entrepot.server.operations.notes import CopiedNames
 from entrepot.server.operations.rewrite import Rewrite, clear_rows
-from entrepot.server.operations.rows import count_rows, dump_rows, load_rows, read_lines, schema_of
-from entrepot.server.storage.base import BlobStore
+from entrepot.server.operations.rows import (
+    count_rows,
+    dump_rows,
+    file_pieces,
+    load_rows,
+    read_lines,
+    schema_of,
+)
+from entrepot.server.storage.base import BlobStore, StoreIdentity
 from entrepot.server.storage.errors import BlobMissing
 
 __all__ = ["BackedUp", "Restored", "back_up", "check_backup", "restore", "store_identity_of"]
@@ -83,28 +93,40 @@ async def store_identity_of(catalog: Catalog) -> str:
 
 
 async def back_up(
-    catalog: Catalog, store: BlobStore, archive: Archive, *, say: Say = lambda _: None
+    catalog: Catalog,
+    store: BlobStore,
+    archive: Archive,
+    *,
+    secret: bytes | None = None,
+    say: Say = lambda _: None,
 ) -> BackedUp:
-    """Add one snapshot to `archive`. Interrupted, it leaves blobs that the next run does not copy again."""
+    """Add one snapshot to `archive`, and `secret` beside it when that is encrypted.
+
+    Interrupted, it leaves blobs that the next run does not copy again.
+    """
     copier = _Copier(catalog, store, archive)
     say("copying blobs")
     await copier.copy_all()
-    name = datetime.fromtimestamp(catalog.clock.now() / 1e6, UTC).strftime("%Y%m%dT%H%M%SZ")
+    name = datetime.fromtimestamp(catalog.clock.now() / 1e6, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     with tempfile.TemporaryFile() as rows:
         say("writing down the catalog")
-        seen = await catalog.read(_snapshot_rows, rows)
+        seen = await catalog.read(_write_rows, rows)
         size = rows.tell()
         say("copying what came in between")
-        await copier.copy(seen.blobs)
+        copier.damaged.clear()  # what the catalog has now is what counts
+        counted = _Counted()
+        await copier.copy(counted.each(_blobs_in(rows)))
         rows.seek(0)
         await archive.put_rows(name, _file_pieces(rows), size)
+    if secret is not None:
+        await archive.put_secret(name, secret)
     snapshot = Snapshot(
         name=name,
         store_id=seen.store_id,
         epoch=seen.epoch,
         schema=seen.schema,
-        blobs=len(seen.blobs),
-        bytes=sum(one.size for one in seen.blobs),
+        blobs=counted.blobs,
+        bytes=counted.bytes,
         rows=seen.rows,
         damaged=tuple(sorted(str(digest) for digest in copier.damaged)),
     )
@@ -120,19 +142,30 @@ class _Seen:
     epoch: int
     schema: str
     rows: int
-    blobs: list[StoredBlob]
 
 
-def _snapshot_rows(connection: Connection, out: BinaryIO) -> _Seen:
+def _write_rows(connection: Connection, out: BinaryIO) -> _Seen:
     identity = get_identity(connection)
     if identity is None:
         raise BackupInvalid("this catalog has never been served", hint="there is nothing to back up")
-    found = connection.execute(select(blob.c.digest, blob.c.phys, blob.c.size).where(blob.c.state == "live"))
-    blobs = [StoredBlob(Digest.parse(row.digest), row.phys, row.size) for row in found]
     out.seek(0)
     out.truncate()
     rows = dump_rows(connection, out)
-    return _Seen(identity.store_id, identity.epoch, schema_of(connection), rows, blobs)
+    return _Seen(identity.store_id, identity.epoch, schema_of(connection), rows)
+
+
+class _Counted:
+    """How many blobs went by, and their bytes."""
+
+    def __init__(self) -> None:
+        self.blobs = 0
+        self.bytes = 0
+
+    def each(self, blobs: Iterable[StoredBlob]) -> Iterator[StoredBlob]:
+        for one in blobs:
+            self.blobs += 1
+            self.bytes += one.size
+            yield one
 
 
 class _Copier:
@@ -142,7 +175,6 @@ class _Copier:
         self._catalog = catalog
         self._store = store
         self._archive = archive
-        self._sure: set[Digest] = set()
         self.copied = 0
         self.copied_bytes = 0
         self.damaged: set[Digest] = set()
@@ -154,22 +186,21 @@ class _Copier:
             after = str(page[-1].digest)
             await self.copy(page)
 
-    async def copy(self, blobs: list[StoredBlob]) -> None:
-        """These. What can't be read is noted in `damaged`, unless a later call can."""
-        await at_once((one for one in blobs if one.digest not in self._sure), self._copy)
+    async def copy(self, blobs: Iterable[StoredBlob]) -> None:
+        """These. What can't be read is noted in `damaged`."""
+        await at_once(blobs, self._copy)
 
     async def _copy(self, one: StoredBlob) -> None:
-        if not await self._archive.has_blob(one.digest, one.size):
-            try:
-                pieces = read_verified(self._store, one.digest, one.phys, one.size)
-                await self._archive.put_blob(one.digest, one.size, pieces)
-            except (BlobMissing, VerificationFailed):
-                self.damaged.add(one.digest)
-                return
-            self.copied += 1
-            self.copied_bytes += one.size
-        self.damaged.discard(one.digest)
-        self._sure.add(one.digest)
+        if await self._archive.has_blob(one.digest, one.size):
+            return
+        try:
+            pieces = read_verified(self._store, one.digest, one.phys, one.size)
+            await self._archive.put_blob(one.digest, one.size, pieces)
+        except (BlobMissing, VerificationFailed):
+            self.damaged.add(one.digest)
+            return
+        self.copied += 1
+        self.copied_bytes += one.size
 
 
 async def restore(
@@ -177,6 +208,7 @@ async def restore(
     snapshot: Snapshot,
     catalog: Catalog,
     store: BlobStore,
+    notes: Path,
     *,
     overwrite: bool = False,
     say: Say = lambda _: None,
@@ -184,58 +216,88 @@ async def restore(
     """Bring a snapshot back into an empty catalog with the schema, and a store that is empty or its own.
 
     Every digest is read back from the store before this returns. The epoch is raised above the one that the
-    store carries. With `overwrite` a catalog that is not empty is replaced; its rows are lost. Raises
-    TargetInUse and others; the catalog is as it was then.
+    store carries. `notes` is a file that remembers copied blobs until it is done, so that an interrupted run
+    goes on. With `overwrite` a catalog that is not empty is replaced; its rows are lost. Raises TargetInUse
+    and others; the catalog is as it was then.
     """
-    if not overwrite and await catalog.read(count_rows) > 0:
-        raise TargetInUse("the catalog is not empty", hint="name an empty one, or give --overwrite")
-    marked = await store.read_identity()
-    if marked is not None and marked.store_id != snapshot.store_id:
-        raise TargetInUse("the store is another registry's", hint="name an empty one")
+    marked = await _check_target(catalog, store, snapshot, overwrite=overwrite)
     epoch = max(snapshot.epoch, marked.epoch if marked is not None else 0) + 1
-    with tempfile.TemporaryFile() as rows:
+    with (
+        tempfile.TemporaryFile() as rows,
+        CopiedNames(notes, owner=f"{snapshot.store_id} {snapshot.name}") as names,
+    ):
         async for piece in archive.get_rows(snapshot):
             rows.write(piece)
-        names = _Names(archive, store, reuse=marked is not None)
+        bringer = _Bringer(archive, store, names, reuse=marked is not None)
         say("bringing blobs back")
-        await at_once(await asyncio.to_thread(_blobs_in, rows), names.bring)
-        rewrite = Rewrite(epoch, names.names)
+        await at_once(_blobs_in(rows), bringer.bring)
+        rewrite = Rewrite(epoch, names)
         say("bringing the catalog back")
         await store.write_identity(snapshot.store_id, epoch)
         loaded = await catalog.write(_load, rows, rewrite)
-    say("reading every blob back")
-    check = await fsck(catalog, store, FsckSettings(deep=True))
+        say("reading every blob back")
+        check = await fsck(catalog, store, FsckSettings(deep=True))
+        names.remove()
     damaged = tuple(sorted(rewrite.damaged))
-    return Restored(snapshot, epoch, loaded, names.copied, names.kept, damaged, check)
+    return Restored(snapshot, epoch, loaded, bringer.copied, bringer.kept, damaged, check)
 
 
-class _Names:
-    """Old physical names → names in the store that is filled."""
+async def _check_target(
+    catalog: Catalog, store: BlobStore, snapshot: Snapshot, *, overwrite: bool
+) -> StoreIdentity | None:
+    """The store's mark, when nothing is in the way. Raises TargetInUse, BackupInvalid."""
+    if not overwrite and await catalog.read(count_rows) > 0:
+        raise TargetInUse("the catalog is not empty", hint="name an empty one, or give --overwrite")
+    nodes = await catalog.read(list_nodes, catalog.clock.steady())
+    # On SQLite the data directory's lock speaks for `serve`; its row outlives it when it was killed.
+    at_work = [one for one in nodes if one.state == "alive" and catalog.dialect != "sqlite"]
+    if at_work:
+        raise TargetInUse(
+            f"{at_work[0].id} works on this catalog",
+            hint="stop it; one that was killed is thought alive for 45 s",
+        )
+    if await catalog.read(schema_of) < snapshot.schema:
+        raise BackupInvalid(
+            f"the backup has schema {snapshot.schema}, which a newer version of entrepot made",
+            hint="restore it with that version",
+        )
+    marked = await store.read_identity()
+    if marked is not None and marked.store_id != snapshot.store_id:
+        raise TargetInUse("the store is another registry's", hint="name an empty one")
+    return marked
 
-    def __init__(self, archive: Archive, store: BlobStore, *, reuse: bool) -> None:
+
+class _Bringer:
+    """Brings blobs into a store, and notes their names there."""
+
+    def __init__(self, archive: Archive, store: BlobStore, names: CopiedNames, *, reuse: bool) -> None:
         self._archive = archive
         self._store = store
+        self._names = names
         self._reuse = reuse
-        self.names: dict[str, str] = {}
         self.copied = 0
         self.kept = 0
 
     async def bring(self, one: StoredBlob) -> None:
+        name = self._names.get(one.phys)
+        if name is not None and await self._store.size(name) == one.size:
+            return  # by an interrupted run; all of it is read back at the end
         if self._reuse and await examine(self._store, str(one.digest), one.phys, one.size) is None:
-            self.names[one.phys] = one.phys
+            self._names.add(one.phys, one.phys)
             self.kept += 1
             return
         try:
             pieces = self._archive.get_blob(one.digest)
-            self.names[one.phys] = await store_verified(self._store, one.digest, one.size, pieces)
-        except (BackupMissing, VerificationFailed):
+            self._names.add(one.phys, await store_verified(self._store, one.digest, one.size, pieces))
+        except (BackupMissing, BackupInvalid, VerificationFailed):
+            self._names.forget(one.phys)
             return  # its row says that it is missing
         self.copied += 1
 
 
-async def check_backup(archive: Archive, snapshot: Snapshot) -> list[str]:
-    """Read everything of a snapshot; the digests that can't be restored from it."""
-    bad = list[str]()
+async def check_backup(archive: Archive, snapshot: Snapshot) -> list[Digest]:
+    """Read everything of a snapshot; the digests that can't be restored from it. Raises BackupInvalid."""
+    bad = list[Digest]()
 
     async def check(one: StoredBlob) -> None:
         hasher = Hasher(one.digest.algorithm)
@@ -243,37 +305,36 @@ async def check_backup(archive: Archive, snapshot: Snapshot) -> list[str]:
             async for piece in archive.get_blob(one.digest):
                 await asyncio.to_thread(hasher.update, piece)
         except (BackupMissing, BackupInvalid):
-            bad.append(str(one.digest))
+            bad.append(one.digest)
             return
         if hasher.digest() != one.digest:
-            bad.append(str(one.digest))
+            bad.append(one.digest)
 
     with tempfile.TemporaryFile() as rows:
         async for piece in archive.get_rows(snapshot):
             rows.write(piece)
-        await at_once(await asyncio.to_thread(_blobs_in, rows), check)
+        await at_once(_blobs_in(rows), check)
     return sorted(bad)
 
 
-def _blobs_in(rows: BinaryIO) -> list[StoredBlob]:
-    """Live blobs among the rows of a snapshot."""
+def _blobs_in(rows: BinaryIO) -> Iterator[StoredBlob]:
+    """Live blobs among the rows of a snapshot. Raises BackupInvalid when these don't end as they should."""
     rows.seek(0)
-    found, columns = list[StoredBlob](), list[str]()
-    for line in read_lines(_read_pieces(rows)):
+    columns = list[str]()
+    for line in read_lines(file_pieces(rows)):
         if isinstance(line, dict):
             columns = line["columns"] if line.get("table") == "blob" else []
         elif columns:
             row = dict(zip(columns, line, strict=True))
             if row["state"] == "live":
-                found.append(StoredBlob(Digest.parse(row["digest"]), row["phys"], row["size"]))
-    return found
+                yield StoredBlob(Digest.parse(row["digest"]), row["phys"], row["size"])
 
 
 def _load(connection: Connection, rows: BinaryIO, rewrite: Rewrite) -> int:
     rewrite.begin()
     rows.seek(0)
     clear_rows(connection)
-    return load_rows(connection, read_lines(_read_pieces(rows)), rewrite)
+    return load_rows(connection, read_lines(file_pieces(rows)), rewrite)
 
 
 def _live_blobs(connection: Connection, after: str) -> list[StoredBlob]:
@@ -284,11 +345,6 @@ def _live_blobs(connection: Connection, after: str) -> list[StoredBlob]:
         .limit(PAGE)
     )
     return [StoredBlob(Digest.parse(row.digest), row.phys, row.size) for row in rows]
-
-
-def _read_pieces(file: BinaryIO) -> Any:
-    while piece := file.read(_PIECE_BYTES):
-        yield piece
 
 
 async def _file_pieces(file: BinaryIO) -> AsyncIterator[bytes]:

@@ -45,20 +45,28 @@ async def store_verified(store: BlobStore, digest: Digest, size: int, pieces: As
     return await store.commit(upload, digest, size)
 
 
-async def at_once(items: Iterable[T], work: Callable[[T], Awaitable[None]]) -> None:
+async def at_once(items: Iterable[T] | AsyncIterable[T], work: Callable[[T], Awaitable[None]]) -> None:
     """`work` on all items, a few at a time. After a failure nothing new is begun; what runs is finished."""
-    waiting = iter(items)
+    waiting = aiter(items) if isinstance(items, AsyncIterable) else _each(items)
+    turn = asyncio.Lock()
     failures = list[BaseException]()
 
     async def worker() -> None:
-        for item in waiting:
+        while not failures:
             try:
+                async with turn:
+                    item = await anext(waiting)
                 await work(item)
+            except StopAsyncIteration:
+                return
             except Exception as error:  # noqa: BLE001 - raised once the others have finished
                 failures.append(error)
-            if failures:
-                return
 
     await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
     if failures:
         raise failures[0]
+
+
+async def _each(items: Iterable[T]) -> AsyncGenerator[T, None]:
+    for item in items:
+        yield item

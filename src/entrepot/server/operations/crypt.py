@@ -1,7 +1,8 @@
 """Encrypted backups: every stored file is AES-256-GCM under a key file, and names tell nothing.
 
-A file is a header (magic, 8 random bytes) and frames of at most 1 MiB, each sealed with a nonce of those
-bytes and its number. The last frame is marked as such, so a file that was cut short never opens. The file's
+A file is a header (magic, 32 random bytes) and frames of at most 1 MiB. Each file is sealed with a key of its
+own, made from the key file and those random bytes, and each frame with its number as the nonce, so no nonce
+is ever used twice. The last frame is marked as such, so a file that was cut short never opens. The file's
 name is bound into each frame, so frames of other files don't fit.
 """
 
@@ -26,7 +27,8 @@ KEY_BYTES: Final = 32
 FRAME_BYTES: Final = 1 << 20
 _TAG_BYTES: Final = 16
 _MAGIC: Final = b"entb1\n"
-_RANDOM_BYTES: Final = 8
+_SALT_BYTES: Final = 32
+_HEAD_BYTES: Final = len(_MAGIC) + _SALT_BYTES
 
 
 def make_key_file(path: Path) -> None:
@@ -42,8 +44,10 @@ class BackupKey:
     """Seals and opens files of one backup place."""
 
     def __init__(self, key: bytes) -> None:
-        self._aead = AESGCM(key)
-        self._names = hmac.new(key, b"names", hashlib.sha256).digest()
+        self._files = _derived(key, b"files")
+        self._names = _derived(key, b"names")
+        self.fingerprint = _derived(key, b"fingerprint").hex()
+        """Tells keys apart and nothing about them."""
 
     @classmethod
     def load(cls, path: Path) -> BackupKey:
@@ -58,55 +62,67 @@ class BackupKey:
 
     def hide(self, name: str) -> str:
         """A name that only the key's holder can tell."""
-        return hmac.new(self._names, name.encode(), hashlib.sha256).hexdigest()
+        return _derived(self._names, name.encode()).hex()
 
     def sealed_size(self, size: int) -> int:
         """Bytes that `size` bytes take when sealed."""
         frames = max(1, -(-size // FRAME_BYTES))
-        return len(_MAGIC) + _RANDOM_BYTES + size + frames * _TAG_BYTES
+        return _HEAD_BYTES + size + frames * _TAG_BYTES
 
     async def seal(self, name: str, pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
         """The bytes to keep under `name`."""
-        prefix = secrets.token_bytes(_RANDOM_BYTES)
-        yield _MAGIC + prefix
+        salt = secrets.token_bytes(_SALT_BYTES)
+        aead = self._aead(salt)
+        yield _MAGIC + salt
         waiting, number = bytearray(), 0
         async for piece in pieces:
             waiting += piece
             while len(waiting) > FRAME_BYTES:
-                yield self._frame(prefix, number, bytes(waiting[:FRAME_BYTES]), name, last=False)
+                bound = _bound(name, last=False)
+                yield aead.encrypt(_nonce(number), bytes(waiting[:FRAME_BYTES]), bound)
                 del waiting[:FRAME_BYTES]
                 number += 1
-        yield self._frame(prefix, number, bytes(waiting), name, last=True)
+        yield aead.encrypt(_nonce(number), bytes(waiting), _bound(name, last=True))
 
     async def open(self, name: str, pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
         """What was sealed under `name`. Raises BackupInvalid when it does not open, or lacks its end."""
-        waiting, number, prefix = bytearray(), 0, b""
-        head = len(_MAGIC) + _RANDOM_BYTES
+        waiting, number, aead = bytearray(), 0, None
         whole = FRAME_BYTES + _TAG_BYTES
         async for piece in pieces:
             waiting += piece
-            if not prefix and len(waiting) >= head:
+            if aead is None and len(waiting) >= _HEAD_BYTES:
                 if not waiting.startswith(_MAGIC):
                     raise BackupInvalid(f"{name} is not encrypted")
-                prefix = bytes(waiting[len(_MAGIC) : head])
-                del waiting[:head]
-            while prefix and len(waiting) > whole:
-                yield self._opened(prefix, number, bytes(waiting[:whole]), name, last=False)
+                aead = self._aead(bytes(waiting[len(_MAGIC) : _HEAD_BYTES]))
+                del waiting[:_HEAD_BYTES]
+            while aead is not None and len(waiting) > whole:
+                yield _opened(aead, number, bytes(waiting[:whole]), name, last=False)
                 del waiting[:whole]
                 number += 1
-        yield self._opened(prefix, number, bytes(waiting), name, last=True)
+        if aead is None:
+            raise BackupInvalid(f"{name} is cut short")
+        yield _opened(aead, number, bytes(waiting), name, last=True)
 
-    def _frame(self, prefix: bytes, number: int, data: bytes, name: str, *, last: bool) -> bytes:
-        return self._aead.encrypt(prefix + number.to_bytes(4, "big"), data, _bound(name, last))
-
-    def _opened(self, prefix: bytes, number: int, frame: bytes, name: str, *, last: bool) -> bytes:
-        try:
-            return self._aead.decrypt(prefix + number.to_bytes(4, "big"), frame, _bound(name, last))
-        except (InvalidTag, ValueError):
-            raise BackupInvalid(
-                f"{name} can't be opened: it is damaged, cut short, or sealed with another key"
-            ) from None
+    def _aead(self, salt: bytes) -> AESGCM:
+        return AESGCM(_derived(self._files, salt))
 
 
-def _bound(name: str, last: bool) -> bytes:
+def _opened(aead: AESGCM, number: int, frame: bytes, name: str, *, last: bool) -> bytes:
+    try:
+        return aead.decrypt(_nonce(number), frame, _bound(name, last=last))
+    except (InvalidTag, ValueError):
+        raise BackupInvalid(
+            f"{name} can't be opened: it is damaged, cut short, or sealed with another key"
+        ) from None
+
+
+def _derived(key: bytes, purpose: bytes) -> bytes:
+    return hmac.new(key, purpose, hashlib.sha256).digest()
+
+
+def _nonce(number: int) -> bytes:
+    return number.to_bytes(12, "big")
+
+
+def _bound(name: str, *, last: bool) -> bytes:
     return (b"last " if last else b"more ") + name.encode()

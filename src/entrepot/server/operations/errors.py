@@ -6,13 +6,27 @@ from typing import ClassVar
 
 from entrepot.errors import Conflict, InvalidInput, NotFound, Unavailable, VerificationFailed
 
-__all__ = ["BackupInvalid", "BackupMissing", "BytesDiffer", "HoldLost", "PlaceFailed", "TargetInUse"]
+__all__ = [
+    "BackupInvalid",
+    "BackupMissing",
+    "BytesDiffer",
+    "HoldFailed",
+    "HoldLost",
+    "PlaceFailed",
+    "TargetInUse",
+]
 
 
 class TargetInUse(Conflict):
     """Something is where a registry should be put."""
 
     code: ClassVar[str] = "target-in-use"
+
+
+class HoldFailed(Unavailable):
+    """Changes could not be held back; nothing was switched over."""
+
+    code: ClassVar[str] = "hold-failed"
 
 
 class HoldLost(Unavailable):

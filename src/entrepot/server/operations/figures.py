@@ -85,6 +85,9 @@ class ClusterFigures:
             "entrepot_node_healthy", "1: a node is alive and can use what it needs.", ("node", "role")
         )
         self.part_up = gauge("entrepot_part_up", "1: the catalog or the store can be used.", ("part",))
+        self.read_only = gauge(
+            "entrepot_read_only", "1: the catalog is damaged; it is read and not written.", ()
+        )
         self.jobs = gauge("entrepot_jobs", "Unfinished jobs, by kind and state.", ("kind", "state"))
         self.overdue = gauge("entrepot_jobs_overdue_seconds", "How long a due job has waited.", ())
         self.events = gauge("entrepot_events_waiting", "Events not delivered yet.", ())
@@ -105,6 +108,7 @@ class ClusterFigures:
         """Look once."""
         for part, check in self._checks.items():
             self.part_up.values[part,] = float(await _works(check))
+        self.read_only.values[()] = float(self._catalog.read_only is not None)
         try:
             state = await self._catalog.read(read_state, self._catalog.clock.steady())
         except EntrepotError:

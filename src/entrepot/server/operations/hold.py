@@ -7,6 +7,7 @@ transactions wait, and clients hear 503 with Retry-After after a while.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,11 +18,19 @@ import asyncpg
 from entrepot.server.db.engine import parse_catalog_url
 from entrepot.server.db.tables import metadata
 from entrepot.server.db.writer import WriterLock
-from entrepot.server.operations.errors import HoldLost
+from entrepot.server.operations.errors import HoldFailed, HoldLost
 
 __all__ = ["changes_held"]
 
-_NOT_CONTENT: Final = {"node", "lease", "job"}
+CONNECT_TIMEOUT_S: Final = 10.0
+DEADLOCKS: Final = 10
+_NOT_CONTENT: Final = {"node", "lease", "job", "sign_in_attempt"}
+_SESSION: Final = {
+    "application_name": "entrepot-hold",
+    "idle_in_transaction_session_timeout": "0",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+}
 
 
 @asynccontextmanager
@@ -60,10 +69,10 @@ async def _certain() -> None:
 
 @asynccontextmanager
 async def _postgresql(dsn: str) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-    names = [table.name for table in metadata.sorted_tables if table.name not in _NOT_CONTENT]
-    tables = ", ".join(f'"{name}"' for name in names)
-    settings = {"application_name": "entrepot-hold", "idle_in_transaction_session_timeout": "0"}
-    connection = await asyncpg.connect(dsn=dsn, server_settings=settings)
+    try:
+        connection = await asyncpg.connect(dsn=dsn, timeout=CONNECT_TIMEOUT_S, server_settings=_SESSION)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        raise HoldFailed(f"the old database can't be reached: {error}") from error
 
     async def check() -> None:
         try:
@@ -74,9 +83,28 @@ async def _postgresql(dsn: str) -> AsyncIterator[Callable[[], Awaitable[None]]]:
             ) from error
 
     try:
-        async with connection.transaction():
-            await connection.execute("SET LOCAL statement_timeout = 0")
-            await connection.execute(f"LOCK TABLE {tables} IN SHARE MODE")
-            yield check
+        transaction = await _lock_tables(connection)
+        yield check
+        await transaction.rollback()
     finally:
-        await connection.close(timeout=5)
+        with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            await connection.close(timeout=CONNECT_TIMEOUT_S)
+
+
+async def _lock_tables(connection: asyncpg.Connection) -> asyncpg.transaction.Transaction:
+    """The transaction that holds the locks. Raises HoldFailed."""
+    names = [table.name for table in metadata.sorted_tables if table.name not in _NOT_CONTENT]
+    tables = ", ".join(f'"{name}"' for name in names)
+    for _ in range(DEADLOCKS):
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            await connection.execute(f"LOCK TABLE {tables} IN SHARE MODE")
+        except asyncpg.DeadlockDetectedError:
+            # A change that runs holds a table further back and wants one that is ours already.
+            await transaction.rollback()
+            continue
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            raise HoldFailed(f"changes can't be held back: {error}") from error
+        return transaction
+    raise HoldFailed("changes can't be held back: the database is too busy; run the command again")

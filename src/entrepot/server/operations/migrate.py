@@ -7,15 +7,16 @@
 3. Hold on until the old servers have stopped, so that none acknowledges what the new place would not have.
    The old place's mark is raised then: it can't be served by mistake. Nothing in it is deleted.
 
+A run that ends before 3 is done lets the old registry go on as if nothing had been. The next one goes on with
+what was copied; rows that the new catalog got are taken again, unless a server has been started on it since.
 Uploads under way and the trash stay behind when the store changes: clients begin such uploads again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Awaitable, Callable
-from contextlib import closing
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,12 +26,20 @@ from sqlalchemy import Connection, select
 from entrepot.errors import VerificationFailed
 from entrepot.oci.digest import Digest
 from entrepot.server.db.engine import Catalog
-from entrepot.server.db.settings import get_identity
+from entrepot.server.db.settings import (
+    UNFINISHED_MOVE,
+    CatalogIdentity,
+    clear_setting,
+    get_identity,
+    get_setting,
+    set_setting,
+)
 from entrepot.server.db.tables import blob
 from entrepot.server.jobs.fsck import FsckReport, FsckSettings, fsck
-from entrepot.server.operations.blobcopy import at_once, read_verified, store_verified
+from entrepot.server.operations.blobcopy import at_once, store_verified
 from entrepot.server.operations.errors import TargetInUse
 from entrepot.server.operations.hold import changes_held
+from entrepot.server.operations.notes import CopiedNames
 from entrepot.server.operations.rewrite import Rewrite, clear_rows
 from entrepot.server.operations.rows import count_rows, dump_rows, file_pieces, load_rows, read_lines
 from entrepot.server.storage.base import BlobStore
@@ -85,106 +94,149 @@ async def migrate(
 ) -> Migrated:
     """Move everything from `old` to `new`, whose catalog has the schema and is empty.
 
-    `notes` is a file that remembers copied blobs between runs. Returns when the old servers have stopped.
-    Raises TargetInUse, HoldLost, StorageFailed and others; nothing has been switched over then, and running
-    it again goes on.
+    `notes` is a file that remembers copied blobs until the move is done. Returns when the old servers have
+    stopped. Raises TargetInUse, HoldLost, StorageFailed and others; nothing has been switched over then, and
+    running it again goes on.
     """
-    if await new.catalog.read(count_rows):
-        raise TargetInUse(
-            "the new catalog is not empty",
-            hint="empty it, or name another; blobs that an interrupted run copied are remembered",
-        )
-    report = Migrated()
-    with closing(_Notes(notes)) as copied:
-        if not same_store:
-            for number in range(MOST_ROUNDS):
-                say(f"copying blobs, round {number + 1}; the registry takes pushes meanwhile")
-                if await _copy_blobs(old, new, copied, report) <= FEW:
-                    break
-        say("changes wait now; pulls go on")
-        async with changes_held(old.url) as still_held:
-            if not same_store:
-                await _copy_blobs(old, new, copied, report)
-            await _copy_catalog(old, new, copied, notes.with_suffix(".rows"), report, same_store, still_held)
-            report.check = await fsck(new.catalog, new.store, FsckSettings(deep=deep))
-            say("copied and checked; start the new servers, then stop the old ones: changes wait until then")
-            while not await servers_stopped():  # noqa: ASYNC110 - other processes; nothing would set an event
-                await asyncio.sleep(0.5)
-            await still_held()
-            await _mark_old(old)
-    return report
-
-
-async def _copy_blobs(old: Side, new: Side, copied: _Notes, report: Migrated) -> int:
-    """Copy live blobs that were not copied yet; returns how many there were."""
-    after, count = "", 0
-    damaged = set(report.damaged)
-
-    async def copy(one: _Blob) -> None:
-        digest = Digest.parse(one.digest)
-        try:
-            source = read_verified(old.store, digest, one.phys, one.size)
-            phys = await store_verified(new.store, digest, one.size, source)
-        except (BlobMissing, VerificationFailed):
-            # The collector may just have taken it; what the catalog says last decides.
-            damaged.add(one.digest)
-            return
-        copied.add(one.phys, phys)
-        report.blobs += 1
-        report.bytes += one.size
-
-    while page := await old.catalog.read(_live_blobs, after):
-        after = page[-1].digest
-        todo = [one for one in page if copied.get(one.phys) is None]
-        count += len(todo)
-        await at_once(todo, copy)
-    report.damaged = tuple(sorted(damaged))
-    return count
-
-
-async def _copy_catalog(
-    old: Side,
-    new: Side,
-    copied: _Notes,
-    rows: Path,
-    report: Migrated,
-    same_store: bool,
-    still_held: Callable[[], Awaitable[None]],
-) -> None:
-    """All rows in one transaction of the new catalog, with the mark that pairs it with its store."""
     identity = await old.catalog.read(get_identity)
     if identity is None:
         raise TargetInUse("the old catalog has never been served", hint="there is nothing to move")
-    rewrite = Rewrite(identity.epoch + 1, None if same_store else copied.all())
+    await _check_target(new, identity, same_store=same_store)
+    if not same_store:
+        await new.store.prepare()
+    with CopiedNames(notes, owner=f"{identity.store_id} {identity.epoch}") as copied:
+        move = _Move(old, new, identity, None if same_store else copied, say)
+        await move.copy_beforehand()
+        say("changes wait now; pulls go on")
+        async with changes_held(old.url) as still_held:
+            await move.copy_blobs()
+            await move.copy_catalog(notes.with_suffix(".rows"), still_held)
+            report = move.report
+            report.check = await fsck(new.catalog, new.store, FsckSettings(deep=deep))
+            say("copied and checked; start the new servers, then stop the old ones: changes wait until then")
+            while not await servers_stopped():
+                await still_held()
+                await asyncio.sleep(0.5)
+            await still_held()
+            # The old catalog is one that `serve` refuses from now on: its store is newer.
+            await old.store.write_identity(identity.store_id, identity.epoch + 1)
+            await new.catalog.write(clear_setting, UNFINISHED_MOVE)
+        copied.remove()
+    return report
 
-    def dump(connection: Connection) -> None:
-        with rows.open("wb") as out:
-            dump_rows(connection, out)
 
-    def load(connection: Connection) -> int:
-        rewrite.begin()
-        with rows.open("rb") as source:
-            clear_rows(connection)
-            return load_rows(connection, read_lines(file_pieces(source)), rewrite)
-
-    try:
-        await old.catalog.read(dump)
-        await still_held()
-        report.rows = await new.catalog.write(load)
-    finally:
-        await asyncio.to_thread(rows.unlink, missing_ok=True)
-    report.damaged = tuple(sorted(rewrite.damaged))
-    if not same_store:  # otherwise the new servers raise the mark when they start
-        await new.store.write_identity(identity.store_id, identity.epoch + 1)
-        for phys in rewrite.unused():  # copied, and collected since
-            await new.store.delete(phys)
+async def _check_target(new: Side, identity: CatalogIdentity, *, same_store: bool) -> None:
+    """Nothing is lost by filling it. Raises TargetInUse."""
+    unfinished = await new.catalog.read(get_setting, UNFINISHED_MOVE) == identity.store_id
+    if not unfinished and await new.catalog.read(count_rows) > 0:
+        raise TargetInUse(
+            "the new catalog is not empty, or servers have been started on it since it was filled",
+            hint="name an empty catalog; if the new servers hold this registry already and nothing was "
+            "pushed to the old ones since, only stop the old ones",
+        )
+    marked = await new.store.read_identity()
+    if marked is not None and marked.store_id != identity.store_id:
+        raise TargetInUse("the new store holds another registry's blobs", hint="name an empty one")
+    if not same_store and marked is not None and marked.epoch > identity.epoch + 1:
+        raise TargetInUse(
+            "the new store is of a later time than the old registry: it was moved or restored since",
+            hint="move the other way round, or name an empty store",
+        )
 
 
-async def _mark_old(old: Side) -> None:
-    """Make the old catalog one that `serve` refuses: its store is newer."""
-    identity = await old.catalog.read(get_identity)
-    assert identity is not None
-    await old.store.write_identity(identity.store_id, identity.epoch + 1)
+class _Move:
+    """The copying part of one run."""
+
+    def __init__(
+        self,
+        old: Side,
+        new: Side,
+        identity: CatalogIdentity,
+        copied: CopiedNames | None,
+        say: Callable[[str], None],
+    ) -> None:
+        """`copied` is None when the store stays."""
+        self._old, self._new = old, new
+        self._identity = identity
+        self._copied = copied
+        self._say = say
+        self._damaged = set[str]()
+        self.report = Migrated()
+
+    async def copy_beforehand(self) -> None:
+        """Until few blobs are left."""
+        if self._copied is None:
+            return
+        for number in range(MOST_ROUNDS):
+            self._say(f"copying blobs, round {number + 1}; the registry takes pushes meanwhile")
+            if await self.copy_blobs() <= FEW:
+                return
+
+    async def copy_blobs(self) -> int:
+        """Copy live blobs that were not copied yet; returns how many there were."""
+        after, count = "", 0
+        if self._copied is None:
+            return count
+        while page := await self._old.catalog.read(_live_blobs, after):
+            after = page[-1].digest
+            todo = [one for one in page if not await self._is_there(one, self._copied)]
+            count += len(todo)
+            await at_once(todo, self._copy)
+        return count
+
+    async def _is_there(self, one: _Blob, copied: CopiedNames) -> bool:
+        name = copied.get(one.phys)
+        if name is None:
+            return False
+        if not copied.is_of_earlier_run(one.phys):
+            return True
+        if await self._new.store.size(name) != one.size:
+            copied.forget(one.phys)
+            return False
+        copied.add(one.phys, name)
+        return True
+
+    async def _copy(self, one: _Blob) -> None:
+        assert self._copied is not None
+        digest = Digest.parse(one.digest)
+        try:
+            async with aclosing(await self._old.store.open(one.phys, 0, one.size)) as pieces:
+                phys = await store_verified(self._new.store, digest, one.size, pieces)
+        except (BlobMissing, VerificationFailed):
+            return  # perhaps collected just now; if the last look at the catalog has it, it is damaged
+        self._copied.add(one.phys, phys)
+        self.report.blobs += 1
+        self.report.bytes += one.size
+
+    async def copy_catalog(self, rows: Path, still_held: Callable[[], Awaitable[None]]) -> None:
+        """All rows in one transaction of the new catalog, with the mark that pairs it with its store."""
+        identity = self._identity
+        rewrite = Rewrite(identity.epoch + 1, self._copied)
+
+        def dump(connection: Connection) -> None:
+            with rows.open("wb") as out:
+                dump_rows(connection, out)
+
+        def load(connection: Connection) -> int:
+            rewrite.begin()
+            with rows.open("rb") as source:
+                clear_rows(connection)
+                loaded = load_rows(connection, read_lines(file_pieces(source)), rewrite)
+            set_setting(connection, UNFINISHED_MOVE, identity.store_id)
+            return loaded
+
+        try:
+            await self._old.catalog.read(dump)
+            await still_held()
+            self.report.rows = await self._new.catalog.write(load)
+        finally:
+            await asyncio.to_thread(rows.unlink, missing_ok=True)
+        self.report.damaged = tuple(sorted(rewrite.damaged))
+        if self._copied is None:
+            return  # the new servers raise the mark when they start
+        await self._new.store.write_identity(identity.store_id, identity.epoch + 1)
+        for phys in self._copied.unused():  # copied, and collected since
+            await self._new.store.delete(phys)
 
 
 def _live_blobs(connection: Connection, after: str) -> list[_Blob]:
@@ -195,26 +247,3 @@ def _live_blobs(connection: Connection, after: str) -> list[_Blob]:
         .limit(PAGE)
     )
     return [_Blob(row.digest, row.phys, row.size) for row in rows]
-
-
-class _Notes:
-    """Old physical name → new one, in a file that survives this process. A lost note costs a copy."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._file = sqlite3.connect(path, isolation_level=None)
-        self._file.execute("PRAGMA journal_mode=WAL")
-        self._file.execute("CREATE TABLE IF NOT EXISTS copied (old TEXT PRIMARY KEY, new TEXT NOT NULL)")
-
-    def get(self, old: str) -> str | None:
-        found = self._file.execute("SELECT new FROM copied WHERE old = ?", (old,)).fetchone()
-        return None if found is None else str(found[0])
-
-    def add(self, old: str, new: str) -> None:
-        self._file.execute("INSERT OR REPLACE INTO copied VALUES (?, ?)", (old, new))
-
-    def all(self) -> dict[str, str]:
-        return dict(self._file.execute("SELECT old, new FROM copied").fetchall())
-
-    def close(self) -> None:
-        self._file.close()

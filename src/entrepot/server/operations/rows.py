@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Final
 
 import msgspec
 from sqlalchemy import Connection, LargeBinary, Table, insert, select, text
-from zstandard import ZstdCompressor, ZstdDecompressor
+from zstandard import ZstdCompressor, ZstdDecompressor, ZstdError
 
 from entrepot.server.db.settings import CLOCK_ANCHOR
 from entrepot.server.db.tables import metadata
@@ -28,8 +28,11 @@ __all__ = ["Change", "count_rows", "dump_rows", "file_pieces", "load_rows", "rea
 
 FORMAT: Final = 1
 BATCH: Final = 500
-_PIECE_BYTES: Final = 1 << 20
-_OF_RUNNING_PROCESSES: Final = {"node", "lease"}
+BATCH_WITH_BYTES: Final = 20
+"""Rows at once of tables that hold whole manifests, of up to 4 MiB each."""
+_PIECE_BYTES: Final = 1 << 16
+"""Compressed; rows may be thirty times as large."""
+_OF_RUNNING_PROCESSES: Final = {"node", "lease", "sign_in_attempt"}
 """Tables whose rows mean nothing elsewhere."""
 
 Row = dict[str, Any]
@@ -40,7 +43,8 @@ Change = Callable[[str, Row], Row | None]
 def dump_rows(connection: Connection, out: BinaryIO) -> int:
     """Write every row to `out`, compressed; returns how many. `connection` shows one snapshot."""
     written = 0
-    with ZstdCompressor(level=3).stream_writer(out, closefd=False) as packed:
+    compressor = ZstdCompressor(level=3, write_checksum=True)
+    with compressor.stream_writer(out, closefd=False) as packed:
 
         def line(value: object) -> None:
             packed.write(msgspec.json.encode(value) + b"\n")
@@ -50,7 +54,7 @@ def dump_rows(connection: Connection, out: BinaryIO) -> int:
             if table.name in _OF_RUNNING_PROCESSES:
                 continue
             line({"table": str(table.name), "columns": [str(column.name) for column in table.columns]})
-            found = connection.execution_options(yield_per=BATCH).execute(select(table))
+            found = connection.execute(select(table), execution_options={"yield_per": _batch(table)})
             for row in found:
                 if table.name == "setting" and row[0] == CLOCK_ANCHOR:
                     continue
@@ -74,15 +78,20 @@ def file_pieces(source: BinaryIO) -> Iterator[bytes]:
 
 
 def read_lines(source: Iterable[bytes]) -> Iterator[Any]:
-    """Lines out of compressed pieces."""
+    """Lines out of compressed pieces. Raises BackupInvalid."""
     unpacked = ZstdDecompressor().decompressobj()
     rest = b""
-    for piece in source:
-        *lines, rest = (rest + unpacked.decompress(piece)).split(b"\n")
-        for line in lines:
-            yield msgspec.json.decode(line)
-    if rest:
-        raise BackupInvalid("the rows of the catalog end in the middle of a line")
+    try:
+        for piece in source:
+            if unpacked.eof:
+                break
+            *lines, rest = (rest + unpacked.decompress(piece)).split(b"\n")
+            for line in lines:
+                yield msgspec.json.decode(line)
+    except (ZstdError, msgspec.DecodeError) as error:
+        raise BackupInvalid("the rows of the catalog are damaged") from error
+    if rest or not unpacked.eof:
+        raise BackupInvalid("the rows of the catalog are cut short")
 
 
 def load_rows(connection: Connection, lines: Iterator[Any], change: Change) -> int:
@@ -145,8 +154,13 @@ class _Loader:
         row = self._change(self._table.name, dict(zip(self._columns, values, strict=True)))
         if row is not None:
             self._waiting.append(row)
-            if len(self._waiting) >= BATCH:
+            if len(self._waiting) >= _batch(self._table):
                 self.flush()
+
+
+def _batch(table: Table) -> int:
+    has_bytes = any(isinstance(column.type, LargeBinary) for column in table.columns)
+    return BATCH_WITH_BYTES if has_bytes else BATCH
 
 
 def count_rows(connection: Connection) -> int:
@@ -192,5 +206,5 @@ def _set_counter(connection: Connection, table: Table, value: int) -> None:
         return
     connection.execute(
         text("SELECT setval(pg_get_serial_sequence(:table, :column), :value)"),
-        {"table": table.name, "column": column, "value": value},
+        {"table": table.name, "column": column, "value": max(value, _counter(connection, table))},
     )

@@ -1,18 +1,21 @@
 """A registry moves to another catalog and store, and is the same there."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from sqlalchemy import Connection, insert, select
 
 from entrepot.oci.digest import Digest
 from entrepot.server.db import open_catalog
-from entrepot.server.db.settings import get_identity
+from entrepot.server.db.settings import UNFINISHED_MOVE, clear_setting, get_identity
 from entrepot.server.db.tables import manifest, metadata, project, upload
 from entrepot.server.jobs.fsck import FsckSettings, fsck
 from entrepot.server.operations import migrate as module
 from entrepot.server.operations.errors import TargetInUse
+from entrepot.server.operations.hold import changes_held
 from entrepot.server.operations.migrate import Migrated, Side, migrate
 from entrepot.server.storage.errors import StorageFailed
 from tests.unit.server.jobs.world import ACTOR, World
@@ -124,6 +127,99 @@ async def test_interrupted_move_goes_on_where_it_was(
     report = await move(side_of(world), new, tmp_path)
     assert report.blobs == await world.count_blobs() - len(calls)
     await check_same(side_of(world), new)
+
+
+async def test_a_run_that_ends_while_it_waits_is_run_again(
+    world: World, places: Places, tmp_path: Path
+) -> None:
+    """C4: the old registry went on meanwhile; the second run takes what was pushed since, too."""
+    await fill(world)
+    new = places.side("sqlite", "folder", "new")
+
+    async def dies() -> bool:
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        await migrate(side_of(world), new, tmp_path / "notes.db", same_store=False, servers_stopped=dies)
+    await world.push_image(b"pushed in between", tag="late")
+    report = await move(side_of(world), new, tmp_path)
+    assert report.blobs == 1
+    await check_same(side_of(world), new)
+    assert not list(tmp_path.glob("notes.db*"))
+
+
+async def test_notes_of_copies_that_are_gone_are_not_believed(
+    world: World, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(world)
+    new = places.side("sqlite", "folder", "new")
+
+    async def fails(*_: object) -> None:
+        raise StorageFailed("the database is not there")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(module._Move, "copy_catalog", fails)
+        with pytest.raises(StorageFailed):
+            await move(side_of(world), new, tmp_path)
+    copies = [one.phys async for one in new.store.list()]
+    await new.store.delete(copies[0])
+    report = await move(side_of(world), new, tmp_path)
+    assert report.blobs == 1
+    await check_same(side_of(world), new)
+
+
+async def test_a_place_that_has_been_served_is_not_filled_again(
+    world: World, places: Places, tmp_path: Path
+) -> None:
+    """Its servers may have acknowledged pushes; a start takes the mark of an unfinished move away."""
+    await fill(world)
+    new = places.side("sqlite", "folder", "new")
+
+    async def dies() -> bool:
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        await migrate(side_of(world), new, tmp_path / "notes.db", same_store=False, servers_stopped=dies)
+    await new.catalog.write(clear_setting, UNFINISHED_MOVE)
+    with pytest.raises(TargetInUse, match="servers have been started on it"):
+        await move(side_of(world), new, tmp_path)
+
+
+async def test_another_registrys_blobs_are_left_alone(world: World, places: Places, tmp_path: Path) -> None:
+    await fill(world)
+    new = places.side("sqlite", "folder", "new")
+    await new.store.write_identity("another", 1)
+    with pytest.raises(TargetInUse, match="another registry"):
+        await move(side_of(world), new, tmp_path)
+    marked = await new.store.read_identity()
+    assert marked is not None
+    assert marked.store_id == "another"
+
+
+async def test_a_deadlock_with_a_change_under_way_is_tried_again(places: Places) -> None:
+    url = places.url("postgresql", "")
+    connection = await asyncpg.connect(dsn=url)
+    try:
+        transaction = connection.transaction()
+        await transaction.start()
+        # Longer than the other side's, so that the holder is the one that is refused.
+        await connection.execute("SET LOCAL deadlock_timeout = '5s'")
+        await connection.execute('LOCK TABLE "tag" IN ROW EXCLUSIVE MODE')
+
+        async def hold() -> None:
+            async with changes_held(url) as still_held:
+                await still_held()
+
+        holding = asyncio.create_task(hold())
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND database = "
+        waiting += "(SELECT oid FROM pg_database WHERE datname = current_database())"
+        while not await connection.fetchval(waiting):
+            await asyncio.sleep(0.01)
+        await connection.execute('LOCK TABLE "blob" IN ROW EXCLUSIVE MODE')
+        await transaction.commit()
+        await holding
+    finally:
+        await connection.close()
 
 
 async def test_damaged_blobs_are_told_and_answer_404(world: World, places: Places, tmp_path: Path) -> None:

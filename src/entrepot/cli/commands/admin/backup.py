@@ -38,6 +38,8 @@ def backup(
     """
     if listing or check:
         ctx.exit(_look(where, key, check, as_json))
+    if new_key is not None and key is not None:
+        raise click.UsageError("--key and --new-key can't be used together")
     if new_key is not None:
         from entrepot.server.operations.crypt import make_key_file
 
@@ -65,24 +67,25 @@ async def _back_up(services: Any, where: str, key: str | None) -> Any:
 
     store_id = await store_identity_of(services.catalog)
     seal = access_settings(services.config).seal_file
+    secret = seal.read_bytes() if seal.exists() else None
+    if secret is not None and key is None:
+        say(f"{seal} is not in a backup that is not encrypted; keep a copy of it elsewhere")
     async with opened_archive(where, services.config, key, store_id=store_id) as archive:
-        if seal.exists():
-            if key is not None:
-                await archive.put_secret(seal.read_bytes())
-            else:
-                say(f"{seal} is not in a backup that is not encrypted; keep a copy of it elsewhere")
-        return await back_up(services.catalog, services.store, archive, say=say)
+        return await back_up(services.catalog, services.store, archive, secret=secret, say=say)
 
 
 def _look(where: str, key: str | None, check: bool, as_json: bool) -> int:
     import asyncio
 
-    async def look() -> tuple[list[Any], list[str]]:
+    async def look() -> tuple[list[Any], list[dict[str, str]]]:
         from entrepot.server.operations.backup import check_backup
 
         async with opened_archive(where, admin_config(), key) as archive:
             known = await archive.snapshots()
-            return known, await check_backup(archive, await archive.find(None)) if check else []
+            bad = await check_backup(archive, await archive.find(None)) if check else []
+            return known, [
+                {"digest": str(digest), "file": archive.blob_name(digest)} for digest in sorted(bad)
+            ]
 
     known, bad = asyncio.run(look())
     if as_json:
@@ -90,8 +93,10 @@ def _look(where: str, key: str | None, check: bool, as_json: bool) -> int:
     else:
         rows = [[one.name, str(one.rows), str(one.blobs), human_size(one.bytes)] for one in known]
         write(table(["BACKUP", "ROWS", "BLOBS", "SIZE"], rows).rstrip("\n"))
-        for digest in bad:
-            write(f"can't be restored from here: {digest}")
+        for one in bad:
+            write(f"can't be restored from here: {one['digest']} ({one['file']})")
+        if bad:
+            write("remove these files; the next backup copies them again")
         if check and not bad:
             write(f"{known[-1].name}: everything was read, and is as it should be")
     return FAILED if bad else OK

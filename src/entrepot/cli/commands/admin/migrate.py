@@ -114,7 +114,7 @@ def _copy_secret(source: Path, target: Path) -> None:
 
 
 async def _is_stopped(config: Any, catalog: Any) -> bool:
-    """Whether no server works on the old place any more."""
+    """Whether nothing works on the old place any more, servers and workers."""
     import fcntl
 
     from entrepot.server.operations.nodes import list_nodes
@@ -126,7 +126,8 @@ async def _is_stopped(config: Any, catalog: Any) -> bool:
                 fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 return False
-    if catalog.dialect == "sqlite":
-        return True
-    nodes = await catalog.read(list_nodes, catalog.clock.steady())
-    return not any(node.role == "serve" and node.state == "alive" for node in nodes)
+    alive = {
+        node.role for node in await catalog.read(list_nodes, catalog.clock.steady()) if node.state == "alive"
+    }
+    # On SQLite the lock above speaks for `serve`; its row outlives it for a while when it was killed.
+    return not (alive & {"worker"} if catalog.dialect == "sqlite" else alive)

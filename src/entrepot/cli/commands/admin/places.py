@@ -13,6 +13,7 @@ import click
 if TYPE_CHECKING:
     from entrepot.server.config import Config
     from entrepot.server.operations.archive import Archive
+    from entrepot.server.operations.places import BackupPlace
 
 key_option = click.option(
     "--key", metavar="FILE", help="The key file of an encrypted backup (32 random bytes)."
@@ -37,20 +38,22 @@ async def opened_archive(
     from entrepot.server.operations.crypt import BackupKey
     from entrepot.server.operations.places import open_place
 
+    opened_key = None if key is None else BackupKey.load(Path(key))
     storage = config.storage
     place = open_place(
         where,
+        create=store_id is not None,
         endpoint=storage.endpoint,
         region=storage.region,
         access_key_id=storage.access_key_id,
         secret_access_key=str(storage.secret_access_key),
         allow_http=storage.allow_http,
     )
+    closing: Archive | BackupPlace = place
     complete = False
     try:
-        opened_key = None if key is None else BackupKey.load(Path(key))
-        archive = await Archive.open(place, opened_key, store_id=store_id)
+        closing = archive = await Archive.open(place, opened_key, store_id=store_id)
         yield archive
         complete = True
     finally:
-        await place.close(complete=complete)
+        await closing.close(complete=complete)

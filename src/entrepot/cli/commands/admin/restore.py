@@ -54,12 +54,14 @@ async def _restore(where: str, key: str | None, at: str | None, overwrite: bool)
     try:
         async with opened_archive(where, config, key) as archive:
             snapshot = await archive.find(at)
+            say(f"restoring {snapshot.name}")
             await asyncio.to_thread(upgrade, catalog_url(config))
-            _put_secret(access_settings(config).seal_file, await archive.secret())
+            _put_secret(access_settings(config).seal_file, await archive.secret(snapshot))
             catalog, store = open_catalog(catalog_url(config)), open_store(config)
             try:
                 await store.prepare()
-                return await restore(archive, snapshot, catalog, store, overwrite=overwrite, say=say)
+                notes = config.server.data / "restore.db"
+                return await restore(archive, snapshot, catalog, store, notes, overwrite=overwrite, say=say)
             finally:
                 await catalog.close()
                 await store.close()
@@ -68,8 +70,20 @@ async def _restore(where: str, key: str | None, at: str | None, overwrite: bool)
 
 
 def _put_secret(path: Path, data: bytes | None) -> None:
-    if data is None or path.exists():
+    """The key that opens what is sealed in the catalog, where the server looks for it."""
+    from entrepot.server.operations.errors import TargetInUse
+
+    if data is None:
+        if not path.exists():
+            say(f"if the registry has accounts, put the copy of its access.key at {path} before you start it")
         return
+    if path.exists():
+        if path.read_bytes() != data:
+            raise TargetInUse(
+                f"{path} is another registry's key", hint="move it away: the backup has the right one"
+            )
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
