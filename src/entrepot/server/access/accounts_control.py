@@ -18,7 +18,6 @@ from entrepot.observability.logs import get_log
 from entrepot.server.access.access_tokens import sweep_expired
 from entrepot.server.access.audit import By
 from entrepot.server.access.authenticator import Authenticator, parse_basic
-from entrepot.server.access.backoff import SignInBackoff
 from entrepot.server.access.control import ChangeLike, MayRead, Permit
 from entrepot.server.access.errors import AccessDenied, InvalidCredentials
 from entrepot.server.access.facts import FACTS, facts_from_rows, facts_params, load_facts
@@ -112,7 +111,6 @@ class AccountsControl:
             catalog,
             sources=lambda: self._sources,
             passwords=self.passwords,
-            backoff=SignInBackoff(time.monotonic),
             threads=self._threads,
         )
 

@@ -1,23 +1,24 @@
-"""Sign-in back-off: after some failures, each further one doubles the wait.
+"""Sign-in back-off: after some failures, each further one doubles the wait. Pure; times in microseconds.
 
-Kept in memory per worker process: an attacker gets a few tries more with more workers, nobody gets a
-database write per wrong password. Keys are (user and address), the address alone, and the user alone. The
-last one waits only a moment: strangers must not be able to lock somebody out.
+Failures count three times over: for the user from that address, for the address, for the user from
+everywhere. Strangers must not be able to lock somebody out: the last two do not hold back a user at an
+address where they have signed in lately, and the last one waits only a moment.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable
+import ipaddress
 from dataclasses import dataclass
 from typing import Final
 
-from entrepot.server.access.errors import TooManyAttempts
+from entrepot.server.db.clock import SECOND
 
-__all__ = ["SignInBackoff"]
+__all__ = ["FORGET_AFTER", "TRUSTED_FOR", "Failures", "SignInRecord", "network_of", "pause_s"]
 
-_MAX_KEYS: Final = 20_000
-_FORGET_AFTER_S: Final = 900.0
+FORGET_AFTER: Final = 900 * SECOND
+"""Failures this old count no more."""
+TRUSTED_FOR: Final = 30 * 24 * 3600 * SECOND
+"""So long after a sign-in from an address only failures of that user there hold that user back there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,50 +33,54 @@ _ADDRESS: Final = _Rule(free=30, longest_s=300.0)
 _USER: Final = _Rule(free=30, longest_s=5.0)
 
 
-@dataclass(slots=True)
-class _Failures:
-    count: int
-    last_at: float
+@dataclass(frozen=True, slots=True)
+class Failures:
+    count: int = 0
+    last_at: int = 0
 
 
-class SignInBackoff:
-    """`check` before verifying, then `failed` or `succeeded`. `clock` is monotonic seconds."""
+@dataclass(frozen=True, slots=True)
+class SignInRecord:
+    """What is known when somebody tries."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._failures: OrderedDict[tuple[str, str], _Failures] = OrderedDict()
+    pair: Failures = Failures()
+    address: Failures = Failures()
+    user: Failures = Failures()
+    succeeded_at: int | None = None
+    """When this user last signed in from this address."""
 
-    def check(self, user: str, address: str | None) -> None:
-        """Raises TooManyAttempts with the seconds to wait."""
-        now = self._clock()
-        wait_s = max(self._wait_s(key, rule, now) for key, rule in _keys(user, address))
-        if wait_s > 0:
-            raise TooManyAttempts("too many failed sign-ins", retry_after_s=max(1.0, wait_s))
-
-    def failed(self, user: str, address: str | None) -> None:
-        now = self._clock()
-        for key, _rule in _keys(user, address):
-            entry = self._failures.pop(key, None)
-            if entry is None or now - entry.last_at > _FORGET_AFTER_S:
-                entry = _Failures(count=0, last_at=now)
-            entry.count += 1
-            entry.last_at = now
-            self._failures[key] = entry
-        while len(self._failures) > _MAX_KEYS:
-            self._failures.popitem(last=False)
-
-    def succeeded(self, user: str, address: str | None) -> None:
-        """Forgets the pair; the address keeps its count, or one own account would reset it."""
-        self._failures.pop(_keys(user, address)[0][0], None)
-
-    def _wait_s(self, key: tuple[str, str], rule: _Rule, now: float) -> float:
-        entry = self._failures.get(key)
-        if entry is None or entry.count < rule.free:
-            return 0.0
-        pause_s = min(rule.longest_s, 2.0 ** min(entry.count - rule.free, 16))
-        return entry.last_at + pause_s - now
+    def is_trusted(self, now: int) -> bool:
+        return self.succeeded_at is not None and now - self.succeeded_at < TRUSTED_FOR
 
 
-def _keys(user: str, address: str | None) -> tuple[tuple[tuple[str, str], _Rule], ...]:
-    where = address or "?"
-    return ((("pair:" + user, where), _PAIR), (("address", where), _ADDRESS), (("user", user), _USER))
+def pause_s(record: SignInRecord, now: int) -> float:
+    """Seconds until the next try is looked at; 0: now."""
+    waits = [_wait(record.pair, _PAIR, now)]
+    if not record.is_trusted(now):
+        waits += [_wait(record.address, _ADDRESS, now), _wait(record.user, _USER, now)]
+    return max(0.0, *waits)
+
+
+def counted(failures: Failures, now: int) -> int:
+    """How many there are with the one that has just happened."""
+    return 1 if now - failures.last_at > FORGET_AFTER else failures.count + 1
+
+
+def _wait(failures: Failures, rule: _Rule, now: int) -> float:
+    if failures.count < rule.free or now - failures.last_at > FORGET_AFTER:
+        return 0.0
+    pause = min(rule.longest_s, 2.0 ** min(failures.count - rule.free, 16))
+    return (failures.last_at - now) / SECOND + pause
+
+
+def network_of(address: str | None) -> str:
+    """What counts as one address: all of an IPv6 network of 64 bits, which one customer has."""
+    try:
+        parsed = ipaddress.ip_address((address or "").partition("%")[0])
+    except ValueError:
+        return "?"
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)

@@ -204,10 +204,16 @@ async def come_back(
     found = _provider(api, provider)
     attempt, then = _attempt(api, provider, request.cookies.get(ATTEMPT_COOKIE, ""), given_state)
     redirect_uri = caller.base_url + CALLBACK.replace("{provider}", quote(provider))
-    person = await asyncio.to_thread(found.finish, attempt, code=code, redirect_uri=redirect_uri)
-    account: Account = await api.write(provision, provider, person, api.now, caller.address)
-    if not account.enabled:
-        raise InvalidCredentials("this account cannot be used")
+    tried = ""
+    try:
+        person = await asyncio.to_thread(found.finish, attempt, code=code, redirect_uri=redirect_uri)
+        tried = person.name.lower()
+        account: Account = await api.write(provision, provider, person, api.now, caller.address)
+        if not account.enabled:
+            raise InvalidCredentials("this account cannot be used")
+    except InvalidCredentials:
+        accounts_of(api).authenticator.failures.note(tried, caller.address, "oidc", source=provider)
+        raise
     who = Principal(
         kind=PrincipalKind.USER, name=account.name, id=account.id, epoch=account.epoch, credential="oidc"
     )

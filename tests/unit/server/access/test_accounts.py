@@ -77,9 +77,9 @@ async def test_password_signs_in_and_wrong_ones_do_not(accounts: Accounts) -> No
 
 async def test_sign_in_backs_off(accounts: Accounts) -> None:
     await accounts.user("alice")
-    for _ in range(5):
+    for number in range(5):
         with pytest.raises(InvalidCredentials):
-            await accounts.control.authenticate(basic("alice", "wrong"), address="10.0.0.1")
+            await accounts.control.authenticate(basic("alice", f"wrong {number}"), address="10.0.0.1")
     with pytest.raises(TooManyAttempts):
         await accounts.control.authenticate(basic("alice", PASSWORD), address="10.0.0.1")
     assert await accounts.control.authenticate(basic("alice", PASSWORD), address="10.0.0.2")

@@ -54,6 +54,7 @@ def test_users_projects_grants_and_explanations(run: Admin) -> None:
     assert (
         json.loads(run("explain", "anonymous", "pull", "acme/app", "--format", "json"))["rule"] == "sign-in"
     )
+    assert run("user", "unlock", "alice") == "alice\n"
     run("grant", "remove", number)
     assert run("explain", "bob", "create-tag", "acme/app:v1").startswith("no: ")
     run("project", "set", "acme", "--visibility", "public", "--quota", "none")

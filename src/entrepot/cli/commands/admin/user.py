@@ -152,6 +152,21 @@ def password(name: str, password_stdin: bool, link: bool) -> None:
     click.echo(name)
 
 
+@user.command("unlock", short_help="Let a user try to sign in again at once")
+@click.argument("name")
+def unlock(name: str) -> None:
+    """Forget the failed sign-ins of user NAME, and those of the addresses they came from."""
+    from entrepot.server.access.accounts import get_account
+    from entrepot.server.access.attempts import forget
+
+    change(
+        lambda connection, by, now: forget(
+            connection, by, get_account(connection, name, kind="user").name, now=now
+        )
+    )
+    click.echo(name)
+
+
 @user.command("link", short_help="Let a user sign in through a source")
 @click.argument("name")
 @click.argument("source")

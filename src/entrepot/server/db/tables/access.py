@@ -7,7 +7,7 @@
         ├──< team_member >── team
         │                     │
         └────< access_grant >─┘  access_grant >── role, project
-    signing_key  sign_in_source  workload_rule
+    signing_key  sign_in_source  sign_in_attempt  workload_rule
     repo ── repo_profile, repo_label, star          upstream_repo ─< upstream_tag  (another registry's events)
 """
 
@@ -158,6 +158,18 @@ sign_in_source = Table(
     Column("secret", LargeBinary),  # sealed: a client secret, a bind password
     Column("created_at", Moment, nullable=False),
     CheckConstraint("kind in ('htpasswd', 'ldap', 'oidc')", name="kind"),
+)
+
+# Failures count for a user from an address, for the address (no user) and for the user (no address).
+sign_in_attempt = Table(
+    "sign_in_attempt",
+    metadata,
+    Column("user", Bytewise, primary_key=True),
+    Column("address", Bytewise, primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("failed_at", Moment),
+    Column("succeeded_at", Moment),
+    Index("ix_sign_in_attempt_failed_at", "failed_at"),
 )
 
 workload_rule = Table(
