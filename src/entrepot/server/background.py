@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from entrepot.observability.tracing import shut_down_tracing, span
-from entrepot.server.compose import Services, build
+from entrepot.server.compose import Services, build, trash_delay_s
 from entrepot.server.config.model import Config
 from entrepot.server.db.clock import microseconds
 from entrepot.server.jobs import outbox
 from entrepot.server.jobs.gc import GcSettings, collect
-from entrepot.server.jobs.integrity import check_integrity
+from entrepot.server.jobs.integrity import check_integrity, watch_integrity
 from entrepot.server.jobs.outbox import OutboxDelivery
 from entrepot.server.jobs.reconcile import reconcile
 from entrepot.server.jobs.reserve import keep_reserve
@@ -26,6 +26,7 @@ from entrepot.server.management.version import VERSION
 from entrepot.server.metrics import Metrics
 from entrepot.server.operations.figures import ClusterFigures
 from entrepot.server.operations.observed import unwrapped
+from entrepot.server.operations.repair import Mender, open_sources
 from entrepot.server.storage.filesystem import FilesystemStore
 from entrepot.server.worker import new_loop, start_tracing
 
@@ -60,7 +61,8 @@ def make_jobs_worker(services: Services, *, role: str = "jobs") -> Worker:
         periodic.append(Periodic("scrub", config.scrub.interval))
     delivery = OutboxDelivery(services.catalog, (), by=name)
     figures = ClusterFigures(services.catalog, services.checks(), services.metrics.gauge)
-    attendants: list[Attendant] = [delivery.run, figures.run]
+    integrity = partial(watch_integrity, services.catalog)
+    attendants: list[Attendant] = [delivery.run, figures.run, integrity]
     store = unwrapped(services.store)
     if isinstance(store, FilesystemStore):
         attendants.append(partial(keep_reserve, store))
@@ -85,9 +87,19 @@ def gc_settings(config: Config) -> GcSettings:
     gc = config.gc
     return GcSettings(
         undo_window_s=gc.undo_window,
-        trash_delay_s=gc.trash_delay,
+        trash_delay_s=trash_delay_s(config),
         untagged=gc.untagged,
         untagged_after_s=gc.untagged_after,
+    )
+
+
+def make_mender(services: Services) -> Mender:
+    """Who brings lost blobs back: what `[repair]` names."""
+    return Mender(
+        services.catalog,
+        services.store,
+        open_sources(services.config.repair.sources),
+        trash_delay_s=trash_delay_s(services.config),
     )
 
 
@@ -113,11 +125,17 @@ async def _scrub(services: Services, _context: JobContext) -> Result:
         budget_bytes=settings.run_bytes,
         bytes_per_s=settings.rate,
         older_than=services.catalog.clock.steady() - microseconds(settings.every),
+        mend=make_mender(services),
     )
     count = services.metrics.counter
     count("entrepot_scrub_bytes_total", "Bytes that were read back.").add(by=report.bytes)
     damaged = count("entrepot_scrub_damaged_total", "Blobs found damaged or missing.")
     damaged.add(by=len(report.damaged))
+    repaired = count("entrepot_scrub_repaired_total", "Blobs brought back from a repair source.")
+    repaired.add(by=len(report.repaired))
+    services.metrics.gauge(
+        "entrepot_blobs_lost", "Blobs out of service that images need, as of the last scrub."
+    ).values[()] = float(report.lost)
     return report.to_json()
 
 
@@ -125,7 +143,10 @@ async def _reconcile(services: Services, _context: JobContext) -> Result:
     gc = services.config.gc
     window = max(gc.undo_window, services.config.limits.upload_ttl)  # uploads have no rows of their objects
     report = await reconcile(
-        services.catalog, services.store, undo_window_s=window, trash_delay_s=gc.trash_delay
+        services.catalog,
+        services.store,
+        undo_window_s=window,
+        trash_delay_s=trash_delay_s(services.config),
     )
     orphans = services.metrics.counter("entrepot_orphans_found_total", "Stored objects that no row knows of.")
     orphans.add(by=report.orphans)

@@ -36,8 +36,10 @@ from entrepot.server.repos.repositories import Repositories
 from entrepot.server.repos.tags import Tags
 from entrepot.server.repos.uploads import Uploads
 from entrepot.server.storage.base import BlobStore
+from entrepot.server.storage.readcache import ReadCache
 from entrepot.server.v2.context import V2Context
 from entrepot.server.v2.miss import NowhereElse, OnMiss
+from entrepot.server.v2.redirect import RedirectRule
 from entrepot.server.v2.watch import TransferWatch
 
 CATALOG_FILE = "catalog.db"
@@ -89,8 +91,13 @@ def open_store(config: Config) -> BlobStore:
     """The place for blobs that `[storage]` names."""
     storage = config.storage
     if storage.url:
-        from entrepot.server.storage.objects import open_bucket
+        from entrepot.server.storage.objects import open_bucket, part_size
 
+        sign = None
+        if storage.cdn_url:
+            from entrepot.server.storage.cdn import CdnUrls
+
+            sign = CdnUrls(storage.cdn_url, key_id=storage.cdn_key_id, key_file=storage.cdn_key_file)
         return open_bucket(
             storage.url,
             endpoint=storage.endpoint,
@@ -99,7 +106,8 @@ def open_store(config: Config) -> BlobStore:
             secret_access_key=str(storage.secret_access_key),
             allow_http=storage.allow_http,
             virtual_hosted=storage.virtual_hosted,
-            max_blob_bytes=config.limits.blob_bytes,
+            part_bytes=part_size(config.limits.blob_bytes, storage.part_bytes),
+            sign=sign,
         )
     from entrepot.server.storage.filesystem import FilesystemStore
 
@@ -125,8 +133,24 @@ def repository_limits(config: Config) -> RepositoryLimits:
         uploads_per_principal=limits.uploads_per_principal or None,
         upload_ttl_s=limits.upload_ttl,
         lease_s=config.gc.lease,
-        trash_delay_s=config.gc.trash_delay,
+        trash_delay_s=trash_delay_s(config),
     )
+
+
+def trash_delay_s(config: Config) -> float:
+    """How long bytes stay after their last row: no shorter than a signed URL to them works."""
+    storage = config.storage
+    return max(config.gc.trash_delay, storage.redirect_expires if storage.redirect else 0)
+
+
+def open_read_cache(config: Config, store: BlobStore, metrics: Metrics) -> ReadCache | None:
+    """The cache that `[storage]` asks for; None without one, or where the blobs are on this disk anyway."""
+    storage = config.storage
+    if not storage.cache or not storage.url:
+        return None
+    reads = metrics.counter("entrepot_cache_reads_total", "Blobs read through the local cache.", ("found",))
+    folder = storage.cache_dir or config.server.data / "cache"
+    return ReadCache(store, folder, storage.cache, count=reads.add)
 
 
 async def build(
@@ -148,7 +172,8 @@ async def build(
     store = observed_store(open_store(config), metrics.histogram, slow_s=config.log.slow_store)
     access = await open_access(config, mode, catalog)
     manifests = Manifests(catalog, store, limits)
-    blobs = Blobs(catalog, store, limits)
+    cache = open_read_cache(config, store, metrics)
+    blobs = Blobs(catalog, store, limits, cache=cache)
     uploads = Uploads(catalog, store, limits)
     tags = Tags(catalog, store, limits)
     referrers = Referrers(catalog, store, limits)
@@ -167,6 +192,7 @@ async def build(
         history=History(catalog),
         on_miss=on_miss or NowhereElse(),
         watch=TransferWatch(min_rate=config.limits.min_body_rate, window_s=config.limits.min_body_window),
+        redirect=RedirectRule.of(config.storage),
     )
     return Services(
         config=config,
@@ -232,6 +258,8 @@ async def prepare(config: Config) -> dict[str, str]:
 
 async def _prepare_accounts(config: Config, catalog: Catalog) -> str | None:
     """The secret of the set-up link while no admin can sign in."""
+    if catalog.read_only is not None:
+        return None
     settings = access_settings(config)
     seal = SealKey.load_or_create(settings.seal_file)
     return await catalog.write(prepare_accounts, seal, settings.issuer, catalog.clock.now())

@@ -29,8 +29,17 @@ _NEVER = (b"cache-control", b"no-store")
 class Probes:
     """`checks` raise EntrepotError or OSError when their part cannot be used."""
 
-    def __init__(self, metrics: Metrics, checks: Mapping[str, Check], *, show_metrics: bool = True) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        checks: Mapping[str, Check],
+        *,
+        show_metrics: bool = True,
+        read_only: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """`read_only` tells why nothing can be changed: that is no reason to send pulls elsewhere."""
         self.draining = False
+        self._read_only = read_only
         self._metrics = metrics
         self._checks = checks
         self._show_metrics = show_metrics
@@ -59,6 +68,9 @@ class Probes:
         problems = await self.problems()
         if problems:
             return _json(503, {"status": "not ready", "problems": problems})
+        reason = self._read_only()
+        if reason is not None:
+            return _json(200, {"status": "read-only", "reason": reason})
         return _json(200, {"status": "ready"})
 
     async def problems(self) -> dict[str, str]:

@@ -119,6 +119,7 @@ class Worker:
                 metrics,
                 services.checks(),
                 show_metrics=plan.config.metrics.enabled and not plan.config.metrics.listen,
+                read_only=lambda: services.catalog.read_only,
             )
             self._listen(host, services, metrics, access_log, site)
             self._install_signals()

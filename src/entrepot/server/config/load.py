@@ -133,6 +133,8 @@ def contradictions(config: Config) -> list[str]:
         problems.append("tls.self_signed makes a certificate; it cannot be used with tls.cert")
     if not config.server.listen:
         problems.append("server.listen is empty; give at least one address such as 127.0.0.1:5000")
+    if (config.storage.cdn_key_id == "") != (config.storage.cdn_key_file is None):
+        problems.append("storage.cdn_key_id and storage.cdn_key_file belong together; give both")
     if config.tracing.sample > 1:
         problems.append("tracing.sample is a share between 0 and 1")
     if config.access.mode == "accounts" and config.server.allow_open:

@@ -105,11 +105,31 @@ class StorageSection:
     reserve: Bytes = Bytes(16 * MIB)
     """Room on the data disk that pushes leave free, so that deletes and garbage collection still work when
     it is full."""
+    part_bytes: Bytes = Bytes(8 * MIB)
+    """Size of the parts that a large object is sent in, at least 5 MiB. An object has at most 10 000 parts:
+    where `limits.blob_bytes` needs larger ones, they are larger."""
     redirect: bool = False
     """Answer blob downloads with 307 to a signed URL of the object store. The store must be reachable by
     clients."""
     redirect_expires: Seconds = Seconds(20 * MINUTE)
-    """How long such a URL works."""
+    """How long such a URL works. Bytes of deleted blobs stay at least as long, also when `gc.trash_delay` is
+    shorter."""
+    redirect_networks: tuple[str, ...] = ()
+    """With `redirect`: only clients in these networks are sent to the store. Empty: all."""
+    redirect_except: tuple[str, ...] = ()
+    """With `redirect`: clients in these networks get their bytes through the node."""
+    cdn_url: str = ""
+    """With `redirect`: where a content delivery network shows the bucket's prefix, as in
+    `https://d111.cloudfront.net/entrepot`. Clients are sent there instead of to the store."""
+    cdn_key_id: str = ""
+    """CloudFront's id of the public key; URLs are signed with it. Empty: they are not signed."""
+    cdn_key_file: Path | None = None
+    """PEM file of the private RSA key that belongs to `cdn_key_id`."""
+    cache: Bytes = Bytes(0)
+    """Size of a cache of blobs on the node's own disk, for downloads through the node from an object store.
+    0: none."""
+    cache_dir: Path | None = None
+    """Where that cache is. Unset: `cache` in the data directory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +251,41 @@ class ScrubSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RepairSource:
+    """Where the bytes of a damaged or missing blob may be had again. Each is verified by its digest."""
+
+    url: str
+    """`https://registry.example.org` (another registry with the same repositories; a path is put before their
+    names; `http://` where it speaks that), or a backup: a folder, or `s3://bucket/prefix` (also gs, az)."""
+    username: str = ""
+    """Of an account that may pull from the registry."""
+    password: Secret = NO_SECRET
+    """Its password or token."""
+    endpoint: str = ""
+    """As in `[storage]`, for a backup in a bucket; so are the four below."""
+    region: str = ""
+    """Region of the bucket."""
+    access_key_id: str = ""
+    """Key id for the bucket."""
+    secret_access_key: Secret = NO_SECRET
+    """Secret that belongs to `access_key_id`."""
+    allow_http: bool = False
+    """Speak plain HTTP to `endpoint`."""
+    key_file: Path | None = None
+    """Key file of an encrypted backup."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairSection:
+    """Bringing damaged and missing blobs back by itself, when scrub or `admin fsck --repair` finds them."""
+
+    sources: tuple[RepairSource, ...] = ()
+    """Places to fetch them from, asked in this order; in a file only, as `[[repair.sources]]` tables with
+    `url` and, where needed, `username`, `password`, `endpoint`, `region`, `access_key_id`,
+    `secret_access_key`, `allow_http`, `key_file`. Empty: a blob comes back when it is pushed again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogSection:
     """What is written where."""
 
@@ -292,6 +347,7 @@ class Config:
     manifests: ManifestsSection = field(default_factory=ManifestsSection)
     gc: GcSection = field(default_factory=GcSection)
     scrub: ScrubSection = field(default_factory=ScrubSection)
+    repair: RepairSection = field(default_factory=RepairSection)
     log: LogSection = field(default_factory=LogSection)
     tracing: TracingSection = field(default_factory=TracingSection)
     metrics: MetricsSection = field(default_factory=MetricsSection)

@@ -42,6 +42,17 @@ class Catalog(Protocol):
         """Why this process can't write any more, None while it can. It should be restarted then."""
         ...
 
+    @property
+    def read_only(self) -> str | None:
+        """Why nobody can write: the database was found damaged. None while it is sound, or looks after
+        itself.
+        """
+        ...
+
+    def set_read_only(self, reason: str | None) -> None:
+        """Let all processes write no more, or again. Does nothing for a database that looks after itself."""
+        ...
+
     async def write(
         self,
         fn: Callable[Concatenate[Connection, ...], T],
@@ -55,9 +66,9 @@ class Catalog(Protocol):
         What `fn` raises is raised here, and nothing of it is kept. `durable=False` is for what may be
         forgotten in a power cut (uploads, leases, last-used times): committed, but not waited for on disk.
         `brief` promises that `fn` touches a handful of rows; SQLite may run it on the event loop.
-        `fn` may be run several times; only the last run counts. Raises CatalogUnavailable; when its
-        `outcome_unknown` is set the change may have been made. Cancelling does not undo: the change may still
-        be made.
+        `fn` may be run several times; only the last run counts. Raises CatalogDamaged while `read_only`, and
+        CatalogUnavailable; when its `outcome_unknown` is set the change may have been made. Cancelling does
+        not undo: the change may still be made.
         """
         ...
 

@@ -6,7 +6,14 @@ from typing import ClassVar
 
 from entrepot.errors import Conflict, InvalidInput, Unavailable
 
-__all__ = ["CatalogBroken", "CatalogFull", "CatalogUnavailable", "InvalidCatalogUrl", "SchemaMismatch"]
+__all__ = [
+    "CatalogBroken",
+    "CatalogDamaged",
+    "CatalogFull",
+    "CatalogUnavailable",
+    "InvalidCatalogUrl",
+    "SchemaMismatch",
+]
 
 
 class CatalogUnavailable(Unavailable):
@@ -24,9 +31,23 @@ class CatalogFull(CatalogUnavailable):
 
 
 class CatalogBroken(CatalogUnavailable):
-    """The disk under the database failed or the file is damaged. This process writes no more."""
+    """The disk under the database failed. This process writes no more."""
 
     code: ClassVar[str] = "catalog-broken"
+
+
+class CatalogDamaged(CatalogUnavailable):
+    """The database file is damaged. Nothing is written until it is sound; what can be read is served."""
+
+    code: ClassVar[str] = "catalog-damaged"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"the database is damaged; nothing can be changed until it is restored: {reason}",
+            hint="look with: entrepot admin fsck; then restore a backup",
+            retry_after_s=60,
+        )
+        self.reason = reason
 
 
 class SchemaMismatch(Conflict):

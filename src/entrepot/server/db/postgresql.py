@@ -73,6 +73,7 @@ class PostgresqlCatalog:
 
     dialect = "postgresql"
     broken: str | None = None
+    read_only: str | None = None
 
     def __init__(self, url: URL) -> None:
         self._dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
@@ -156,6 +157,9 @@ class PostgresqlCatalog:
         except CONNECTION_ERRORS:
             await pool.expire_connections()  # what ended one has mostly ended all
             raise
+
+    def set_read_only(self, reason: str | None) -> None:
+        pass
 
     def data_version(self) -> int | None:
         return None

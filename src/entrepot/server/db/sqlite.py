@@ -10,22 +10,25 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Concatenate, Final, TypeVar
+from typing import Any, Concatenate, Final, NoReturn, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
+from entrepot.observability.logs import get_log
 from entrepot.server.db.clock import SteadyClock, boot_id
-from entrepot.server.db.errors import CatalogUnavailable
+from entrepot.server.db.damage import DamageNote
+from entrepot.server.db.errors import CatalogDamaged, CatalogUnavailable
 from entrepot.server.db.hot import HotQuery
 from entrepot.server.db.settings import CLOCK_ANCHOR, get_setting, set_setting
 from entrepot.server.db.walfile import WalFile
-from entrepot.server.db.writer import Writer, WriterLock, raise_translated
+from entrepot.server.db.writer import Writer, WriterLock, raise_translated, translated
 
 __all__ = ["SqliteCatalog", "create_file", "sqlite_engine"]
 
 T = TypeVar("T")
+log = get_log(__name__)
 
 BUSY_TIMEOUT_MS: Final = 10_000
 READ_THREADS: Final = 4
@@ -131,9 +134,12 @@ class SqliteCatalog:
         event.listen(self._writing, "connect", _without_checkpoints)
         self._readers = sqlite_engine(path, read_only=True)
         self._hot = connect_sqlite(path, read_only=True, busy_timeout_ms=0)
+        self._damage = DamageNote(path)
         lock = WriterLock(path)
         self.clock = SteadyClock(self._clock_anchor(lock))
-        self._writer = Writer(self._writing.connect, lock, WalFile(path), on_broken=on_broken)
+        self._writer = Writer(
+            self._writing.connect, lock, WalFile(path), on_broken=on_broken, on_damaged=self.set_read_only
+        )
         self._threads = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="catalog-read")
         self._local = threading.local()
         self._reading: list[Connection] = []
@@ -141,6 +147,20 @@ class SqliteCatalog:
     @property
     def broken(self) -> str | None:
         return self._writer.broken
+
+    @property
+    def read_only(self) -> str | None:
+        return self._damage.reason
+
+    def set_read_only(self, reason: str | None) -> None:
+        try:
+            if reason is None:
+                self._damage.remove()
+            elif self._damage.reason is None:
+                log.error("catalog damaged, read-only from now on", reason=reason)
+                self._damage.write(reason)
+        except OSError as error:
+            log.exception("damage of the catalog can't be noted", reason=str(error))
 
     async def write(
         self,
@@ -150,6 +170,9 @@ class SqliteCatalog:
         durable: bool = True,
         brief: bool = False,
     ) -> T:
+        reason = self._damage.reason
+        if reason is not None:
+            raise CatalogDamaged(reason)
         result: T = await self._writer.submit(fn, args, durable=durable, brief=brief)
         return result
 
@@ -162,9 +185,9 @@ class SqliteCatalog:
             return self._hot.execute(compiled.sql, compiled.arguments(params)).fetchall()
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-                raise_translated(error)
+                self._raise(error)
         except sqlite3.DatabaseError as error:
-            raise_translated(error)
+            self._raise(error)
         # Somebody recovers or checkpoints the file this moment: wait for it where waiting hurts nobody.
         return await self.read(_rows, compiled.sql, compiled.arguments(params))
 
@@ -193,9 +216,16 @@ class SqliteCatalog:
             connection.exec_driver_sql("BEGIN")  # one snapshot for all that the function reads
             return fn(connection, *args)
         except DBAPIError as error:
-            raise_translated(error)
+            self._raise(error)
         finally:
             connection.rollback()
+
+    def _raise(self, error: Exception) -> NoReturn:
+        """The error for who reads; damage that is met is noted."""
+        made = translated(error)
+        if isinstance(made, CatalogDamaged):
+            self.set_read_only(made.reason)
+        raise_translated(error)
 
     def _clock_anchor(self, lock: WriterLock) -> int | None:
         """The anchor that this machine's first process of this boot wrote down."""
@@ -214,6 +244,8 @@ class SqliteCatalog:
                 if boot == boot_id():
                     return int(anchor)
             fresh = SteadyClock().anchor
+            if self._damage.reason is not None:
+                return fresh  # nothing is written, so nobody else has to agree
             set_setting(connection, CLOCK_ANCHOR, f"{boot_id()} {fresh}")
             connection.commit()
             return fresh

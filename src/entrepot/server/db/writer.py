@@ -40,7 +40,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from entrepot.server.db.engine import RetryTransaction
-from entrepot.server.db.errors import CatalogBroken, CatalogFull, CatalogUnavailable
+from entrepot.server.db.errors import CatalogBroken, CatalogDamaged, CatalogFull, CatalogUnavailable
 from entrepot.server.db.walfile import WalFile
 
 __all__ = ["BATCH", "QUEUE_LIMIT", "Writer", "WriterLock", "raise_translated", "translated"]
@@ -66,7 +66,8 @@ CHECKPOINT_BYTES: Final = 16 * 1024 * 1024
 """A log that has grown by this is copied, whatever made it grow."""
 
 _FULL = {sqlite3.SQLITE_FULL}
-_BROKEN = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_BROKEN = {sqlite3.SQLITE_IOERR}
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _log = logging.getLogger(__name__)
 
 
@@ -130,11 +131,13 @@ class Writer:
         wal: WalFile,
         *,
         on_broken: Callable[[str], None] | None = None,
+        on_damaged: Callable[[str], None] | None = None,
     ) -> None:
         self._connect = connect
         self._lock = lock
         self._wal = wal
         self._on_broken = on_broken
+        self._on_damaged = on_damaged
         self._queue: queue.SimpleQueue[_Call | _Checkpoint | None] = queue.SimpleQueue()
         self._turn = threading.Lock()
         self._thread_waits = False
@@ -451,6 +454,8 @@ class Writer:
             _log.critical("catalog-broken", extra={"reason": failure.message})
             if self._on_broken is not None:
                 self._on_broken(failure.message)
+        if isinstance(failure, CatalogDamaged) and self._on_damaged is not None:
+            self._on_damaged(failure.reason)
         return failure
 
 
@@ -519,6 +524,8 @@ def translated(error: BaseException) -> BaseException:
         made = CatalogBroken(
             f"the database failed: {original} ({name})", hint="check the disk", retry_after_s=5
         )
+    elif kind in _DAMAGED:
+        made = CatalogDamaged(f"{original} ({name})")
     else:
         made = CatalogUnavailable(f"the database is not writable now: {original} ({name})", retry_after_s=1)
     made.__cause__ = error

@@ -30,6 +30,7 @@ from entrepot.server.db.tables import (
 )
 from entrepot.server.jobs.affected import affected_tags, is_needed
 from entrepot.server.jobs.integrity import check_integrity
+from entrepot.server.jobs.mending import Mend, find_lost
 from entrepot.server.jobs.reconcile import is_pair
 from entrepot.server.jobs.scrub import Fault, examine, take_out_of_service
 from entrepot.server.jobs.strays import Stray, Tally, find_strays, throw_away_strays
@@ -55,6 +56,8 @@ class FsckSettings:
     deep: bool = False
     """Read every byte of every blob."""
     repair: bool = False
+    mend: Mend | None = None
+    """With `repair`: brings lost blobs back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,10 +206,14 @@ class _Fsck:
                 await asyncio.gather(*(self._blob(row) for row in page[start : start + AT_ONCE]))
 
     async def _blob(self, row: Any) -> None:
+        mend = self._settings.mend if self._settings.repair else None
         if row.state != "live":
             if await self._catalog.read(is_needed, row.digest):
                 tags = await self._catalog.read(affected_tags, row.digest)
-                self._found("blob-out-of-service", row.digest, _OUT[row.state], tags=tags)
+                lost = None if mend is None else await find_lost(self._catalog, row.digest)
+                origin = await mend(lost) if mend is not None and lost is not None else None
+                repaired = None if origin is None else f"brought back from {origin}"
+                self._found("blob-out-of-service", row.digest, _OUT[row.state], repaired=repaired, tags=tags)
             return
         fault = await self._fault(row)
         if fault is None or await self._catalog.read(_current_phys, row.digest) != row.phys:
@@ -214,8 +221,10 @@ class _Fsck:
         state, reason = fault
         repaired = None
         if self._settings.repair:
-            await take_out_of_service(self._catalog, row.digest, row.phys, state, reason)
+            damage = await take_out_of_service(self._catalog, row.digest, row.phys, state, reason, mend=mend)
             repaired = "taken out of service; push the image again to bring it back"
+            if damage is not None and damage.repaired_from is not None:
+                repaired = f"brought back from {damage.repaired_from}"
         tags = await self._catalog.read(affected_tags, row.digest)
         kind = "blob-missing" if state == "missing" else "blob-damaged"
         self._found(kind, row.digest, f"{row.phys}: {reason}", repaired=repaired, tags=tags)

@@ -1,8 +1,9 @@
 """Reads blobs back, those first that were not looked at for longest, and takes damaged ones out of service.
 
 A blob whose bytes are missing or wrong answers 404 from then on, so the next push of the image brings it
-again; nothing is deleted here. The run ends when its budget of bytes is used up and goes on from there
-the next time.
+again; where there is somebody to ask (see `mending`), it is brought back at once, and otherwise asked for
+again in each run. Nothing is deleted here. The run ends when its budget of bytes is used up and goes on from
+there the next time.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, insert, select, update
@@ -22,6 +23,7 @@ from entrepot.oci.digest import Digest, Hasher
 from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import blob, outbox
 from entrepot.server.jobs.affected import affected_tags
+from entrepot.server.jobs.mending import Mend, find_lost, lost_blobs
 from entrepot.server.storage.base import BlobStore
 from entrepot.server.storage.errors import BlobMissing, InvalidKey
 
@@ -30,6 +32,8 @@ __all__ = ["Damage", "ScrubReport", "scrub", "take_out_of_service"]
 log = get_log(__name__)
 
 PAGE: Final = 100
+MOST_LOST: Final = 1000
+"""Blobs out of service that one run asks for again."""
 Fault = Literal["missing", "quarantined"]
 
 
@@ -43,6 +47,8 @@ class Damage:
     reason: str
     tags: tuple[str, ...]
     """`repository:tag` of what can't be pulled any more."""
+    repaired_from: str | None = None
+    """Where its bytes were found again: it is in service."""
 
     def to_json(self) -> dict[str, Any]:
         """For reports and events."""
@@ -52,6 +58,7 @@ class Damage:
             "state": self.state,
             "reason": self.reason,
             "tags": list(self.tags),
+            "repaired_from": self.repaired_from,
         }
 
 
@@ -62,6 +69,11 @@ class ScrubReport:
     blobs: int = 0
     bytes: int = 0
     damaged: list[Damage] = field(default_factory=list)
+    """What this run found."""
+    repaired: dict[str, str] = field(default_factory=dict)
+    """Digest → where its bytes came from, of blobs that are in service again; found now or before."""
+    lost: int = 0
+    """Blobs that are still out of service although manifests need them."""
     complete: bool = True
     """False when the budget ended before every blob had its turn."""
 
@@ -72,6 +84,8 @@ class ScrubReport:
             "bytes": self.bytes,
             "complete": self.complete,
             "damaged": [damage.to_json() for damage in self.damaged],
+            "repaired": self.repaired,
+            "lost": self.lost,
         }
 
 
@@ -83,6 +97,7 @@ async def scrub(
     bytes_per_s: int | None = None,
     older_than: int | None = None,
     on_damage: Callable[[Damage], None] | None = None,
+    mend: Mend | None = None,
 ) -> ScrubReport:
     """Check live blobs until the budget is used (None: all of them once).
 
@@ -90,28 +105,53 @@ async def scrub(
     checked after it are left out.
     """
     report = ScrubReport()
-    started = catalog.clock.steady()
-    pace = _Pace(bytes_per_s)
-    while page := await catalog.read(_oldest, started if older_than is None else older_than):
+    if mend is not None:
+        await _mend_lost(catalog, mend, report)
+    await _read_back(catalog, store, report, budget_bytes, _Pace(bytes_per_s), older_than, on_damage, mend)
+    report.lost = len(await lost_blobs(catalog, MOST_LOST))
+    return report
+
+
+async def _mend_lost(catalog: Catalog, mend: Mend, report: ScrubReport) -> None:
+    """Ask again for what earlier runs have not got."""
+    for lost in await lost_blobs(catalog, MOST_LOST):
+        origin = await mend(lost)
+        if origin is not None:
+            report.repaired[lost.digest] = origin
+
+
+async def _read_back(
+    catalog: Catalog,
+    store: BlobStore,
+    report: ScrubReport,
+    budget_bytes: int | None,
+    pace: _Pace,
+    older_than: int | None,
+    on_damage: Callable[[Damage], None] | None,
+    mend: Mend | None,
+) -> None:
+    before = catalog.clock.steady() if older_than is None else older_than
+    while page := await catalog.read(_oldest, before):
         checked: list[str] = []
         for digest, phys, size in page:
             if budget_bytes is not None and report.bytes >= budget_bytes:
                 report.complete = False
                 await catalog.write(_checked, checked, catalog.clock.steady(), durable=False)
-                return report
+                return
             fault = await examine(store, digest, phys, size, pace)
             report.blobs += 1
             report.bytes += size
             if fault is None:
                 checked.append(digest)
                 continue
-            damage = await take_out_of_service(catalog, digest, phys, *fault)
+            damage = await take_out_of_service(catalog, digest, phys, *fault, mend=mend)
             if damage is not None:
                 report.damaged.append(damage)
+                if damage.repaired_from is not None:
+                    report.repaired[digest] = damage.repaired_from
                 if on_damage is not None:
                     on_damage(damage)
         await catalog.write(_checked, checked, catalog.clock.steady(), durable=False)
-    return report
 
 
 async def examine(
@@ -144,16 +184,19 @@ async def examine(
 
 
 async def take_out_of_service(
-    catalog: Catalog, digest: str, phys: str, state: Fault, reason: str
+    catalog: Catalog, digest: str, phys: str, state: Fault, reason: str, *, mend: Mend | None = None
 ) -> Damage | None:
-    """Let a blob answer 404 until it is pushed again, and raise the alarm.
+    """Let a blob answer 404 until it is pushed again, raise the alarm, and try to bring it back with `mend`.
 
     None when its row has changed.
     """
     damage = await catalog.write(_take_out, digest, phys, state, reason, catalog.clock.now())
-    if damage is not None:
-        log.error("blob damaged", **damage.to_json())
-    return damage
+    if damage is None:
+        return None
+    log.error("blob damaged", **damage.to_json())
+    if mend is None or (lost := await find_lost(catalog, digest)) is None:
+        return damage
+    return replace(damage, repaired_from=await mend(lost))
 
 
 class _Pace:

@@ -116,7 +116,8 @@ class Worker:
                 if loop.time() >= next_heartbeat:
                     next_heartbeat = loop.time() + self._heartbeat_s
                     await self._quietly(self._heartbeat())
-                await self._quietly(self._start_due())
+                if self._catalog.read_only is None:
+                    await self._quietly(self._start_due())
                 await self._wait(stop)
         finally:
             for task in (*self._running, *beside):
@@ -152,6 +153,8 @@ class Worker:
             log.warning("jobs wait for the catalog", reason=error.message)
 
     async def _heartbeat(self) -> None:
+        if self._catalog.read_only is not None:
+            return
         clock = self._catalog.clock
         await self._catalog.write(_beat, self.name, self._role, self._version, clock.steady(), durable=False)
         await self.schedule()

@@ -20,6 +20,7 @@ from entrepot.server.repos.links import BlobRow, find_blob, link_blob, renew_lea
 from entrepot.server.repos.records import add_usage, write_audit, write_event
 from entrepot.server.repos.rows import ensure_repository, require_repository
 from entrepot.server.storage.base import BlobStore
+from entrepot.server.storage.readcache import ReadCache
 
 __all__ = ["Blobs", "StoredBlob"]
 
@@ -82,9 +83,12 @@ class Blobs:
         store: BlobStore,
         limits: RepositoryLimits = DEFAULT_LIMITS,
         clock: Clock | None = None,
+        *,
+        cache: ReadCache | None = None,
     ) -> None:
         self._catalog = catalog
         self._store = store
+        self._cache = cache
         self._clock = clock or catalog.clock
         self._lease = microseconds(limits.lease_s)
 
@@ -98,6 +102,8 @@ class Blobs:
 
         Writes only when less than half of the lease is left. False: the blob has just been collected.
         """
+        if self._catalog.read_only is not None:
+            return True  # nothing is collected either
         now = self._clock.steady()
         if found.lease_until - now > self._lease // 2:
             return True
@@ -113,6 +119,8 @@ class Blobs:
 
         Raises BlobMissing before the first byte; the stream never ends early without an error.
         """
+        if self._cache is not None:
+            return await self._cache.open(found.phys, found.size, start, end)
         return await self._store.open(found.phys, start, end)
 
     def file_path(self, found: StoredBlob) -> Path | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -46,8 +46,11 @@ if TYPE_CHECKING:
     from obstore import GetResult  # exists for type checkers only
 
 PART_BYTES: Final = 8 * 1024 * 1024
-"""Of a multipart upload. At most 10 000 parts make an object, so this is enough for 80 GiB."""
+"""Of a multipart upload, unless the largest blob would have more than MAX_PARTS of them."""
+LEAST_PART_BYTES: Final = 5 * 1024 * 1024
+"""S3 takes no smaller ones, except the last."""
 MAX_PARTS: Final = 10_000
+"""Of one object, as S3 and GCS have it."""
 MAX_CONCURRENCY: Final = 2
 """Parts of one upload on their way at once; it bounds the memory of an upload."""
 READ_BYTES: Final = 256 * 1024
@@ -55,6 +58,8 @@ READ_ATTEMPTS: Final = 5
 """How often in a row a download may break off without having got any further."""
 HASH_BYTES: Final = 512 * 1024
 REMEMBERED_UPLOADS: Final = 4096
+DELETED_TOGETHER: Final = 1000
+"""Objects that one request removes; S3 takes no more."""
 NOT_FOUND: Final = (FileNotFoundError,)
 
 
@@ -75,7 +80,8 @@ class Segment:
 class ObjectStore:
     """See BlobStore.
 
-    `bucket` is already bound to the prefix; `signer` is the same bucket when it can sign URLs.
+    `bucket` is already bound to the prefix; `sign` makes a URL for a name in it. A blob of up to
+    `MAX_PARTS * part_bytes` bytes can be stored; `part_size` chooses.
     """
 
     def __init__(
@@ -83,11 +89,11 @@ class ObjectStore:
         bucket: Bucket,
         *,
         sign: Callable[[str, timedelta], str] | None = None,
-        max_blob_bytes: int = 64 * 1024**3,
+        part_bytes: int = PART_BYTES,
     ) -> None:
         self._bucket = bucket
         self._sign = sign
-        self._part_bytes = max(PART_BYTES, -(-max_blob_bytes // MAX_PARTS))
+        self._part_bytes = part_bytes
         self._hashing = hash_pool()
         # What this process has put itself, so that a finish needn't ask. Bounded; a miss costs a listing.
         self._written: OrderedDict[str, tuple[Segment, ...]] = OrderedDict()
@@ -165,9 +171,9 @@ class ObjectStore:
 
     async def abort(self, upload: str) -> None:
         kept = self._committed.get(keys.checked_upload(upload))
-        for segment in await self._listed(upload):
-            if segment.key != kept:
-                await self._delete(segment.key)
+        held = [segment.key for segment in await self._listed(upload) if segment.key != kept]
+        for start in range(0, len(held), DELETED_TOGETHER):
+            await self._delete_all(held[start : start + DELETED_TOGETHER])
         self._written.pop(upload, None)
 
     async def commit(self, upload: str, digest: Digest, size: int) -> str:
@@ -309,6 +315,13 @@ class ObjectStore:
         except BlobMissing:
             return
 
+    async def _delete_all(self, names: Sequence[str]) -> None:
+        try:
+            await self._do("removing an upload", obstore.delete_async(self._bucket, [*names]))
+        except BlobMissing:  # somebody else was here; the store has not said which are left
+            for name in names:
+                await self._delete(name)
+
     async def _read_chain(
         self, chain: tuple[Segment, ...], start: int, end: int
     ) -> AsyncGenerator[bytes, None]:
@@ -437,10 +450,11 @@ def open_bucket(
     secret_access_key: str = "",
     allow_http: bool = False,
     virtual_hosted: bool = False,
-    max_blob_bytes: int = 64 * 1024**3,
+    part_bytes: int = PART_BYTES,
+    sign: Callable[[str, timedelta], str] | None = None,
 ) -> ObjectStore:
     """The store at `url` (`s3://bucket/prefix`, `gs://…`, `az://…`); empty values come from the
-    environment.
+    environment. `sign` makes URLs for clients, unless the store itself does.
     """
     options: dict[str, Any] = {
         "client_options": {"allow_http": allow_http, "timeout": "1h", "read_timeout": "30s"},
@@ -458,7 +472,12 @@ def open_bucket(
 
     if not isinstance(bucket, (S3Store, GCSStore, AzureStore)):
         raise InvalidInput(f"{url} is not an object store", hint="use s3://, gs:// or az://")
-    return ObjectStore(bucket, sign=partial(obstore.sign, bucket, "GET"), max_blob_bytes=max_blob_bytes)
+    return ObjectStore(bucket, sign=sign or partial(obstore.sign, bucket, "GET"), part_bytes=part_bytes)
+
+
+def part_size(largest_blob: int, wanted: int = PART_BYTES) -> int:
+    """Bytes of a part, so that a blob of `largest_blob` bytes fits into one object. Pure."""
+    return max(LEAST_PART_BYTES, wanted, -(-largest_blob // MAX_PARTS))
 
 
 def _chain(segments: tuple[Segment, ...], size: int) -> tuple[Segment, ...] | None:
@@ -466,19 +485,18 @@ def _chain(segments: tuple[Segment, ...], size: int) -> tuple[Segment, ...] | No
 
     Of two that start at the same byte the one that leads to `size` is taken.
     """
-    starting: dict[int, list[Segment]] = {}
-    for segment in segments:
-        starting.setdefault(segment.start, []).append(segment)
-
-    def follow(at: int) -> tuple[Segment, ...] | None:
-        if at == size:
-            return ()
-        for segment in starting.get(at, ()):
-            if segment.size and segment.end <= size and (rest := follow(segment.end)) is not None:
-                return (segment, *rest)
-        return None
-
-    return follow(0)
+    onward: dict[int, Segment] = {}
+    # From the end, so that each segment is looked at once: a layer pushed in pieces may have thousands.
+    for segment in sorted(segments, key=lambda segment: (-segment.start, segment.key)):
+        if segment.size and segment.start not in onward and (segment.end == size or segment.end in onward):
+            onward[segment.start] = segment
+    chain, at = list[Segment](), 0
+    while at < size:
+        if at not in onward:
+            return None
+        chain.append(onward[at])
+        at = onward[at].end
+    return tuple(chain)
 
 
 def _reach(segments: tuple[Segment, ...]) -> int:

@@ -38,7 +38,7 @@ async def get(context: V2Context, request: Request, name: str, digest: str) -> R
     span = _span(request, etag, blob.size)
     if isinstance(span, Response):
         return span
-    url = await _signed_url(context, blob)
+    url = await _signed_url(context, request, blob)
     if url is not None:
         return empty(307, (b"location", url), (b"docker-content-digest", etag.strip(b'"')))
     start, end = span or (0, blob.size)
@@ -107,12 +107,11 @@ def _span(request: Request, etag: bytes, size: int) -> tuple[int, int] | Respons
         return range_not_satisfiable(error, size)
 
 
-async def _signed_url(context: V2Context, blob: StoredBlob) -> bytes | None:
-    """Where the client may fetch the blob itself, when that is switched on and the store can."""
-    storage = context.config.storage
-    if not storage.redirect:
+async def _signed_url(context: V2Context, request: Request, blob: StoredBlob) -> bytes | None:
+    """Where the client may fetch the blob itself, when it is to be sent there and the store can."""
+    if not context.redirect.sends(request.address):
         return None
-    url = await context.blobs.signed_url(blob, expires_s=int(storage.redirect_expires))
+    url = await context.blobs.signed_url(blob, expires_s=context.redirect.expires_s)
     return None if url is None else url.encode("ascii")
 
 

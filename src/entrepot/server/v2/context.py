@@ -19,6 +19,7 @@ from entrepot.server.repos.tags import Tags
 from entrepot.server.repos.uploads import Uploads
 from entrepot.server.storage.base import BlobStore
 from entrepot.server.v2.miss import NowhereElse, OnMiss
+from entrepot.server.v2.redirect import RedirectRule
 from entrepot.server.v2.watch import TransferWatch
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class V2Context:
     """Where tags have been; None answers `?at=` with 404."""
     on_miss: OnMiss = field(default_factory=NowhereElse)
     watch: TransferWatch = field(default_factory=TransferWatch)
+    redirect: RedirectRule = field(default_factory=RedirectRule)
 
     def actor(self, request: Request) -> Actor:
         """Who does it, for audit rows and tag events."""

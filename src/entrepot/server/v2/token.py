@@ -124,6 +124,8 @@ async def _granted(access: AccountsControl, request: Request, form: dict[str, st
 async def _refresh_token(access: AccountsControl, who: Principal, client: str | None) -> str | None:
     if who.credential != "password":
         return None
+    if access.catalog.read_only is not None:
+        return None
     secret = await access.catalog.write(mint_refresh_token, who, client or "", access.catalog.clock.now())
     return str(secret.text)
 

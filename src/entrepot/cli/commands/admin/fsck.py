@@ -17,7 +17,8 @@ from entrepot.cli.output import human_size, write
 @click.option(
     "--repair",
     is_flag=True,
-    help="Take lost blobs out of service, so that a push brings them back, and remove orphans.",
+    help="Bring lost blobs back from a repair source, or take them out of service until a push does; "
+    "remove orphans.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_context
@@ -56,14 +57,17 @@ def _print(report: dict[str, Any]) -> None:
 
 
 async def _fsck(services: Any, deep: bool, repair: bool) -> dict[str, Any]:
+    from entrepot.server.background import make_mender
+    from entrepot.server.compose import trash_delay_s
     from entrepot.server.jobs.fsck import FsckSettings, fsck
 
     gc = services.config.gc
     settings = FsckSettings(
         undo_window_s=max(gc.undo_window, services.config.limits.upload_ttl),
-        trash_delay_s=gc.trash_delay,
+        trash_delay_s=trash_delay_s(services.config),
         deep=deep,
         repair=repair,
+        mend=make_mender(services) if repair else None,
     )
     report = await fsck(services.catalog, services.store, settings)
     return report.to_json()

@@ -33,11 +33,15 @@ def reconcile(as_json: bool) -> None:
 
 
 async def _reconcile(services: Any) -> dict[str, Any]:
+    from entrepot.server.compose import trash_delay_s
     from entrepot.server.jobs.reconcile import reconcile
 
     gc = services.config.gc
     window = max(gc.undo_window, services.config.limits.upload_ttl)
     report = await reconcile(
-        services.catalog, services.store, undo_window_s=window, trash_delay_s=gc.trash_delay
+        services.catalog,
+        services.store,
+        undo_window_s=window,
+        trash_delay_s=trash_delay_s(services.config),
     )
     return report.to_json()

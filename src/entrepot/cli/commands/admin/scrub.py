@@ -22,8 +22,9 @@ from entrepot.cli.output import human_size, write
 def scrub(ctx: click.Context, budget: str | None, rate: str | None, as_json: bool) -> None:
     """Read blobs back and compare them with their digests.
 
-    A damaged blob is taken out of service: it answers 404, so that the next push of the image brings it
-    back. Exit code 1 when there was one. `entrepot serve` does this by itself, within `scrub.run_bytes`.
+    A damaged blob is brought back from a repair source (`[repair]`). Where there is none it answers 404, so
+    that the next push of the image brings it back. Exit code 1 when one stays lost. `entrepot serve` does
+    this by itself, within `scrub.run_bytes`.
     """
     report = with_services(lambda services: _scrub(services, budget, rate))
     if as_json:
@@ -31,16 +32,22 @@ def scrub(ctx: click.Context, budget: str | None, rate: str | None, as_json: boo
     else:
         for damage in report["damaged"]:
             write(f"{damage['digest']}: {damage['reason']}")
-            if damage["tags"]:
+            if damage["tags"] and damage["repaired_from"] is None:
                 write(f"  can't be pulled until it is pushed again: {', '.join(damage['tags'])}")
+        for digest, source in report["repaired"].items():
+            write(f"{digest}: brought back from {source}")
         found = f"{len(report['damaged'])} damaged" if report["damaged"] else "all as they should be"
         write(f"read {report['blobs']} blobs, {human_size(report['bytes'])}: {found}")
         if not report["complete"]:
             write("the budget is used up; the next run goes on from here")
-    ctx.exit(FAILED if report["damaged"] else OK)
+        if report["lost"]:
+            write(f"{report['lost']} blobs that images need are lost; entrepot admin fsck names the tags")
+    unmended = any(damage["repaired_from"] is None for damage in report["damaged"])
+    ctx.exit(FAILED if report["lost"] or unmended else OK)
 
 
 async def _scrub(services: Any, budget: str | None, rate: str | None) -> dict[str, Any]:
+    from entrepot.server.background import make_mender
     from entrepot.server.config.model import Bytes
     from entrepot.server.config.values import convert
     from entrepot.server.jobs.scrub import scrub
@@ -51,5 +58,6 @@ async def _scrub(services: Any, budget: str | None, rate: str | None) -> dict[st
         services.store,
         budget_bytes=None if budget is None else convert(budget, Bytes, from_text=True),
         bytes_per_s=limit or None,
+        mend=make_mender(services),
     )
     return report.to_json()
