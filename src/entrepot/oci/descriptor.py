@@ -122,7 +122,7 @@ def _parse_digest(value: object, where: str) -> Digest:
     try:
         return Digest.parse(value)
     except InvalidDigest as error:
-        raise InvalidDescriptor(f"{where}: {error.message}") from error
+        raise InvalidDescriptor(f"{where}: {error.message}", hint=error.hint) from error
 
 
 def _parse_size(value: object, where: str) -> int:

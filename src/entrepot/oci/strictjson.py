@@ -8,6 +8,7 @@ are counted before anything is built, in time linear in the input.
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import re
@@ -34,6 +35,10 @@ class InvalidJson(InvalidInput):
 
 def loads(raw: bytes, *, max_depth: int = MAX_DEPTH, max_elements: int = MAX_ELEMENTS) -> Any:
     """Raises InvalidJson, and nothing else, whatever the input."""
+    if not raw:
+        raise InvalidJson("not valid JSON: there is nothing")
+    if raw.startswith(codecs.BOM_UTF8):
+        raise InvalidJson("not valid JSON: it starts with a byte order mark, which JSON does not have")
     _check_shape(raw, max_depth, max_elements)
     try:
         text = raw.decode("utf-8")

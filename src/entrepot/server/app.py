@@ -36,7 +36,9 @@ class RegistryApp:
             request.route = path
             found = await self._probes.respond(path, request.method)
             return found or nothing_here()
-        return None if self._site is not None else nothing_here()
+        if self._site is None or path.startswith("//"):  # a base address that ends with / makes //v2/
+            return nothing_here()
+        return None
 
     async def delegate(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         assert self._site is not None

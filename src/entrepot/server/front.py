@@ -289,8 +289,8 @@ class Front:
 async def _read_on(request: Request) -> None:
     """Take what a refused client still sends, for a moment, and drop it.
 
-    Closing while it writes would reset the connection, and most programs then tell of a broken pipe instead of
-    the answer.
+    Closing while it writes would reset the connection, and most programs then tell of a broken pipe instead
+    of the answer.
     """
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(LINGER_S):

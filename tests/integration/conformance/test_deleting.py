@@ -98,9 +98,9 @@ def test_every_worker_sees_a_deletion_at_once(repository: WireRepository, regist
     [
         ("POST", "manifests/x", "DELETE, GET, HEAD, PUT"),
         ("PATCH", f"blobs/{MISSING}", "DELETE, GET, HEAD"),
-        ("DELETE", "tags/list", "GET"),
+        ("DELETE", "tags/list", "GET, HEAD"),
         ("PUT", "blobs/uploads/", "POST"),
-        ("DELETE", "/v2/_catalog", "GET"),
+        ("DELETE", "/v2/_catalog", "GET, HEAD"),
     ],
 )
 def test_other_methods_are_named(repository: WireRepository, method: str, path: str, allowed: str) -> None:

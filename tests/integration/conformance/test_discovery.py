@@ -177,9 +177,20 @@ def test_no_referrers_are_an_empty_index(repository: WireRepository, subject: st
     assert answer.headers["content-type"] == OCI_INDEX
 
 
-def test_referrers_of_what_is_no_digest_are_refused(repository: WireRepository) -> None:
+@pytest.mark.parametrize("path", ["tags/list", "/v2/_catalog", f"referrers/{ZERO}"])
+def test_head_tells_of_a_list_what_get_would(repository: WireRepository, path: str) -> None:
+    """RFC 9110 9.3.2: whatever GET answers, HEAD does without a body."""
+    repository.put_image("t")
+    listed, told = repository("GET", path), repository("HEAD", path)
+    assert (told.status, told.body) == (200, b"")
+    for name in ("content-type", "content-length"):
+        assert told.headers[name] == listed.headers[name]
+
+
+@pytest.mark.parametrize("subject", ["sha256:nonsense", "latest", "sha256%3Anonsense"])
+def test_referrers_of_what_is_no_digest_are_refused(repository: WireRepository, subject: str) -> None:
     """'Listing Referrers': 400 for a malformed digest."""
-    answer = repository("GET", "referrers/sha256:nonsense")
+    answer = repository("GET", f"referrers/{subject}")
     assert (answer.status, answer.code) == (400, "DIGEST_INVALID")
 
 

@@ -80,3 +80,11 @@ def test_a_bad_tag_is_refused(repository: WireRepository, tag: str) -> None:
     answer = repository("PUT", f"manifests/{tag}", body=b"{}", headers={"Content-Type": OCI_MANIFEST})
     assert (answer.status, answer.code) == (400, "TAG_INVALID")
     assert "128" in answer.json()["errors"][0]["message"]
+
+
+@pytest.mark.parametrize("path", ["//v2/", "//v2/a/manifests/t", "/v2//a/manifests/t", "/v2/a/manifests/t/"])
+def test_a_slash_too_many_is_told_in_json(repository: WireRepository, path: str) -> None:
+    """H5. "Error Codes": also where a base address that ends with a slash leads."""
+    answer = repository("GET", path)
+    assert answer.status in (400, 404)
+    assert answer.headers["content-type"] == "application/json"

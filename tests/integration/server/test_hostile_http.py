@@ -89,7 +89,9 @@ def test_addresses_have_a_largest_size(connect: Connect) -> None:
 def test_who_is_refused_while_sending_learns_why(connect: Connect, chunked: bool) -> None:
     """H3: what a refused client still sends is read on, so that it finds the answer and no reset."""
     framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % len(BIG)
-    connection = connect(b"PATCH /v2/a/blobs/uploads/none HTTP/1.1\r\nHost: localhost\r\n%b\r\n\r\n" % framing)
+    connection = connect(
+        b"PATCH /v2/a/blobs/uploads/none HTTP/1.1\r\nHost: localhost\r\n%b\r\n\r\n" % framing
+    )
     answer = read_answer(connection)
     assert (answer.status, answer.code) == (404, "BLOB_UPLOAD_UNKNOWN")
     connection.sendall(b"%x\r\n%b\r\n0\r\n\r\n" % (len(BIG), BIG) if chunked else BIG)

@@ -13,12 +13,12 @@ from entrepot.server.v2.request import Request
 from entrepot.server.v2.response import API_VERSION, NOSNIFF, Response, number
 
 
-async def list_referrers(context: V2Context, request: Request, name: str, digest: str) -> Response:
+async def list_referrers(context: V2Context, request: Request, name: str, subject: str) -> Response:
     repository = names.repository(name)
-    subject = names.digest(digest)
+    wanted = names.digest(subject)
     count, last = page_of(request, most=context.config.limits.page_size)
     artifact_type = request.parameter("artifactType") or None
-    page = await context.referrers.list(repository, subject, artifact_type=artifact_type, last=last, n=count)
+    page = await context.referrers.list(repository, wanted, artifact_type=artifact_type, last=last, n=count)
     body = msgspec.json.encode(
         {
             "schemaVersion": 2,
@@ -36,6 +36,6 @@ async def list_referrers(context: V2Context, request: Request, name: str, digest
     if filters:
         headers.append((b"oci-filters-applied", b"artifactType"))
     if page.more and page.descriptors:
-        path = referrers_path(repository, subject)
+        path = referrers_path(repository, wanted)
         headers.append(next_link(path, n=count, last=str(page.descriptors[-1].digest), **filters))
     return Response(200, headers, body)

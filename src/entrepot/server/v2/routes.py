@@ -1,8 +1,8 @@
 """The routing table of `/v2/`: a row is method, path pattern, action, handler. Tests and docs read it too.
 
 Patterns: `{name}` is a repository name (any number of components; its grammar is checked by the handler's
-argument), `{digest}` one segment with a colon, `{tag}` and `{reference}` one segment, `[/]` an optional
-slash. distribution-spec, "Endpoints"; docker's search for `/v1/`.
+argument), `{digest}` one segment with a colon, `{tag}`, `{reference}` and `{subject}` one segment, `[/]` an
+optional slash. distribution-spec, "Endpoints"; docker's search for `/v1/`.
 """
 
 from __future__ import annotations
@@ -58,8 +58,11 @@ ROUTES: tuple[Route, ...] = (
     # Cancelling needs what starting needed; clients hold a push token, never one for delete.
     Route("DELETE", _UPLOAD, Action.PUSH, uploads.cancel),
     Route("GET", "/v2/{name}/tags/list[/]", Action.READ, tags.list_tags),
-    Route("GET", "/v2/{name}/referrers/{digest}", Action.PULL, referrers.list_referrers),
+    Route("HEAD", "/v2/{name}/tags/list[/]", Action.READ, tags.list_tags),
+    Route("GET", "/v2/{name}/referrers/{subject}", Action.PULL, referrers.list_referrers),
+    Route("HEAD", "/v2/{name}/referrers/{subject}", Action.PULL, referrers.list_referrers),
     Route("GET", "/v2/_catalog[/]", Action.LIST, catalog.list_repositories),
+    Route("HEAD", "/v2/_catalog[/]", Action.LIST, catalog.list_repositories),
     Route("GET", "/v2[/]", Action.PING, ping.ping),
     Route("HEAD", "/v2[/]", Action.PING, ping.ping),
     Route("GET", "/v1/_ping", Action.SEARCH, ping.ping_v1),
@@ -71,6 +74,7 @@ _PLACEHOLDERS = {
     "{reference}": "(?P<reference>[^/]+)",
     "{tag}": "(?P<tag>[^/]+)",
     "{digest}": "(?P<digest>[^/]*(?::|%3[aA])[^/]*)",
+    "{subject}": "(?P<subject>[^/]+)",
     "{upload}": "(?P<upload>[^/:]+)",
     "[/]": "/?",
 }

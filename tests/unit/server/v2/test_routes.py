@@ -39,7 +39,7 @@ def test_changes_ask_for_more_than_reading() -> None:
         ("GET", "/v2/blobs/uploads/manifests/t", "/v2/{name}/manifests/{reference}", {"name": "blobs/uploads",
          "reference": "t"}),
         ("GET", "/v2/tags/list/tags/list", "/v2/{name}/tags/list[/]", {"name": "tags/list"}),
-        ("GET", f"/v2/a/referrers/{D}", "/v2/{name}/referrers/{digest}", {"name": "a", "digest": D}),
+        ("GET", f"/v2/a/referrers/{D}", "/v2/{name}/referrers/{subject}", {"name": "a", "subject": D}),
         ("GET", "/v2/_catalog", "/v2/_catalog[/]", {}),
     ],
 )  # fmt: skip
