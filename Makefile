@@ -18,6 +18,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.server: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing what entrepot needs into $(VENV), once; this can take a minute."
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[server]'
 	touch $@
 

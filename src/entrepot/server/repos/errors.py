@@ -52,7 +52,10 @@ class ManifestUnknown(NotFound):
     code: ClassVar[str] = "manifest-unknown"
 
     def __init__(self, repository: str, reference: object) -> None:
-        super().__init__(f"manifest {reference} is not in {repository}", hint="see which tags there are")
+        super().__init__(
+            f"manifest {reference} is not in {repository}",
+            hint=f"/v2/{repository}/tags/list tells which tags there are",
+        )
         self.repository = repository
         self.reference = str(reference)
 
