@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
 from entrepot.errors import Conflict
 from entrepot.server.access.audit import ActorLike, record
@@ -101,10 +101,20 @@ def get_account(connection: Connection, name: str, *, kind: str | None = None) -
 
 
 def list_accounts(
-    connection: Connection, *, kind: str, last: str = "", n: int = 100, project_id: int | None = None
+    connection: Connection,
+    *,
+    kind: str,
+    last: str = "",
+    n: int = 100,
+    project_id: int | None = None,
+    contains: str = "",
 ) -> list[Account]:
-    """By name, after `last`."""
+    """By name, after `last`. `contains` is part of the name, display name or e-mail address."""
     query = _SELECT.where(principal.c.kind == kind, principal.c.name > last)
+    if contains:
+        told = (principal.c.name, principal.c.display_name, principal.c.email)
+        fits = (func.lower(column).contains(contains.lower(), autoescape=True) for column in told)
+        query = query.where(or_(*fits))
     if project_id is not None:
         query = query.where(principal.c.project_id == project_id)
     return [_account(row) for row in connection.execute(query.order_by(principal.c.name).limit(n))]
@@ -190,6 +200,8 @@ def change_account(
     if changed.keys() & _ENDS_CREDENTIALS:
         values["epoch"] = principal.c.epoch + 1
     connection.execute(update(principal).where(principal.c.id == account.id).values(values))
+    if changed.get("enabled") is False:
+        _end_log_ins(connection, account.id)
     record(
         connection,
         by,
@@ -211,12 +223,17 @@ def set_password_hash(
         .where(principal.c.id == account.id)
         .values(password_hash=password_hash, epoch=principal.c.epoch + 1, version=principal.c.version + 1)
     )
+    _end_log_ins(connection, account.id)
+    record(connection, by, "set-password", now=now, detail={"name": account.name})
+
+
+def _end_log_ins(connection: Connection, account_id: int) -> None:
+    """Sessions, what `docker login` keeps, set-up links: what was made by signing in."""
     connection.execute(
         delete(access_token).where(
-            access_token.c.principal_id == account.id, access_token.c.kind.in_(("ses", "ref", "set"))
+            access_token.c.principal_id == account_id, access_token.c.kind.in_(("ses", "ref", "set"))
         )
     )
-    record(connection, by, "set-password", now=now, detail={"name": account.name})
 
 
 def touch_epoch(connection: Connection, account_id: int) -> None:

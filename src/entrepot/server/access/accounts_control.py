@@ -32,7 +32,7 @@ from entrepot.server.access.issuing import (
 )
 from entrepot.server.access.model import ANONYMOUS, Action, Decision, Principal, PrincipalKind, Resource
 from entrepot.server.access.passwords import PasswordPool
-from entrepot.server.access.patterns import Visible
+from entrepot.server.access.patterns import RepositoryPattern, Visible
 from entrepot.server.access.policy import Facts, PrincipalState, authorize
 from entrepot.server.access.scopes import WantedScope
 from entrepot.server.access.sealing import SealKey
@@ -240,7 +240,12 @@ class AccountsControl:
     async def visible(self, principal: Principal) -> Visible:
         if principal.is_anonymous:
             return Visible(visibilities=("public",))
-        return await self.catalog.read(load_visible, principal, self.catalog.clock.now())
+        seen: Visible = await self.catalog.read(load_visible, principal, self.catalog.clock.now())
+        scopes = principal.scopes
+        if scopes is None or any(not scope.repository for scope in scopes):
+            return seen
+        # A bearer token without the catalog's scope is for its repositories alone.
+        return replace(seen, only=tuple(RepositoryPattern(scope.repository) for scope in scopes))
 
     async def issue_token(
         self, principal: Principal, wanted: Sequence[WantedScope], *, service: str | None = None

@@ -28,11 +28,27 @@ class Explanation:
     """Sentences, in the order the rules are asked."""
 
 
-def explain(connection: Connection, who: str, action: Action, resource: Resource, *, now: int) -> Explanation:
-    """`who` is a user's or robot's name, or `anonymous`. Raises Unknown."""
+def explain(
+    connection: Connection,
+    who: str,
+    action: Action,
+    resource: Resource,
+    *,
+    now: int,
+    to_themselves: bool = False,
+) -> Explanation:
+    """`who` is a user's or robot's name, or `anonymous`. Raises Unknown.
+
+    `to_themselves`: they are told nothing of a project they may not know.
+    """
     principal = _principal(connection, who)
     facts = load_facts(connection, principal, resource, now=now)
     decision = authorize(facts, principal, action, resource)
+    if to_themselves and not facts.grants:
+        seen = authorize(facts, principal, Action.READ, resource)
+        if not seen.allowed:
+            steps = _hidden_steps(facts, principal, resource)
+            return Explanation(who, action, resource, decision, facts, tuple(steps))
     return Explanation(
         who, action, resource, decision, facts, tuple(_steps(facts, principal, action, resource))
     )
@@ -66,11 +82,25 @@ def _principal(connection: Connection, who: str) -> Principal:
     return Principal(kind=PrincipalKind(account.kind), name=account.name, id=account.id, epoch=account.epoch)
 
 
+def _hidden_steps(facts: Facts, principal: Principal, resource: Resource) -> list[str]:
+    """The same whether the project is there or not."""
+    steps = _own_steps(facts, principal)
+    if resource.project_name is not None:
+        steps.append(f"no grant in {resource.project_name}, or there is no such project")
+    return steps
+
+
+def _own_steps(facts: Facts, principal: Principal) -> list[str]:
+    if principal.is_anonymous:
+        return []
+    return [
+        f"{principal} is {facts.state}, a {principal.kind} from {facts.source}",
+        f"system role: {facts.system_role or 'none'}",
+    ]
+
+
 def _steps(facts: Facts, principal: Principal, action: Action, resource: Resource) -> list[str]:
-    steps = []
-    if not principal.is_anonymous:
-        steps.append(f"{principal} is {facts.state}, a {principal.kind} from {facts.source}")
-        steps.append(f"system role: {facts.system_role or 'none'}")
+    steps = _own_steps(facts, principal)
     if resource.project_name is not None:
         if facts.project_id is None:
             steps.append(f"there is no project {resource.project_name}")

@@ -123,6 +123,12 @@ class Visible:
     only: tuple[RepositoryPattern, ...] | None = None
     """A token's own narrowing: nothing outside of these."""
 
+    def sees_all_of(self, project_id: int, visibility: str, name: str) -> bool:
+        """Whether nothing in a project is hidden."""
+        if self.only is not None and not any(p.text in {"**", f"{name}/**"} for p in self.only):
+            return False
+        return self.everything or visibility in self.visibilities or project_id in self.project_ids
+
     def clause(
         self,
         *,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -17,7 +17,15 @@ from entrepot.server.access.names import parse_project_name
 from entrepot.server.access.patterns import Visible
 from entrepot.server.db.tables.projects import project, repo
 
-__all__ = ["Project", "change_project", "create_project", "find_project", "get_project", "list_projects"]
+__all__ = [
+    "Project",
+    "as_seen",
+    "change_project",
+    "create_project",
+    "find_project",
+    "get_project",
+    "list_projects",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +36,13 @@ class Project:
     name: str
     kind: str
     visibility: str
-    usage_bytes: int
+    usage_bytes: int | None
+    """None to those who may see only a part of it."""
     quota_bytes: int | None
     created_at: int
     created_by: str | None
-    repositories: int
+    repositories: int | None
+    """As `usage_bytes`."""
 
     @property
     def version(self) -> str:
@@ -83,7 +93,14 @@ def list_projects(connection: Connection, visible: Visible, *, last: str = "", n
         if not names & {"*", "**"}:
             query = query.where(project.c.name.in_(names))
     rows: Any = connection.execute(query)
-    return [Project(*row) for row in rows]
+    return [as_seen(Project(*row), visible) for row in rows]
+
+
+def as_seen(found: Project, visible: Visible) -> Project:
+    """Without what would tell how much the caller may not see."""
+    if visible.sees_all_of(found.id, found.visibility, found.name):
+        return found
+    return replace(found, usage_bytes=None, quota_bytes=None, repositories=None)
 
 
 def create_project(

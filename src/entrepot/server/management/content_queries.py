@@ -10,7 +10,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, and_, case, exists, func, literal, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    case,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+)
 
 from entrepot.errors import NotFound
 from entrepot.server.access.patterns import Visible
@@ -214,8 +226,8 @@ def _with_labels(connection: Connection, rows: list[RepositoryRow]) -> list[Repo
     return rows
 
 
-def repository_sizes(connection: Connection, repo_id: int) -> tuple[int, int]:
-    """Bytes of its blobs and manifests, and how many of the blobs' bytes other repositories hold too."""
+def repository_sizes(connection: Connection, repo_id: int, visible: Visible) -> tuple[int, int]:
+    """Bytes of its blobs and manifests, and how many of the blobs' other visible repositories hold too."""
     manifests = connection.execute(
         select(func.coalesce(func.sum(manifest.c.size), 0)).where(
             manifest.c.repo_id == repo_id, manifest.c.deleted_at.is_(None)
@@ -226,6 +238,7 @@ def repository_sizes(connection: Connection, repo_id: int) -> tuple[int, int]:
         elsewhere.c.digest == repo_blob.c.digest,
         elsewhere.c.repo_id != repo_id,
         elsewhere.c.deleted_at.is_(None),
+        _repository_is_seen(elsewhere.c.repo_id, visible),
     )
     total, common = connection.execute(
         select(
@@ -276,10 +289,11 @@ def closure(connection: Connection, repo_id: int, digest: str) -> set[int]:
     return found
 
 
-def tag_sizes(connection: Connection, repo_id: int, digest: str) -> tuple[int, int]:
+def tag_sizes(connection: Connection, repo_id: int, digest: str, visible: Visible) -> tuple[int, int]:
     """(unique, shared) bytes of the blobs and manifests a tag needs.
 
-    Unique is what nothing outside of it needs, in any repository: what is freed when it goes.
+    Unique is what nothing outside of it needs, in any visible repository: what is freed when it goes, as far
+    as the caller may know. Whether a hidden repository holds the same is not told.
     """
     ids = closure(connection, repo_id, digest)
     if not ids:
@@ -292,6 +306,7 @@ def tag_sizes(connection: Connection, repo_id: int, digest: str) -> tuple[int, i
             other_manifest.c.id == other_blob.c.manifest_id,
             other_manifest.c.deleted_at.is_(None),
             other_blob.c.manifest_id.not_in(ids),
+            or_(other_manifest.c.repo_id == repo_id, _repository_is_seen(other_manifest.c.repo_id, visible)),
         )
         .correlate(blob)
     )
@@ -306,6 +321,20 @@ def tag_sizes(connection: Connection, repo_id: int, digest: str) -> tuple[int, i
         select(func.sum(manifest.c.size)).where(manifest.c.id.in_(ids))
     ).scalar_one()
     return int(unique) + int(manifests or 0), int(shared)
+
+
+def _repository_is_seen(repo_id: ColumnElement[int], visible: Visible) -> ColumnElement[bool]:
+    if visible.everything and visible.only is None:
+        return true()
+    elsewhere, its_project = repo.alias("its"), project.alias("its_project")
+    return exists().where(
+        elsewhere.c.id == repo_id,
+        its_project.c.id == elsewhere.c.project_id,
+        elsewhere.c.deleted_at.is_(None),
+        visible.clause(
+            project_id=its_project.c.id, visibility=its_project.c.visibility, repository=elsewhere.c.name
+        ),
+    )
 
 
 def list_manifests(
@@ -524,7 +553,9 @@ def _upstream_seen(visible: Visible) -> Any:
         project.c.deleted_at.is_(None),
         or_(
             upstream_repo.c.name == project.c.name,
-            upstream_repo.c.name.startswith(project.c.name.op("||")("/")),
+            # Compared, not matched: an underscore in a pattern stands for any character.
+            func.substr(upstream_repo.c.name, 1, func.length(project.c.name) + 1)
+            == project.c.name.op("||")("/"),
         ),
         visible.clause(
             project_id=project.c.id, visibility=project.c.visibility, repository=upstream_repo.c.name

@@ -25,6 +25,7 @@ from entrepot.server.access.grants import GrantRow, add_grant, get_grant, list_g
 from entrepot.server.access.model import Action, PrincipalKind, Resource
 from entrepot.server.access.projects import (
     Project,
+    as_seen,
     change_project,
     create_project,
     get_project,
@@ -91,8 +92,10 @@ async def create(api: Api, caller: Caller, data: NewProject) -> ProjectView:
 
 
 @get("/projects/{project:str}", Action.READ, "Show a project", tags=["projects"])
-async def show(api: Api, project: str) -> Response[ProjectView]:
-    found = await api.read(get_project, project)
+async def show(api: Api, caller: Caller, project: str) -> Response[ProjectView]:
+    """How much is in it is told to those who may see all of it."""
+    visible = await api.visible(caller)
+    found = as_seen(await api.read(get_project, project), visible)
     return Response(project_view(found), headers=etag(found.version))
 
 
@@ -389,8 +392,10 @@ async def audit_of_project(
     """Newest first."""
 
     def read(connection: Connection) -> list[Any]:
-        get_project(connection, project)
-        return list_audit(connection, project=project, before=last or None, n=n + 1, action=action)
+        made_at = get_project(connection, project).created_at  # another project may have had the name before
+        return list_audit(
+            connection, project=project, since=made_at, before=last or None, n=n + 1, action=action
+        )
 
     return paged(request, [audit_view(row) for row in await api.read(read)], n, lambda view: view.number)
 

@@ -18,6 +18,7 @@ from entrepot.oci.digest import Digest
 from entrepot.oci.reference import parse_tag
 from entrepot.server.access.errors import AccessDenied
 from entrepot.server.access.model import Action, PrincipalKind
+from entrepot.server.access.patterns import Visible
 from entrepot.server.management.content_queries import (
     ManifestRow,
     RepositoryRow,
@@ -85,10 +86,10 @@ async def list_(
     return paged(request, [repository_view(row) for row in found], n, lambda view: view.name)
 
 
-def _detail(connection: Connection, name: str, principal_id: int) -> RepositoryDetail:
+def _detail(connection: Connection, name: str, principal_id: int, visible: Visible) -> RepositoryDetail:
     row = get_repository(connection, name)
     description, readme, version = get_profile(connection, row.id)
-    size, shared = repository_sizes(connection, row.id)
+    size, shared = repository_sizes(connection, row.id, visible)
     return RepositoryDetail(
         **{**repository_fields(row), "description": description},
         readme=readme,
@@ -101,7 +102,7 @@ def _detail(connection: Connection, name: str, principal_id: int) -> RepositoryD
 
 @get("/repositories/{repository:str}", Action.READ, "Show a repository", tags=["repositories"])
 async def show(api: Api, caller: Caller, repository: str) -> Response[RepositoryDetail]:
-    found = await api.read(_detail, repository, caller.principal.id)
+    found = await api.read(_detail, repository, caller.principal.id, await api.visible(caller))
     return Response(found, headers=etag(found.version))
 
 
@@ -116,14 +117,14 @@ async def change(
 ) -> Response[RepositoryDetail]:
     """Honours If-Match."""
     given = {key: value for key, value in msgspec.structs.asdict(data).items() if value is not msgspec.UNSET}
-    version = expected_number(request)
+    version, visible = expected_number(request), await api.visible(caller)
 
     def write(connection: Connection) -> RepositoryDetail:
         row = get_repository(connection, repository)
         change_profile(
             connection, caller.actor, row.id, row.name, now=api.now, expected_version=version, **given
         )
-        return _detail(connection, repository, caller.principal.id)
+        return _detail(connection, repository, caller.principal.id, visible)
 
     found = await api.write(write)
     return Response(found, headers=etag(found.version))
@@ -149,7 +150,7 @@ async def remove(api: Api, caller: Caller, repository: str) -> None:
 )
 async def restore(api: Api, caller: Caller, repository: str) -> RepositoryDetail:
     await api.write(restore_repository, repository, caller.actor, api.permit(caller), api.now)
-    return await api.read(_detail, repository, caller.principal.id)
+    return await api.read(_detail, repository, caller.principal.id, await api.visible(caller))
 
 
 @put(
@@ -199,13 +200,14 @@ async def tags_of(
 
 
 @get("/repositories/{repository:str}/tags/{tag:str}", Action.READ, "Show a tag", tags=["tags"])
-async def show_tag(api: Api, repository: str, tag: str) -> TagDetail:
-    """With what is its own and what it shares."""
+async def show_tag(api: Api, caller: Caller, repository: str, tag: str) -> TagDetail:
+    """With what is its own and what it shares with others that the caller may see."""
+    visible = await api.visible(caller)
 
     def read(connection: Connection) -> TagDetail:
         row = get_repository(connection, repository)
         found = get_tag(connection, row.id, tag)
-        unique, shared = tag_sizes(connection, row.id, found.digest)
+        unique, shared = tag_sizes(connection, row.id, found.digest, visible)
         if len(tags_on(connection, row.id, [found.digest]).get(found.digest, [])) > 1:
             unique, shared = 0, unique + shared  # another tag keeps all of it
         return TagDetail(**tag_fields(found), unique_bytes=unique, shared_bytes=shared)

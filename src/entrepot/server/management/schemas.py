@@ -54,9 +54,10 @@ class ProjectView(Struct):
     name: Name
     visibility: VisibilityName
     kind: str
-    usage_bytes: int
+    usage_bytes: int | None
+    """This and `repositories` are null to those who may see only a part of the project."""
     quota_bytes: int | None
-    repositories: int
+    repositories: int | None
     created_at: datetime
     created_by: str | None
 

@@ -175,13 +175,16 @@ async def explain_decision(
 ) -> ExplanationView:
     """For oneself; about others, who may see the project's members (or the registry) may ask."""
     resource = Resource(repository=repository or None, tag=tag)
-    if user != caller.principal.name:
+    to_themselves = user == caller.principal.name
+    if not to_themselves:
         needed = Action.READ_MEMBERS if repository else Action.READ_SYSTEM
         await api.require(caller, needed, resource)
     if api.accounts is None:
         raise AccessDenied("this registry has no accounts; everybody may do everything")
     wanted = parse_action(action)
-    found = await api.read(lambda c: explain(c, user, wanted, resource, now=api.now))
+    found = await api.read(
+        lambda c: explain(c, user, wanted, resource, now=api.now, to_themselves=to_themselves)
+    )
     return ExplanationView(
         user=user,
         action=wanted.value,

@@ -67,13 +67,20 @@ def delete_repository(
 def restore_repository(connection: Connection, name: str, actor: Actor, permit: Permit, now: int) -> None:
     """The one of that name deleted last. Raises NotFound, Conflict (the name is in use again), Denied."""
     permit(connection, Change("restore", name))
-    gone = connection.execute(
+    live = select(project.c.id).where(
+        project.c.name == name.partition("/")[0], project.c.deleted_at.is_(None)
+    )
+    project_id = connection.execute(live).scalar_one_or_none()
+    query = (
         select(repo.c.id, repo.c.project_id, project.c.deleted_at.label("project_deleted_at"))
         .join(project, project.c.id == repo.c.project_id)
         .where(repo.c.name == name, repo.c.deleted_at.is_not(None))
         .order_by(repo.c.deleted_at.desc(), repo.c.id.desc())
         .limit(1)
-    ).one_or_none()
+    )
+    if project_id is not None:  # an earlier project of that name is nobody's business in this one
+        query = query.where(repo.c.project_id == project_id)
+    gone = connection.execute(query).one_or_none()
     if gone is None:
         raise NotFound(
             f"no deleted repository is called {name}",
@@ -146,7 +153,7 @@ def list_undoable(
     found = [*_deleted_tags(connection, visible, repository, n)]
     if repository is None:
         found += _deleted_repositories(connection, visible, n)
-        if visible.everything:
+        if visible.everything and visible.only is None:
             found += _deleted_projects(connection, n)
     return sorted(found, key=lambda item: item.at, reverse=True)[:n]
 

@@ -125,8 +125,8 @@ async def test_wrong_password_is_said_without_saying_who_exists(team: Registry) 
 
 async def test_too_many_attempts_say_how_long_to_wait(team: Registry) -> None:
     nobody = await visit(team, None)
-    for _ in range(7):
-        answer = await nobody.post("/sign-in", name="owner", password="wrong wrong wrong", next="/")
+    for number in range(7):
+        answer = await nobody.post("/sign-in", name="owner", password=f"wrong wrong {number}", next="/")
     assert answer.status_code == 429
     assert "Try again in" in answer.text
 

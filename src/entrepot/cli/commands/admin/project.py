@@ -47,7 +47,7 @@ def list_(format_: str | None) -> None:
 
     rows = []
     for found in look(lambda c: list_projects(c, Visible(everything=True), n=100_000)):
-        usage = found.usage_bytes if format_ == "json" else human_size(found.usage_bytes)
+        usage = found.usage_bytes if format_ == "json" else human_size(found.usage_bytes or 0)
         rows.append({**asdict(found), "usage": usage, "quota": found.quota_bytes})
     print_rows(("name", "visibility", "repositories", "usage", "quota"), rows, format_)
 

@@ -138,7 +138,7 @@ async def _page(visit: Visit, repository: str, digest: str, *, tag: str | None) 
         return (
             names,
             referrers,
-            tag_sizes(connection, head.row.id, digest),
+            tag_sizes(connection, head.row.id, digest, visible),
             list_layer_sharing(connection, visible, head.row.id, digests),
             list_tags_with_layers(connection, head.row.id, digests, without=image_digest),
             page_of_tags(connection, head.row.id, n=CHOICES).tags,

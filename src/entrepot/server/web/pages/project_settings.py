@@ -38,6 +38,7 @@ async def activity(visit: Visit, project: str) -> Response[Any]:
         return list_audit(
             connection,
             project=project,
+            since=get_project(connection, project).created_at,
             before=before or None,
             n=ROWS + 1,
             action=action or None,

@@ -104,6 +104,8 @@ async def show(visit: Visit, repository: str) -> Response[Any]:
     number = min(max(1, visit.number("page", default=1)), MAX_PAGE)
     clock = visit.api.catalog.clock
 
+    visible = await visit.visible()
+
     def read(connection: Connection) -> tuple[TagPage, tuple[str, str, int], tuple[int, int], Any, Any]:
         tags = page_of_tags(
             connection,
@@ -117,7 +119,7 @@ async def show(visit: Visit, repository: str) -> Response[Any]:
         gone = list_deleted_tags(connection, head.row.id) if head.may_restore else []
         uploads = list_uploads(connection, head.row.id, now=clock.steady()) if head.may_push else []
         profile = get_profile(connection, head.row.id)
-        return tags, profile, repository_sizes(connection, head.row.id), gone, uploads
+        return tags, profile, repository_sizes(connection, head.row.id, visible), gone, uploads
 
     tags, (_description, readme, _version), sizes, deleted, uploads = await visit.read(read)
 
