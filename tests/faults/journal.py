@@ -64,9 +64,9 @@ class Journal:
             self.tags[repository, tag] = {None}
             self.operations += 1
 
-    def lost(self, port: int) -> list[str]:
+    def lost(self, port: int, *, host: str = "127.0.0.1") -> list[str]:
         """What the registry on `port` does not have although it was acknowledged."""
-        return list(self._lost(Wire(port)))
+        return list(self._lost(Wire(port, host=host)))
 
     def _lost(self, wire: Wire) -> Iterator[str]:
         for (repository, tag), allowed in sorted(self.tags.items()):

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -87,3 +88,29 @@ def postgresql_url(postgresql_port: int) -> Iterator[str]:
     run_sql(postgresql_port, f"create database {name} template template0")
     yield f"postgresql://postgres@127.0.0.1:{postgresql_port}/{name}"
     run_sql(postgresql_port, f"drop database if exists {name} with (force)")
+
+
+class JumpingClock:
+    """Lets one database see another time than its server does, for connections made from now on."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        assert parts.port is not None
+        self._port, self._database = parts.port, parts.path.strip("/")
+        self._ahead_s = 0
+        self._run(
+            "create schema faked",
+            "create table faked.ahead (seconds bigint)",
+            "insert into faked.ahead values (0)",
+            "create function faked.clock_timestamp() returns timestamptz language sql volatile as"
+            " 'select pg_catalog.clock_timestamp() + (select seconds from faked.ahead) * interval ''1 s'''",
+            f'alter database "{self._database}" set search_path = public, faked, pg_catalog',
+        )
+
+    def jump(self, seconds: int) -> None:
+        """As an administrator who sets the clock of the database's machine."""
+        self._ahead_s += seconds
+        self._run(f"update faked.ahead set seconds = {self._ahead_s}")
+
+    def _run(self, *statements: str) -> None:
+        run_sql(self._port, *statements, database=self._database)

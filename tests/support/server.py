@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.support.ports import free_port
 from tests.support.processes import end, tail, wait_until
@@ -42,6 +43,11 @@ class RunningServer:
     log: Path
     scheme: str = "http"
     process: "subprocess.Popen[bytes] | None" = field(default=None)
+
+    @property
+    def ip(self) -> str:
+        """Where it listens."""
+        return str(urlsplit(self.url).hostname).replace("localhost", "127.0.0.1")
 
     @property
     def host(self) -> str:

@@ -26,8 +26,15 @@ class Answer:
 class Wire:
     """One connection to `host:port`, reopened when it was closed."""
 
-    def __init__(self, port: int, *, host: str = "127.0.0.1", headers: dict[str, str] | None = None) -> None:
-        self._connection = http.client.HTTPConnection(host, port, timeout=120)
+    def __init__(
+        self,
+        port: int,
+        *,
+        host: str = "127.0.0.1",
+        headers: dict[str, str] | None = None,
+        patience_s: float = 120,
+    ) -> None:
+        self._connection = http.client.HTTPConnection(host, port, timeout=patience_s)
         self._headers = headers or {}
 
     def __call__(

@@ -7,12 +7,13 @@ import pytest
 from sqlalchemy import Connection, text
 
 from entrepot.server.db import Catalog, HotQuery, open_catalog, postgresql
+from entrepot.server.db.clock import SECOND
 from entrepot.server.db.engine import parse_catalog_url
 from entrepot.server.db.errors import CatalogUnavailable
 from entrepot.server.db.postgresql import PostgresqlCatalog
 from entrepot.server.db.settings import get_setting, set_setting
 from tests.contract.db.test_catalog import VALUE
-from tests.support.postgresql import run_sql
+from tests.support.postgresql import JumpingClock, run_sql
 
 pytestmark = pytest.mark.anyio
 
@@ -147,3 +148,27 @@ def test_hot_queries_speak_the_drivers_own_sql() -> None:
     assert query.postgresql.arguments({"name": "x"}) == query.sqlite.arguments({"name": "x"}) == ("x",)
     with pytest.raises(KeyError):
         query.sqlite.arguments({})
+
+
+async def test_a_clock_that_is_set_moves_no_lease(
+    migrated_postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G7: the database's clock jumps by a day and back; nodes that run and nodes that start agree all the
+    time, and steady time goes on as if nothing had been."""
+    monkeypatch.setattr(postgresql, "CLOCK_CHECK_US", 0)  # look at every transaction
+    clock = JumpingClock(migrated_postgresql_url)
+    first, second = (open_catalog(migrated_postgresql_url) for _ in range(2))
+    try:
+        began = first.clock.steady()
+        for jump_s in (86_400, -2 * 86_400, 600):
+            clock.jump(jump_s)
+            for node in (first, second, first):
+                await node.read(get_setting, "any")
+            newcomer = open_catalog(migrated_postgresql_url)
+            await newcomer.read(get_setting, "any")
+            for node in (first, second, newcomer):
+                assert 0 <= node.clock.steady() - began < 60 * SECOND, f"after a jump of {jump_s} s"
+            await newcomer.close()
+    finally:
+        await first.close()
+        await second.close()

@@ -36,8 +36,10 @@ class StoreProxy:
     def __init__(self, upstream: str, seed: int = 1) -> None:
         parts = urlsplit(upstream)
         self._upstream = (parts.hostname or "127.0.0.1", parts.port or 80)
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        # Nodes in other network namespaces use it too.
+        self._listener = socket.create_server(("0.0.0.0", 0), backlog=256)
+        self.port = self._listener.getsockname()[1]
+        self.endpoint = f"http://127.0.0.1:{self.port}"
         self._fault: Fault | None = None
         self._fresh = False
         self._random = random.Random(seed)

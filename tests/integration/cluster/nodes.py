@@ -89,13 +89,13 @@ def running_nodes(
         ]
 
 
-def nginx_config(folder: Path, nodes: Sequence[int], port: int, later: int | None = None) -> str:
-    """`deploy/nginx/entrepot.conf` for nodes on loopback, without TLS, inside a whole configuration.
+def nginx_config(folder: Path, nodes: Sequence[str], port: int, later: int | None = None) -> str:
+    """`deploy/nginx/entrepot.conf` for nodes at `address:port`, without TLS, inside a whole configuration.
 
     `later` is asked when none of the others can be reached.
     """
     text = (DEPLOY / "nginx" / "entrepot.conf").read_text()
-    servers = "".join(f"    server 127.0.0.1:{node} max_fails=0;\n" for node in nodes)
+    servers = "".join(f"    server {node} max_fails=0;\n" for node in nodes)
     if later is not None:
         servers += f"    server 127.0.0.1:{later} backup;\n"
     text = re.sub(r"(    server 10\.0\.0\.\d+:5000[^\n]*\n)+", servers, text)
@@ -111,6 +111,11 @@ def nginx_config(folder: Path, nodes: Sequence[int], port: int, later: int | Non
     )
 
 
+def addresses(nodes: Sequence[RunningServer]) -> list[str]:
+    """Where a balancer finds them."""
+    return [f"{node.ip}:{node.port}" for node in nodes]
+
+
 @contextlib.contextmanager
 def nginx(folder: Path, nodes: Sequence[RunningServer], *, later: int | None = None) -> Iterator[int]:
     """nginx in front of `nodes`, set up as the example says; yields its port."""
@@ -119,7 +124,7 @@ def nginx(folder: Path, nodes: Sequence[RunningServer], *, later: int | None = N
     folder.chmod(0o755)
     port = free_port()
     config = folder / "nginx.conf"
-    config.write_text(nginx_config(folder, [node.port for node in nodes], port, later))
+    config.write_text(nginx_config(folder, addresses(nodes), port, later))
     argv = [program, "-c", str(config), "-e", str(folder / "start.log")]
     with started(argv, log=folder / "log", ready=lambda: not is_free(port)):
         yield port
@@ -139,12 +144,10 @@ class HaProxy:
         return next(row for row in rows if row["pxname"] == "nodes" and row["svname"] == f"node{number}")
 
 
-def haproxy_config(nodes: Sequence[int], port: int, stats_port: int) -> str:
-    """`deploy/haproxy/haproxy.cfg` for nodes on loopback, without TLS, with statistics."""
+def haproxy_config(nodes: Sequence[str], port: int, stats_port: int) -> str:
+    """`deploy/haproxy/haproxy.cfg` for nodes at `address:port`, without TLS, with statistics."""
     text = (DEPLOY / "haproxy" / "haproxy.cfg").read_text()
-    servers = "".join(
-        f"    server node{number} 127.0.0.1:{node} check\n" for number, node in enumerate(nodes, 1)
-    )
+    servers = "".join(f"    server node{number} {node} check\n" for number, node in enumerate(nodes, 1))
     text = re.sub(r"(    server node\d+ [^\n]*\n)+", servers, text)
     text = re.sub(r"bind :443 [^\n]*", f"bind 127.0.0.1:{port}", text)
     text = re.sub(r"    ssl-default[^\n]*\n", "", text)
@@ -161,7 +164,7 @@ def haproxy(folder: Path, nodes: Sequence[RunningServer]) -> Iterator[HaProxy]:
     folder.mkdir(parents=True, exist_ok=True)
     made = HaProxy(free_port(), free_port())
     config = folder / "haproxy.cfg"
-    config.write_text(haproxy_config([node.port for node in nodes], made.port, made.stats_port))
+    config.write_text(haproxy_config(addresses(nodes), made.port, made.stats_port))
 
     def ready() -> bool:
         if is_free(made.port) or is_free(made.stats_port):
@@ -188,6 +191,8 @@ class ClusterWire(Wire):
 
     def __call__(self, method: str, path: str, **more: object) -> Answer:  # type: ignore[override]
         answer = super().__call__(method, path, **more)  # type: ignore[arg-type]
+        if answer.status in {502, 503, 504} and b"<html>" in answer.body and "server" not in answer.headers:
+            raise Hiccup(f"{method} {path}: HAProxy's {answer.status}")
         if answer.status == 503:
             if "retry-after" not in answer.headers:
                 raise Unexpected(f"{method} {path}: 503 without Retry-After: {answer}")

@@ -62,7 +62,7 @@ def test_alerts_say_what_is_wrong() -> None:
 
 def test_nginx_takes_its_example(tmp_path: Path) -> None:
     config = tmp_path / "nginx.conf"
-    config.write_text(nginx_config(tmp_path, [free_port()], free_port()))
+    config.write_text(nginx_config(tmp_path, [f"127.0.0.1:{free_port()}"], free_port()))
     argv = [require_program("nginx"), "-t", "-c", str(config), "-e", str(tmp_path / "error.log")]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -7,160 +7,24 @@ that has just died, or a connection that broke; and, where the database crashes,
 
 import os
 import random
-import signal
-import tempfile
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
-from tests.faults.journal import Journal, Pusher
-from tests.integration.cluster.faultproxy import Fault, StoreProxy
-from tests.integration.cluster.nodes import ClusterWire, Hiccup, Place, database, nginx, running_nodes
-from tests.support.ports import free_port
-from tests.support.postgresql import is_ready, make_cluster
-from tests.support.processes import end, started, wait_until
-from tests.support.server import RunningServer
-from tests.support.shared import run_folder
+from tests.faults.journal import Pusher
+from tests.integration.cluster.faultproxy import Fault
+from tests.integration.cluster.faulty import Cluster, check, load, make, more_work
+from tests.integration.cluster.nodes import ClusterWire, Hiccup
+from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.timeout(900)
-
-BUSY = {
-    "ENTREPOT_GC_INTERVAL": "500ms",
-    "ENTREPOT_GC_LEASE": "20s",
-    "ENTREPOT_GC_UNTAGGED": "true",
-    "ENTREPOT_GC_TRASH_DELAY": "0",
-}
-
-
-class Database:
-    """A PostgreSQL of this module's own, which may be killed."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.chmod(0o755)
-        self.port = free_port()
-        self._argv = make_cluster(folder, self.port)
-        self._log = folder / "log"
-        self._running = ExitStack()
-
-    def start(self) -> None:
-        self.process = self._running.enter_context(
-            started(self._argv, log=self._log, ready=lambda: is_ready(self.port), cwd=Path("/"))
-        )
-
-    def kill(self) -> None:
-        """SIGKILL to every process of it at once."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(60)
-        self._running.close()
-
-    def restart(self) -> None:
-        """As an administrator does: sessions are ended, the server stops and starts."""
-        self.process.send_signal(signal.SIGINT)
-        self.process.wait(120)
-        self._running.close()
-        self.start()
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-            end(self.process)
-        self._running.close()
-
-
-@dataclass
-class Cluster:
-    """Everything a fault may hit."""
-
-    nodes: list[RunningServer]
-    database: Database
-    store: StoreProxy
-    port: int
-    journal: Journal = field(default_factory=Journal)
-    hiccups: int = 0
 
 
 @pytest.fixture(scope="module")
 def cluster(seaweedfs_endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with make(tmp_path_factory.mktemp("cluster"), seaweedfs_endpoint, count=2) as made:
         yield made
-
-
-@contextmanager
-def make(folder: Path, endpoint: str, *, count: int) -> Iterator[Cluster]:
-    with ExitStack() as until_end:
-        # PostgreSQL runs under its own account, which may not look into pytest's folders.
-        own = Database(Path(tempfile.mkdtemp(prefix="postgresql-", dir=run_folder())))
-        own.start()
-        until_end.callback(own.close)
-        store = StoreProxy(endpoint)
-        until_end.callback(store.close)
-        url = until_end.enter_context(database(own.port))
-        place = Place(url, store.endpoint)
-        nodes = until_end.enter_context(running_nodes(folder, place, count, env=BUSY))
-        port = until_end.enter_context(nginx(folder / "nginx", nodes))
-        yield Cluster(nodes, own, store, port)
-
-
-@contextmanager
-def load(
-    cluster: Cluster, *, clients: int, seed: int, database_crashes: bool = False
-) -> Iterator[list[BaseException]]:
-    """Clients that push, move and delete tags through the balancer until the block ends."""
-    stop, faults = threading.Event(), list[BaseException]()
-
-    def run(number: int) -> None:
-        pusher = Pusher(cluster.port, cluster.journal, number, repository=f"load/r{number % 3}")
-        pusher.wire = wire = ClusterWire(cluster.port)
-        wire.may_forget_uploads = database_crashes
-        while not stop.is_set():
-            try:
-                pusher.work()
-            except Hiccup:
-                cluster.hiccups += 1
-                pusher.wire.close()
-                stop.wait(0.1)
-            except OSError:
-                pusher.wire.close()
-                stop.wait(0.1)
-            except BaseException as error:
-                if type(error).__module__.startswith("http.client"):
-                    pusher.wire.close()  # the node died in the middle of an answer
-                    continue
-                faults.append(error)
-                return
-
-    threads = [threading.Thread(target=run, args=(seed * 100 + number,)) for number in range(clients)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield faults
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join(300)
-            assert not thread.is_alive()
-
-
-def more_work(cluster: Cluster, faults: list[BaseException], count: int = 6) -> None:
-    """Wait until so many more operations were acknowledged."""
-    wanted = cluster.journal.operations + count
-    wait_until(
-        lambda: faults or cluster.journal.operations >= wanted, what="acknowledged pushes", timeout_s=240
-    )
-    assert faults == []
-
-
-def check(cluster: Cluster) -> None:
-    for node in cluster.nodes:
-        node.wait_ready()
-        assert cluster.journal.lost(node.port) == []
-    report = cluster.nodes[0].fsck()
-    assert report["findings"] == []
 
 
 def test_killed_nodes_lose_nothing(cluster: Cluster) -> None:
@@ -218,6 +82,24 @@ def test_store_that_is_gone_is_said_with_a_time_to_come_back(cluster: Cluster) -
     cluster.nodes[0].wait_ready()
     pusher.push_image()
     check(cluster)
+
+
+def test_a_clock_that_is_set_ends_no_lease_early(cluster: Cluster) -> None:
+    """G7: the database's clock jumps a day ahead and two back under load, while everything is collected at
+    once that no lease keeps."""
+    with load(cluster, clients=4, seed=5) as faults:
+        for number, jump_s in enumerate((86_400, -2 * 86_400), 1):
+            more_work(cluster, faults)
+            cluster.clock.jump(jump_s)
+            wait_until(lambda number=number: steps_noted(cluster) >= number, what="a node to notice")
+            more_work(cluster, faults)
+    assert faults == []
+    check(cluster)
+
+
+def steps_noted(cluster: Cluster) -> int:
+    said = "the database's clock was set"
+    return sum(node.log.read_text(errors="replace").count(said) for node in cluster.nodes)
 
 
 @pytest.mark.soak

@@ -10,27 +10,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Concatenate, Final, TypeVar
 
 import asyncpg
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from entrepot.server.db.clock import SteadyClock, microseconds, since_boot
+from entrepot.observability.logs import get_log
+from entrepot.server.db.clock import SECOND, SteadyClock, microseconds, since_boot
 from entrepot.server.db.engine import RetryTransaction
 from entrepot.server.db.errors import CatalogFull, CatalogUnavailable
 from entrepot.server.db.hot import HotQuery
 from entrepot.server.db.ownloop import run_in_own_loop
+from entrepot.server.db.settings import CLOCK_OFFSET
 
 __all__ = ["PostgresqlCatalog", "postgresql_engine"]
 
 T = TypeVar("T")
+log = get_log(__name__)
 
 RUNS: Final = 6
 """Runs of one transaction before its caller hears that the database is busy."""
@@ -41,16 +46,27 @@ HOT_POOL_SIZE: Final = 8
 STATEMENT_TIMEOUT_MS: Final = 60_000
 LOCK_TIMEOUT_MS: Final = 20_000
 CONNECT_TIMEOUT_S: Final = 5
-CLOCK_CHECK_US: Final = microseconds(300)
+SILENCE_S: Final = 9
+"""A connection whose other end has not even acknowledged a packet for so long is given up."""
+CLOCK_CHECK_US: Final = microseconds(10)
+CLOCK_STEP_US: Final = microseconds(5)
+"""More than this between two looks is no drift: the database's clock was set."""
 
 _REFUSED: Final = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock timeout
 _FULL: Final = {"53100", "53200"}  # disk full, out of memory
 _NOW: Final = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+_OFFSET: Final = text("SELECT value FROM setting WHERE name = :name").bindparams(name=CLOCK_OFFSET)
+_FIRST_OFFSET: Final = text(
+    "INSERT INTO setting (name, value) VALUES (:name, :new) ON CONFLICT DO NOTHING"
+).bindparams(name=CLOCK_OFFSET)
+_NEXT_OFFSET: Final = text("UPDATE setting SET value = :new WHERE name = :name AND value = :old").bindparams(
+    name=CLOCK_OFFSET
+)
 
 
 def postgresql_engine(url: URL, *, durable: bool = True, pool_size: int = POOL_SIZE) -> AsyncEngine:
     """An engine whose connections commit durably, or don't wait for the disk."""
-    return create_async_engine(
+    engine = create_async_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
@@ -63,9 +79,45 @@ def postgresql_engine(url: URL, *, durable: bool = True, pool_size: int = POOL_S
                 "statement_timeout": str(STATEMENT_TIMEOUT_MS),
                 "lock_timeout": str(LOCK_TIMEOUT_MS),
                 "idle_in_transaction_session_timeout": str(STATEMENT_TIMEOUT_MS),
+                **_SERVER_NOTICES,
             },
         },
     )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _connected(connection: Any, record: object) -> None:  # noqa: ARG001 - the event's signature
+        notice_silence(connection.driver_connection)
+
+    return engine
+
+
+_SERVER_NOTICES: Final = {
+    "tcp_keepalives_idle": str(SILENCE_S),
+    "tcp_keepalives_interval": "3",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": str(SILENCE_S * 1000),
+}
+"""So that the server lets go of the locks of a node that the network has cut off."""
+
+
+def notice_silence(connection: Any) -> None:
+    """Let the kernel end asyncpg's `connection` when the network between has gone silent.
+
+    A cut cable sends no word of it: without this, whoever waits for an answer waits for a quarter of an hour.
+    """
+    plain = connection._transport.get_extra_info("socket")
+    if plain is None or plain.family not in {socket.AF_INET, socket.AF_INET6}:
+        return
+    with socket.socket(fileno=os.dup(plain.fileno())) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 3)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_S * 1000)
+
+
+async def _init_hot(connection: Any) -> None:
+    notice_silence(connection)
 
 
 class PostgresqlCatalog:
@@ -83,10 +135,12 @@ class PostgresqlCatalog:
         self._hot_lock = asyncio.Lock()
         self.clock = SteadyClock()
         self._clock_checked: int | None = None
+        self._clock_offset = 0
         # Before the first lease is computed; without an answer, with the first connection.
         with contextlib.suppress(*CONNECTION_ERRORS, asyncpg.PostgresError):
-            now, taken_at = run_in_own_loop(self._database_time)
-            self.clock.follow(now, taken_at=taken_at)
+            now, offset, taken_at = run_in_own_loop(self._database_time)
+            self.clock.follow(now - offset, taken_at=taken_at)
+            self._clock_offset, self._clock_checked = offset, taken_at
         self._running: set[asyncio.Future[Any]] = set()
 
     async def write(
@@ -182,18 +236,26 @@ class PostgresqlCatalog:
                         max_size=HOT_POOL_SIZE,
                         timeout=CONNECT_TIMEOUT_S,
                         command_timeout=STATEMENT_TIMEOUT_MS / 1000,
+                        init=_init_hot,
                         server_settings={
                             "application_name": "entrepot",
                             "default_transaction_read_only": "on",
+                            **_SERVER_NOTICES,
                         },
                     )
         return self._hot_pool
 
-    async def _database_time(self) -> tuple[int, int]:
+    async def _database_time(self) -> tuple[int, int, int]:
+        """The database's clock, what to take from it, and when it was read."""
         connection = await asyncpg.connect(dsn=self._dsn, timeout=CONNECT_TIMEOUT_S)
         try:
             taken_at = since_boot()
-            return await connection.fetchval(_NOW.text), taken_at
+            now = await connection.fetchval(_NOW.text)
+            offset = 0
+            with contextlib.suppress(asyncpg.UndefinedTableError):  # not migrated yet
+                known = "SELECT value FROM setting WHERE name = $1"
+                offset = int(await connection.fetchval(known, CLOCK_OFFSET) or 0)
+            return now, offset, taken_at
         finally:
             await connection.close(timeout=CONNECT_TIMEOUT_S)
 
@@ -205,11 +267,34 @@ class PostgresqlCatalog:
             yield connection
 
     async def _follow_database(self, connection: AsyncConnection) -> None:
+        """Agree with the database's clock as long as it only drifts.
+
+        When somebody has set it, the step is written down for all nodes, so that steady time goes on as if it
+        had not been. Who starts in between takes the new time for the right one until another node, which
+        looks every `CLOCK_CHECK_US`, has noticed.
+        """
         taken_at = since_boot()
         now = (await connection.execute(_NOW)).scalar_one()
-        await connection.rollback()
-        self.clock.follow(now, taken_at=taken_at)
-        self._clock_checked = taken_at
+        kept = (await connection.execute(_OFFSET)).scalar_one_or_none()
+        offset = int(kept or 0)
+        step = now - offset - (self.clock.anchor + taken_at)
+        # What another node has written down without a step that this one sees: its word holds. It knew more,
+        # or it was frozen, and then time goes back by as much, which ends no lease early.
+        believed = abs(step + offset - self._clock_offset) <= CLOCK_STEP_US
+        if abs(step) > CLOCK_STEP_US and self._clock_checked is not None and not believed:
+            new = {"new": str(offset + step)}
+            change = _FIRST_OFFSET if kept is None else _NEXT_OFFSET
+            values = new if kept is None else {**new, "old": kept}
+            noted = (await connection.execute(change, values)).rowcount == 1
+            await connection.commit()
+            if not noted:
+                return  # another node was first: its word holds, at the next look
+            log.warning("the database's clock was set", seconds=round(step / SECOND, 1))
+            offset += step
+        else:
+            await connection.rollback()
+        self.clock.follow(now - offset, taken_at=taken_at)
+        self._clock_offset, self._clock_checked = offset, taken_at
 
 
 CONNECTION_ERRORS: Final = (

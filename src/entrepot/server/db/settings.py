@@ -14,6 +14,7 @@ from entrepot.server.db.tables import setting
 __all__ = [
     "ACCESS_MODE",
     "CLOCK_ANCHOR",
+    "CLOCK_OFFSET",
     "STORE_EPOCH",
     "STORE_ID",
     "UNFINISHED_MOVE",
@@ -33,6 +34,8 @@ ACCESS_MODE: Final = "access_mode"
 """`open` or `accounts`; unset in a new catalog."""
 CLOCK_ANCHOR: Final = "clock_anchor"
 """`<boot id> <microseconds>`: see `server.db.clock`."""
+CLOCK_OFFSET: Final = "clock_offset"
+"""Microseconds that PostgreSQL's clock was set forward since the catalog was made; see `db.postgresql`."""
 UNFINISHED_MOVE: Final = "unfinished_move"
 """The store id of the registry whose rows were copied here, until the move is done or a server starts."""
 

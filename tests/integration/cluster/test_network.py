@@ -1,0 +1,63 @@
+"""The network between nodes, balancer, database and store is cut; packets are lost without a word."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.cluster.faulty import Cluster, check, load, make_distant, more_work
+from tests.integration.cluster.network import DistantNode
+from tests.integration.cluster.nodes import ClusterWire, Hiccup
+from tests.support.processes import wait_until
+from tests.support.wire import Wire
+
+pytestmark = pytest.mark.timeout(900)
+PATIENCE_S = 15
+"""After which a client that hears nothing tries again, with whatever node the balancer thinks alive."""
+
+
+@pytest.fixture(scope="module")
+def distant(seaweedfs_endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three nodes in network namespaces of their own, behind HAProxy."""
+    with make_distant(tmp_path_factory.mktemp("distant"), seaweedfs_endpoint, count=3) as made:
+        yield made
+
+
+def nodes_of(cluster: Cluster) -> list[DistantNode]:
+    return [node for node in cluster.nodes if isinstance(node, DistantNode)]
+
+
+def wait_seen(cluster: Cluster, number: int, status: str) -> None:
+    balancer = cluster.balancer
+    assert balancer is not None
+    wait_until(lambda: balancer.server(number + 1)["status"] == status, what=f"node {number} to be {status}")
+
+
+def test_nodes_that_are_cut_off_are_missed_by_nobody(distant: Cluster) -> None:
+    """A node without network, then another one without its database, then one without the store: the rest
+    goes on, nobody says what is not so, and each comes back by itself."""
+    first, second, third = nodes_of(distant)
+    with load(distant, clients=4, seed=7, patience_s=PATIENCE_S) as faults:
+        more_work(distant, faults)
+        first.cable.cut()
+        wait_seen(distant, 0, "DOWN")
+        more_work(distant, faults)
+        first.cable.mend()
+        wait_seen(distant, 0, "UP")
+        second.cable.cut(distant.database.port)
+        wait_seen(distant, 1, "DOWN")
+        more_work(distant, faults)
+        problems = Wire(second.port, host=second.ip)("GET", "/readyz").json()["problems"]
+        assert "catalog" in problems
+        with pytest.raises(Hiccup):  # 503 with a time to come back, not silence
+            ClusterWire(second.port, host=second.ip, patience_s=60)("GET", "/v2/load/r1/tags/list")
+        second.cable.mend()
+        wait_seen(distant, 1, "UP")
+        third.cable.cut(distant.store.port)
+        wait_seen(distant, 2, "DOWN")
+        answer = Wire(third.port, host=third.ip)("GET", "/v2/load/r1/tags/list")
+        assert answer.status in {200, 404}  # the database has all of it
+        third.cable.mend()
+        wait_seen(distant, 2, "UP")
+        more_work(distant, faults)
+    assert faults == []
+    check(distant)
