@@ -1,7 +1,7 @@
 """Holding back every change of a catalog, also those of servers that run, while reads go on.
 
-On SQLite the writers' own lock is taken, so they wait. On PostgreSQL the tables are locked for writing, so
-transactions wait, and clients hear 503 with Retry-After after a while.
+On SQLite the writers' lock says so, on PostgreSQL the tables are locked for writing. Transactions wait, and
+after a while clients hear 503 with Retry-After.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ async def changes_held(url: str) -> AsyncIterator[Callable[[], Awaitable[None]]]
 @asynccontextmanager
 async def _sqlite(path: Path) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     lock = WriterLock(path)
-    held = lock.held()
+    held = lock.all_held_back()
     try:
-        await asyncio.to_thread(held.__enter__)  # in the queue of all writers, so that it comes round
+        await asyncio.to_thread(held.__enter__)  # it waits for transactions that are under way
         try:
             yield _certain
         finally:

@@ -278,6 +278,29 @@ async def test_a_brief_call_never_waits_for_another_process_on_the_event_loop(
     other.close()
 
 
+@pytest.mark.parametrize("brief", [True, False])
+async def test_changes_that_are_held_back_wait_and_are_then_refused(
+    catalog: SqliteCatalog, monkeypatch: pytest.MonkeyPatch, brief: bool
+) -> None:
+    """Reads go on; a refusal says when to come back."""
+    await catalog.write(set_setting, "n", "1")
+    other = WriterLock(catalog.path)
+    with other.all_held_back():
+        waiting = asyncio.ensure_future(catalog.write(set_setting, "n", "2", brief=brief))
+        await asyncio.sleep(0)
+        assert await catalog.hot(VALUE, name="n") == [("1",)]
+        assert not waiting.done()
+    await waiting
+    monkeypatch.setattr("entrepot.server.db.writer.PATIENCE_S", 0.0)
+    with other.all_held_back():
+        with pytest.raises(CatalogUnavailable, match="held back") as refused:
+            await catalog.write(set_setting, "n", "3", brief=brief)
+        assert refused.value.retry_after_s
+        assert await catalog.hot(VALUE, name="n") == [("2",)]
+    await catalog.write(set_setting, "n", "4")
+    other.close()
+
+
 async def test_brief_calls_fail_alone(catalog: SqliteCatalog) -> None:
     def refuse(_: Connection) -> None:
         raise ValueError("no")
