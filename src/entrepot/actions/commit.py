@@ -138,7 +138,8 @@ def store_stream(
     with store.new_blob() as blob:
         out = LayerWriter(blob, "gzip", reproducible=epoch_s is not None, hash_stored=False)
         try:
-            write(TarWriter(out, latest_s=epoch_s))
+            tar = TarWriter(out, latest_s=epoch_s)
+            write(tar)
             out.close()
         finally:
             out.abandon()
@@ -146,5 +147,5 @@ def store_stream(
         lease.add([digest])
         blob.commit(digest)
     with contextlib.suppress(OSError):
-        store.record_layer_size(digest, out.plain_size)
+        store.record_layer_size(digest, tar.data_bytes)
     return Descriptor(mediatype.OCI_LAYER_GZIP, digest, out.size), out.diff_id

@@ -12,6 +12,7 @@ from entrepot.containers.records import Container, Mount, State
 from entrepot.images.store import ImageStore
 from entrepot.images.times import print_time
 from entrepot.layers.entry import Kind
+from entrepot.oci.digest import Digest
 
 _NEVER = "0001-01-01T00:00:00Z"
 
@@ -30,14 +31,12 @@ def inspect_container(
 
 
 def container_sizes(container: Container, *, store: ImageStore | Path | str | None = None) -> tuple[int, int]:
-    """Bytes in files that the container wrote, and in all of its files."""
+    """Bytes in files that the container wrote, and those with its image's."""
     lifecycle = lifecycle_of(store)
     rootfs = lifecycle.rootfs(container)
     with rootfs.changes() as changes:
         own = sum(change.entry.size for change in changes if change.entry and change.entry.kind is Kind.FILE)
-    with rootfs.view() as tree:
-        total = sum(visit.entry.size for visit in tree.walk())
-    return own, total
+    return own, own + lifecycle.snapshots.size([Digest.parse(text) for text in container.diff_ids])
 
 
 def _describe(lifecycle: Lifecycle, container: Container, state: State) -> dict[str, Any]:
@@ -59,7 +58,7 @@ def _describe(lifecycle: Lifecycle, container: Container, state: State) -> dict[
         "RestartCount": 0,
         "Driver": "overlay2" if container.rootfs == "overlay" else "vfs",
         "Platform": "linux",
-        "HostConfig": _host(container),
+        "HostConfig": _host(container, Path(state.runtime).name or "runc"),
         "GraphDriver": {
             "Name": "overlay2" if container.rootfs == "overlay" else "vfs",
             "Data": {
@@ -71,7 +70,15 @@ def _describe(lifecycle: Lifecycle, container: Container, state: State) -> dict[
         },
         "Mounts": [_mount(mount) for mount in container.host.mounts],
         "Config": _config(container),
-        "NetworkSettings": {"Networks": {container.host.network: {}}},
+        "NetworkSettings": {
+            "Bridge": "",
+            "Gateway": "",
+            "IPAddress": "",
+            "IPPrefixLen": 0,
+            "MacAddress": "",
+            "Ports": {},
+            "Networks": {container.host.network: {"Gateway": "", "IPAddress": "", "MacAddress": ""}},
+        },
     }
 
 
@@ -95,7 +102,7 @@ def _time(moment: datetime | None) -> str:
     return print_time(moment) if moment is not None else _NEVER
 
 
-def _host(container: Container) -> dict[str, Any]:
+def _host(container: Container, runtime: str) -> dict[str, Any]:
     host = container.host
     binds = [
         f"{mount.name or mount.source}:{mount.target}{':ro' if mount.read_only else ''}"
@@ -104,7 +111,18 @@ def _host(container: Container) -> dict[str, Any]:
     ]
     return {
         "Binds": binds or None,
+        "LogConfig": {"Type": "json-file", "Config": {}},
         "NetworkMode": host.network,
+        "PortBindings": {},
+        "PublishAllPorts": False,
+        "IpcMode": "private",
+        "PidMode": "",
+        "Runtime": runtime,
+        "Init": host.init,
+        "Devices": [
+            {"PathOnHost": path, "PathInContainer": path, "CgroupPermissions": "rwm"} for path in host.devices
+        ],
+        "Sysctls": host.sysctls or None,
         "AutoRemove": host.auto_remove,
         "Privileged": host.privileged,
         "ReadonlyRootfs": host.read_only,

@@ -4,9 +4,8 @@
     SRC directory: a target that is there gets it as a child (`SRC/.`: its content); one that is not becomes
     it
 
-Symlinks are copied as links unless `follow_link`, and then only the source itself. Owners become root in the
-container
-and the caller outside, unless `archive`.
+Symlinks are copied as links unless `follow_link`, and then only the source itself. Into a container, files
+keep the numbers of their owners; out of it they become the caller's, unless `archive`.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from entrepot.layers.compression import plain_chunks
 from entrepot.layers.copy import EntryStream, Found, changed, found_below, write_found
 from entrepot.layers.directory import Directory, by_descriptor
 from entrepot.layers.entry import Entry
-from entrepot.layers.ownership import PLAIN, Privileges, current_privileges
+from entrepot.layers.ownership import PLAIN, ROOT, Privileges, current_privileges
 from entrepot.layers.paths import Path as TreePath
 from entrepot.layers.paths import parse_path
 from entrepot.layers.tar_reader import TarReader
@@ -94,9 +93,7 @@ def copy_to_container(
         status = place.status()
         privileges = lifecycle.snapshots.privileges
         if not isinstance(source, (str, Path)):
-            if status is None:
-                raise NoSuchPath(target, container.name)
-            if not stat.S_ISDIR(status.st_mode):
+            if status is None or not stat.S_ISDIR(status.st_mode):
                 raise BadRequest(f'destination "{name}:{target}" must be a directory')
             _apply_tar(place, source, privileges)
             return
@@ -282,8 +279,10 @@ def _write_in(
         new_name, into = place.path[-1], _Place(place.root, place.path[:-1])
     with Directory(source.parent) as host, into.as_directory() as directory:
         found: Iterator[Found] = found_below(host.fd, source.name, new_name)
-        if not options.archive:
-            found = changed(found, _owned_by(0, 0))
+        if privileges != ROOT and not options.archive:
+            found = changed(
+                found, _owned_by(0, 0)
+            )  # the caller, whose files these mostly are, is root inside
         LayerApplier(directory, form=Form.COPY, privileges=privileges).apply(EntryStream(found))
 
 

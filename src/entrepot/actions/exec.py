@@ -66,13 +66,38 @@ def exec_attached(
     """Run a command with this process's own streams; its exit code. 126 and 127 as `run_container` has
     them."""
     with _prepared(name, command, options, store) as (argv, log):
-        with open(os.devnull, "rb") as null:  # noqa: PTH123 - a device
-            done = subprocess.run(argv, stdin=None if stdin or options.tty else null, check=False)
+        if options.tty and not os.isatty(0):
+            code = _run_on_new_terminal(argv)
+        else:
+            with open(os.devnull, "rb") as null:  # noqa: PTH123 - a device
+                code = subprocess.run(
+                    argv, stdin=None if stdin or options.tty else null, check=False
+                ).returncode
         try:
-            _raise_failure(log, done.returncode)
+            _raise_failure(log, code)
         except RuntimeFailed as error:
             return error.run_exit_code  # the runtime has said on stderr what was wrong
-        return done.returncode
+        return code
+
+
+def _run_on_new_terminal(argv: Sequence[str]) -> int:
+    """Run the runtime on a terminal of its own, since this process has none to lend; what appears there goes
+    to stdout."""
+    ours, theirs = os.openpty()
+    try:
+        process = subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs)
+    finally:
+        os.close(theirs)
+    with contextlib.suppress(OSError):  # EIO: nobody has the terminal any more
+        while data := os.read(ours, 1 << 16):
+            _write_all(1, data)
+    os.close(ours)
+    return process.wait()
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
 
 
 def exec_detached(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from entrepot.actions.create import lifecycle_of
-from entrepot.actions.save import new_file
+from entrepot.actions.output_file import new_file
 from entrepot.images.store import ImageStore
 from entrepot.layers.diff import write_tree
 from entrepot.layers.reproducible import source_date_epoch
@@ -27,7 +27,7 @@ def export_container(
     rootfs = lifecycle.rootfs(container)
     with rootfs.view() as tree:
         if isinstance(output, (str, Path)):
-            with new_file(Path(output)) as file:
+            with new_file(Path(output), "export container") as file:
                 write_tree(TarWriter(file, latest_s=source_date_epoch()), tree)
         else:
             write_tree(TarWriter(output, latest_s=source_date_epoch()), tree)

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
 
 from entrepot.actions.endpoints import Ends
-from entrepot.actions.manifest_lists import Entry, ManifestList, ManifestLists, ManifestNotInList, gather
+from entrepot.actions.manifest_lists import (
+    Entry,
+    ManifestList,
+    ManifestLists,
+    ManifestNotInList,
+    gather,
+    shown_descriptor,
+    shown_index,
+)
 from entrepot.actions.places import the_settings, the_store
 from entrepot.client.settings import ClientSettings
 from entrepot.errors import NotFound
@@ -47,10 +57,10 @@ def inspect_manifest(
     lists = ManifestLists(place)
     if in_list is not None:
         entry = _entry_of(lists.get(in_list), name, in_list)
-        return _verbose(entry) if verbose else msgspec.json.decode(entry.manifest())
+        return _verbose(entry, entry.ref) if verbose else msgspec.json.decode(entry.manifest())
     found = lists.find(name)
     if found is not None:
-        return [_verbose(entry) for entry in found.entries] if verbose else _shown_index(found.to_index())
+        return _all_verbose(found.entries) if verbose else shown_index(found.to_index())
     with Ends(place, the_settings(settings, insecure=insecure)) as ends:
         return _remote(name, ends, verbose)
 
@@ -68,14 +78,25 @@ def _remote(name: str, ends: Ends, verbose: bool) -> Any:
     parsed = top.parse()
     if verbose:
         return _documents(gather(f"docker://{name}", ends).entries, verbose, index=isinstance(parsed, Index))
-    return _shown_index(parsed) if isinstance(parsed, Index) else msgspec.json.decode(top.raw)
+    return shown_index(parsed) if isinstance(parsed, Index) else msgspec.json.decode(top.raw)
 
 
 def _documents(entries: list[Entry], verbose: bool, *, index: bool = False) -> Any:
     if not verbose:
         return msgspec.json.decode(entries[0].manifest())
-    documents = [_verbose(entry) for entry in entries]
-    return documents if index or len(documents) != 1 else documents[0]
+    if not index and len(entries) == 1:
+        return _verbose(entries[0], entries[0].ref)
+    return [_verbose(entry, _child_ref(entry)) for entry in entries]
+
+
+def _all_verbose(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Of a list in progress: under the names the images were added by, unless that was an index's."""
+    counts = Counter(entry.ref for entry in entries)
+    return [_verbose(entry, entry.ref if counts[entry.ref] == 1 else _child_ref(entry)) for entry in entries]
+
+
+def _child_ref(entry: Entry) -> str:
+    return f"{entry.ref.partition('@')[0]}@{entry.descriptor['digest']}"
 
 
 def _entry_of(found: ManifestList, image: str, name: str) -> Entry:
@@ -86,36 +107,13 @@ def _entry_of(found: ManifestList, image: str, name: str) -> Entry:
     raise ManifestNotInList(image, name)
 
 
-def _shown_index(index: Index) -> dict[str, Any]:
-    """The fields docker shows, in its order."""
-    return {
-        "schemaVersion": 2,
-        "mediaType": index.media_type,
-        "manifests": [_shown_descriptor(descriptor.to_json()) for descriptor in index.manifests],
-        **({"annotations": dict(index.annotations)} if index.annotations else {}),
-    }
-
-
-def _shown_descriptor(document: dict[str, Any]) -> dict[str, Any]:
-    shown: dict[str, Any] = {key: document[key] for key in ("mediaType", "size", "digest")}
-    if document.get("platform"):
-        platform = document["platform"]
-        order = ("architecture", "os", "os.version", "os.features", "variant")
-        shown["platform"] = {key: platform[key] for key in order if key in platform}
-    if document.get("annotations"):
-        shown["annotations"] = document["annotations"]
-    return shown
-
-
-def _verbose(entry: Entry) -> dict[str, Any]:
+def _verbose(entry: Entry, ref: str) -> dict[str, Any]:
     raw = entry.manifest()
     manifest = msgspec.json.decode(raw)
     is_docker = "docker" in str(entry.descriptor.get("mediaType", ""))
     return {
-        "Ref": f"{entry.ref.partition('@')[0]}@{entry.descriptor['digest']}"
-        if "@" not in entry.ref
-        else entry.ref,
-        "Descriptor": _shown_descriptor(entry.descriptor),
+        "Ref": ref,
+        "Descriptor": shown_descriptor(entry.descriptor, ("mediaType", "digest", "size")),
         "Raw": base64.b64encode(raw).decode(),
         ("SchemaV2Manifest" if is_docker else "OCIManifest"): manifest,
     }

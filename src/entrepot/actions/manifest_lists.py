@@ -8,14 +8,16 @@ An entry remembers where its image comes from; nothing but manifests and configs
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import msgspec
 
 from entrepot.actions.endpoints import Ends, open_origin, parse_endpoint
+from entrepot.content.protocols import ManifestBytes
 from entrepot.errors import Conflict, EntrepotError, InvalidInput, NotFound, Unavailable
 from entrepot.images.files import locked, replace_file
 from entrepot.images.store import ImageStore
@@ -154,6 +156,37 @@ class ManifestList(msgspec.Struct, frozen=True, omit_defaults=True):
             else:
                 entries[place] = entry
         return msgspec.structs.replace(self, entries=entries)
+
+
+def shown_index(index: Index) -> dict[str, Any]:
+    """The fields docker shows, in its order."""
+    return {
+        "schemaVersion": 2,
+        "mediaType": index.media_type,
+        "manifests": [shown_descriptor(descriptor.to_json()) for descriptor in index.manifests],
+        **({"annotations": dict(index.annotations)} if index.annotations else {}),
+    }
+
+
+def shown_descriptor(
+    document: Mapping[str, Any], order: Sequence[str] = ("mediaType", "size", "digest")
+) -> dict[str, Any]:
+    """A descriptor's fields in docker's order."""
+    shown: dict[str, Any] = {key: document[key] for key in order}
+    if document.get("platform"):
+        platform = document["platform"]
+        names = ("architecture", "os", "os.version", "os.features", "variant")
+        shown["platform"] = {key: platform[key] for key in names if key in platform}
+    if document.get("annotations"):
+        shown["annotations"] = document["annotations"]
+    return shown
+
+
+def index_bytes(index: Index) -> ManifestBytes:
+    """An index as it is pushed; a docker list byte for byte as docker writes it, for the same digest."""
+    if index.media_type != mediatype.DOCKER_LIST:
+        return ManifestBytes.from_manifest(index)
+    return ManifestBytes.of(json.dumps(shown_index(index), indent=3).encode(), index.media_type)
 
 
 class ManifestLists:

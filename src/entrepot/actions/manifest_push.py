@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import cast
 
 from entrepot.actions.endpoints import Ends, Origin, open_origin, parse_endpoint
-from entrepot.actions.manifest_lists import Entry, ManifestList, ManifestLists
+from entrepot.actions.manifest_lists import Entry, ManifestList, ManifestLists, index_bytes
 from entrepot.actions.places import the_settings, the_store
 from entrepot.client.registry import Repository
 from entrepot.client.settings import ClientSettings
-from entrepot.content.protocols import ManifestBytes
 from entrepot.images.store import ImageStore
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
@@ -69,7 +68,7 @@ def push_list(
         with open_origin(endpoint, ends) as origin:
             for entry in entries:
                 _send(entry, origin, repository, target, on_pushed)
-    manifest = ManifestBytes.from_manifest(index)
+    manifest = index_bytes(index)
     repository.put_manifest(manifest, target.tag)
     return PushedManifest(str(target), manifest.digest)
 

@@ -14,8 +14,17 @@ from entrepot.images.image import Image
 from entrepot.images.store import ImageStore
 
 FILTERS = frozenset(
-    ("id", "name", "label", "status", "exited", "ancestor", "before", "since", "volume", "network")
-)
+    (
+        "id", "name", "label", "status", "exited", "ancestor", "before", "since", "volume", "network",
+        "health", "is-task",
+    )
+)  # fmt: skip
+_VALUES = {
+    "status": frozenset(("created", "restarting", "running", "removing", "paused", "exited", "dead")),
+    "health": frozenset(("starting", "healthy", "unhealthy", "none")),
+    "is-task": frozenset(("true", "false", "1", "0")),
+}
+"""What these filters may be; docker's states, of which containers here have three."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +70,15 @@ def _parse_filters(filters: Sequence[str]) -> dict[str, list[str]]:
         key, equals, value = item.partition("=")
         if not equals or key not in FILTERS:
             raise InvalidFilter(key)
+        is_known = value in _VALUES[key] if key in _VALUES else key != "exited" or _is_number(value)
+        if not is_known:
+            raise InvalidFilter(item)
         chosen.setdefault(key, []).append(value)
     return chosen
+
+
+def _is_number(text: str) -> bool:
+    return text.removeprefix("-").isdigit()
 
 
 def _keeps(
@@ -94,6 +110,10 @@ def _fits(lifecycle: Lifecycle, key: str, value: str, container: Container, stat
             return container.created > lifecycle.containers.find(value).created
         case "volume":
             return any(value in (mount.name, mount.target) for mount in container.host.mounts)
+        case "health":
+            return value == "none"  # health checks are kept for images, never run
+        case "is-task":
+            return value in ("false", "0")
         case _:
             return container.host.network == value
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, ClassVar
 
-from entrepot.actions.errors import FileUnusable
 from entrepot.actions.events import Listener, nobody
+from entrepot.actions.output_file import new_file, require_writable
 from entrepot.actions.places import the_store
 from entrepot.actions.sources import Prefetched
 from entrepot.archive.reading import ArchiveFormat
@@ -60,7 +57,7 @@ def save(
     Raises NoSuchImage, NoExportTarget, FileUnusable.
     """
     if isinstance(output, (str, Path)):
-        require_writable(Path(output))
+        require_writable(Path(output), "save image")
     place = the_store(store)
     wanted = [Platform.parse(text) for text in platforms]
     images = [image for name in names for image in _named(place, name, wanted)]
@@ -70,7 +67,7 @@ def save(
         if isinstance(output, (str, Path)):
             path = Path(output)
             kind = compression or COMPRESSIONS.get(path.suffix)
-            with new_file(path) as file:
+            with new_file(path, "save image") as file:
                 _write(file, images, archive_format, kind, progress)
         else:
             _write(output, images, archive_format, compression, progress)
@@ -160,36 +157,3 @@ class _Layers:
         self._on_event(BlobProgress(blob, role, self._done[blob.digest]))
         if self._done[blob.digest] == blob.size:
             self._on_event(BlobDone(blob, role))
-
-
-def require_writable(path: Path) -> None:
-    """Tell at once what is wrong with the place for a file. Raises FileUnusable."""
-    if path.is_dir():
-        raise FileUnusable(f"failed to save image: invalid output path: {path} is a directory")
-    if not path.parent.is_dir():
-        raise FileUnusable(
-            f"failed to save image: invalid output path: stat {path.parent}: no such file or directory"
-        )
-
-
-@contextmanager
-def new_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that gets its name when the block has ended well. Raises FileUnusable."""
-    require_writable(path)
-    if path.exists() and not path.is_file():
-        with path.open("wb") as device:  # a pipe, a terminal, /dev/null: nothing to rename over
-            yield device
-        return
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}"
-    try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        reason = (error.strerror or "cannot be written").lower()
-        raise FileUnusable(f"failed to save image: open {path}: {reason}") from error
-    try:
-        with os.fdopen(fd, "wb", buffering=1 << 20) as file:
-            yield file
-        temporary.rename(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

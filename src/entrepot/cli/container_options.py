@@ -249,24 +249,29 @@ def check_cidfile(path: str | None) -> None:
         )
 
 
-def each(names: Sequence[str], work: Callable[[str], None], *, echo: bool = True) -> int:
-    """Do something to every container; print each name that succeeded and each error. The exit code."""
+def each(names: Sequence[str], work: Callable[[str], None], *, echo: bool = True, summary: str = "") -> int:
+    """Do something to every container; print each name that succeeded and each error. The exit code.
+
+    With `summary`, a last line names those that failed behind it.
+    """
     from entrepot.cli import exitcodes
     from entrepot.cli.failures import describe_failure
     from entrepot.cli.output import print_error, write
     from entrepot.errors import EntrepotError
 
-    code = exitcodes.OK
+    failed = []
     for name in names:
         try:
             work(name)
         except EntrepotError as error:
             print_error(describe_failure(error))
-            code = exitcodes.FAILED
+            failed.append(name)
         else:
             if echo:
                 write(name)
-    return code
+    if failed and summary:
+        print_error(f"{summary}: {', '.join(failed)}")
+    return exitcodes.FAILED if failed else exitcodes.OK
 
 
 container_arguments = click.argument(

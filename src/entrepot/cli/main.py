@@ -78,6 +78,7 @@ COMMANDS: dict[str, str] = {
     "container commit": "entrepot.cli.commands.commit:commit",
     "container export": "entrepot.cli.commands.export:export",
     "container restart": "entrepot.cli.commands.stop:restart",
+    "container inspect": "entrepot.cli.commands.inspect:container_inspect",
     "container ls": "entrepot.cli.commands.ps:ps",
     # images of several platforms
     "manifest create": "entrepot.cli.commands.manifest:create",

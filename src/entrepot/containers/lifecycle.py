@@ -321,7 +321,9 @@ class Lifecycle:
         self.clean()
 
     def rename(self, container: Container, name: str) -> Container:
-        """Raises InvalidContainerName, ContainerNameTaken."""
+        """Raises InvalidContainerName, ContainerNameTaken, InvalidOption for the name it has."""
+        if name.removeprefix("/") == container.name:
+            raise InvalidOption("Renaming a container with the same name as its current name")
         return self.containers.rename(container, check_name(name))
 
     @contextlib.contextmanager

@@ -24,6 +24,9 @@ class InvalidChange(InvalidInput):
     code: ClassVar[str] = "invalid-change"
 
 
+_ONE_ARGUMENT = frozenset(("STOPSIGNAL", "USER", "WORKDIR"))
+
+
 def apply_changes(runtime: Mapping[str, Any], changes: Sequence[str]) -> Runtime:
     """A new config object with the instructions applied in order. Raises InvalidChange."""
     result = dict(runtime)
@@ -31,11 +34,14 @@ def apply_changes(runtime: Mapping[str, Any], changes: Sequence[str]) -> Runtime
     for text in changes:
         word, _, rest = text.strip().partition(" ")
         name = word.upper()
+        if not name:
+            raise InvalidChange("file with no instructions")
         apply = INSTRUCTIONS.get(name)
         if apply is None:
-            raise InvalidChange(f"{name} is not a valid change command")
+            raise InvalidChange(f"{name.lower()} is not a valid change command")
         if not rest.strip():
-            raise InvalidChange(f"{name} requires at least one argument")
+            count = "exactly one argument" if name in _ONE_ARGUMENT else "at least one argument"
+            raise InvalidChange(f"{name} requires {count}")
         if name == "ENTRYPOINT" and not state["cmd_set"]:
             # An entry point begins a new command line: the arguments of the old one do not fit it.
             result.pop("Cmd", None)
@@ -130,6 +136,8 @@ def _expose(runtime: Runtime, text: str) -> None:
 
 def _volume(runtime: Runtime, text: str) -> None:
     paths = [path.strip() for path in _list(text)]
+    if not paths:
+        raise InvalidChange("VOLUME requires at least one argument")
     if not all(paths):
         raise InvalidChange("VOLUME specified can not be an empty string")
     runtime["Volumes"] = {**(runtime.get("Volumes") or {}), **{path: {} for path in paths}}
@@ -151,7 +159,9 @@ def _stopsignal(runtime: Runtime, text: str) -> None:
 
 def _onbuild(runtime: Runtime, text: str) -> None:
     word = text.split(None, 1)[0].upper()
-    if word in ("ONBUILD", "FROM", "MAINTAINER"):
+    if word == "ONBUILD":
+        raise InvalidChange("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
+    if word in ("FROM", "MAINTAINER"):
         raise InvalidChange(f"{word} isn't allowed as an ONBUILD trigger")
     runtime["OnBuild"] = [*(runtime.get("OnBuild") or []), text]
 
@@ -186,7 +196,7 @@ def _healthcheck(runtime: Runtime, text: str) -> None:
         shell = command[:2] == ["/bin/sh", "-c"] and not rest.strip().startswith("[")
         check["Test"] = ["CMD-SHELL", rest.strip()] if shell else ["CMD", *command]
     else:
-        raise InvalidChange(f"unknown type {kind!r} in HEALTHCHECK (try CMD)")
+        raise InvalidChange(f'Unknown type "{kind.upper()}" in HEALTHCHECK (try CMD)')
     runtime["Healthcheck"] = check
 
 

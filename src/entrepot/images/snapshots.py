@@ -106,6 +106,15 @@ class Snapshots:
         """The layers' directories, topmost first, whether they are there or not."""
         return [self.path(chain_id) for chain_id in reversed(chain_ids(diff_ids))]
 
+    def size(self, diff_ids: Sequence[Digest]) -> int:
+        """Bytes of all files of unpacked layers, added up as docker does: one that a later layer replaces
+        counts, too."""
+        total = 0
+        for path in self.paths(diff_ids):
+            with contextlib.suppress(OSError, msgspec.MsgspecError):
+                total += msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=Snapshot).bytes
+        return total
+
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
         """Nothing is collected until the block ends; by then a record has to name what is used."""
@@ -287,6 +296,8 @@ class Snapshots:
             )
             new.rename(final)
             os.close(fd)
+            with contextlib.suppress(OSError):
+                self._store.record_layer_size(layer.descriptor.digest, applied.data_bytes)
         except BaseException:
             self._give_up(layer, fd)
             raise

@@ -85,7 +85,7 @@ class Applied(Struct):
 
     entries: int = 0
     data_bytes: int = 0
-    """Bytes of file data written."""
+    """Of all files together, holes included."""
     describes_root: bool = False
     """The layer has an entry for the root directory itself."""
     implied: list[Path] = []
@@ -290,7 +290,6 @@ class LayerApplier:
                         written = os.write(file, piece)
                         while written < len(piece):
                             written += os.write(file, piece[written:])
-                    self._result.data_bytes += entry.size
             else:
                 os.ftruncate(file, entry.size)
                 for offset, piece in reader.data():
@@ -298,7 +297,7 @@ class LayerApplier:
                         written = os.pwrite(file, piece, offset)
                         offset += written
                         piece = piece[written:]
-                        self._result.data_bytes += written
+            self._result.data_bytes += entry.size
             self._set_attributes(file, entry, mode & 0o777 & ~self._umask)
         finally:
             os.close(file)

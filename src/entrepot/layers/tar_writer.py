@@ -34,6 +34,8 @@ class TarWriter:
         """`latest_s` (SOURCE_DATE_EPOCH) replaces every later time."""
         self._out = out
         self._latest_s = latest_s
+        self.data_bytes = 0
+        """Of all files so far."""
 
     def add(self, entry: Entry, data: Iterable[bytes | memoryview] = ()) -> None:
         """Write a header and, for a file, exactly `entry.size` bytes: too little is filled with zeros, too
@@ -44,6 +46,7 @@ class TarWriter:
         self._out.write(self._header(entry))
         if entry.kind is not Kind.FILE:
             return
+        self.data_bytes += entry.size
         left = entry.size
         for piece in data:
             if len(piece) > left:

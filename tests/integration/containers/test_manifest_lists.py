@@ -88,6 +88,37 @@ def subprocess_output(*argv: str) -> bytes:
     return subprocess.run(argv, stdout=subprocess.PIPE, check=True, timeout=120).stdout
 
 
+def test_a_list_of_docker_images_has_the_digest_that_docker_gives_it(
+    box: Box, registry: RunningServer, dockerd: Docker
+) -> None:
+    images = []
+    for architecture in ("amd64", "arm64"):
+        name = f"{registry.host}/dockers/app:{architecture}"
+        dockerd.run("import", "--platform", f"linux/{architecture}", str(box.tiny_tar), name)
+        dockerd.run("push", "-q", name)
+        dockerd.run("rmi", name)
+        images.append(name)
+    said = []
+    for run in (dockerd.run, box.run):
+        multi = f"{registry.host}/dockers/multi:1"
+        run("manifest", "create", "--insecure", multi, *images)
+        run(
+            "manifest",
+            "annotate",
+            "--variant",
+            "v8",
+            "--os-version",
+            "1",
+            "--os-features",
+            "a,b",
+            multi,
+            images[1],
+        )
+        shown = run("manifest", "inspect", "-v", "--insecure", multi).stdout
+        said.append((shown, run("manifest", "push", "-p", "--insecure", multi).stdout))
+    assert said[0] == said[1]
+
+
 def test_create_push_in_one_step_takes_indexes_archives_and_the_store(
     box: Box, registry: RunningServer, tmp_path: Path
 ) -> None:

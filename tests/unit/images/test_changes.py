@@ -36,15 +36,19 @@ def test_instruction_changes_the_config(change: str, expected: dict[str, Any]) -
 
 
 BAD = [
-    ("RUN x", "RUN is not a valid change command"),
-    ("nope", "NOPE is not a valid change command"),
+    ("RUN x", "run is not a valid change command"),
+    ("nope", "nope is not a valid change command"),
+    ("", "file with no instructions"),
+    ("USER", "USER requires exactly one argument"),
+    ("VOLUME []", "VOLUME requires at least one argument"),
+    ("ONBUILD ONBUILD RUN x", "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"),
     ("CMD", "CMD requires at least one argument"),
     ("ENV A", "ENV must have two arguments"),
     ("EXPOSE 70000", "invalid containerPort: 70000"),
     ("EXPOSE 9-8", "invalid containerPort: 9-8"),
     ("LABEL x='y", "cannot be read"),
     ("HEALTHCHECK --interval=soon CMD x", "invalid duration"),
-    ("HEALTHCHECK MAYBE", "unknown type"),
+    ("HEALTHCHECK MAYBE", "Unknown type"),
     ("ONBUILD FROM x", "FROM isn't allowed"),
     ("STOPSIGNAL /x", "invalid signal"),
 ]

@@ -10,6 +10,7 @@ import click
 
 from entrepot.cli import exitcodes
 from entrepot.cli.complete import complete_image
+from entrepot.cli.container_options import complete_container
 from entrepot.cli.options import format_option, open_store, platform_option
 from entrepot.cli.output import indented_json, print_error, write
 
@@ -32,10 +33,29 @@ def image_inspect(images: tuple[str, ...], format_: str | None, platform: str | 
 )
 @format_option("'json', or a Go template such as '{{.Config.Env}}'")
 @click.option("-s", "--size", is_flag=True, help="Show the sizes of containers")
-@click.option("--type", "kind", type=click.Choice(["image", "container"]), help="Only this kind of thing")
+@click.option("--type", "kind", metavar="container|image", help="Only this kind of thing")
 def inspect(names: tuple[str, ...], format_: str | None, size: bool, kind: str | None) -> int:
     """Everything known of containers and images, as JSON. A container comes first where both fit."""
+    if kind not in (None, "", "container", "image"):
+        print_error(f'unknown type: "{kind}": must be one of "container", "image"')
+        return exitcodes.FAILED
+    kind = kind or None
     return print_documents(names, object_finder(kind, size=size), format_)
+
+
+@click.command("inspect", short_help="Display detailed information on one or more containers")
+@click.argument(
+    "containers",
+    metavar="CONTAINER [CONTAINER...]",
+    nargs=-1,
+    required=True,
+    shell_complete=complete_container,
+)
+@format_option("'json', or a Go template such as '{{.State.Status}}'")
+@click.option("-s", "--size", is_flag=True, help="Show sizes")
+def container_inspect(containers: tuple[str, ...], format_: str | None, size: bool) -> int:
+    """Everything known of containers, as JSON."""
+    return print_documents(containers, object_finder("container", size=size), format_)
 
 
 def image_finder(platform: str | None) -> Find:

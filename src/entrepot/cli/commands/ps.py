@@ -43,7 +43,7 @@ LISTING = Listing(
 
 @click.command("ps", short_help="List containers")
 @click.option("-a", "--all", "all_containers", is_flag=True, help="Show those that do not run, too")
-@filter_option("id= name= label= status= exited= ancestor= before= since= volume= network=")
+@filter_option("id= name= label= status= exited= ancestor= before= since= volume= network= health= is-task=")
 @long_format_option()
 @click.option("-n", "--last", type=int, default=-1, metavar="N", help="Show the last N that were created")
 @click.option("-l", "--latest", is_flag=True, help="Show the one that was created last")
@@ -75,8 +75,11 @@ def ps(
 
 def _row(item: Listed, now: datetime, *, full: bool, size: str) -> dict[str, Any]:
     container = item.container
-    command = " ".join(container.argv)
-    mounts = [mount.name or mount.source for mount in container.host.mounts]
+    # Words with spaces are quoted, though nothing else is: docker's way.
+    command = " ".join(
+        f"'{word}'" if " " in word and number else word for number, word in enumerate(container.argv)
+    )
+    mounts = [mount.name or mount.source for mount in container.host.mounts if mount.name or mount.source]
     return {
         "ID": container.id if full else container.id[:12],
         "Image": item.image,

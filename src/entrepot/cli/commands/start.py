@@ -19,7 +19,11 @@ def start(containers: tuple[str, ...], attach: bool, interactive: bool) -> int:
     store = container_store()
     if attach or interactive:
         return _start_attached(containers, interactive)
-    return each(containers, lambda name: start_container(name, store=store))
+    return each(
+        containers,
+        lambda name: start_container(name, store=store),
+        summary="Error: failed to start containers",
+    )
 
 
 def _start_attached(containers: tuple[str, ...], interactive: bool) -> int:
