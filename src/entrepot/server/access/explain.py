@@ -93,8 +93,9 @@ def _hidden_steps(facts: Facts, principal: Principal, resource: Resource) -> lis
 def _own_steps(facts: Facts, principal: Principal) -> list[str]:
     if principal.is_anonymous:
         return []
+    source = "" if facts.source == "local" else f" from {facts.source}"
     return [
-        f"{principal} is {facts.state}, a {principal.kind} from {facts.source}",
+        f"{principal} is a {principal.kind}{source}, {facts.state}",
         f"system role: {facts.system_role or 'none'}",
     ]
 
@@ -115,16 +116,14 @@ def _steps(facts: Facts, principal: Principal, action: Action, resource: Resourc
     if facts.read_only:
         steps.append("the registry is read-only")
     for grant in facts.grants:
-        parts = [f"grant {grant.id}: {grant.role}"]
-        if grant.team:
-            parts.append(f"through team {grant.team}")
+        parts = [f"role {grant.role}{f' through team {grant.team}' if grant.team else ''}"]
         if grant.repositories:
             fits = resource.repository is not None and grant.repositories.matches(resource.repository)
             parts.append(f"for {grant.repositories.text} ({'fits' if fits else 'does not fit'})")
         if grant.tags:
             fits = resource.tag is None or grant.tags.matches(resource.tag)
             parts.append(f"tags {grant.tags.text} ({'fits' if fits else 'does not fit'})")
-        parts.append(f"{'holds' if action in grant.actions else 'does not hold'} {action}")
+        parts.append(f"{'holds' if action in grant.actions else 'does not hold'} {action} (grant {grant.id})")
         steps.append(", ".join(parts))
     if facts.project_id is not None and not facts.grants:
         steps.append("no grant in this project")

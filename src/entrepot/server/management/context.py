@@ -32,6 +32,7 @@ from entrepot.server.repos.changes import Actor, Permit
 from entrepot.server.repos.history import History
 from entrepot.server.repos.manifests import Manifests
 from entrepot.server.repos.repositories import Repositories
+from entrepot.server.repos.under_way import UnderWay
 
 __all__ = ["SLASH", "Api", "Asked", "Caller", "policy_guard"]
 
@@ -87,6 +88,7 @@ class Api:
         manifests: Manifests,
         blobs: Blobs,
         repositories: Repositories,
+        under_way: UnderWay,
         seal_file: Path,
         checks: Mapping[str, Check] | None = None,
     ) -> None:
@@ -96,6 +98,7 @@ class Api:
         self.manifests = manifests
         self.blobs = blobs
         self.repositories = repositories
+        self.under_way = under_way
         self.history = History(catalog)
         self.checks = dict(checks or {})
         """What `/readyz` asks, by the part it is about."""

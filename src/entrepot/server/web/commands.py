@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-__all__ = ["Command", "login_commands", "pull_commands", "push_commands"]
+__all__ = ["Command", "login_commands", "past_commands", "pull_commands", "push_commands"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,16 @@ def pull_commands(
         Command("podman", f"podman pull {image}"),
         Command("entrepot", f"entrepot pull {image}"),
         Command("Kubernetes", spec),
+    ]
+
+
+def past_commands(host: str, repository: str, tag: str, *, at: int, digest: str) -> list[Command]:
+    """What a tag was at a moment, in microseconds since 1970. Only our own tool asks by time."""
+    moment = datetime.fromtimestamp(at // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return [
+        Command("entrepot", f"entrepot pull {host}/{repository}:{tag} --at {moment}"),
+        Command("docker", f"docker pull {host}/{repository}@{digest}"),
+        Command("podman", f"podman pull {host}/{repository}@{digest}"),
     ]
 
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from entrepot.server.management.content_queries import ManifestRow, platforms_of
 from entrepot.server.management.images import layers_of
+from entrepot.server.web.words import short_digest
 
 __all__ = [
     "Choice",
@@ -21,6 +23,7 @@ __all__ = [
     "choices_of",
     "command_of",
     "config_view",
+    "kind_of_referrer",
     "layer_views",
     "pretty",
 ]
@@ -38,7 +41,8 @@ class Choice:
 
     digest: str
     platform: str
-    size: int
+    key: str
+    """What chooses it: the platform, or the digest where several have the same."""
     is_attestation: bool
 
 
@@ -71,10 +75,52 @@ class ConfigView:
 
 def choices_of(row: ManifestRow) -> list[Choice]:
     """Manifests of an index in their order; none for an image."""
+    listed = platforms_of(row.body)[:MAX_ENTRIES]
+    times = Counter(platform for _digest, platform, _size, _kind in listed)
+    versions = _os_versions(row.body) if any(n > 1 for name, n in times.items() if name) else {}
     found = []
-    for digest, platform, size, _kind in platforms_of(row.body)[:MAX_ENTRIES]:
-        found.append(Choice(digest, platform or "unknown", size, platform is None))
+    for digest, platform, _size, _kind in listed:
+        if platform is None:
+            found.append(Choice(digest, "unknown", digest, is_attestation=True))
+        elif times[platform] == 1:
+            found.append(Choice(digest, platform, platform, is_attestation=False))
+        else:
+            text = f"{platform} {versions.get(digest) or short_digest(digest)}"
+            found.append(Choice(digest, text, digest, is_attestation=False))
     return found
+
+
+def _os_versions(body: bytes) -> dict[str, str]:
+    """By digest: what tells images of several Windows versions apart."""
+    children = json.loads(body).get("manifests") or []
+    platforms = {
+        child["digest"]: child.get("platform")
+        for child in children
+        if isinstance(child, dict) and isinstance(child.get("digest"), str)
+    }
+    return {
+        digest: str(platform["os.version"])
+        for digest, platform in platforms.items()
+        if isinstance(platform, Mapping) and platform.get("os.version")
+    }
+
+
+_REFERRERS: Final = (
+    ("cosign.artifact.sig", "Signature (cosign)"),
+    ("sigstore.bundle", "Signature (Sigstore bundle)"),
+    ("notary.signature", "Signature (Notation)"),
+    ("spdx", "SBOM (SPDX)"),
+    ("cyclonedx", "SBOM (CycloneDX)"),
+    ("syft", "SBOM (Syft)"),
+    ("in-toto", "Attestation (in-toto)"),
+    ("slsa", "Attestation (SLSA)"),
+    ("sarif", "Scan report (SARIF)"),
+)
+
+
+def kind_of_referrer(artifact_type: str) -> str:
+    """What people call such a thing; empty when that is not known."""
+    return next((words for part, words in _REFERRERS if part in artifact_type.lower()), "")
 
 
 def command_of(text: str | None) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from entrepot.server.management.problems import HANDLERS, problem_status
 from entrepot.server.web import addresses
 from entrepot.server.web.headers import PAGE_HEADERS
 from entrepot.server.web.render import render
-from entrepot.server.web.visit import visit_of
+from entrepot.server.web.visit import Visit, remember_visit, visit_of
 
 __all__ = ["PAGE_HANDLERS"]
 
@@ -67,6 +68,25 @@ def _page(
     return Response(text, status_code=status, media_type=MediaType.HTML, headers=PAGE_HEADERS)
 
 
+class _LatePage(Response[Any]):
+    """For an address without a page, where no guard has asked who the visitor is."""
+
+    def __init__(self, request: Request[Any, Any, Any], status: int, message: str) -> None:
+        super().__init__(None, status_code=status)
+        self._request, self._status, self._message = request, status, message
+
+    def to_asgi_response(self, *_args: Any, **_options: Any) -> Any:
+        async def respond(scope: Any, receive: Any, send: Any) -> None:
+            with suppress(EntrepotError):
+                api = self._request.app.state.api
+                caller = await api.authenticate(self._request)
+                remember_visit(self._request, await Visit.begin(api, caller, self._request))
+            page = _page(self._request, self._status, self._message)
+            await page.to_asgi_response(None, self._request)(scope, receive, send)
+
+        return respond
+
+
 def _repository_in(path: str) -> str | None:
     """Somebody who types an image's name behind the host may mean its page."""
     try:
@@ -109,6 +129,8 @@ def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any
     if error.status_code >= 500:
         log.error("page failed", error=error.detail)
     message = {404: "There is no page at this address."}.get(error.status_code, "")
+    if visit_of(request) is None:
+        return _LatePage(request, error.status_code, message)
     return _page(request, error.status_code, message)
 
 

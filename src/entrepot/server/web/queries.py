@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Final, Literal
 
-from sqlalchemy import BigInteger, Connection, Select, cast, exists, func, or_, select
+from sqlalchemy import BigInteger, Connection, Select, cast, exists, func, select
 
 from entrepot.server.access.patterns import Visible
 from entrepot.server.db.tables import (
@@ -24,7 +25,6 @@ from entrepot.server.db.tables import (
     tag,
     tag_event,
     tag_pull,
-    upload,
 )
 from entrepot.server.db.tables.access import repo_label, repo_profile, star
 from entrepot.server.management.content_queries import RepositoryRow, TagRow
@@ -36,12 +36,13 @@ __all__ = [
     "TagOrder",
     "TagPage",
     "biggest_repositories",
+    "bytes_of",
     "count_repositories",
+    "fold_moves",
     "list_deleted_repositories",
     "list_deleted_tags",
     "list_layer_sharing",
     "list_moves",
-    "list_uploads",
     "page_of_repositories",
     "page_of_tags",
     "stored_configs",
@@ -232,6 +233,15 @@ def list_moves(
     return [(seq, Move(*row)) for seq, *row in rows]
 
 
+def fold_moves(moves: Sequence[tuple[int, Move]]) -> list[tuple[Move, int]]:
+    """Each with how many that follow it are alike: by the same person, in the same repository."""
+    return [
+        (move, sum(1 for _ in others))
+        for _, group in groupby((move for _, move in moves), key=lambda m: (m.by, m.repository, m.verb))
+        for move, others in [(next(group), group)]
+    ]
+
+
 _child = manifest.alias("child")
 _CHILDREN: Final[Any] = (
     select(func.sum(_child.c.total_size))
@@ -302,6 +312,12 @@ def _tag_rows(connection: Connection, repo_id: int, names: Sequence[str]) -> lis
     )
     found = {row[0]: TagRow(*row) for row in rows}
     return [found[name] for name in names if name in found]
+
+
+def bytes_of(connection: Connection, repo_id: int, digest: str) -> int:
+    """Bytes of an image; of an index, those of all its platforms, as the list of tags has them."""
+    query = select(_TOTAL).where(manifest.c.repo_id == repo_id, manifest.c.digest == digest)
+    return int(connection.execute(query).scalar() or 0)
 
 
 def stored_configs(
@@ -423,14 +439,3 @@ def biggest_repositories(connection: Connection, project_id: int, *, n: int = 20
         .limit(n)
     )
     return [(name, int(size)) for name, size in connection.execute(query)]
-
-
-def list_uploads(connection: Connection, repo_id: int, *, now: int, n: int = 50) -> list[Any]:
-    """Uploads that have not ended: who, bytes so far, since when."""
-    query = (
-        select(upload.c.id, upload.c.principal, upload.c.offset, upload.c.started_at)
-        .where(upload.c.repo_id == repo_id, or_(upload.c.claimed_until > now, upload.c.offset > 0))
-        .order_by(upload.c.started_at)
-        .limit(n)
-    )
-    return list(connection.execute(query).all())

@@ -29,7 +29,13 @@ def _environment() -> Environment:
         asset=asset, url=addresses, version=VERSION, plural=words.plural, share=words.share, no_form=Form()
     )
     made.filters.update(
-        size=words.size, count=words.count, digest=words.digest, short=words.short_digest, day=words.day
+        size=words.size,
+        count=words.count,
+        digest=words.digest,
+        short=words.short_digest,
+        day=words.day,
+        figures=words.figures,
+        browser=words.browser,
     )
     return made
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from entrepot.server.db.tables import blob, job, project, repo, trash, upload
+from entrepot.server.db.tables import blob, project, repo, trash, upload
 
-__all__ = ["Storage", "list_jobs", "storage_figures"]
+__all__ = ["Storage", "storage_figures"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,3 @@ def storage_figures(connection: Connection, *, n: int = 20) -> Storage:
         ),
         projects=[(name, used_bytes, limit) for name, used_bytes, limit in biggest],
     )
-
-
-def list_jobs(connection: Connection, *, n: int = 100) -> list[Any]:
-    """Newest first."""
-    return list(connection.execute(select(job).order_by(job.c.id.desc()).limit(n)).all())

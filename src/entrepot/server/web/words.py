@@ -5,15 +5,18 @@ Each returns markup: the short form is what is read, the exact one is the elemen
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Final
 
 from markupsafe import Markup, escape
 
 __all__ = [
+    "browser",
     "count",
     "day",
     "digest",
+    "figures",
     "human_size",
     "plural",
     "relative",
@@ -109,6 +112,42 @@ def digest(text: str | None) -> Markup:
 def share(part: int, whole: int) -> str:
     """A percentage for an SVG attribute, `37.5%`."""
     return f"{100 * part / whole:.2f}%" if whole > 0 else "0%"
+
+
+def figures(text: str | None) -> str:
+    """A JSON object in words, without what is nothing: `removed 3, bytes freed 1.20 MB`."""
+    try:
+        found = json.loads(text) if text else {}
+    except ValueError:
+        return ""
+    flat: list[str] = []
+    for key, value in found.items() if isinstance(found, dict) else ():
+        name = str(key).replace("_", " ")
+        if isinstance(value, dict):
+            flat += [f"{name} {inner} {number}" for inner, number in value.items() if number]
+        elif isinstance(value, bool) or not value:
+            continue
+        elif isinstance(value, int) and "bytes" in name:
+            flat.append(f"{name} {human_size(value)}")
+        else:
+            flat.append(f"{name} {', '.join(map(str, value)) if isinstance(value, list) else value}")
+    return ", ".join(flat)[:300]
+
+
+_BROWSERS: Final = ("Edg", "OPR", "Firefox", "Chrome", "Safari")
+_SYSTEMS: Final = ("Android", "iPhone", "iPad", "Windows", "Mac OS X", "CrOS", "Linux")
+_CALLED: Final = {"Edg": "Edge", "OPR": "Opera", "Mac OS X": "macOS", "CrOS": "ChromeOS"}
+
+
+def browser(agent: str | None) -> str:
+    """What a browser calls itself, in words: `Firefox on Linux`."""
+    if not agent:
+        return "unknown"
+    program = next((name for name in _BROWSERS if f"{name}/" in agent), "")
+    system = next((name for name in _SYSTEMS if name in agent), "")
+    if not program:
+        return agent.partition(" ")[0][:40]
+    return " on ".join(_CALLED.get(name, name) for name in (program, system) if name)
 
 
 def lines(text: str) -> Markup:

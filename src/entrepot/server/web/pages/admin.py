@@ -32,9 +32,11 @@ from entrepot.server.operations.figures import ClusterState, read_state
 from entrepot.server.web import addresses
 from entrepot.server.web.forms import Form
 from entrepot.server.web.headers import PAGE_HEADERS
+from entrepot.server.web.job_rounds import JobRound, job_rounds, list_jobs
 from entrepot.server.web.route import page, submit
-from entrepot.server.web.storage_figures import list_jobs, storage_figures
+from entrepot.server.web.storage_figures import storage_figures
 from entrepot.server.web.visit import Visit
+from entrepot.server.web.words import figures
 
 __all__ = ["ROUTES"]
 
@@ -43,11 +45,11 @@ EXPORT_PAGE: Final = 1000
 EXPORT_MOST: Final = 1_000_000
 CHECK_S: Final = 5.0
 JOBS: Final = {
-    "gc": "Collect garbage: remove what nothing refers to and whose undo window is over",
-    "sweep": "Unlink the files of what was collected",
-    "scrub": "Read blobs back and compare them with their digests",
-    "reconcile": "Compare the store with the catalog",
-    "integrity": "Check the database itself",
+    "gc": "Removes what nothing refers to and whose undo window is over.",
+    "sweep": "Unlinks the files of what was removed.",
+    "scrub": "Reads blobs back and compares them with their digests.",
+    "reconcile": "Compares the store with the catalog.",
+    "integrity": "Checks the database itself.",
 }
 """Jobs somebody may want at once, in words."""
 
@@ -115,33 +117,21 @@ async def bring_back(visit: Visit) -> Response[Any]:
 
 @page("/admin/jobs", Action.READ_SYSTEM)
 async def jobs(visit: Visit) -> Response[Any]:
-    """Background work: what runs, what ran, what failed."""
-    rows = await visit.read(lambda c: list_jobs(c, n=ROWS))
+    """Background work: when each kind ran last and runs next, and the runs."""
+    kind = visit.query("kind", longest=64)
+
+    def read(connection: Connection) -> tuple[list[JobRound], list[Any]]:
+        return job_rounds(connection, JOBS), list_jobs(connection, kind=kind, n=ROWS)
+
+    rounds, rows = await visit.read(read)
     return visit.render(
         "admin_jobs.html",
         tab="jobs",
-        rows=[(row, _words(row.result or row.progress)) for row in rows],
-        kinds=JOBS,
+        rounds=[(JOBS[one.kind], one, figures(one.last.result) if one.last else "") for one in rounds],
+        rows=[(row, figures(row.result or row.progress)) for row in rows],
+        kind=kind,
         may_manage=await visit.may(Action.MANAGE_SYSTEM),
     )
-
-
-def _words(text: str | None) -> str:
-    """A job's figures as `removed 3, bytes freed 120`."""
-    try:
-        found = json.loads(text) if text else {}
-    except ValueError:
-        return ""
-    if not isinstance(found, dict):
-        return ""
-    flat: list[str] = []
-    for key, value in found.items():
-        name = str(key).replace("_", " ")
-        if isinstance(value, dict):
-            flat += [f"{name} {inner} {number}" for inner, number in value.items()]
-        elif value not in (None, False, [], ""):
-            flat.append(f"{name} {value}")
-    return ", ".join(flat)[:300]
 
 
 @submit("/admin/jobs", Action.MANAGE_SYSTEM)
@@ -182,7 +172,8 @@ class _Filter:
         return {
             "principal": self.principal or None,
             "action": self.action or None,
-            "repository": self.repository or None,
+            # A project stands for all that is in it.
+            "repository" if "/" in self.repository else "project": self.repository or None,
             "since": self.since,
             "until": self.until,
         }

@@ -16,7 +16,6 @@ from entrepot.server.access.accounts import (
     change_account,
     create_user,
     delete_account,
-    find_account,
     get_account,
     list_accounts,
 )
@@ -62,7 +61,28 @@ __all__ = ["ROUTES"]
 
 ROWS: Final = 100
 _SYSTEM_ROLES: Final = ("", "auditor", "admin")
-_ACTIONS: Final = tuple(sorted(action.value for action in PROJECT_ACTIONS))
+_ACTIONS: Final[dict[str, str]] = {
+    Action.READ: "see repositories, tags and sizes",
+    Action.PULL: "fetch images",
+    Action.PUSH: "upload images; tags need more",
+    Action.CREATE_TAG: "set a tag that is free",
+    Action.OVERWRITE_TAG: "move a tag that is taken",
+    Action.DELETE_TAG: "take tags away",
+    Action.DELETE_MANIFEST: "take images away",
+    Action.DELETE_BLOB: "take single layers away",
+    Action.CREATE_REPOSITORY: "make repositories by pushing",
+    Action.DELETE_REPOSITORY: "take whole repositories away",
+    Action.EDIT_REPOSITORY: "README, description, labels",
+    Action.RESTORE: "bring back what was deleted",
+    Action.READ_MEMBERS: "see members and robots",
+    Action.MANAGE_MEMBERS: "give and take roles",
+    Action.MANAGE_ROBOTS: "make robots and their secrets",
+    Action.MANAGE_PROJECT: "who may pull, storage limit",
+    Action.DELETE_PROJECT: "take the project away",
+    Action.READ_AUDIT: "see who changed what",
+}
+"""What a role may hold, in words."""
+assert _ACTIONS.keys() == PROJECT_ACTIONS
 
 
 def _require_accounts(visit: Visit) -> None:
@@ -87,10 +107,7 @@ async def _users_page(visit: Visit, form: Form, status: int = 200) -> Response[A
     last, wanted = visit.query("after"), visit.query("find", longest=128).lower()
 
     def read(connection: Connection) -> list[Account]:
-        if wanted:
-            found = find_account(connection, wanted, kind="user")
-            return [found] if found else []
-        return list_accounts(connection, kind="user", last=last, n=ROWS + 1)
+        return list_accounts(connection, kind="user", last=last, n=ROWS + 1, contains=wanted)
 
     rows = await visit.read(read)
     more = rows[ROWS - 1].name if len(rows) > ROWS else None
@@ -101,7 +118,7 @@ async def _users_page(visit: Visit, form: Form, status: int = 200) -> Response[A
         rows=rows[:ROWS],
         wanted=wanted,
         form=form,
-        next=addresses.admin("users", after=more) if more else None,
+        next=addresses.admin("users", find=wanted, after=more) if more else None,
         may_manage=await _may_manage(visit),
     )
 
@@ -447,6 +464,8 @@ async def save_role(visit: Visit) -> Response[Any]:
             return visit.go("/admin/roles", f"Role {name} is saved.")
         except EntrepotError as error:
             form.blame(error, {InvalidName: "name", AlreadyExists: "name"})
+    if form["existing"]:
+        return await _role_page(visit, form["existing"], form, form.many("actions"), 400)
     return await _roles_page(visit, form, 400)
 
 
@@ -455,16 +474,26 @@ async def role(visit: Visit, role: str) -> Response[Any]:
     """The form, with what the role holds now."""
     _require_accounts(visit)
     found = await visit.read(get_role, role)
+    return await _role_page(
+        visit, role, Form(name=found.name, description=found.description), list(found.actions)
+    )
+
+
+async def _role_page(
+    visit: Visit, name: str, form: Form, chosen: list[str], status: int = 200
+) -> Response[Any]:
+    found = await visit.read(get_role, name)
     if found.builtin:
         raise InvalidInput(
-            f"role {role} is built in and stays as it is", hint="make a role of your own beside it"
+            f"role {name} is built in and stays as it is", hint="make a role of your own beside it"
         )
     return visit.render(
         "admin_role.html",
+        status=status,
         tab="roles",
         role=found,
-        form=Form(name=found.name, description=found.description),
-        chosen=list(found.actions),
+        form=form,
+        chosen=chosen,
         actions=_ACTIONS,
         may_manage=await _may_manage(visit),
     )

@@ -17,6 +17,7 @@ from entrepot.server.web.queries import (
     Move,
     RepositoryOrder,
     count_repositories,
+    fold_moves,
     list_moves,
     page_of_repositories,
 )
@@ -29,6 +30,7 @@ PAGE = 25
 PROJECTS = 50
 RESULTS = 50
 SUGGESTIONS = 8
+RECENT, LATELY = 100, 12
 
 
 @page("/", Action.SEARCH)
@@ -50,7 +52,7 @@ async def home(visit: Visit) -> Response[Any]:
         )
         total = count_repositories(connection, visible, **chosen)
         is_empty = not total and (not (label or starred) or not count_repositories(connection, visible))
-        return rows, total, list_moves(connection, visible), is_empty
+        return rows, total, list_moves(connection, visible, n=RECENT), is_empty
 
     rows, total, moves, is_empty = await visit.read(read)
 
@@ -66,7 +68,7 @@ async def home(visit: Visit) -> Response[Any]:
         "home.html",
         rows=rows,
         pager=pager(number, PAGE, total, address),
-        moves=moves,
+        moves=fold_moves(moves)[:LATELY],
         order=order,
         starred=starred,
         label=label,

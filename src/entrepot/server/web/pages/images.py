@@ -33,12 +33,14 @@ from entrepot.server.web.imageview import (
     LayerView,
     choices_of,
     config_view,
+    kind_of_referrer,
     layer_views,
     pretty,
 )
 from entrepot.server.web.pages.repositories import repository_head
 from entrepot.server.web.queries import (
     Sharing,
+    bytes_of,
     list_layer_sharing,
     list_tags_with_layers,
     page_of_tags,
@@ -94,7 +96,7 @@ async def _shown(visit: Visit, repository: str, digest: str) -> Shown:
 def _choose(choices: list[Choice], wanted: str) -> Choice | None:
     """By platform or digest; else what most people run, else the first."""
     for choice in choices:
-        if wanted and wanted in {choice.platform, choice.digest}:
+        if wanted and wanted in {choice.key, choice.platform, choice.digest}:
             return choice
     usual = [choice for choice in choices if choice.platform == DEFAULT_PLATFORM]
     return next(iter([*usual, *choices]), None)
@@ -142,9 +144,10 @@ async def _page(visit: Visit, repository: str, digest: str, *, tag: str | None) 
             list_layer_sharing(connection, visible, head.row.id, digests),
             list_tags_with_layers(connection, head.row.id, digests, without=image_digest),
             page_of_tags(connection, head.row.id, n=CHOICES).tags,
+            bytes_of(connection, head.row.id, digest),
         )
 
-    names, referrers, sizes, sharing, siblings, others = await visit.read(read)
+    names, referrers, sizes, sharing, siblings, others, total = await visit.read(read)
     sharing_list: list[Sharing] = sharing
     unique, shared = sizes if len(names) < 2 else (0, sum(sizes))
     return visit.render(
@@ -154,7 +157,11 @@ async def _page(visit: Visit, repository: str, digest: str, *, tag: str | None) 
         digest=digest,
         shown=shown,
         names=[name for name in names if name != tag],
-        referrers=[(row, _annotations(row.annotations)) for row in referrers],
+        referrers=[
+            (row, kind_of_referrer(row.artifact_type or ""), _annotations(row.annotations))
+            for row in referrers
+        ],
+        total_bytes=total,
         unique_bytes=unique,
         shared_bytes=shared,
         sharing=sharing_list,

@@ -259,6 +259,7 @@ async def _robot_page(
         grants=found.grants,
         rules=found.rules,
         may_manage=await visit.may(Action.MANAGE_ROBOTS, project=project),
+        may_change_roles=await visit.may(Action.MANAGE_MEMBERS, project=project),
         secret=secret,
         commands=login_commands(visit.host, name, secret) if secret else [],
         # The last day it works, not the moment after it.

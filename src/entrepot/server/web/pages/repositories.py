@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -22,9 +23,10 @@ from entrepot.server.management.content_queries import (
 )
 from entrepot.server.management.profiles import change_profile, get_profile, is_starred, set_star
 from entrepot.server.management.tombstones import delete_repository
+from entrepot.server.repos.history import TagEvent
 from entrepot.server.repos.manifestdelete import delete_tag
 from entrepot.server.web import addresses
-from entrepot.server.web.commands import pull_commands, push_commands
+from entrepot.server.web.commands import Command, past_commands, pull_commands, push_commands
 from entrepot.server.web.configs import Platforms
 from entrepot.server.web.forms import Form
 from entrepot.server.web.markdown import readme_html
@@ -35,7 +37,6 @@ from entrepot.server.web.queries import (
     TagPage,
     list_deleted_tags,
     list_moves,
-    list_uploads,
     page_of_tags,
 )
 from entrepot.server.web.route import page, submit
@@ -102,11 +103,10 @@ async def show(visit: Visit, repository: str) -> Response[Any]:
     way = visit.query("way") if visit.query("way") in {"asc", "desc"} else natural
     contains = visit.query("filter", longest=128)
     number = min(max(1, visit.number("page", default=1)), MAX_PAGE)
-    clock = visit.api.catalog.clock
 
     visible = await visit.visible()
 
-    def read(connection: Connection) -> tuple[TagPage, tuple[str, str, int], tuple[int, int], Any, Any]:
+    def read(connection: Connection) -> tuple[TagPage, tuple[str, str, int], tuple[int, int], Any]:
         tags = page_of_tags(
             connection,
             head.row.id,
@@ -117,11 +117,11 @@ async def show(visit: Visit, repository: str) -> Response[Any]:
             n=PAGE,
         )
         gone = list_deleted_tags(connection, head.row.id) if head.may_restore else []
-        uploads = list_uploads(connection, head.row.id, now=clock.steady()) if head.may_push else []
         profile = get_profile(connection, head.row.id)
-        return tags, profile, repository_sizes(connection, head.row.id, visible), gone, uploads
+        return tags, profile, repository_sizes(connection, head.row.id, visible), gone
 
-    tags, (_description, readme, _version), sizes, deleted, uploads = await visit.read(read)
+    tags, (_description, readme, _version), sizes, deleted = await visit.read(read)
+    uploads = await visit.api.under_way.of_repository(head.row.id) if head.may_push else []
 
     def address(**changed: Any) -> str:
         wanted = {"sort": order, "way": way, "filter": contains, "page": number, **changed}
@@ -273,10 +273,19 @@ async def history(visit: Visit, repository: str, tag: str) -> Response[Any]:
         events=events,
         present=str(present.digest) if present else None,
         kept=kept,
+        past=_past(visit, repository, name, events),
         next=addresses.repository(repository, "tags", name, "history", before=events[-1].seq)
         if more
         else None,
     )
+
+
+def _past(visit: Visit, repository: str, tag: str, events: Sequence[TagEvent]) -> list[Command]:
+    """How to pull what the tag was before its last move, or is when it never moved."""
+    before = next((event for event in events[1:] if event.new), events[0] if events else None)
+    if before is None or before.new is None:
+        return []
+    return past_commands(visit.host, repository, tag, at=before.at, digest=before.new)
 
 
 def _kept(connection: Connection, repo_id: int, digests: set[str | None]) -> set[str]:
@@ -311,14 +320,10 @@ async def activity(visit: Visit, repository: str) -> Response[Any]:
 @page("/repositories/{repository:str}/-/uploads.json", Action.PUSH)
 async def uploads_now(visit: Visit, repository: str) -> Response[Any]:
     """What is on its way, for the page to show while it is open."""
-    clock = visit.api.catalog.clock
-
-    def read(connection: Connection) -> list[Any]:
-        row = get_repository(connection, repository)
-        return list_uploads(connection, row.id, now=clock.steady())
-
-    found = [{"by": u.principal, "bytes": u.offset} for u in await visit.read(read)]
-    return Response(found, media_type="application/json", headers={"Cache-Control": "no-store"})
+    row = await visit.read(get_repository, repository)
+    found = await visit.api.under_way.of_repository(row.id)
+    said = [{"by": one.principal, "bytes": one.bytes} for one in found]
+    return Response(said, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 @submit("/repositories/{repository:str}/-/star", Action.READ)

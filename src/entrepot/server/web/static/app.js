@@ -141,24 +141,39 @@ for (const menu of document.querySelectorAll("details.menu")) {
 // --- pushes on their way, while the page is looked at
 const place = document.querySelector("[data-uploads]");
 if (place) {
-  let before = place.textContent ? 1 : 0;
+  const who = place.querySelector("[data-who]"), far = place.querySelector("[data-far]");
   const size = (bytes) => bytes < 1e6 ? `${Math.round(bytes / 1e3)} kB` : bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
-  const look = async () => {
-    if (document.hidden) return;
-    try {
-      const answer = await fetch(place.dataset.uploads, { credentials: "same-origin" });
-      if (!answer.ok) return;
-      const found = await answer.json();
-      const bytes = found.reduce((sum, upload) => sum + upload.bytes, 0);
-      const who = [...new Set(found.map((upload) => upload.by))].join(", ");
-      const text = found.length ? `${found.length} ${found.length === 1 ? "upload" : "uploads"} under way by ${who}${bytes ? `, ${size(bytes)} so far` : ""}` : before ? "The push has ended; load the page again to see what is new." : "";
-      if (place.textContent !== text) place.textContent = text;
-      if (found.length) before = found.length;
-    } catch {
-      // The server is away for a moment; the next look tells.
+  const say = (part, ...words) => { if (part.textContent !== words.join("")) part.replaceChildren(...words); };
+  let pushing = who.textContent !== "", last = null;
+  const show = (found) => {
+    if (!found.length) {
+      if (pushing) {
+        say(who, "The push has ended.");
+        far.replaceChildren(element("a", { href: location.href }, "Show what is new"));
+      }
+      pushing = false;
+      last = null;
+      return;
     }
+    const bytes = found.reduce((sum, upload) => sum + upload.bytes, 0), now = performance.now();
+    const rate = last && bytes > last.bytes ? (bytes - last.bytes) / (now - last.at) * 1000 : 0;
+    say(who, `${[...new Set(found.map((upload) => upload.by))].join(", ")} pushing`);
+    say(far, `${found.length} ${found.length === 1 ? "layer" : "layers"}${bytes ? `, ${size(bytes)} so far` : ""}${rate ? `, ${size(rate)}/s` : ""}`);
+    pushing = true;
+    last = { bytes, at: now };
   };
-  setInterval(look, 3000);
+  const look = async () => {
+    if (!document.hidden) {
+      try {
+        const answer = await fetch(place.dataset.uploads, { credentials: "same-origin" });
+        if (answer.ok) show(await answer.json());
+      } catch {
+        // The server is away for a moment; the next look tells.
+      }
+    }
+    setTimeout(look, pushing ? 1000 : 3000);
+  };
+  setTimeout(look, pushing ? 1000 : 3000);
 }
 
 // --- fields whose meaning depends on another one
