@@ -3,7 +3,8 @@
 `python -m tests.support.plain_user USER COMMAND…`, started as root, goes into a mount namespace of its own in
 which
 every closed directory above the interpreter and the project is replaced by an open one that holds just those
-two.
+two. With `--subordinate-ids` behind the user, /etc/subuid and /etc/subgid there give him 65,536 more ids,
+from `FIRST_SUBORDINATE` on.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from pathlib import Path
 _CLONE_NEWNS = 0x00020000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
 _libc = ctypes.CDLL(None, use_errno=True)
+FIRST_SUBORDINATE = 300_000
+_FLAG = "--subordinate-ids"
 _PROJECT = Path(__file__).resolve().parents[2]
 
 
-def argv_as(user: str, argv: list[str]) -> list[str]:
+def argv_as(user: str, argv: list[str], *, subordinate_ids: bool = False) -> list[str]:
     """The command line, as root types it, that runs `argv` as `user`."""
-    return [sys.executable, str(Path(__file__).resolve()), user, *argv]
+    flags = [_FLAG] if subordinate_ids else []
+    return [sys.executable, str(Path(__file__).resolve()), user, *flags, *argv]
 
 
 def _closed_ancestor(path: Path) -> Path | None:
@@ -74,10 +78,25 @@ def _open_the_way() -> None:
             place.rmdir()
 
 
+def _give_subordinate_ids(user: str) -> None:
+    if _libc.unshare(_CLONE_NEWNS) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    _mount("none", Path("/"), None, _MS_REC | _MS_PRIVATE)
+    with tempfile.NamedTemporaryFile("w", prefix="subids-") as ranges:
+        ranges.write(f"{user}:{FIRST_SUBORDINATE}:65536\n")
+        ranges.flush()
+        os.fchmod(ranges.fileno(), 0o644)
+        for name in ("/etc/subuid", "/etc/subgid"):
+            _mount(ranges.name, Path(name), None, _MS_BIND)
+
+
 def main(user: str, argv: list[str]) -> None:
     """Become `user` and run the command."""
     entry = pwd.getpwnam(user)
     _open_the_way()
+    if argv[0] == _FLAG:
+        _give_subordinate_ids(user)
+        argv = argv[1:]
     os.setgroups([])
     os.setgid(entry.pw_gid)
     os.setuid(entry.pw_uid)

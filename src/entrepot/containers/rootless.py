@@ -11,8 +11,8 @@ monitor's.
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -151,7 +151,7 @@ def _sub_ranges(path: str) -> list[tuple[int, int]]:
     """This user's ranges of subordinate ids."""
     names = {str(os.getuid())}
     with contextlib.suppress(Exception):
-        names.add(getpass.getuser())
+        names.add(pwd.getpwuid(os.getuid()).pw_name)
     ranges = []
     with contextlib.suppress(OSError, ValueError):
         for line in Path(path).read_text().splitlines():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -30,6 +31,8 @@ class Box:
     tiny_tar: Path
     user: str | None = None
     """Whom it runs as; None is whoever runs the tests."""
+    subordinate_ids: bool = False
+    """That user has ranges in /etc/subuid and /etc/subgid."""
 
     @property
     def env(self) -> dict[str, str]:
@@ -39,7 +42,9 @@ class Box:
     def argv(self, *words: str | Path) -> list[str]:
         """A command line of the program."""
         line = [sys.executable, ENTREPOT, *map(str, words)]
-        return line if self.user is None else argv_as(self.user, line)
+        if self.user is None:
+            return line
+        return argv_as(self.user, line, subordinate_ids=self.subordinate_ids)
 
     def run(
         self,
@@ -114,6 +119,20 @@ PLAIN_USER = "nobody"
 @pytest.fixture
 def plain_box(base_store: Path, tiny_tar: Path) -> Iterator[Box]:
     """The same for a user who is not root."""
+    with _box_of_plain_user(base_store, tiny_tar, subordinate_ids=False) as found:
+        yield found
+
+
+@pytest.fixture
+def mapped_box(base_store: Path, tiny_tar: Path) -> Iterator[Box]:
+    """The same for a user who has ranges in /etc/subuid and /etc/subgid."""
+    require_program("newuidmap")
+    with _box_of_plain_user(base_store, tiny_tar, subordinate_ids=True) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def _box_of_plain_user(base_store: Path, tiny_tar: Path, *, subordinate_ids: bool) -> Iterator[Box]:
     require_root()
     require_program("runc")
     home = Path("/var/tmp") / f"entrepot-plain-{os.getpid()}"
@@ -121,7 +140,7 @@ def plain_box(base_store: Path, tiny_tar: Path) -> Iterator[Box]:
     home.mkdir(mode=0o755)
     shutil.copytree(base_store, home / "store")
     subprocess.run(["chown", "-R", f"{PLAIN_USER}:", home], check=True)
-    found = Box(home / "store", home, tiny_tar, user=PLAIN_USER)
+    found = Box(home / "store", home, tiny_tar, PLAIN_USER, subordinate_ids)
     try:
         yield found
     finally:

@@ -1,4 +1,4 @@
-"""Containers of a user who is not root, in a user namespace with a single id."""
+"""Containers of a user who is not root, in a user namespace with a single id or with ranges of ids."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import tarfile
 import pytest
 
 from tests.integration.containers.conftest import TIMEOUT_S, Box
+from tests.support.plain_user import FIRST_SUBORDINATE
 from tests.support.processes import wait_until
 from tests.support.tarballs import archive, file, header
 
@@ -72,3 +73,20 @@ def test_owners_and_devices_survive_without_the_right_to_make_them(plain_box: Bo
     assert (owned.uid, owned.gid, owned.mode) == (12, 34, 0o4750)
     assert (node.isblk(), node.devmajor, node.devminor, node.gid, node.mode) == (True, 7, 3, 6, 0o640)
     assert (box.store / "entrepot/snapshots/user").stat().st_mode & 0o077 == 0
+
+
+def test_with_ranges_of_ids_files_have_real_owners(mapped_box: Box) -> None:
+    """`newuidmap` and `newgidmap`: every user of the image exists, and no owner has to be written down."""
+    box = mapped_box
+    assert box.output("run", "--rm", "-u", "alice", "tiny:1", "id", "-u") == "1234"
+    script = "echo x > /owned; chown 1234:50 /owned; chmod 4750 /owned; stat -c %u:%g:%a /owned"
+    assert box.output("run", "--name", "made", "tiny:1", "sh", "-c", script) == "1234:50:4750"
+    (owned,) = (box.home / "store/entrepot/containers").glob("*/upper/owned")
+    status = owned.stat()
+    assert (status.st_uid, status.st_gid) == (FIRST_SUBORDINATE + 1233, FIRST_SUBORDINATE + 49)
+    box.run("commit", "made", "made:1")
+    assert box.output("run", "--rm", "made:1", "stat", "-c", "%u:%g:%a", "/owned") == "1234:50:4750"
+    box.run("run", "-d", "--name", "live", "-u", "alice", "made:1", "sh", "-c", "while :; do sleep 0.1; done")
+    assert box.output("exec", "live", "id", "-u") == "1234"
+    box.run("rm", "-f", "live", "made")
+    assert not list((box.home / "store/entrepot/containers").glob("*/upper"))
