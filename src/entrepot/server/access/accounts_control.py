@@ -282,7 +282,13 @@ class AccountsControl:
     def _housekeep(self, connection: Connection) -> None:
         """Replace a signing key that has grown old; forget secrets that expired a while ago."""
         now = self.catalog.clock.now()
-        ensure_signing_key(connection, self.seal, issuer=self.settings.issuer, now=now)
+        ensure_signing_key(
+            connection,
+            self.seal,
+            issuer=self.settings.issuer,
+            now=now,
+            rotate_old=not self.settings.other_services,
+        )
         sweep_expired(connection, now=now, keep=EXPIRED_KEPT_S * SECOND)
 
     def _reload_if_old(self) -> None:

@@ -56,7 +56,7 @@ def prepare_accounts(connection: Connection, seal: SealKey, issuer: str, now: in
 def prepare_tables(connection: Connection, seal: SealKey, issuer: str, now: int) -> None:
     """Built-in roles and a signing key. Safe to repeat."""
     ensure_builtin_roles(connection)
-    ensure_signing_key(connection, seal, issuer=issuer, now=now)
+    ensure_signing_key(connection, seal, issuer=issuer, now=now, rotate_old=False)
 
 
 def setup_link(connection: Connection, by: ActorLike, name: str, now: int) -> SecretText:

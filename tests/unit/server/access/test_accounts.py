@@ -1,6 +1,7 @@
 """Accounts mode over a real catalog: sign-in, tokens, permits, revocation (A2), mounts (A5)."""
 
 import base64
+from collections import deque
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,9 +31,11 @@ from entrepot.server.access.grants import remove_grant
 from entrepot.server.access.model import ANONYMOUS, Action, Answer, Principal, SystemRole
 from entrepot.server.access.projects import change_project, get_project
 from entrepot.server.access.scopes import parse_scopes
-from entrepot.server.access.signing_keys import rotate_signing_key
+from entrepot.server.access.signing import Algorithm
+from entrepot.server.access.signing_keys import RELOAD_S, load_keys, rotate_signing_key
 from entrepot.server.access.source_table import add_source
 from entrepot.server.access.teams import add_member, create_team, follow_groups, get_team, list_members
+from entrepot.server.db.clock import SECOND
 from entrepot.server.db.tables import audit, repo
 from entrepot.server.db.tables.access import access_token, principal, signing_key
 from tests.unit.server.access.conftest import PASSWORD, PASSWORD_HASH, ROOT, Accounts
@@ -198,16 +201,43 @@ async def test_repository_made_again_refuses_the_old_token(accounts: Accounts) -
     assert (decision.rule, decision.challenge_error) == ("token-generation", "invalid_token")
 
 
-async def test_rotated_key_overlaps(accounts: Accounts) -> None:
-    await accounts.user("alice")
-    who = await accounts.control.authenticate(basic("alice", PASSWORD))
-    text = await token_for(accounts, who)
-    await accounts.catalog.write(
-        lambda c: rotate_signing_key(c, ROOT, accounts.control.seal, issuer="entrepot", now=accounts.now)
-    )
-    await accounts.control.reload()
-    assert (await bearer(accounts, text)).name == "alice"
-    assert len(accounts.control.keys.keys) == 2
+@pytest.mark.parametrize("algorithm", Algorithm)
+async def test_no_token_fails_while_keys_rotate(accounts: Accounts, algorithm: Algorithm) -> None:
+    """Three workers that read the keys at other times; every second each signs, and each reads what was signed
+    within a token's life."""
+    control, began = accounts.control, accounts.now
+    names = {"issuer": "entrepot", "audience": "entrepot"}
+
+    async def rotate(at_s: int) -> None:
+        now = began + at_s * SECOND
+        await accounts.catalog.write(
+            lambda c: rotate_signing_key(
+                c, ROOT, control.seal, issuer="entrepot", now=now, algorithm=algorithm
+            )
+        )
+
+    rings = [await accounts.catalog.read(load_keys, control.seal)] * 3
+    in_flight: deque[tuple[int, str]] = deque()
+    used = set()
+    for second in range(0, 900, 3):
+        if second in {60, 450}:
+            await rotate(second)
+        for worker in range(3):
+            if second % RELOAD_S == worker * 18:
+                rings[worker] = await accounts.catalog.read(load_keys, control.seal)
+        now = began / SECOND + second
+        signer = rings[second % len(rings)]
+        used.add((signer.signer(now).kid, signer.signer(now).algorithm))
+        claims = {"sub": "a", "jti": "1", "iss": "entrepot", "aud": "entrepot"}
+        issued = {**claims, "iat": int(now), "nbf": int(now), "exp": int(now) + 300}
+        in_flight.append((second, signer.sign(issued, now=now)))
+        while in_flight[0][0] <= second - 299:
+            in_flight.popleft()
+        for _, token in (in_flight[0], in_flight[len(in_flight) // 2], in_flight[-1]):
+            for ring in rings:
+                ring.verify(token, now=now, **names)
+    assert len(used) == 3
+    assert [kind for _, kind in used].count(algorithm) >= 2
 
 
 async def test_token_of_another_registry_is_refused(accounts: Accounts) -> None:

@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from joserfc import jwt
-from joserfc.jwk import ECKey, RSAKey
+from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from entrepot.server.access.errors import InvalidToken
-from entrepot.server.access.signing import KeyRing, generate_key
+from entrepot.server.access.signing import Algorithm, KeyRing, generate_key
 
 NOW = 1_800_000_000.0
 RING = KeyRing((generate_key(issuer="entrepot", now=NOW),))
@@ -175,6 +175,31 @@ def test_retired_key_is_refused_and_newest_active_one_signs() -> None:
     assert ring.verify(token, issuer="entrepot", audience="us", now=NOW + 499)
     with pytest.raises(InvalidToken, match="retired"):
         ring.verify(token, issuer="entrepot", audience="us", now=NOW + 500)
+
+
+def test_ed25519_tokens_are_read_by_others_and_by_us_alone_with_their_own_key() -> None:
+    key = generate_key(issuer="entrepot", now=NOW, algorithm=Algorithm.ED25519)
+    ring = KeyRing((KEY, key), Algorithm.ED25519)
+    token = ring.sign(claims(), now=NOW)
+    assert (
+        jwt.decode(token, OKPKey.import_key(key.private_pem()), algorithms=["EdDSA"]).header["kid"] == key.kid
+    )
+    assert ring.verify(token, issuer="entrepot", audience="us", now=NOW)["sub"] == "alice"
+    for alg, kid in (("ES256", key.kid), ("EdDSA", KEY.kid)):
+        swapped = forged({"alg": alg, "kid": kid}, claims(), key.sign(b"anything"))
+        with pytest.raises(InvalidToken):
+            ring.verify(swapped, issuer="entrepot", audience="us", now=NOW)
+
+
+def test_other_registries_get_es256_whatever_ours_are() -> None:
+    key = generate_key(issuer="entrepot", now=NOW, algorithm=Algorithm.ED25519)
+    ring = KeyRing((KEY, key), Algorithm.ED25519)
+    token = ring.sign(claims(), now=NOW, with_certificate=True)
+    header = json.loads(base64.urlsafe_b64decode(token.partition(".")[0] + "=="))
+    assert (header["alg"], header["kid"]) == ("ES256", KEY.kid)
+    assert ring.certificates() == KEY.certificate_pem
+    with pytest.raises(LookupError):
+        KeyRing((key,)).sign(claims(), now=NOW, with_certificate=True)
 
 
 def test_kid_is_the_fingerprint_docker_registry_computes() -> None:

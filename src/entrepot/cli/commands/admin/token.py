@@ -115,15 +115,27 @@ def certificates() -> None:
 @click.option(
     "--overlap", type=int, default=0, metavar="SECONDS", help="Believe the old key for at least this long."
 )
-def rotate_key(overlap: int) -> None:
+@click.option(
+    "--algorithm",
+    type=click.Choice(["es256", "ed25519"]),
+    help="What this registry's own tokens are signed with from then on; as now when left out.",
+)
+def rotate_key(overlap: int, algorithm: str | None) -> None:
     """Make a new signing key. It takes over in two minutes; older tokens stay good until they expire."""
     from entrepot.cli.commands.admin import admin_config
+    from entrepot.server.access.signing import Algorithm
     from entrepot.server.access.signing_keys import rotate_signing_key
 
     issuer = admin_config().access.issuer
     key = change_sealed(
         lambda connection, by, now, seal: rotate_signing_key(
-            connection, by, seal, issuer=issuer, now=now, overlap_s=overlap
+            connection,
+            by,
+            seal,
+            issuer=issuer,
+            now=now,
+            overlap_s=overlap,
+            algorithm=Algorithm[algorithm.upper()] if algorithm else None,
         )
     )
     click.echo(key.kid)
