@@ -181,11 +181,10 @@ def test_ed25519_tokens_are_read_by_others_and_by_us_alone_with_their_own_key() 
     key = generate_key(issuer="entrepot", now=NOW, algorithm=Algorithm.ED25519)
     ring = KeyRing((KEY, key), Algorithm.ED25519)
     token = ring.sign(claims(), now=NOW)
-    assert (
-        jwt.decode(token, OKPKey.import_key(key.private_pem()), algorithms=["EdDSA"]).header["kid"] == key.kid
-    )
+    read = jwt.decode(token, OKPKey.import_key(key.private_pem()), algorithms=["Ed25519"])
+    assert read.header["kid"] == key.kid
     assert ring.verify(token, issuer="entrepot", audience="us", now=NOW)["sub"] == "alice"
-    for alg, kid in (("ES256", key.kid), ("EdDSA", KEY.kid)):
+    for alg, kid in (("ES256", key.kid), ("Ed25519", KEY.kid)):
         swapped = forged({"alg": alg, "kid": kid}, claims(), key.sign(b"anything"))
         with pytest.raises(InvalidToken):
             ring.verify(swapped, issuer="entrepot", audience="us", now=NOW)
