@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, BinaryIO
 
 from entrepot.actions.commit import store_stream
 from entrepot.actions.errors import FileUnusable
+from entrepot.actions.import_ import NotATar, read_through
 from entrepot.actions.mutate import target_names
 from entrepot.actions.places import the_store
 from entrepot.images.image import Image
@@ -19,8 +21,8 @@ from entrepot.layers.compression import LayerWriter, plain_chunks
 from entrepot.layers.copy import changed, found_below, write_found
 from entrepot.layers.directory import Directory
 from entrepot.layers.entry import Entry
+from entrepot.layers.errors import InvalidLayer
 from entrepot.layers.reproducible import creation_time, source_date_epoch
-from entrepot.layers.tar_reader import TarReader
 from entrepot.layers.tar_writer import TarWriter
 from entrepot.oci import mediatype
 from entrepot.oci.descriptor import Descriptor
@@ -85,7 +87,7 @@ def _store(
     place: ImageStore, source: Path | str | BinaryIO, prefix: str, lease: Lease, epoch_s: int | None
 ) -> tuple[Descriptor, Digest]:
     if not isinstance(source, (str, Path)):
-        return _store_tar(place, source, lease)
+        return _store_tar(place, source, "stdin", lease)
     path = Path(source)
     if path.is_dir():
         return store_stream(
@@ -96,7 +98,7 @@ def _store(
     except OSError as error:
         raise FileUnusable(f"open {path}: {(error.strerror or 'unreadable').lower()}") from error
     with stream:
-        return _store_tar(place, stream, lease)
+        return _store_tar(place, stream, str(path), lease)
 
 
 def _write_directory(writer: TarWriter, path: Path, prefix: str) -> None:
@@ -108,18 +110,20 @@ def _write_directory(writer: TarWriter, path: Path, prefix: str) -> None:
         write_found(writer, changed(found_below(directory.fd, b".", shown), owned_by_root))
 
 
-def _store_tar(place: ImageStore, stream: BinaryIO, lease: Lease) -> tuple[Descriptor, Digest]:
+def _store_tar(place: ImageStore, stream: BinaryIO, label: str, lease: Lease) -> tuple[Descriptor, Digest]:
     with place.new_blob() as blob:
         out = LayerWriter(blob, "gzip")
         try:
-            reader = TarReader(_teed(plain_chunks(stream), out))
-            for _ in reader:
-                pass
+            size = read_through(_teed(plain_chunks(stream), out))
             out.close()
+        except InvalidLayer as error:
+            raise NotATar(f"{label} is not a tar of a file system: {error.message}") from error
         finally:
             out.abandon()
         lease.add([out.digest])
         blob.commit(out.digest)
+    with contextlib.suppress(OSError):
+        place.record_layer_size(out.digest, size)
     return Descriptor(mediatype.OCI_LAYER_GZIP, out.digest, out.size), out.diff_id
 
 

@@ -26,6 +26,7 @@ from entrepot.images.times import print_time
 from entrepot.layers.chunks import ChunkBuffer
 from entrepot.layers.compression import Compression, LayerWriter, plain_chunks, sniff_compression
 from entrepot.layers.errors import InvalidLayer
+from entrepot.layers.paths import parse_path
 from entrepot.layers.tar_reader import TarReader
 from entrepot.oci import mediatype
 from entrepot.oci.descriptor import Descriptor
@@ -112,22 +113,24 @@ def _store_layer(stream: _Input, blob: BlobWriter) -> tuple[Compression, Digest,
     compression = sniff_compression(head)
     hasher = Hasher()
     if compression is not None:
-        unpacked = _read_through(_hashed(plain_chunks(_Copying(stream, blob)), hasher))
+        unpacked = read_through(_hashed(plain_chunks(_Copying(stream, blob)), hasher))
         return compression, hasher.digest(), unpacked
     writer = LayerWriter(blob, "gzip")
     try:
-        unpacked = _read_through(_copied(_hashed(_inflated(head, stream), hasher), writer))
+        unpacked = read_through(_copied(_hashed(_inflated(head, stream), hasher), writer))
         writer.close()
     finally:
         writer.abandon()
     return "gzip", hasher.digest(), unpacked
 
 
-def _read_through(chunks: Iterator[bytes]) -> int:
-    """Every header and every byte, to the end of the stream; the size of all files together."""
+def read_through(chunks: Iterator[bytes]) -> int:
+    """Every header and every byte, to the end of the stream; the size of all files together. Raises
+    InvalidLayer, also for names that could never be unpacked."""
     buffer = ChunkBuffer(chunks)
     entries = size = 0
     for entry in TarReader(buffer):
+        parse_path(entry.name)
         entries += 1
         size += entry.size
     for _ in buffer.rest():

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from entrepot.actions.append import append_layer
 from entrepot.actions.download import DownloadFailed
 from entrepot.actions.errors import FileUnusable
 from entrepot.actions.import_ import NotATar, import_
@@ -54,12 +55,14 @@ def test_layer_is_the_tar_byte_for_byte(
 @pytest.mark.parametrize(
     "data",
     [b"garbage\n", b"", TAR[:700], gzip.compress(TAR)[:-20], bz2.compress(TAR)[:-5], lzma.compress(TAR)[:-9],
-     gzip.compress(b"garbage\n")],
-    ids=["garbage", "empty", "cut", "cut gzip", "cut bzip2", "cut xz", "garbage in gzip"],
+     gzip.compress(b"garbage\n"), layer_tar({"../outside": b""})],
+    ids=["garbage", "empty", "cut", "cut gzip", "cut bzip2", "cut xz", "garbage in gzip", "leads outside"],
 )  # fmt: skip
 def test_what_is_no_tar_is_refused_and_leaves_nothing(store: ImageStore, data: bytes) -> None:
     with pytest.raises(NotATar):
         import_(io.BytesIO(data), "x:1", store=store)
+    with pytest.raises(NotATar):
+        append_layer("scratch", io.BytesIO(data), "x:1", store=store)
     assert list(store.list()) == []
     assert list(store.paths.tmp.iterdir()) == []
 
