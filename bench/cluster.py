@@ -3,20 +3,23 @@
 `BENCH_TAGS` (1000000) is the size of the large catalog; the small one has a hundredth of it.
 """
 
-import asyncio
+import json
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
-from bench.catalog_fill import fill
+from bench.catalog_fill import add_dead, fill
 from bench.frame import Bench, Figure, Row
 from bench.load import Pusher, rate_of, small_image, wrk
 from bench.memory import descendants
@@ -212,136 +215,140 @@ def _timed(work: Callable[[], None], times: int) -> float:
 
 
 def large_catalog(bench: Bench) -> Iterator[Row]:
-    """Tag pages, manifest GETs and pushes with BENCH_TAGS tags beside a hundredth of them."""
+    """Tag pages, manifest GETs and pushes with BENCH_TAGS tags beside a hundredth of them.
+
+    The bytes of the blobs do not exist, so nothing may read them back.
+    """
     port = _database(bench)
-    sides = {}
+    quiet = {"ENTREPOT_GC_ENABLED": "false", "ENTREPOT_SCRUB_ENABLED": "false"}
+    nodes = {}
     for tags in (TAGS, max(TAGS // 100, 1_000)):
         database = _new_database(port)
-        node = _node(bench, f"node{tags}", _env(port, database, ENTREPOT_GC_ENABLED="false"))
+        nodes[tags] = _node(bench, f"node{tags}", _env(port, database, **quiet))
         fill(port, database, tags)
-        sides[tags] = (node, Pusher(node.port))
-    big, small = sorted(sides, reverse=True)
+    run_sql(port, "checkpoint")  # or the first requests would write for the generator
+    big, small = sorted(nodes, reverse=True)
+    turn = iter(range(1_000_000))
 
-    def get(tags: int) -> float:
-        _, pusher = sides[tags]
-        numbers = iter(range(1, tags, max(tags // 400, 1)))
+    def get(pusher: Pusher, tags: int) -> None:
+        number = next(turn) * 7919 % tags + 1
+        answer = pusher.request("GET", f"/v2/big/r{(number - 1) % 100}/manifests/v{number}")
+        assert answer.status == 200, (number, answer.status)
 
-        def one() -> None:
-            number = next(numbers)
-            answer = pusher.request("GET", f"/v2/big/r{(number - 1) % 100}/manifests/v{number}")
-            assert answer.status == 200, (number, answer.status)
+    def page(pusher: Pusher, tags: int) -> None:  # noqa: ARG001 - as the others
+        assert pusher.request("GET", "/v2/big/r7/tags/list?n=100&last=v5").status == 200
 
-        return _timed(one, 200)
+    def push(pusher: Pusher, tags: int) -> None:  # noqa: ARG001
+        number = next(turn)
+        pusher.image("big/r3", f"new{number}", small_image(f"{number}"))
 
-    def page(tags: int) -> float:
-        _, pusher = sides[tags]
+    def median(work: Callable[[Pusher, int], None], tags: int, times: int) -> float:
+        with closing(Pusher(nodes[tags].port)) as pusher:
+            for _ in range(times // 10):
+                work(pusher, tags)
+            return _timed(lambda: work(pusher, tags), times)
 
-        def one() -> None:
-            assert pusher.request("GET", "/v2/big/r7/tags/list?n=100&last=v5").status == 200
-
-        return _timed(one, 200)
-
-    turn = iter(range(100_000))
-
-    def push(tags: int) -> float:
-        _, pusher = sides[tags]
-
-        def one() -> None:
-            number = next(turn)
-            pusher.image("big/r3", f"new{number}", small_image(f"{number}"))
-
-        return _timed(one, 40)
-
-    for what, work in (("manifest GET", get), ("page of 100 tags", page), ("push of an image", push)):
-        values = bench.alternating(lambda work=work: work(big), lambda work=work: work(small))
+    for what, work, times in (
+        ("manifest GET", get, 400),
+        ("page of 100 tags", page, 400),
+        ("push of an image", push, 100),
+    ):
+        for tags in nodes:
+            median(work, tags, times)  # warm
+        values = bench.alternating(partial(median, work, big, times), partial(median, work, small, times))
         yield Row(f"{what}, {big} tags beside {small}", "ms", *values, f"{small} tags", bar="≤ 1.5×")
-    for _, pusher in sides.values():
-        pusher.close()
 
 
 def collection(bench: Bench) -> Iterator[Row]:
-    """Deciding BENCH_TAGS / 10 dead blobs, pushes meanwhile; the peer's collector on what it can be given."""
-    from entrepot.server.db import open_catalog
-    from entrepot.server.jobs.gc import GcSettings, collect
-
-    port, database = _database(bench), ""
+    """Deciding BENCH_TAGS / 10 dead of BENCH_TAGS blobs beside the peer's collector; pushes meanwhile."""
+    port = _database(bench)
     database = _new_database(port)
-    live, dead = TAGS * 3 // 10, TAGS // 10
-    node = _node(bench, "node", _env(port, database, ENTREPOT_GC_ENABLED="false"))
-    fill(port, database, live // 3, dead=dead)
+    dead = TAGS // 10
+    quiet = {"ENTREPOT_GC_ENABLED": "false", "ENTREPOT_SCRUB_ENABLED": "false"}
+    node = _node(bench, "node", _env(port, database, **quiet))
+    fill(port, database, (TAGS - dead) // 3)
+    run_sql(port, "checkpoint")
     url = f"postgresql://postgres@127.0.0.1:{port}/{database}"
+    _pushes(node.port, partial(_wait, 1), least=200)  # warm
+    peer = _PeerCollection(bench)
 
-    def decide_and_delete(*, dry_run: bool) -> float:
-        """Seconds of one run."""
-
-        async def run() -> int:
-            catalog = open_catalog(url)
-            report = await collect(catalog, GcSettings(), dry_run=dry_run)
-            await catalog.close()
-            return report.removed.get("blob", 0)
-
-        began = time.perf_counter()
-        assert asyncio.run(run()) == dead
-        return time.perf_counter() - began
-
-    blobs = live + dead
-    deciding = [decide_and_delete(dry_run=True) / blobs * 1e6 for _ in range(bench.rounds)]
-    theirs = _peer_collection(bench)
-    yield Row(f"deciding {dead} dead of {blobs} blobs, a blob", "µs", deciding, theirs, bar="≤ 0.05×")
-    before = _pushes(node.port, lambda: time.sleep(5))
-    took = 0.0
-
-    def delete() -> None:
-        nonlocal took
-        took = decide_and_delete(dry_run=False)
-
-    during = _pushes(node.port, delete)
-    yield Row("deleting them beside pushes, a dead blob", "µs", [took / dead * 1e6])
-    p99 = [[statistics.quantiles(values, n=100)[98]] for values in (during, before)]
-    yield Row("p99 of pushes meanwhile", "ms", *p99, "without", bar="≤ 2×")
+    # Decided and told of one by one, as the peer does; then removed while clients push.
+    add_dead(port, database, dead, "decided")
+    deciding = bench.alternating(lambda: _collect(url, dead, dry_run=True) / TAGS * 1e6, peer.run)
+    yield Row(f"deciding {dead} dead of {TAGS} blobs, a blob", "µs", *deciding, bar="≤ 0.05×")
+    before, during, removing = list[float](), list[float](), list[float]()
+    for turn in range(bench.rounds):
+        if turn:
+            add_dead(port, database, dead, f"removed {turn}")
+        values, seconds = _pushes(node.port, partial(_collect, url, dead, dry_run=False))
+        during.append(statistics.quantiles(values, n=100)[98])
+        removing.append(seconds / dead * 1e6)
+        values, _ = _pushes(node.port, partial(_wait, seconds))
+        before.append(statistics.quantiles(values, n=100)[98])
+    yield Row("deciding and removing them beside pushes, a dead blob", "µs", removing)
+    yield Row("p99 of pushes meanwhile", "ms", during, before, "without", bar="≤ 2×")
 
 
-def _pushes(port: int, meanwhile: Callable[[], None]) -> list[float]:
-    """Milliseconds of pushes one after the other while `meanwhile()` runs."""
+def _collect(url: str, dead: int, *, dry_run: bool) -> float:
+    """Seconds of one run, in a process of its own as in a server."""
+    argv = [sys.executable, "-m", "bench.collect", url, *(["--dry-run"] if dry_run else [])]
+    said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    found = json.loads(said)
+    assert found["removed"].get("blob") == dead, found
+    return float(found["seconds"])
+
+
+def _wait(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+def _pushes(port: int, meanwhile: Callable[[], float], *, least: int = 300) -> tuple[list[float], float]:
+    """Milliseconds of pushes by two clients, one at a time each, while `meanwhile()` runs, and its answer."""
     over, took = threading.Event(), list[float]()
 
-    def push() -> None:
+    def push(client: int) -> None:
         with closing(Pusher(port)) as pusher:
-            while not over.is_set() or len(took) < 100:
+            while not over.is_set() or len(took) < least:
+                pushed = small_image(uuid.uuid4().hex)
                 began = time.perf_counter()
-                pusher.image("bench/gc", f"t{len(took) % 50}", small_image(uuid.uuid4().hex))
+                pusher.image(f"bench/gc{client}", f"t{len(took) % 50}", pushed)
                 took.append((time.perf_counter() - began) * 1000)
 
-    thread = threading.Thread(target=push)
-    thread.start()
-    try:
-        meanwhile()
-    finally:
-        over.set()
-        thread.join()
-    return took
+    with ThreadPoolExecutor(2) as pool:
+        clients = [pool.submit(push, client) for client in range(2)]
+        try:
+            answer = meanwhile()
+        finally:
+            over.set()
+        for client in clients:
+            client.result()
+    return took, answer
 
 
-def _peer_collection(bench: Bench) -> list[float]:
-    """Microseconds a blob of `docker-registry garbage-collect --dry-run`, each round."""
-    folder, count = bench.folder / "collected", 1_000
-    with docker_registry(folder) as peer:
+class _PeerCollection:
+    """`docker-registry garbage-collect --dry-run` over images of which one in ten has no manifest."""
 
-        def push(pusher: Pusher, number: int) -> None:
-            pushed = image([{f"{number}": os.urandom(200)}, {f"b{number}": os.urandom(200)}])
-            for data in pushed.blobs.values():
-                pusher.blob(f"gc/r{number % 10}", data)
-            if number % 10:
-                pusher.manifest(f"gc/r{number % 10}", f"v{number}", pushed.manifest, pushed.media_type)
+    def __init__(self, bench: Bench) -> None:
+        self._folder, self._count = bench.folder / "collected", 1_000
+        with docker_registry(self._folder) as peer:
+            rate_of(peer.port, self._push, clients=8, times=self._count)
 
-        rate_of(peer.port, push, clients=8, times=count)
-    argv = [require_program("docker-registry"), "garbage-collect", "--dry-run", str(folder / "registry.yml")]
-    took = []
-    for _ in range(bench.rounds):
+    @staticmethod
+    def _push(pusher: Pusher, number: int) -> None:
+        pushed = image([{f"{number}": os.urandom(200)}, {f"b{number}": os.urandom(200)}])
+        for data in pushed.blobs.values():
+            pusher.blob(f"gc/r{number % 10}", data)
+        if number % 10:
+            pusher.manifest(f"gc/r{number % 10}", f"v{number}", pushed.manifest, pushed.media_type)
+
+    def run(self) -> float:
+        """Microseconds a blob; what it calls blobs are manifests too."""
+        config = str(self._folder / "registry.yml")
+        argv = [require_program("docker-registry"), "garbage-collect", "--dry-run", config]
         began = time.perf_counter()
         subprocess.run(argv, capture_output=True, check=True)
-        took.append((time.perf_counter() - began) / (4 * count) * 1e6)
-    return took
+        return (time.perf_counter() - began) / (3 * self._count + self._count * 9 // 10) * 1e6
 
 
 def two_nodes(bench: Bench) -> Iterator[Row]:

@@ -18,19 +18,20 @@ for it when it was pushed. What is in the trash is unlinked later, see `sweep`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, RowMapping, Select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.dml import ReturningDelete
 
 from entrepot.observability.logs import get_log
-from entrepot.server.db.clock import SECOND, microseconds
-from entrepot.server.db.engine import Catalog
+from entrepot.server.db.clock import microseconds
+from entrepot.server.db.engine import Catalog, RetryTransaction
+from entrepot.server.db.hot import INTEGRITY_ERRORS
 from entrepot.server.jobs import gcqueries as queries
-from entrepot.server.jobs.removal import GcReport, Removal
+from entrepot.server.jobs.pace import Pace
+from entrepot.server.jobs.removal import GcReport, Reason, Removal
 from entrepot.server.repos.changes import SYSTEM, allow_all
 from entrepot.server.repos.errors import ManifestUnknown
 from entrepot.server.repos.links import throw_away
@@ -41,10 +42,22 @@ __all__ = ["GcSettings", "collect"]
 
 log = get_log(__name__)
 
-PAGE: Final = 200
-"""Rows a transaction handles: what a push may have to wait for."""
-PAUSE_S: Final = 0.002
-"""Between two pages, so that pushes come in between."""
+T = TypeVar("T")
+
+PAGE: Final = 5_000
+"""Rows of a list of what was deleted; and at most so many keys go into a statement."""
+LOOKED_S: Final = 0.02
+"""What looking through a window should take: so little that requests meanwhile see a fraction of a core gone,
+never a whole one.
+"""
+LOOKED_DRY_S: Final = 0.25
+"""The same of a dry run, which somebody waits for."""
+WRITTEN_S: Final = 0.025
+"""What a transaction that removes should take: so long a push may have to wait for it, on SQLite."""
+LEAST_WRITTEN: Final = 200
+"""Rows of such a transaction at least, so that a busy machine is not kept busy by many small ones."""
+IDLE: Final = 2.0
+"""Rest after each step, as a part of what it took."""
 MAX_PASSES: Final = 16
 """Over the untagged manifests: an index that goes lets go of its children."""
 _HIGHEST: Final = 1 << 30
@@ -84,6 +97,31 @@ async def collect(
     return run.report
 
 
+class _Link(NamedTuple):
+    repo_id: int
+    digest: str
+    deleted_at: int | None
+    size: int
+    lease_until: int
+    repository: str
+    project_id: int
+    frees_blob: bool = False
+
+
+class _Blob(NamedTuple):
+    digest: str
+    size: int
+    lease_until: int
+
+
+class _Window(NamedTuple):
+    """Neighbours in an index, and which of them go."""
+
+    end: Any
+    """Where the next window begins; None after the last."""
+    dead: Sequence[Any]
+
+
 class _Run:
     def __init__(
         self,
@@ -96,26 +134,36 @@ class _Run:
         self._catalog = catalog
         self._settings = settings
         self._dry_run = dry_run
-        self._on_removal = on_removal or (lambda _: None)
+        self._on_removal = on_removal
         self._steady = catalog.clock.steady()
         self._cutoff = self._steady - microseconds(settings.undo_window_s)
+        looked_s, idle = (LOOKED_DRY_S, 0.0) if dry_run else (LOOKED_S, IDLE)
+        self._looking = Pace(first=10_000, least=5_000, most=200_000, target_s=looked_s, idle=idle)
+        self._writing = Pace(
+            first=LEAST_WRITTEN, least=LEAST_WRITTEN, most=PAGE, target_s=WRITTEN_S, idle=idle
+        )
         self.report = GcReport(dry_run)
 
     async def manifests(self) -> None:
-        if not self._dry_run:
-            await self._catalog.write(_delete_tags, self._cutoff)
+        tags = 0 if self._dry_run else 1
+        while tags:
+            tags = await self._write(_delete_tags, self._cutoff, self._writing.rows)
         start = {"after_depth": _HIGHEST, "after_id": 0}
         async for page in self._pages(
             queries.BURIED_MANIFESTS, start, lambda row: {"after_depth": row["depth"], "after_id": row["id"]}
         ):
-            gone = await self._apply(_delete_manifests, page, self._cutoff)
-            for row in page:
-                reason = f"deleted {self._ago(row['deleted_at'])}, the undo window is over"
-                self._count(
-                    gone,
-                    row["id"],
-                    Removal("manifest", row["digest"], reason, row["size"], row["repository"]),
-                )
+            async for rows, gone in self._applied(page, _delete_manifests, self._cutoff):
+                for row in rows:
+                    elapsed = self._steady - row["deleted_at"]
+                    removal = Removal(
+                        "manifest",
+                        row["digest"],
+                        Reason.UNDO_OVER,
+                        elapsed,
+                        row["size"],
+                        row["repository"],
+                    )
+                    self._count(gone, row["id"], removal)
 
     async def untagged(self) -> None:
         older = self._steady - microseconds(self._settings.untagged_after_s)
@@ -126,63 +174,90 @@ class _Run:
                 {"after_id": 0, "older": older},
                 lambda row: {"after_id": row["id"]},
             ):
-                rows = [(row["id"], row["repository"], row["digest"]) for row in page]
-                gone = await self._apply(
-                    _bury_untagged, rows, older, self._catalog.clock.now(), self._catalog.clock.steady()
-                )
-                for row in page:
-                    pushed = self._ago(row["pushed_at"])
-                    reason = f"pushed {pushed}; no tag, no index and no tagged referrer needs it"
-                    removal = Removal(
-                        "untagged-manifest", row["digest"], reason, row["size"], row["repository"]
-                    )
-                    found += self._count(gone, row["id"], removal)
+                now, steady = self._catalog.clock.now(), self._catalog.clock.steady()
+                async for rows, gone in self._applied(page, _bury_untagged, older, now, steady):
+                    for row in rows:
+                        elapsed = self._steady - row["pushed_at"]
+                        removal = Removal(
+                            "untagged-manifest",
+                            row["digest"],
+                            Reason.UNTAGGED,
+                            elapsed,
+                            row["size"],
+                            row["repository"],
+                        )
+                        found += self._count(gone, row["id"], removal)
             if not found:
                 return
 
     async def links(self) -> None:
-        start = {"after_repo": 0, "after_digest": ""}
-        async for page in self._pages(
-            queries.LINKS, start, lambda row: {"after_repo": row["repo_id"], "after_digest": row["digest"]}
-        ):
-            gone = await self._apply(_delete_links, page, self._steady, self._cutoff)
-            for row in page:
-                ended = self._ago(row["lease_until"])
-                reason = f"no manifest of this repository needs it; its lease ended {ended}"
-                if row["deleted_at"] is not None:
-                    reason = f"deleted {self._ago(row['deleted_at'])}, the undo window is over"
-                removal = Removal("link", row["digest"], reason, row["size"], row["repository"])
-                self._count(gone, (row["repo_id"], row["digest"]), removal)
+        async for links in self._windows(queries.BEFORE_ALL, _dead_links, self._cutoff, self._dry_run):
+            async for rows, gone in self._applied(links, _delete_links, self._steady, self._cutoff):
+                self._count_links(rows, gone)
+        if self._dry_run:
+            await self._freed_links()
+
+    async def _freed_links(self) -> None:
+        """The links that a run would find after it had deleted manifests."""
+        after = queries.BEFORE_ALL
+        while links := await self._catalog.read(_freed_links, after, self._steady, self._cutoff):
+            self._count_links(links, None)
+            after = (links[-1].repo_id, links[-1].digest)
+
+    def _count_links(self, links: Sequence[_Link], gone: set[Any] | None) -> None:
+        for link in links:
+            why, since = Reason.UNNEEDED, link.lease_until
+            if link.deleted_at is not None:
+                why, since = Reason.UNDO_OVER, link.deleted_at
+            removal = Removal("link", link.digest, why, self._steady - since, link.size, link.repository)
+            self._count(gone, (link.repo_id, link.digest), removal)
+            if link.frees_blob:
+                self._count_blob(None, _Blob(link.digest, link.size, link.lease_until))
 
     async def blobs(self) -> None:
-        delay = microseconds(self._settings.trash_delay_s)
-        async for page in self._pages(
-            queries.BLOBS, {"after_digest": ""}, lambda row: {"after_digest": row["digest"]}
-        ):
-            gone = await self._apply(_delete_blobs, [row["digest"] for row in page], self._steady, delay)
-            for row in page:
-                reason = f"no repository links it; its lease ended {self._ago(row['lease_until'])}"
-                self._count(gone, row["digest"], Removal("blob", row["digest"], reason, row["size"]))
+        delete_after = self._steady + microseconds(self._settings.trash_delay_s)
+        async for blobs in self._windows(queries.BEFORE_ALL[1], _dead_blobs):
+            async for rows, gone in self._applied(blobs, _delete_blobs, self._steady, delete_after):
+                for blob in rows:
+                    self._count_blob(gone, blob)
+
+    def _count_blob(self, gone: set[Any] | None, blob: _Blob) -> None:
+        elapsed = self._steady - blob.lease_until
+        removal = Removal("blob", blob.digest, Reason.UNLINKED, elapsed, blob.size)
+        self._count(gone, blob.digest, removal)
 
     async def uploads(self) -> None:
         async for page in self._pages(queries.UPLOADS, {"after_id": ""}, lambda row: {"after_id": row["id"]}):
-            gone = await self._apply(_delete_uploads, [row["id"] for row in page], self._steady)
-            for row in page:
-                reason = f"nobody has written to it; it expired {self._ago(row['expires_at'])}"
-                self._count(
-                    gone, row["id"], Removal("upload", row["id"], reason, row["offset"], row["repository"])
-                )
+            async for rows, gone in self._applied(page, _delete_uploads, self._steady):
+                for row in rows:
+                    elapsed = self._steady - row["expires_at"]
+                    removal = Removal(
+                        "upload", row["id"], Reason.IDLE, elapsed, row["offset"], row["repository"]
+                    )
+                    self._count(gone, row["id"], removal)
 
     async def repositories(self) -> None:
         async for page in self._pages(
             queries.BURIED_REPOSITORIES, {"after_id": 0}, lambda row: {"after_id": row["id"]}
         ):
-            gone = await self._apply(_delete_repositories, [row["id"] for row in page], self._cutoff)
-            for row in page:
-                reason = f"deleted {self._ago(row['deleted_at'])}, the undo window is over"
-                self._count(gone, row["id"], Removal("repository", row["name"], reason))
+            async for rows, gone in self._applied(page, _delete_repositories, self._cutoff):
+                for row in rows:
+                    elapsed = self._steady - row["deleted_at"]
+                    removal = Removal("repository", row["name"], Reason.UNDO_OVER, elapsed)
+                    self._count(gone, row["id"], removal)
         if not self._dry_run:
-            await self._catalog.write(_delete_projects, self._cutoff)
+            await self._write(_delete_projects, self._cutoff)
+
+    async def _windows(self, start: Any, look: Callable[..., _Window], *args: Any) -> AsyncIterator[Any]:
+        """What is dead, one window after the other, the first one after `start`."""
+        end = start
+        while end is not None:
+            with self._looking.step():
+                window = await self._catalog.read(look, end, self._looking.rows, self._steady, *args)
+            await self._looking.rest()
+            if window.dead:
+                yield window.dead
+            end = window.end
 
     async def _pages(
         self, statement: Select[Any], start: dict[str, Any], after: Callable[[RowMapping], dict[str, Any]]
@@ -191,114 +266,190 @@ class _Run:
         while True:
             wanted = statement.compile().params.keys() & names.keys()
             page = await self._catalog.read(_page, statement, {name: names[name] for name in wanted})
-            if not page:
+            if page:
+                yield page
+                names |= after(page[-1])
+            if len(page) < PAGE:
                 return
-            yield page
-            names |= after(page[-1])
-            await asyncio.sleep(PAUSE_S)
 
-    async def _apply(self, remove: Callable[..., set[Any]], *args: Any) -> set[Any] | None:
-        """What was removed; None in a dry run, which removes nothing and counts all."""
-        return None if self._dry_run else await self._catalog.write(remove, *args)
+    async def _applied(
+        self, found: Sequence[Any], remove: Callable[..., set[Any]], *args: Any
+    ) -> AsyncIterator[tuple[Sequence[Any], set[Any] | None]]:
+        """Remove what was found, some at a time, and tell of each part which of it is gone.
+
+        None instead in a dry run, which removes nothing and counts all.
+        """
+        if self._dry_run:
+            yield found, None
+            await asyncio.sleep(0)
+            return
+        start = 0
+        while start < len(found):
+            rows = found[start : start + self._writing.rows]
+            yield rows, await self._write(remove, rows, *args)
+            start += len(rows)
+
+    async def _write(self, work: Callable[..., T], *args: Any) -> T:
+        """Run a transaction that removes, and rest.
+
+        It is not waited for on disk. If the machine stops before it is there, the next run finds the same
+        things again; and no byte goes before it is: the sweeper syncs first.
+        """
+        with self._writing.step():
+            result = await self._catalog.write(work, *args, durable=False)
+        await self._writing.rest()
+        return result
 
     def _count(self, gone: set[Any] | None, key: Any, removal: Removal) -> bool:
         if gone is not None and key not in gone:
             self.report.in_use += 1
             return False
         self.report.add(removal)
-        self._on_removal(removal)
+        if self._on_removal is not None:
+            self._on_removal(removal)
         return True
 
-    def _ago(self, moment: int) -> str:
-        return f"{age(self._steady - moment)} ago"
 
-
-def age(elapsed: int) -> str:
-    """Microseconds in words: the largest fitting unit."""
-    seconds = max(0, elapsed) // SECOND
-    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
-        if seconds >= size:
-            count = seconds // size
-            return f"{count} {unit}{'s' if count > 1 else ''}"
-    return f"{seconds} second{'s' if seconds != 1 else ''}"
-
-
-# Transactions
+# What windows and pages hold
 
 
 def _page(connection: Connection, statement: Select[Any], values: dict[str, Any]) -> Sequence[RowMapping]:
     return connection.execute(statement, values).mappings().all()
 
 
-def _delete_tags(connection: Connection, cutoff: int) -> None:
-    connection.execute(queries.DELETE_TAGS_OF_BURIED_REPOSITORIES, {"cutoff": cutoff})
+def _dead_links(
+    connection: Connection, after: tuple[int, str], limit: int, steady: int, cutoff: int, planned: bool
+) -> _Window:
+    start = {"p_after_repo": after[0], "p_after": after[1]}
+    end = queries.LINK_WINDOW_END.row(connection, {**start, "limit": limit})
+    upto = end or queries.AFTER_ALL
+    window = {**start, "p_upto_repo": upto[0], "p_upto": upto[1]}
+    unneeded = queries.UNNEEDED_LINKS.rows(connection, window)
+    statement = queries.DEAD_LINKS_PLANNED if planned else queries.DEAD_LINKS
+    dead: list[_Link] = []
+    for keys in _parts(unneeded):
+        values = {**_exactly(keys), "steady": steady, "cutoff": cutoff}
+        dead += [_Link(*row) for row in statement.rows(connection, values)]
+    return _Window(end, dead)
+
+
+def _freed_links(connection: Connection, after: tuple[int, str], steady: int, cutoff: int) -> Sequence[_Link]:
+    values = {
+        "p_after_repo": after[0],
+        "p_after": after[1],
+        "steady": steady,
+        "cutoff": cutoff,
+        "limit": PAGE,
+    }
+    return [_Link(*row) for row in queries.FREED_LINKS.rows(connection, values)]
+
+
+def _dead_blobs(connection: Connection, after: str, limit: int, steady: int) -> _Window:
+    end = queries.BLOB_WINDOW_END.value(connection, {"p_after": after, "limit": limit})
+    window = {"p_after": after, "p_upto": end or queries.AFTER_ALL[1]}
+    unlinked = queries.UNLINKED_BLOBS.rows(connection, window)
+    dead: list[_Blob] = []
+    for keys in _parts(unlinked):
+        values = {"p_digests": [digest for (digest,) in keys], "steady": steady}
+        dead += [_Blob(*row) for row in queries.DEAD_BLOBS.rows(connection, values)]
+    return _Window(end, dead)
+
+
+def _parts(keys: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    return (keys[start : start + PAGE] for start in range(0, len(keys), PAGE))
+
+
+def _exactly(keys: Sequence[tuple[int, str]]) -> dict[str, Any]:
+    """What names these links: the window they are in, their blobs, and themselves."""
+    (first_repo, first), (last_repo, last) = min(keys), max(keys)
+    return {
+        # A window does not hold its own beginning: take what is just before the first.
+        "p_after_repo": first_repo,
+        "p_after": first[:-1],
+        "p_upto_repo": last_repo,
+        "p_upto": last,
+        "p_digests": sorted({digest for _, digest in keys}),
+        "p_links": [f"{repo_id}/{digest}" for repo_id, digest in keys],
+    }
+
+
+# Transactions
+
+
+def _delete_tags(connection: Connection, cutoff: int, limit: int) -> int:
+    values = {"cutoff": cutoff, "limit": limit}
+    return connection.execute(queries.DELETE_TAGS_OF_BURIED_REPOSITORIES, values).rowcount
 
 
 def _delete_manifests(connection: Connection, page: Sequence[RowMapping], cutoff: int) -> set[int]:
     gone: set[int] = set()
+
+    def delete(ids: Sequence[int]) -> Iterable[int]:
+        return _deleted(connection, queries.DELETE_BURIED_MANIFESTS, {"ids": ids, "cutoff": cutoff})
+
     for depth in sorted({row["depth"] for row in page}, reverse=True):
         # An index takes its references along; only then do its children have none.
-        ids = [row["id"] for row in page if row["depth"] == depth]
-        rows = _each(connection, queries.DELETE_BURIED_MANIFESTS, "ids", ids, {"cutoff": cutoff})
-        gone.update(row["id"] for row in rows)
+        gone.update(_each(connection, delete, [row["id"] for row in page if row["depth"] == depth]))
     return gone
 
 
 def _bury_untagged(
-    connection: Connection, rows: Sequence[tuple[int, str, str]], older: int, now: int, steady: int
+    connection: Connection, rows: Sequence[RowMapping], older: int, now: int, steady: int
 ) -> set[int]:
     gone = set()
-    for row_id, repository, digest in rows:
-        values = {"one": row_id, "after_id": 0, "older": older, "limit": 1}
+    for row in rows:
+        values = {"one": row["id"], "after_id": 0, "older": older, "limit": 1}
         if connection.execute(queries.STILL_UNTAGGED, values).first() is None:
             continue
         try:
-            delete_manifest(connection, repository, digest, SYSTEM, allow_all, now, steady)
+            delete_manifest(connection, row["repository"], row["digest"], SYSTEM, allow_all, now, steady)
         except ManifestUnknown:
             continue
-        gone.add(row_id)
+        gone.add(row["id"])
     return gone
 
 
 def _delete_links(
-    connection: Connection, page: Sequence[RowMapping], steady: int, cutoff: int
+    connection: Connection, links: Sequence[_Link], steady: int, cutoff: int
 ) -> set[tuple[int, str]]:
-    gone: set[tuple[int, str]] = set()
+    def delete(keys: Sequence[tuple[int, str]]) -> Iterable[tuple[int, str, int | None]]:
+        values = {"steady": steady, "cutoff": cutoff}
+        locked = queries.LOCK_LINKS.rows(connection, {**values, **_exactly(keys)})
+        return queries.DELETE_LINKS.rows(connection, {**values, **_exactly(locked)}) if locked else ()
+
+    by_key = {(link.repo_id, link.digest): link for link in links}
+    removed = list(_each(connection, delete, list(by_key)))
+    live = set(
+        connection.execute(queries.LIVE_REPOSITORIES, {"ids": sorted({row[0] for row in removed})}).scalars()
+    )
     usage: dict[int, int] = {}
-    for repo_id in sorted({row["repo_id"] for row in page}):
-        rows = {row["digest"]: row for row in page if row["repo_id"] == repo_id}
-        counted = connection.execute(queries.IS_LIVE_REPOSITORY, {"one": repo_id}).first() is not None
-        # A push that holds one of these rows is renewing its lease: leave that blob alone.
-        free = _locked(connection, list(rows), steady)
-        values = {"repo_id": repo_id, "cutoff": cutoff}
-        for removed in _each(connection, queries.DELETE_LINKS, "digests", free, values):
-            row = rows[removed["digest"]]
-            gone.add((repo_id, row["digest"]))
-            if counted and removed["deleted_at"] is None:
-                usage[row["project_id"]] = usage.get(row["project_id"], 0) - row["size"]
+    for repo_id, digest, deleted_at in removed:
+        link = by_key[repo_id, digest]
+        if repo_id in live and deleted_at is None:
+            usage[link.project_id] = usage.get(link.project_id, 0) - link.size
     for project_id in sorted(usage):
         add_usage(connection, project_id, usage[project_id])
-    return gone
+    return {(repo_id, digest) for repo_id, digest, _ in removed}
 
 
-def _delete_blobs(connection: Connection, digests: Sequence[str], steady: int, trash_delay: int) -> set[str]:
-    free = _locked(connection, digests, steady)
-    rows = _each(connection, queries.DELETE_BLOBS, "digests", free, {"steady": steady})
-    for row in rows:
-        throw_away(
-            connection,
-            row["phys"],
-            reason="unreferenced",
-            now=steady,
-            after=steady + trash_delay,
-            digest=row["digest"],
-            size=row["size"],
-        )
-    return {row["digest"] for row in rows}
+def _delete_blobs(connection: Connection, blobs: Sequence[_Blob], steady: int, delete_after: int) -> set[str]:
+    def delete(digests: Sequence[str]) -> Iterable[str]:
+        values = {"p_digests": list(digests), "steady": steady}
+        values["p_digests"] = [digest for (digest,) in queries.LOCK_BLOBS.rows(connection, values)]
+        if not values["p_digests"]:
+            return ()
+        moved = queries.MOVE_BLOBS.run(connection, {**values, "p_delete_after": delete_after})
+        deleted = [digest for (digest,) in queries.DELETE_BLOBS.rows(connection, values)]
+        if len(deleted) != moved:
+            raise RetryTransaction  # can't be while they are locked; a row never goes without its name
+        return deleted
+
+    return set(_each(connection, delete, [blob.digest for blob in blobs]))
 
 
-def _delete_uploads(connection: Connection, ids: Sequence[str], steady: int) -> set[str]:
-    rows = _each(connection, queries.DELETE_UPLOADS, "ids", ids, {"steady": steady})
+def _delete_uploads(connection: Connection, page: Sequence[RowMapping], steady: int) -> set[str]:
+    ids = [row["id"] for row in page]
+    rows = connection.execute(queries.DELETE_UPLOADS, {"ids": ids, "steady": steady}).mappings().all()
     for row in rows:
         throw_away(
             connection, row["phys"], reason="upload-expired", now=steady, after=steady, size=row["offset"]
@@ -306,46 +457,36 @@ def _delete_uploads(connection: Connection, ids: Sequence[str], steady: int) -> 
     return {row["id"] for row in rows}
 
 
-def _delete_repositories(connection: Connection, ids: Sequence[int], cutoff: int) -> set[int]:
-    gone = set()
-    for row_id in ids:
-        try:
-            with connection.begin_nested():
-                done = connection.execute(queries.DELETE_REPOSITORY, {"one": row_id, "cutoff": cutoff})
-        except IntegrityError:
-            continue  # something in it is kept still
-        if done.rowcount:
-            gone.add(row_id)
-    return gone
+def _delete_repositories(connection: Connection, page: Sequence[RowMapping], cutoff: int) -> set[int]:
+    def delete(ids: Sequence[int]) -> Iterable[int]:
+        return _deleted(connection, queries.DELETE_REPOSITORIES, {"ids": ids, "cutoff": cutoff})
+
+    return set(_each(connection, delete, [row["id"] for row in page]))
 
 
 def _delete_projects(connection: Connection, cutoff: int) -> None:
     try:
         with connection.begin_nested():
             connection.execute(queries.DELETE_PROJECTS, {"cutoff": cutoff})
-    except IntegrityError as error:
-        log.debug("project in use", reason=str(error.orig))
+    except INTEGRITY_ERRORS as error:
+        log.debug("project in use", reason=str(error))
 
 
-def _locked(connection: Connection, digests: Sequence[str], steady: int) -> list[str]:
-    values = {"digests": sorted(digests), "steady": steady}
-    return list(connection.execute(queries.LOCK_BLOBS, values).scalars())
+def _deleted(connection: Connection, statement: ReturningDelete[Any], values: dict[str, Any]) -> list[Any]:
+    return list(connection.execute(statement, values).scalars())
 
 
 def _each(
-    connection: Connection,
-    statement: ReturningDelete[Any],
-    name: str,
-    keys: Sequence[Any],
-    values: dict[str, Any],
-) -> list[RowMapping]:
-    """Delete `keys` at once, or one by one when a foreign key says that one of them is in use."""
+    connection: Connection, delete: Callable[[Sequence[Any]], Iterable[T]], keys: Sequence[Any]
+) -> Iterable[T]:
+    """Delete `keys` at once, or by halves when a foreign key says that one of them is in use."""
     if not keys:
         return []
     try:
         with connection.begin_nested():
-            return list(connection.execute(statement, {name: list(keys), **values}).mappings())
-    except IntegrityError:
+            return list(delete(keys))
+    except INTEGRITY_ERRORS:
         if len(keys) == 1:
             return []
-    return [row for key in keys for row in _each(connection, statement, name, [key], values)]
+    middle = len(keys) // 2
+    return [*_each(connection, delete, keys[:middle]), *_each(connection, delete, keys[middle:])]

@@ -1,31 +1,42 @@
-"""What garbage collection looks for and how it removes it: one pair of statements for each kind of thing.
+"""What garbage collection looks for and how it removes it.
 
-The candidates' SELECTs serve the real run and the dry one. They are only hints: each DELETE carries its
-conditions again and runs in the transaction that counts, and behind it the foreign keys have the last word.
+Links and blobs are looked through a *window* at a time: so many rows in the order of an index, told apart
+from what is needed by walking two indexes side by side, without reading the rows themselves. What a window
+finds is only a hint: it is asked again with everything that counts, and each DELETE carries its conditions
+once more, in the transaction that counts, behind which the foreign keys have the last word.
 
-Bound names: `steady` the time, `cutoff` the start of the undo window, `limit` rows of a page.
+Bound names: `steady` the time, `cutoff` the start of the undo window, `limit` rows of a page; `p_after` and
+`p_upto` the ends of a window, the first of which is not in it.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
+    BigInteger,
     BindParameter,
     ColumnElement,
     FromClause,
+    Select,
+    Text,
     and_,
     bindparam,
+    cast,
     delete,
     exists,
     false,
     func,
+    insert,
+    literal,
     not_,
     or_,
     select,
     tuple_,
+    union,
 )
 
+from entrepot.server.db.hot import Prepared, one_of
 from entrepot.server.db.tables import (
     blob,
     manifest,
@@ -40,9 +51,17 @@ from entrepot.server.db.tables import (
     upload,
 )
 
-STEADY: Final[BindParameter[int]] = bindparam("steady")
-CUTOFF: Final[BindParameter[int]] = bindparam("cutoff")
-LIMIT: Final[BindParameter[int]] = bindparam("limit")
+STEADY: Final[BindParameter[int]] = bindparam("steady", type_=BigInteger)
+CUTOFF: Final[BindParameter[int]] = bindparam("cutoff", type_=BigInteger)
+LIMIT: Final[BindParameter[int]] = bindparam("limit", type_=BigInteger)
+_AFTER: Final[BindParameter[str]] = bindparam("p_after", type_=Text)
+_UPTO: Final[BindParameter[str]] = bindparam("p_upto", type_=Text)
+_AFTER_REPO: Final[BindParameter[int]] = bindparam("p_after_repo", type_=BigInteger)
+_UPTO_REPO: Final[BindParameter[int]] = bindparam("p_upto_repo", type_=BigInteger)
+
+BEFORE_ALL: Final = (0, "")
+"""A link, and with its second part a digest, that comes before any there can be."""
+AFTER_ALL: Final = (1 << 62, "~")
 
 _parent = manifest.alias("parent")
 _parent_repo = repo.alias("parent_repo")
@@ -77,6 +96,15 @@ _held_by_parent = exists(
         not_(_buried(_parent, _parent_repo)),
     )
 )
+# From the two small indexes of what was deleted, whatever else there is.
+_gone = manifest.alias("gone")
+_gone_repo = repo.alias("gone_repo")
+_buried_ids = union(
+    select(_gone.c.id).where(_gone.c.deleted_at < CUTOFF),
+    select(_gone.c.id)
+    .join(_gone_repo, _gone_repo.c.id == _gone.c.repo_id)
+    .where(_gone_repo.c.deleted_at < CUTOFF),
+)
 BURIED_MANIFESTS: Final = (
     select(
         manifest.c.id,
@@ -88,7 +116,7 @@ BURIED_MANIFESTS: Final = (
     )
     .join(repo, repo.c.id == manifest.c.repo_id)
     .where(
-        _buried(manifest, repo),
+        manifest.c.id.in_(_buried_ids),
         not_(_held_by_parent),
         or_(
             manifest.c.depth < bindparam("after_depth"),
@@ -117,8 +145,14 @@ DELETE_BURIED_MANIFESTS: Final = (
     )
     .returning(manifest.c.id)
 )
+_buried_tag = tag.alias("buried_tag")
 DELETE_TAGS_OF_BURIED_REPOSITORIES: Final = delete(tag).where(
-    tag.c.repo_id.in_(select(repo.c.id).where(repo.c.deleted_at < CUTOFF))
+    tuple_(tag.c.repo_id, tag.c.name).in_(
+        select(_buried_tag.c.repo_id, _buried_tag.c.name)
+        .join(repo, repo.c.id == _buried_tag.c.repo_id)
+        .where(repo.c.deleted_at < CUTOFF)
+        .limit(LIMIT)
+    )
 )
 
 # Untagged manifests, when asked. What an index, a tagged referrer or a subject needs stays.
@@ -213,89 +247,207 @@ def _unneeded(links: FromClause, repos: FromClause) -> ColumnElement[bool]:
     )
 
 
-LINKS: Final = (
-    select(
-        repo_blob.c.repo_id,
-        repo_blob.c.digest,
-        repo_blob.c.deleted_at,
-        blob.c.size,
-        blob.c.lease_until,
-        repo.c.name.label("repository"),
-        repo.c.project_id,
+def _in_window(rows: FromClause) -> ColumnElement[bool]:
+    """In the window of links. Comparing the repository alone says nothing new, but lets PostgreSQL see how
+    narrow the window is.
+    """
+    key = tuple_(rows.c.repo_id, rows.c.digest)
+    return and_(
+        key > tuple_(_AFTER_REPO, _AFTER),
+        key <= tuple_(_UPTO_REPO, _UPTO),
+        rows.c.repo_id >= _AFTER_REPO,
+        rows.c.repo_id <= _UPTO_REPO,
     )
-    .select_from(repo_blob)
-    .join(blob, blob.c.digest == repo_blob.c.digest)
-    .join(repo, repo.c.id == repo_blob.c.repo_id)
+
+
+_link_end = repo_blob.alias("link_end")
+LINK_WINDOW_END: Final = Prepared(
+    select(_link_end.c.repo_id, _link_end.c.digest)
     .where(
-        tuple_(repo_blob.c.repo_id, repo_blob.c.digest)
-        > tuple_(bindparam("after_repo"), bindparam("after_digest")),
-        blob.c.lease_until < STEADY,
-        _unneeded(repo_blob, repo),
+        tuple_(_link_end.c.repo_id, _link_end.c.digest) > tuple_(_AFTER_REPO, _AFTER),
+        _link_end.c.repo_id >= _AFTER_REPO,
     )
-    .order_by(repo_blob.c.repo_id, repo_blob.c.digest)
-    .limit(LIMIT)
+    .order_by(_link_end.c.repo_id, _link_end.c.digest)
+    .offset(LIMIT)
+    .limit(1)
 )
-LOCK_BLOBS: Final = (
-    select(blob.c.digest)
-    .where(blob.c.digest.in_(bindparam("digests", expanding=True)), blob.c.lease_until < STEADY)
-    .order_by(blob.c.digest)
-    .with_for_update(skip_locked=True)
-)
-DELETE_LINKS: Final = (
-    delete(repo_blob)
+"""The link `limit` rows further on, none when fewer are left."""
+
+UNNEEDED_LINKS: Final = Prepared(
+    select(repo_blob.c.repo_id, repo_blob.c.digest)
     .where(
-        repo_blob.c.repo_id == bindparam("repo_id"),
-        repo_blob.c.digest.in_(bindparam("digests", expanding=True)),
-        or_(
-            repo_blob.c.deleted_at.is_(None),
-            repo_blob.c.deleted_at < CUTOFF,
-            exists(select(1).where(repo.c.id == repo_blob.c.repo_id, repo.c.deleted_at < CUTOFF)),
-        ),
+        _in_window(repo_blob),
         not_(
             exists(
                 select(1).where(
                     manifest_blob.c.repo_id == repo_blob.c.repo_id,
                     manifest_blob.c.digest == repo_blob.c.digest,
+                    _in_window(manifest_blob),
                 )
             )
         ),
     )
-    .returning(repo_blob.c.digest, repo_blob.c.deleted_at)
+    .order_by(repo_blob.c.repo_id, repo_blob.c.digest)
+)
+"""Links in a window that no manifest holds. Two indexes side by side."""
+
+_may_go = or_(
+    repo_blob.c.deleted_at.is_(None),
+    repo_blob.c.deleted_at < CUTOFF,
+    exists(select(1).where(repo.c.id == repo_blob.c.repo_id, repo.c.deleted_at < CUTOFF)),
+)
+_held = exists(
+    select(1).where(
+        manifest_blob.c.repo_id == repo_blob.c.repo_id, manifest_blob.c.digest == repo_blob.c.digest
+    )
+)
+_holding_repo = repo.alias("holding_repo")
+# All of a blob's links go, and this is the first of them, so that the blob is told of once.
+_frees_blob = not_(
+    exists(
+        select(1)
+        .select_from(_other)
+        .join(_other_repo, _other_repo.c.id == _other.c.repo_id)
+        .where(
+            _other.c.digest == repo_blob.c.digest,
+            or_(
+                _other.c.repo_id < repo_blob.c.repo_id,
+                and_(_other.c.repo_id > repo_blob.c.repo_id, not_(_unneeded(_other, _other_repo))),
+            ),
+        )
+    )
 )
 
-IS_LIVE_REPOSITORY: Final = select(repo.c.id).where(
-    repo.c.id == bindparam("one"), repo.c.deleted_at.is_(None)
+
+def _links(*conditions: ColumnElement[bool]) -> Select[Any]:
+    """Links, as reports tell of them, whose blob's lease is over."""
+    return (
+        select(
+            repo_blob.c.repo_id,
+            repo_blob.c.digest,
+            repo_blob.c.deleted_at,
+            blob.c.size,
+            blob.c.lease_until,
+            _holding_repo.c.name,
+            _holding_repo.c.project_id,
+        )
+        .select_from(repo_blob)
+        .join(blob, blob.c.digest == repo_blob.c.digest)
+        .join(_holding_repo, _holding_repo.c.id == repo_blob.c.repo_id)
+        .where(blob.c.lease_until < STEADY, *conditions)
+        .order_by(repo_blob.c.repo_id, repo_blob.c.digest)
+    )
+
+
+_one_of_links = one_of(cast(repo_blob.c.repo_id, Text) + "/" + repo_blob.c.digest, "p_links")
+"""Of the links in a window to the blobs `p_digests`, exactly these."""
+_dead_links = _links(_in_window(repo_blob), one_of(repo_blob.c.digest, "p_digests"), _one_of_links, _may_go)
+DEAD_LINKS: Final = Prepared(_dead_links)
+"""Of the unneeded links `p_links`, those that go."""
+DEAD_LINKS_PLANNED: Final = Prepared(_dead_links.add_columns(_frees_blob))
+"""The same, and whether the blob would go with them."""
+FREED_LINKS: Final = Prepared(
+    _links(
+        tuple_(repo_blob.c.repo_id, repo_blob.c.digest) > tuple_(_AFTER_REPO, _AFTER),
+        tuple_(repo_blob.c.repo_id, repo_blob.c.digest).in_(
+            select(manifest_blob.c.repo_id, manifest_blob.c.digest).where(
+                manifest_blob.c.manifest_id.in_(_buried_ids)
+            )
+        ),
+        _unneeded(repo_blob, _holding_repo),
+    )
+    .add_columns(_frees_blob)
+    .limit(LIMIT)
+)
+"""Links that only manifests hold which a run would delete first."""
+LOCK_LINKS: Final = Prepared(
+    select(repo_blob.c.repo_id, repo_blob.c.digest)
+    .join(blob, blob.c.digest == repo_blob.c.digest)
+    .where(
+        _in_window(repo_blob),
+        one_of(repo_blob.c.digest, "p_digests"),
+        _one_of_links,
+        blob.c.lease_until < STEADY,
+        _may_go,
+        not_(_held),
+    )
+    .order_by(repo_blob.c.digest, repo_blob.c.repo_id)
+    .with_for_update(of=[repo_blob, blob], skip_locked=True)
+)
+"""Links that may go, with their blobs. A push that holds one is referring to it or renewing a lease."""
+DELETE_LINKS: Final = Prepared(
+    delete(repo_blob)
+    .where(
+        _in_window(repo_blob),
+        one_of(repo_blob.c.digest, "p_digests"),
+        _one_of_links,
+        _may_go,
+        not_(_held),
+    )
+    .returning(repo_blob.c.repo_id, repo_blob.c.digest, repo_blob.c.deleted_at)
+)
+
+LIVE_REPOSITORIES: Final = select(repo.c.id).where(
+    repo.c.id.in_(bindparam("ids", expanding=True)), repo.c.deleted_at.is_(None)
 )
 """What a deleted repository holds is in no project's usage."""
 
 # Blobs that no repository links.
 
-BLOBS: Final = (
-    select(blob.c.digest, blob.c.phys, blob.c.size, blob.c.state, blob.c.lease_until)
+_blob_end = blob.alias("blob_end")
+BLOB_WINDOW_END: Final = Prepared(
+    select(_blob_end.c.digest)
+    .where(_blob_end.c.digest > _AFTER)
+    .order_by(_blob_end.c.digest)
+    .offset(LIMIT)
+    .limit(1)
+)
+UNLINKED_BLOBS: Final = Prepared(
+    select(blob.c.digest)
     .where(
-        blob.c.digest > bindparam("after_digest"),
-        blob.c.lease_until < STEADY,
+        blob.c.digest > _AFTER,
+        blob.c.digest <= _UPTO,
         not_(
             exists(
-                select(1)
-                .select_from(_other)
-                .join(_other_repo, _other_repo.c.id == _other.c.repo_id)
-                .where(_other.c.digest == blob.c.digest, not_(_unneeded(_other, _other_repo)))
+                select(1).where(
+                    repo_blob.c.digest == blob.c.digest,
+                    repo_blob.c.digest > _AFTER,
+                    repo_blob.c.digest <= _UPTO,
+                )
             )
         ),
     )
     .order_by(blob.c.digest)
-    .limit(LIMIT)
 )
-DELETE_BLOBS: Final = (
-    delete(blob)
-    .where(
-        blob.c.digest.in_(bindparam("digests", expanding=True)),
-        blob.c.lease_until < STEADY,
-        not_(exists(select(1).where(repo_blob.c.digest == blob.c.digest))),
+"""Blobs in a window that nothing links. Two indexes side by side."""
+
+_linked = exists(select(1).where(repo_blob.c.digest == blob.c.digest))
+_dead_blobs = (one_of(blob.c.digest, "p_digests"), blob.c.lease_until < STEADY)
+DEAD_BLOBS: Final = Prepared(
+    select(blob.c.digest, blob.c.size, blob.c.lease_until).where(*_dead_blobs).order_by(blob.c.digest)
+)
+"""Of the unlinked blobs `p_digests`, those whose lease is over."""
+LOCK_BLOBS: Final = Prepared(
+    select(blob.c.digest)
+    .where(*_dead_blobs, not_(_linked))
+    .order_by(blob.c.digest)
+    .with_for_update(skip_locked=True)
+)
+"""Blobs that may go. From here on nobody can link one of them or renew its lease."""
+MOVE_BLOBS: Final = Prepared(
+    insert(trash).from_select(
+        ["phys", "digest", "size", "reason", "trashed_at", "delete_after"],
+        select(
+            blob.c.phys,
+            blob.c.digest,
+            blob.c.size,
+            literal("unreferenced"),
+            STEADY,
+            bindparam("p_delete_after", type_=BigInteger),
+        ).where(*_dead_blobs, not_(_linked)),
     )
-    .returning(blob.c.digest, blob.c.phys, blob.c.size)
 )
+DELETE_BLOBS: Final = Prepared(delete(blob).where(*_dead_blobs, not_(_linked)).returning(blob.c.digest))
 
 # Uploads that nobody has written to for long.
 
@@ -332,10 +484,14 @@ BURIED_REPOSITORIES: Final = (
     .order_by(repo.c.id)
     .limit(LIMIT)
 )
-DELETE_REPOSITORY: Final = delete(repo).where(
-    repo.c.id == bindparam("one"),
-    repo.c.deleted_at < CUTOFF,
-    not_(exists(select(1).where(upload.c.repo_id == repo.c.id))),
+DELETE_REPOSITORIES: Final = (
+    delete(repo)
+    .where(
+        repo.c.id.in_(bindparam("ids", expanding=True)),
+        repo.c.deleted_at < CUTOFF,
+        not_(exists(select(1).where(upload.c.repo_id == repo.c.id))),
+    )
+    .returning(repo.c.id)
 )
 DELETE_PROJECTS: Final = delete(project).where(
     project.c.deleted_at < CUTOFF, not_(exists(select(1).where(repo.c.project_id == project.c.id)))

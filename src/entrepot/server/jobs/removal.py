@@ -3,9 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from enum import Enum
+from typing import Any, Final, Literal
+
+from entrepot.server.db.clock import SECOND
+
+__all__ = ["GcReport", "Kind", "Reason", "Removal"]
 
 Kind = Literal["manifest", "untagged-manifest", "link", "blob", "upload", "repository", "file"]
+SAMPLE: Final = 5
+"""Things of each kind that a report names."""
+
+
+class Reason(Enum):
+    """Why a thing goes: a sentence for people, `{ago}` being how long ago it began to be so."""
+
+    UNDO_OVER = "deleted {ago}, the undo window is over"
+    UNTAGGED = "pushed {ago}; no tag, no index and no tagged referrer needs it"
+    UNNEEDED = "no manifest of this repository needs it; its lease ended {ago}"
+    UNLINKED = "no repository links it; its lease ended {ago}"
+    IDLE = "nobody has written to it; it expired {ago}"
+
+    @property
+    def key(self) -> str:
+        """As reports have it: `undo-over`."""
+        return self.name.lower().replace("_", "-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +37,17 @@ class Removal:
     kind: Kind
     name: str
     """A digest, an upload's id, a repository, a physical name."""
-    reason: str
-    """A sentence for people."""
+    why: Reason
+    elapsed: int
+    """Microseconds since it began to be so."""
     size: int = 0
     """Bytes that this frees, sooner or later."""
     repository: str | None = None
+
+    @property
+    def reason(self) -> str:
+        """A sentence for people."""
+        return self.why.value.format(ago=f"{age(self.elapsed)} ago")
 
     def to_json(self) -> dict[str, Any]:
         """As `--json` prints it."""
@@ -33,8 +61,14 @@ class Removal:
 
 
 @dataclass(slots=True)
+class _Sum:
+    count: int = 0
+    size: int = 0
+
+
+@dataclass(slots=True)
 class GcReport:
-    """What a run did, or would do."""
+    """What a run did, or would do. It names a few things of each kind, however many there were."""
 
     dry_run: bool
     removed: dict[str, int] = field(default_factory=dict)
@@ -43,12 +77,24 @@ class GcReport:
     """Of blobs and uploads; on disk once the trash is emptied."""
     in_use: int = 0
     """Things that came into use again while this run looked at them, and stayed."""
+    sample: list[Removal] = field(default_factory=list)
+    """The first things of each kind."""
+    _reasons: dict[Reason, _Sum] = field(default_factory=dict)
 
     def add(self, removal: Removal) -> None:
         """Count one."""
-        self.removed[removal.kind] = self.removed.get(removal.kind, 0) + 1
-        if removal.kind in {"blob", "upload"}:
+        kind = removal.kind
+        before = self.removed.get(kind, 0)
+        self.removed[kind] = before + 1
+        if before < SAMPLE:
+            self.sample.append(removal)
+        if kind in {"blob", "upload"}:
             self.bytes_freed += removal.size
+        reason = self._reasons.get(removal.why)
+        if reason is None:
+            reason = self._reasons[removal.why] = _Sum()
+        reason.count += 1
+        reason.size += removal.size
 
     def to_json(self) -> dict[str, Any]:
         """As a job's result and `--json` have it."""
@@ -57,4 +103,19 @@ class GcReport:
             "removed": dict(sorted(self.removed.items())),
             "bytes_freed": self.bytes_freed,
             "in_use": self.in_use,
+            "reasons": {
+                why.key: {"count": found.count, "bytes": found.size}
+                for why, found in sorted(self._reasons.items(), key=lambda item: item[0].key)
+            },
+            "sample": [removal.to_json() for removal in self.sample],
         }
+
+
+def age(elapsed: int) -> str:
+    """Microseconds in words: the largest fitting unit."""
+    seconds = max(0, elapsed) // SECOND
+    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            count = seconds // size
+            return f"{count} {unit}{'s' if count > 1 else ''}"
+    return f"{seconds} second{'s' if seconds != 1 else ''}"

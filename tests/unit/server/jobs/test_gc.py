@@ -2,12 +2,16 @@
 
 import asyncio
 import os
+from typing import Any
 
+import asyncpg
 import pytest
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from entrepot.oci.digest import Digest
-from entrepot.server.db.tables import blob, manifest, project
+from entrepot.server.db.tables import blob, manifest, project, repo_blob
+from entrepot.server.jobs import gc
+from entrepot.server.jobs.pace import Pace
 from entrepot.server.jobs.sweep import sweep
 from entrepot.server.repos.errors import ManifestBlobUnknown
 from tests.unit.server.jobs.world import ACTOR, DAY, HOUR, REPO, World, image_manifest, on_both, pieces
@@ -289,3 +293,115 @@ async def test_pushes_during_collection_lose_nothing(world: World) -> None:
 
 def _expire_leases(connection: Connection) -> None:
     connection.execute(update(blob).values(lease_until=0))
+
+
+@on_both
+async def test_many_windows_and_transactions_find_what_one_would(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is passed over between two windows, and nothing is told of twice."""
+    monkeypatch.setattr(gc, "PAGE", 3)
+    monkeypatch.setattr(gc, "Pace", lambda **_: Pace(first=2, least=2, most=2, target_s=1, idle=0))
+    kept = await world.push_image(b"kept", b"also kept")
+    gone = [await world.push_image(b"shared", bytes([n]), repository=f"team/r{n}") for n in range(4)]
+    for number, digest in enumerate(gone):
+        await world.manifests.delete_manifest(f"team/r{number}", digest, actor=ACTOR)
+    for number in range(5):
+        await world.push_blob(b"forgotten %d" % number)
+        await world.push_blob(b"forgotten %d" % number, "team/r1")
+    world.clock.advance(8 * DAY)
+    planned, told = await world.collect(dry_run=True)
+    assert planned.removed == {"manifest": 4, "link": 12 + 10, "blob": 1 + 4 + 5}
+    report, done = await world.collect()
+    assert report.removed == planned.removed
+    assert report.in_use == 0
+    assert sorted(map(repr, done)) == sorted(map(repr, told))
+    assert await world.readable(Digest.of(b"also kept"))
+    assert await world.count_blobs() == 3
+    assert (await world.collect())[0].removed == {}
+    assert await world.manifests.get(REPO, kept) is not None
+    assert (await world.fsck()).is_clean
+
+
+@on_both
+async def test_report_counts_by_reason_and_names_a_few(world: World) -> None:
+    for number in range(8):
+        await world.push_blob(b"forgotten %d" % number)
+    world.clock.advance(2 * DAY)
+    report, _ = await world.collect()
+    said = report.to_json()
+    assert said["reasons"] == {
+        "unlinked": {"count": 8, "bytes": 8 * 11},
+        "unneeded": {"count": 8, "bytes": 8 * 11},
+    }
+    assert [one["kind"] for one in said["sample"]] == ["link"] * 5 + ["blob"] * 5
+    assert said["sample"][0]["reason"].startswith("no manifest of this repository needs it")
+
+
+@on_both
+async def test_dead_blobs_take_a_few_transactions_not_one_each(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        await world.push_blob(b"forgotten %d" % number)
+    world.clock.advance(2 * DAY)
+    writes = 0
+    write = world.catalog.write
+
+    async def counted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal writes
+        writes += 1
+        return await write(*args, **kwargs)
+
+    monkeypatch.setattr(world.catalog, "write", counted)
+    report, _ = await world.collect()
+    assert report.removed == {"link": 20, "blob": 20}
+    assert writes <= 5  # tags, links, blobs, projects
+
+
+@pytest.mark.parametrize("world", ["postgresql"], indirect=True)
+async def test_what_a_push_holds_is_left_to_the_next_run(world: World, postgresql_url: str) -> None:
+    """G1: collection never waits for a push that has a blob or a link locked, nor a push for collection."""
+    for name in (b"blob held", b"link held", b"free"):
+        await world.push_blob(name)
+    world.clock.advance(2 * DAY)
+    held_blob, held_link = str(Digest.of(b"blob held")), str(Digest.of(b"link held"))
+    connection = await asyncpg.connect(dsn=postgresql_url)
+    try:
+        async with connection.transaction():
+            await connection.execute("select from blob where digest = $1 for no key update", held_blob)
+            await connection.execute("select from repo_blob where digest = $1 for key share", held_link)
+            async with asyncio.timeout(10):
+                report, _ = await world.collect()
+            assert report.removed == {"link": 1, "blob": 1}
+            assert report.in_use == 2
+    finally:
+        await connection.close()
+    assert (await world.collect())[0].removed == {"link": 2, "blob": 2}
+    assert (await world.fsck()).is_clean
+
+
+@on_both
+async def test_blob_that_was_linked_since_it_was_found_stays(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G1: the transaction that removes asks again."""
+    digest = await world.push_blob(b"{}")
+    world.clock.advance(2 * DAY)
+    write = world.catalog.write
+
+    async def after_a_push(fn: Any, *args: Any, **kwargs: Any) -> Any:
+        if fn is gc._delete_blobs:
+            await world.push_blob(b"{}", "team/other")
+        return await write(fn, *args, **kwargs)
+
+    await write(_unlink_all)
+    monkeypatch.setattr(world.catalog, "write", after_a_push)
+    report, _ = await world.collect()
+    assert (report.removed, report.in_use) == ({}, 1)
+    assert await world.readable(digest, "team/other")
+    assert await world.count_trash() == 0
+
+
+def _unlink_all(connection: Connection) -> None:
+    connection.execute(delete(repo_blob))

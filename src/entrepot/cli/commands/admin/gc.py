@@ -22,7 +22,8 @@ def gc(dry_run: bool, untagged: bool, as_json: bool) -> None:
     `entrepot serve` does this by itself every `gc.interval`. It may run beside a serving registry: pushes
     and pulls go on.
     """
-    report, removals = with_services(lambda services: _collect(services, dry_run, untagged))
+    listed = dry_run or as_json  # each thing with its reason; else they are only counted
+    report, removals = with_services(lambda services: _collect(services, dry_run, untagged, listed))
     if as_json:
         write(json.dumps({**report, "removals": removals}, indent=2))
         return
@@ -45,7 +46,7 @@ def _name(row: dict[str, Any]) -> str:
 
 
 async def _collect(
-    services: Any, dry_run: bool, untagged: bool
+    services: Any, dry_run: bool, untagged: bool, listed: bool
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     from entrepot.server.background import gc_settings
     from entrepot.server.jobs.gc import collect
@@ -59,7 +60,7 @@ async def _collect(
         services.catalog,
         settings,
         dry_run=dry_run,
-        on_removal=lambda removal: removals.append(removal.to_json()),
+        on_removal=(lambda removal: removals.append(removal.to_json())) if listed else None,
     )
     if not dry_run:
         await sweep(services.catalog, services.store, by="admin gc")
