@@ -134,7 +134,12 @@ class Supervisor:
         try:
             preparing = self._begin_in_child(self._prepare)
             preload()
-            facts = self._result_of(preparing)
+            try:
+                facts = self._result_of(preparing)
+            except StartFailed:
+                if self._stop_asked:  # whoever stops a group of processes stops that one too
+                    return 0
+                raise
             self._mode = facts["mode"]
             warnings = check_exposure(config, self._mode, addresses)
             self._tls = tls_files(config, addresses)

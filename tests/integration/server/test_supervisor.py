@@ -116,6 +116,18 @@ def test_a_stop_while_workers_start_leaves_no_caller_waiting(tmp_path: Path) -> 
     assert "SIGUSR1" not in log
 
 
+def test_a_stop_while_the_catalog_is_opened_is_no_failure(tmp_path: Path) -> None:
+    """Ctrl-C reaches every process of the group, the one that opens the catalog too."""
+    with running_server(tmp_path, start=False) as server:
+        server.start(wait=False)
+        wait_until((server.data / "serve.lock").exists, what="the data directory to be taken")
+        assert server.process is not None
+        os.killpg(server.process.pid, signal.SIGTERM)
+        # The very first moment still belongs to the signal itself.
+        assert server.process.wait(60) in (0, -signal.SIGTERM)
+    assert "Error" not in server.log.read_text()
+
+
 def test_readiness_ends_before_service_does(tmp_path: Path) -> None:
     """SIGTERM: /readyz says 503 at once, requests are answered until drain_delay is over."""
     with running_server(tmp_path, env={"ENTREPOT_SERVER_DRAIN_DELAY": "1h"}) as server:
