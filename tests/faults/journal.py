@@ -91,7 +91,8 @@ class Pusher:
         self._port = port
         self._journal = journal
         self._random = random.Random(seed)
-        self._tag = f"t{seed}"
+        self._tag = self._first_tag = f"t{seed}"
+        self._left = 0
         self._repository = repository
         self.wire = Wire(port)
 
@@ -129,6 +130,11 @@ class Pusher:
             expect(self.wire("PUT", with_digest(location, digest)), 201)
         else:
             expect(self.wire("PUT", with_digest(location, digest), body=blob), 201)
+
+    def leave_tag(self) -> None:
+        """Go on with another tag: a request that was given up may still arrive, and move the old one."""
+        self._left += 1
+        self._tag = f"{self._first_tag}-{self._left}"
 
     def delete_tag(self) -> None:
         """Delete the tag that was pushed last."""

@@ -1,5 +1,6 @@
 """The schema that migrations make, on both databases."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from entrepot.server.db import migrate as migrations
 from entrepot.server.db.engine import parse_catalog_url
 from entrepot.server.db.errors import SchemaMismatch
 from entrepot.server.db.migrate import downgrade, schema_version
+from entrepot.server.db.settings import SCHEMA_SERVES, get_setting
 from entrepot.server.db.tables import metadata
 
 
@@ -76,3 +78,65 @@ def test_a_migration_that_fails_leaves_the_old_schema(
     with pytest.raises(OSError, match="stopped"):
         upgrade(empty_url)
     assert schema_version(empty_url) == "0001"
+
+
+@pytest.fixture
+def next_release(tmp_path: Path) -> Path:
+    """The migrations of a later version, which adds a column that this one need not know."""
+    folder = tmp_path / "migrations"
+    shutil.copytree(migrations.MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "versions" / "9000_later.py").write_text(LATER.format(previous=migrations._revisions()[0]))
+    return folder
+
+
+LATER = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "9000"
+down_revision = "{previous}"
+serves_previous = True
+
+
+def upgrade() -> None:
+    op.add_column("tag", sa.Column("later", sa.Text(), nullable=True))
+
+
+def downgrade() -> None:
+    with op.batch_alter_table("tag") as batch:
+        batch.drop_column("later")
+"""
+
+
+def test_this_version_works_beside_and_after_a_later_one_that_only_adds(
+    empty_url: str, next_release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Old, new, old: the way forth and back of an upgrade, node by node."""
+    upgrade(empty_url)
+    with monkeypatch.context() as later:
+        later.setattr(migrations, "MIGRATIONS", next_release)
+        upgrade(empty_url)
+        check_schema(empty_url)
+    assert schema_version(empty_url) == "9000"
+    check_schema(empty_url)
+    upgrade(empty_url)  # what `serve` does at each start: nothing, and the later schema stays
+    assert schema_version(empty_url) == "9000"
+
+
+def test_this_version_refuses_a_later_one_that_takes_away(
+    empty_url: str, next_release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = next_release / "versions" / "9000_later.py"
+    script.write_text(script.read_text().replace("serves_previous = True", ""))
+    upgrade(empty_url)
+    with monkeypatch.context() as later:
+        later.setattr(migrations, "MIGRATIONS", next_release)
+        upgrade(empty_url)
+    for refused in (upgrade, check_schema):
+        with pytest.raises(SchemaMismatch, match="newer version"):
+            refused(empty_url)
+
+
+def test_an_upgrade_over_several_versions_serves_as_far_as_all_of_them_only_add(empty_url: str) -> None:
+    upgrade(empty_url, "0003")
+    assert on(empty_url, lambda c: get_setting(c, SCHEMA_SERVES)) == "0002"  # 0002 itself changed too much

@@ -157,12 +157,11 @@ def load(
         while not stop.is_set():
             try:
                 pusher.work()
-            except Hiccup:
-                cluster.hiccups += 1
+            except (Hiccup, OSError) as error:
+                cluster.hiccups += isinstance(error, Hiccup)
                 pusher.wire.close()
-                stop.wait(0.1)
-            except OSError:
-                pusher.wire.close()
+                if isinstance(error, TimeoutError):
+                    pusher.leave_tag()
                 stop.wait(0.1)
             except BaseException as error:
                 if type(error).__module__.startswith("http.client"):
@@ -187,7 +186,7 @@ def more_work(cluster: Cluster, faults: list[BaseException], count: int = 6) -> 
     """Wait until so many more operations were acknowledged."""
     wanted = cluster.journal.operations + count
     wait_until(
-        lambda: faults or cluster.journal.operations >= wanted, what="acknowledged pushes", timeout_s=240
+        lambda: faults or cluster.journal.operations >= wanted, what="acknowledged pushes", timeout_s=480
     )
     assert faults == []
 

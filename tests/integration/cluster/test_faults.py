@@ -5,9 +5,6 @@ clean, and no client may have met anything but 503 with Retry-After from a node,
 that has just died, or a connection that broke; and, where the database crashes, an upload that begins again.
 """
 
-import os
-import random
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -100,34 +97,3 @@ def test_a_clock_that_is_set_ends_no_lease_early(cluster: Cluster) -> None:
 def steps_noted(cluster: Cluster) -> int:
     said = "the database's clock was set"
     return sum(node.log.read_text(errors="replace").count(said) for node in cluster.nodes)
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(14_400)
-def test_everything_fails_for_long(seaweedfs_endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Three nodes behind a balancer, 16 clients; a random fault after every few operations."""
-    seconds, seed = float(os.environ.get("SOAK_SECONDS", "1800")), int(os.environ.get("SOAK_SEED", "1"))
-    rng, counts = random.Random(seed), dict[str, int]()
-    with make(tmp_path_factory.mktemp("soak"), seaweedfs_endpoint, count=3) as cluster:
-        over = time.monotonic() + seconds
-        with load(cluster, clients=16, seed=seed, database_crashes=True) as faults:
-            while time.monotonic() < over:
-                more_work(cluster, faults, rng.randint(20, 200))
-                what = rng.choice(["node", "database", "restart", "503", "reset", "cut", "slow"])
-                counts[what] = counts.get(what, 0) + 1
-                if what == "node":
-                    node = rng.choice(cluster.nodes)
-                    node.kill()
-                    more_work(cluster, faults, 10)
-                    node.start()
-                elif what == "database":
-                    cluster.database.kill()
-                    cluster.database.start()
-                elif what == "restart":
-                    cluster.database.restart()
-                else:
-                    with cluster.store.having(Fault(what, rng.choice([0.2, 0.5]))):  # type: ignore[arg-type]
-                        more_work(cluster, faults, 20)
-        assert faults == []
-        check(cluster)
-        print(f"seed {seed}: {cluster.journal.operations} acknowledged operations, lost 0, faults {counts}")

@@ -3,6 +3,11 @@
 Migrations live beside this module and are shipped with the package. `upgrade` is called once, by the process
 that starts the others; it is one transaction, so that a machine that stops in the middle leaves the old
 schema.
+
+Nodes are upgraded one after the other, so for a time the old program works on the new schema. A migration
+that allows this (it only adds what the old program need not know) says `serves_previous = True`; the database
+keeps the list of older schemas whose programs it serves. An old program that finds itself there may also be
+started again, which is the way back: old → new → old.
 """
 
 from __future__ import annotations
@@ -22,6 +27,7 @@ from entrepot.server.db.engine import parse_catalog_url
 from entrepot.server.db.errors import SchemaMismatch
 from entrepot.server.db.ownloop import run_in_own_loop
 from entrepot.server.db.postgresql import postgresql_engine
+from entrepot.server.db.settings import SCHEMA_SERVES, get_setting, set_setting
 from entrepot.server.db.sqlite import create_file, sqlite_engine
 from entrepot.server.db.writer import WriterLock
 
@@ -43,9 +49,14 @@ def upgrade(url: str, revision: str = "head") -> None:
 
 def downgrade(url: str, revision: str) -> None:
     """Take the schema back to `revision`; for tests of migrations and for going back a release."""
-    _with_connection(
-        parse_catalog_url(url), lambda connection: command.downgrade(_config(connection), revision)
-    )
+
+    def back(connection: Connection) -> None:
+        command.downgrade(_config(connection), revision)
+        found = _version(connection)
+        if found is not None:
+            _write_served(connection, found)
+
+    _with_connection(parse_catalog_url(url), back)
 
 
 def schema_version(url: str) -> str | None:
@@ -54,9 +65,12 @@ def schema_version(url: str) -> str | None:
 
 
 def check_schema(url: str) -> None:
-    """Raise SchemaMismatch unless the database has exactly the schema this version works with."""
-    found, known = schema_version(url), _revisions()
-    if found == known[0]:
+    """Raise SchemaMismatch unless the database has the schema this version works with, or a newer one that
+    serves it too.
+    """
+    found, served = _with_connection(parse_catalog_url(url), _version_and_served)
+    known = _revisions()
+    if found == known[0] or known[0] in served:
         return
     if found is None:
         raise SchemaMismatch("the database is empty", hint="create its tables with: entrepot admin migrate")
@@ -69,10 +83,16 @@ def check_schema(url: str) -> None:
 
 
 def _upgrade(connection: Connection, revision: str) -> None:
-    found = _version(connection)
-    if found is not None and found not in _revisions():
+    found, served = _version_and_served(connection)
+    known = _revisions()
+    if found is not None and found not in known:
+        if known[0] in served:
+            return  # this program's successor has been here, and may be at work now
         raise _newer(found)
     command.upgrade(_config(connection), revision)
+    now_at = _version(connection)
+    if now_at is not None and now_at != found:
+        _write_served(connection, now_at)
 
 
 def _newer(found: str) -> SchemaMismatch:
@@ -97,6 +117,23 @@ def _revisions() -> list[str]:
 
 def _version(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
+
+
+def _version_and_served(connection: Connection) -> tuple[str | None, list[str]]:
+    """The schema's revision, and older ones whose programs may work on it."""
+    found = _version(connection)
+    if found is None:
+        return None, []
+    return found, (get_setting(connection, SCHEMA_SERVES) or "").split()
+
+
+def _write_served(connection: Connection, revision: str) -> None:
+    served, scripts = list[str](), ScriptDirectory.from_config(_config())
+    for script in scripts.iterate_revisions(revision, "base"):
+        if not getattr(script.module, "serves_previous", False):
+            break
+        served.append(str(script.down_revision))
+    set_setting(connection, SCHEMA_SERVES, " ".join(served))
 
 
 def _with_connection(url: URL, work: Callable[[Connection], T]) -> T:

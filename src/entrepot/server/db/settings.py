@@ -15,6 +15,9 @@ __all__ = [
     "ACCESS_MODE",
     "CLOCK_ANCHOR",
     "CLOCK_OFFSET",
+    "OF_THE_DATABASE",
+    "RESTORED_SEEN",
+    "SCHEMA_SERVES",
     "STORE_EPOCH",
     "STORE_ID",
     "UNFINISHED_MOVE",
@@ -36,8 +39,14 @@ CLOCK_ANCHOR: Final = "clock_anchor"
 """`<boot id> <microseconds>`: see `server.db.clock`."""
 CLOCK_OFFSET: Final = "clock_offset"
 """Microseconds that PostgreSQL's clock was set forward since the catalog was made; see `db.postgresql`."""
+RESTORED_SEEN: Final = "restored_seen"
+"""`<epoch> <steady time>`: when the reconcile pass first met a catalog of this epoch."""
+SCHEMA_SERVES: Final = "schema_serves"
+"""Older schema revisions, with spaces between, whose programs may work on this schema; see `db.migrate`."""
 UNFINISHED_MOVE: Final = "unfinished_move"
 """The store id of the registry whose rows were copied here, until the move is done or a server starts."""
+OF_THE_DATABASE: Final = (CLOCK_ANCHOR, CLOCK_OFFSET, SCHEMA_SERVES)
+"""Values of this database, not of the registry in it: they don't go along when it moves."""
 
 _GET = select(setting.c.value).where(setting.c.name == bindparam("p_name"))
 _UPDATE = update(setting).where(setting.c.name == bindparam("p_name")).values(value=bindparam("p_value"))

@@ -3,8 +3,9 @@
 A crash between storing bytes and committing their row leaves such an orphan; so does a catalog that isn't
 this store's. The second must not empty the store, so orphans are only reported, and go to the trash by
 themselves only when all of this holds: catalog and store carry the same id and epoch, the orphan is older
-than the undo window, and this run found fewer than 1 % of all objects to be orphans. More needs `entrepot
-admin fsck --repair`.
+than the undo window, as long has passed since a restored catalog was first looked at (what was pushed after
+the backup has no row any more, and may still be wanted), and this run found fewer than 1 % of all objects to
+be orphans. More needs `entrepot admin fsck --repair`.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from sqlalchemy import Connection
+
 from entrepot.observability.logs import get_log
-from entrepot.server.db.clock import microseconds
+from entrepot.server.db.clock import SECOND, microseconds
 from entrepot.server.db.engine import Catalog
-from entrepot.server.db.settings import get_identity
+from entrepot.server.db.settings import RESTORED_SEEN, get_identity, get_setting, set_setting
 from entrepot.server.jobs.strays import Stray, Tally, find_strays, throw_away_strays
 from entrepot.server.storage.base import BlobStore
 
@@ -74,7 +77,10 @@ async def reconcile(
     report.examples = [stray.phys for stray in old[:10]]
     if not old:
         return report
-    report.kept_because = decide(report, pair=await is_pair(catalog, store))
+    since = await catalog.write(_restored_at, catalog.clock.steady())
+    restored_s = None if since is None else (catalog.clock.steady() - since) / SECOND
+    pair = await is_pair(catalog, store)
+    report.kept_because = decide(report, pair=pair, restored_s=restored_s, undo_window_s=undo_window_s)
     if report.kept_because is None:
         delay = microseconds(trash_delay_s)
         report.trashed = await throw_away_strays(catalog, old, reason="orphan", delay=delay)
@@ -82,16 +88,35 @@ async def reconcile(
     return report
 
 
-def decide(report: ReconcileReport, *, pair: bool) -> str | None:
-    """Why orphans must stay; None when they may go. Pure."""
+def decide(
+    report: ReconcileReport, *, pair: bool, restored_s: float | None, undo_window_s: float
+) -> str | None:
+    """Why orphans must stay; None when they may go. `restored_s` is the age of a restored catalog. Pure."""
     if not pair:
         return "the store does not carry this catalog's id and epoch"
+    if restored_s is not None and restored_s < undo_window_s:
+        return (
+            "the catalog was restored less than an undo window ago, "
+            "and what was pushed after its backup is among the orphans"
+        )
     if report.orphans >= report.objects * MOST_SHARE:
         return (
             f"{report.orphans} of {report.objects} objects are orphans, too many to be leftovers; "
             "if they are, remove them with: entrepot admin fsck --repair"
         )
     return None
+
+
+def _restored_at(connection: Connection, now: int) -> int | None:
+    """Since when a restored catalog (its epoch was raised) has been looked at; None for an original."""
+    known = get_identity(connection)
+    if known is None or known.epoch <= 1:
+        return None
+    epoch, _, since = (get_setting(connection, RESTORED_SEEN) or "").partition(" ")
+    if epoch == str(known.epoch):
+        return int(since)
+    set_setting(connection, RESTORED_SEEN, f"{known.epoch} {now}")
+    return now
 
 
 async def is_pair(catalog: Catalog, store: BlobStore) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from entrepot.server.db.settings import CLOCK_ANCHOR, CLOCK_OFFSET, STORE_EPOCH
+from entrepot.server.db.settings import OF_THE_DATABASE, STORE_EPOCH
 from entrepot.server.db.tables import metadata
 from entrepot.server.operations.notes import CopiedNames
 
@@ -56,6 +56,6 @@ def clear_rows(connection: Connection) -> None:
     """Remove what making and opening a new catalog has written into it."""
     for table in reversed(metadata.sorted_tables):
         if table.name == "setting":
-            connection.execute(table.delete().where(table.c.name.not_in([CLOCK_ANCHOR, CLOCK_OFFSET])))
+            connection.execute(table.delete().where(table.c.name.not_in(OF_THE_DATABASE)))
         else:
             connection.execute(table.delete())

@@ -20,7 +20,7 @@ import msgspec
 from sqlalchemy import Connection, LargeBinary, Table, insert, select, text
 from zstandard import ZstdCompressor, ZstdDecompressor, ZstdError
 
-from entrepot.server.db.settings import CLOCK_ANCHOR, CLOCK_OFFSET
+from entrepot.server.db.settings import OF_THE_DATABASE
 from entrepot.server.db.tables import metadata
 from entrepot.server.operations.errors import BackupInvalid
 
@@ -56,7 +56,7 @@ def dump_rows(connection: Connection, out: BinaryIO) -> int:
             line({"table": str(table.name), "columns": [str(column.name) for column in table.columns]})
             found = connection.execute(select(table), execution_options={"yield_per": _batch(table)})
             for row in found:
-                if table.name == "setting" and row[0] in {CLOCK_ANCHOR, CLOCK_OFFSET}:
+                if table.name == "setting" and row[0] in OF_THE_DATABASE:
                     continue
                 line(list(row))
                 written += 1

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Connection, select, update
 
 from entrepot.oci.digest import Digest
+from entrepot.server.db.settings import set_identity
 from entrepot.server.db.tables import manifest_blob, outbox, project
 from entrepot.server.jobs.reconcile import reconcile
 from entrepot.server.jobs.scrub import scrub
@@ -187,3 +188,42 @@ async def test_reconcile_under_the_wrong_catalog_keeps_everything(world: World) 
     assert "identity" in await kinds(world, repair=True)
     for phys in old:
         assert await world.store.size(phys) == 5
+
+
+async def test_catalog_that_was_restored_from_before_its_store_keeps_what_it_does_not_know(
+    world: World,
+) -> None:
+    """B4, the catalog behind the store: blobs pushed after the backup are reported and kept for an undo
+    window from the restore on, however old they are; then they may go."""
+    for number in range(300):
+        await world.push_blob(f"known {number}".encode())
+    newer = [await stray(world, days_old=30) for _ in range(2)]
+    await world.catalog.write(set_identity, "test-store", 2)
+    await world.store.write_identity("test-store", 2)
+    orphans, trashed, because = await run_reconcile(world)
+    assert (orphans, trashed) == (2, 0)
+    assert because is not None
+    assert "restored" in because
+    assert {finding.subject for finding in (await world.fsck()).findings} == {*newer}
+    world.clock.advance(6 * DAY)
+    assert (await run_reconcile(world))[1] == 0
+    world.clock.advance(2 * DAY)
+    assert (await run_reconcile(world))[1:] == (2, None)
+
+
+async def test_store_that_was_put_back_from_before_its_catalog_is_told_blob_by_blob(world: World) -> None:
+    """B4, the store behind the catalog: every blob it lacks is found with the tags that suffer, by fsck and
+    by the scrub; nothing else is touched, and pushing the image again mends it."""
+    await world.push_image(b"old layer", tag="old")
+    await world.push_image(b"new layer", tag="new")
+    lacking = Digest.of(b"new layer")
+    (world.root / await world.phys(lacking)).unlink()
+    (finding,) = (await world.fsck()).findings
+    assert (finding.kind, finding.subject, finding.tags) == ("blob-missing", str(lacking), (f"{REPO}:new",))
+    report = await scrub(world.catalog, world.store)
+    assert [(one.state, one.tags) for one in report.damaged] == [("missing", (f"{REPO}:new",))]
+    assert await world.readable(Digest.of(b"old layer"))
+    await world.collect_and_sweep()
+    await world.push_image(b"new layer", tag="new")
+    assert await world.readable(lacking)
+    assert (await world.fsck()).findings == []

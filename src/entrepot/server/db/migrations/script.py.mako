@@ -9,6 +9,7 @@ revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = ${repr(branch_labels)}
 depends_on = ${repr(depends_on)}
+serves_previous = False  # True: programs of the revision before may work on this schema too
 
 
 def upgrade() -> None:

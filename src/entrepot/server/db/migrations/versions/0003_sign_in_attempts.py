@@ -10,6 +10,7 @@ revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
+serves_previous = True
 
 Bytewise = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
