@@ -64,6 +64,12 @@ MAX_CLOSURE: Final = 5_000
 """Manifests looked at for the sizes of one tag."""
 MAX_TAG_REPOSITORIES: Final = 25
 """Repositories whose tags a search looks through, the shortest names first."""
+MAX_OWN_REPOSITORIES: Final = 100
+"""Who sees fewer than so many has all of their tags looked through."""
+MAX_TAG_MATCHES: Final = 2_000
+"""Tags of one beginning that are looked at, for those who see many repositories."""
+_AFTER_TAGS: Final = "\x7f"
+"""Sorts after every character a tag may have."""
 
 
 @dataclass(slots=True)
@@ -435,26 +441,37 @@ def count_labels(connection: Connection, visible: Visible, *, n: int = 1000) -> 
 
 
 def search(connection: Connection, visible: Visible, term: str, *, n: int = 20) -> list[Found]:
-    """Repositories first, then digests by prefix, tags (`app:v1`), repositories of other registries."""
-    term = term.strip().lower()
+    """Repositories, digests by prefix (of manifests, and of the layers and configurations in them), tags
+    (`app:v1`, or `v1` alone), repositories of other registries.
+
+    A name may be pasted with its registry. When there is more than fits, a third of the places is for what is
+    no repository.
+    """
+    term = _without_host(term.strip())
+    lowered = term.lower()
     if not term:
         return []
-    found = _search_repositories(connection, visible, term, n)
-    if len(found) < n:
-        found += _search_digests(connection, visible, term, n - len(found))
-    if len(found) < n:
-        found += _search_tags(connection, visible, term, n - len(found))
-    if len(found) < n:
-        found += [
+    others = _search_digests(connection, visible, lowered, n)
+    if len(others) < n:
+        others += _search_tags(connection, visible, term, n - len(others))
+    if len(others) < n:
+        others += [
             Found("upstream", row.name, "", None, row.registry)
             for row in connection.execute(
                 select(upstream_repo.c.registry, upstream_repo.c.name)
-                .where(upstream_repo.c.name.contains(term, autoescape=True), _upstream_seen(visible))
+                .where(upstream_repo.c.name.contains(lowered, autoescape=True), _upstream_seen(visible))
                 .order_by(upstream_repo.c.name)
-                .limit(n - len(found))
+                .limit(n - len(others))
             )
         ]
-    return found
+    found = _search_repositories(connection, visible, lowered, n - min(len(others), n // 3))
+    return [*found, *others[: n - len(found)]]
+
+
+def _without_host(term: str) -> str:
+    """`localhost:5000/acme/app:v1` as somebody copies it."""
+    first, slash, rest = term.partition("/")
+    return rest if slash and (":" in first or first == "localhost") else term
 
 
 def _search_repositories(connection: Connection, visible: Visible, term: str, n: int) -> list[Found]:
@@ -480,51 +497,118 @@ def _search_repositories(connection: Connection, visible: Visible, term: str, n:
 
 
 def _search_digests(connection: Connection, visible: Visible, term: str, n: int) -> list[Found]:
-    wanted = term.removeprefix("sha256:")
+    """Also of what was copied with a name: `acme/app@sha256:…`."""
+    wanted = term.rpartition("@")[2].removeprefix("sha256:")
     if len(wanted) < 6 or not all(c in "0123456789abcdef" for c in wanted):
         return []
-    query = (
+    # A range, so that the index on the digest is used.
+    first, last = f"sha256:{wanted}", f"sha256:{wanted}g"
+    live = (manifest.c.deleted_at.is_(None), repo.c.deleted_at.is_(None), project.c.deleted_at.is_(None))
+    manifests = (
         select(repo.c.name, manifest.c.digest)
         .select_from(manifest)
         .join(repo, repo.c.id == manifest.c.repo_id)
         .join(project, project.c.id == repo.c.project_id)
-        .where(
-            # A range, so that the index on the digest is used.
-            manifest.c.digest >= f"sha256:{wanted}",
-            manifest.c.digest < f"sha256:{wanted}g",
-            manifest.c.deleted_at.is_(None),
-            repo.c.deleted_at.is_(None),
-        )
+        .where(manifest.c.digest >= first, manifest.c.digest < last, *live)
         .order_by(repo.c.name)
         .limit(n)
     )
-    return [Found("digest", name, "", digest) for name, digest in connection.execute(seen(query, visible))]
+    found = [
+        Found("digest", name, "", digest) for name, digest in connection.execute(seen(manifests, visible))
+    ]
+    if len(found) >= n:
+        return found
+    parts = (
+        select(repo.c.name, manifest.c.digest)
+        .select_from(repo_blob)
+        .join(
+            manifest_blob,
+            and_(
+                manifest_blob.c.repo_id == repo_blob.c.repo_id, manifest_blob.c.digest == repo_blob.c.digest
+            ),
+        )
+        .join(manifest, manifest.c.id == manifest_blob.c.manifest_id)
+        .join(repo, repo.c.id == manifest.c.repo_id)
+        .join(project, project.c.id == repo.c.project_id)
+        .where(
+            repo_blob.c.digest >= first, repo_blob.c.digest < last, repo_blob.c.deleted_at.is_(None), *live
+        )
+        .distinct()
+        .order_by(repo.c.name, manifest.c.digest)
+        .limit(n - len(found))
+    )
+    found += [
+        Found("digest", name, "a layer or the configuration has this digest", digest)
+        for name, digest in connection.execute(seen(parts, visible))
+    ]
+    return found
 
 
 def _search_tags(connection: Connection, visible: Visible, term: str, n: int) -> list[Found]:
-    repository, colon, tag_text = term.rpartition(":")
-    if not colon:
+    """`app:v1`: tags that begin so in repositories named so; `v1` or `:v1`: in any."""
+    repository, _, tag_text = term.rpartition(":")
+    if "/" in tag_text or "@" in term or (not repository and len(term) < 2):
         return []
+    rows = _few_repositories(connection, visible, repository.lower(), tag_text)
+    if rows is None:
+        rows = _any_repository(connection, visible, tag_text, n)
+    found = [Found("tag", f"{name}:{tag_name}", "", digest) for name, tag_name, digest in rows]
+    return sorted(found, key=lambda item: (len(item.name), item.name))[:n]
+
+
+def _few_repositories(
+    connection: Connection, visible: Visible, repository: str, tag_text: str
+) -> list[tuple[str, str, str]] | None:
+    """Tags of the repositories that fit; None when no name was given and there are many."""
+    most = MAX_TAG_REPOSITORIES if repository else MAX_OWN_REPOSITORIES
     candidates = (
         select(repo.c.id, repo.c.name)
         .join(project, project.c.id == repo.c.project_id)
-        .where(
-            repo.c.deleted_at.is_(None),
-            project.c.deleted_at.is_(None),
-            repo.c.name.contains(repository, autoescape=True),
-        )
+        .where(repo.c.deleted_at.is_(None), project.c.deleted_at.is_(None))
         .order_by(func.length(repo.c.name), repo.c.name)
-        .limit(MAX_TAG_REPOSITORIES)
+        .limit(most)
     )
+    if repository:
+        candidates = candidates.where(repo.c.name.contains(repository, autoescape=True))
     names = {row.id: row.name for row in connection.execute(seen(candidates, visible))}
+    if not repository and len(names) == most:
+        return None
+    if not names:
+        return []
     query = (
         select(tag.c.repo_id, tag.c.name, tag.c.digest)
-        .where(tag.c.repo_id.in_(names), func.lower(tag.c.name).startswith(tag_text, autoescape=True))
+        .where(tag.c.repo_id.in_(names), func.lower(tag.c.name).startswith(tag_text.lower(), autoescape=True))
         .order_by(tag.c.repo_id, tag.c.name)
     )
-    rows = connection.execute(query).all() if names else []
-    found = [Found("tag", f"{names[row.repo_id]}:{row.name}", "", row.digest) for row in rows]
-    return sorted(found, key=lambda item: (len(item.name), item.name))[:n]
+    return [(names[row.repo_id], row.name, row.digest) for row in connection.execute(query)]
+
+
+def _any_repository(
+    connection: Connection, visible: Visible, tag_text: str, n: int
+) -> list[tuple[str, str, str]]:
+    """By the index over all tags' names: as typed, in small and in capital letters; exact ones first."""
+    ranges = [
+        and_(tag.c.name >= text, tag.c.name < text + _AFTER_TAGS)
+        for text in dict.fromkeys((tag_text, tag_text.lower(), tag_text.upper()))
+    ]
+    matches = (
+        select(tag.c.repo_id, tag.c.name, tag.c.digest)
+        .where(or_(*ranges))
+        .order_by(tag.c.name)
+        .limit(MAX_TAG_MATCHES)
+        .subquery()
+    )
+    query = (
+        select(repo.c.name, matches.c.name, matches.c.digest)
+        .select_from(matches)
+        .join(repo, repo.c.id == matches.c.repo_id)
+        .join(project, project.c.id == repo.c.project_id)
+        .where(repo.c.deleted_at.is_(None), project.c.deleted_at.is_(None))
+        .order_by(matches.c.name, func.length(repo.c.name), repo.c.name)
+        .limit(n)
+    )
+    rows: Any = connection.execute(seen(query, visible)).all()
+    return [tuple(row) for row in rows]
 
 
 def list_upstream(

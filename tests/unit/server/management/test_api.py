@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from entrepot.server.access.access_tokens import mint
+from entrepot.server.management import content_queries
 from tests.unit.server.management.conftest import PASSWORD, Registry
 
 pytestmark = pytest.mark.anyio
@@ -251,6 +252,7 @@ async def test_deleted_things_come_back(team: Registry) -> None:
 
 async def test_search_finds_names_tags_and_digests(team: Registry) -> None:
     digest = (await team.call("GET", "/v2/acme/app/manifests/v1", "puller")).headers["docker-content-digest"]
+    blob = (await team.call("GET", "/v2/acme/app/manifests/v1", "puller")).json()["config"]["digest"]
     for term, who, found in (
         (
             "app",
@@ -260,11 +262,35 @@ async def test_search_finds_names_tags_and_digests(team: Registry) -> None:
         ("app", None, [("repository", "open/app")]),
         ("acme/app:v", "puller", [("tag", "acme/app:v1")]),
         (digest[7:20], None, [("digest", "open/app")]),
+        ("v1", "puller", [("tag", "open/app:v1"), ("tag", "acme/app:v1"), ("tag", "staff/app:v1")]),
+        ("V1", "stranger", [("tag", "open/app:v1"), ("tag", "staff/app:v1")]),
+        (":v", None, [("tag", "open/app:v1")]),
+        ("registry.test:5000/acme/app:v1", "puller", [("tag", "acme/app:v1")]),
+        (f"open/app@{digest}", None, [("digest", "open/app")]),
+        (blob[7:30], None, [("digest", "open/app")]),
+        (blob, "puller", [("digest", "open/app"), ("digest", "acme/app"), ("digest", "staff/app")]),
         ("", "puller", []),
         ("%_", "puller", []),
     ):
         answer = (await team.api("GET", "/search", who, params={"q": term})).json()
         assert sorted((f["kind"], f["name"]) for f in answer) == sorted(found), (term, who)
+
+
+async def test_tags_are_found_by_name_among_many_repositories(
+    team: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(content_queries, "MAX_OWN_REPOSITORIES", 1)
+    await team.push("acme/app", "RC-1")
+    await team.push("acme/app", "v1.0")
+    for term, who, found in (
+        ("v1", "root", ["acme/app:v1", "open/app:v1", "staff/app:v1", "acme/app:v1.0"]),
+        ("rc-", "puller", ["acme/app:RC-1"]),
+        ("v1", "stranger", ["open/app:v1", "staff/app:v1"]),
+    ):
+        answer = (await team.api("GET", "/search", who, params={"q": term})).json()
+        assert [f["name"] for f in answer] == found, (term, who)
+    few = (await team.api("GET", "/search", "root", params={"q": "app", "n": 3})).json()
+    assert [f["kind"] for f in few] == ["repository"] * 3
 
 
 async def test_teams_and_custom_roles(team: Registry) -> None:

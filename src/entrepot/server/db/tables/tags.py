@@ -18,6 +18,7 @@ tag = Table(
     Column("updated_by", Text, nullable=False),
     ForeignKeyConstraint(["repo_id", "digest"], ["manifest.repo_id", "manifest.digest"], ondelete="RESTRICT"),
     Index("ix_tag_repo_id_digest", "repo_id", "digest"),
+    Index("ix_tag_name", "name"),  # for search
     sqlite_with_rowid=False,
 )
 
