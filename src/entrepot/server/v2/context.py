@@ -3,6 +3,7 @@ composition root."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,11 @@ class V2Context:
     on_miss: OnMiss = field(default_factory=NowhereElse)
     watch: TransferWatch = field(default_factory=TransferWatch)
     redirect: RedirectRule = field(default_factory=RedirectRule)
+
+    def challenge(self, request: Request, scopes: Sequence[str], error: str | None) -> str | None:
+        """The value of WWW-Authenticate, its realm reached as this request reached the registry."""
+        base_url = self.config.server.public_url.rstrip("/") or request.base_url
+        return self.access.challenge(base_url=base_url, scopes=scopes, error=error)
 
     def actor(self, request: Request) -> Actor:
         """Who does it, for audit rows and tag events."""

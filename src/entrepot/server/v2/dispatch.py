@@ -79,5 +79,4 @@ class V2Application:
             scopes.append(f"repository:{name}:{WIRE_ACTIONS.get(route.action, 'pull')}")
         elif route.action is Action.LIST and route.pattern.startswith("/v2/_catalog"):
             scopes.append("registry:catalog:*")
-        base_url = self.context.config.server.public_url.rstrip("/") or request.base_url
-        return self.context.access.challenge(base_url=base_url, scopes=scopes, error=error)
+        return self.context.challenge(request, scopes, error)

@@ -10,15 +10,18 @@ answered 416 with where it stands.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 from entrepot.errors import InvalidInput
 from entrepot.oci.digest import ALGORITHMS, Digest, InvalidDigest
 from entrepot.oci.distribution import blob_path, parse_content_range, upload_path, upload_range
 from entrepot.oci.reference import InvalidRepositoryName
+from entrepot.server.access.model import Action
 from entrepot.server.repos.uploads import Upload
 from entrepot.server.v2 import names
 from entrepot.server.v2.context import V2Context
+from entrepot.server.v2.errors import unauthorized
 from entrepot.server.v2.request import Request
 from entrepot.server.v2.response import Response, empty
 
@@ -38,16 +41,19 @@ async def start(context: V2Context, request: Request, name: str) -> Response:
     if mount is not None:
         wanted = _mount_digest(mount)
         if wanted is not None:
+            source = _mount_source(request)
             mounted = await context.blobs.mount(
                 repository,
                 wanted,
-                _mount_source(request),
+                source,
                 actor=actor,
                 permit=permit,
                 may_read=context.access.may_read_for(request.principal),
             )
             if mounted:
                 return _created(repository, wanted)
+            if source is not None and await _would_a_wider_token_do(context, request, source):
+                return _ask_for_wider(context, request, repository, source)
     digest = _digest_parameter(request, required=False)
     algorithm = _algorithm(request)
     if digest is None:
@@ -154,6 +160,21 @@ def _mount_source(request: Request) -> str | None:
         return names.repository(source)
     except InvalidRepositoryName:
         return None
+
+
+async def _would_a_wider_token_do(context: V2Context, request: Request, source: str) -> bool:
+    """Whether the token does not hold pull on the source of a mount although its owner does."""
+    principal = request.principal
+    if principal.scopes is None or (await context.access.decide(principal, Action.PULL, source)).allowed:
+        return False
+    return (await context.access.decide(replace(principal, scopes=None), Action.PULL, source)).allowed
+
+
+def _ask_for_wider(context: V2Context, request: Request, repository: str, source: str) -> Response:
+    """Clients that named only the target when they got their token then name both."""
+    scopes = (f"repository:{repository}:pull,push", f"repository:{source}:pull")
+    challenge = context.challenge(request, scopes, "insufficient_scope")
+    return unauthorized(f"the token does not hold pull on {source}, from where to mount", challenge)
 
 
 def _content_range(request: Request) -> tuple[int | None, int | None]:

@@ -189,6 +189,25 @@ async def test_mount_needs_pull_on_its_source(team: Registry) -> None:
         assert got.status_code == (404 if status == 202 else 200)
 
 
+async def test_a_narrow_token_is_told_what_a_mount_needs(team: Registry) -> None:
+    """A5: whose account may pull the source is asked for a token that says so; nobody else learns of it."""
+    pushed = await team.push("acme/source", "v1", files={"only": b"here"})
+    path = f"/v2/acme/target/blobs/uploads/?mount={next(iter(pushed.blobs))}&from=acme/source"
+    narrow, wide = "repository:acme/target:pull,push", "repository:acme/source:pull"
+    token = await team.bearer(narrow, "developer")
+    answer = await team.call("POST", path, headers={"authorization": f"Bearer {token}"})
+    assert answer.status_code == 401
+    assert f'scope="{narrow} {wide}",error="insufficient_scope"' in answer.headers["www-authenticate"]
+    token = await team.bearer(f"{narrow} {wide}", "developer")
+    answer = await team.call("POST", path, headers={"authorization": f"Bearer {token}"})
+    assert answer.status_code == 201
+    await team.project("secret")
+    token = await team.bearer(narrow, "developer")
+    path = path.replace("from=acme/source", "from=secret/app")
+    answer = await team.call("POST", path, headers={"authorization": f"Bearer {token}"})
+    assert answer.status_code == 202
+
+
 async def test_repository_made_again_refuses_the_old_token(team: Registry) -> None:
     token = await team.bearer("repository:acme/app:pull", "puller")
     assert (await team.api("DELETE", "/repositories/acme%2Fapp", "owner")).status_code == 204
