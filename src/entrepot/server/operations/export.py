@@ -1,7 +1,8 @@
 """Everything as OCI image layouts that any other tool reads: one a repository.
 
 Tags become the layout's names; referrers (signatures, SBOMs) of what is exported come along. A later run adds
-what is new, so a folder can be kept up to date.
+what is new, so a folder can be kept up to date. Bytes stay what they are, unless docker's manifests are asked
+for as OCI ones: tools that read nothing else in a layout need that.
 """
 
 from __future__ import annotations
@@ -11,22 +12,29 @@ import fnmatch
 import tempfile
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
-from sqlalchemy import Connection, select
+from msgspec import structs
+from sqlalchemy import Connection, case, exists, literal, select, tuple_
 
 from entrepot.content.protocols import ManifestBytes
 from entrepot.errors import EntrepotError
 from entrepot.layout.directory import ImageLayout
+from entrepot.layout.index import LayoutEntry, LayoutIndex
+from entrepot.oci import annotations as keys
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.server.db.engine import Catalog
-from entrepot.server.db.tables import blob, manifest, manifest_blob, repo, tag
+from entrepot.server.db.tables import blob, manifest, manifest_blob, manifest_child, repo, tag
+from entrepot.server.operations.ociform import as_oci
 from entrepot.server.storage.base import BlobStore
 
 __all__ = ["Exported", "export"]
+
+PAGE: Final = 200
 
 
 @dataclass(slots=True)
@@ -52,16 +60,21 @@ async def export(
     folder: Path,
     *,
     pattern: str = "*",
+    convert: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Exported:
-    """Write the repositories whose names match `pattern` below `folder`."""
-    report = Exported()
-    for repository in await catalog.read(_repositories):
+    """Write the repositories whose names match `pattern` below `folder`.
+
+    `convert`: docker's manifests as OCI ones, under another digest.
+    """
+    report, after = Exported(), ""
+    while (repository := await catalog.read(_next_repository, after)) is not None:
+        after = repository.name
         if not fnmatch.fnmatchcase(repository.name, pattern):
             continue
         say(repository.name)
         layout = await asyncio.to_thread(_make_layout, folder / repository.name)
-        await _Export(catalog, store, repository, layout, report).run()
+        await _Export(catalog, store, repository, layout, report, convert=convert).run()
         report.repositories += 1
     return report
 
@@ -81,30 +94,44 @@ class _Export:
         repository: _Repository,
         layout: ImageLayout,
         report: Exported,
+        *,
+        convert: bool,
     ) -> None:
         self._catalog = catalog
         self._store = store
         self._repository = repository
         self._layout = layout
         self._report = report
+        self._convert = convert
 
     async def run(self) -> None:
-        names = await self._catalog.read(_tags, self._repository.id)
         # Children come before what refers to them, and everything before what has it as a subject.
-        for number in await self._catalog.read(_manifests_by_depth, self._repository.id):
-            row = await self._catalog.read(_manifest, number)
-            if row is None:
-                continue
-            try:
-                for one in await self._catalog.read(_blobs_of, number):
-                    await self._blob(one)
-                kept = ManifestBytes(row.body, row.media_type, Digest.parse(row.digest))
-                for name in names.get(row.digest) or [None]:
-                    await asyncio.to_thread(self._layout.put_manifest, kept, name)
-                    self._report.tags += name is not None
-                self._report.manifests += 1
-            except EntrepotError as error:
-                self._report.problems.append(f"{self._repository.name}@{row.digest}: {error.message}")
+        after = (False, -1, 0)
+        while page := await self._catalog.read(_manifests_after, self._repository.id, after):
+            last = page[-1]
+            after = (last.has_subject, last.depth, last.id)
+            listed = list[tuple[str | None, Descriptor]]()
+            for row in page:
+                try:
+                    listed += await self._manifest(row)
+                except EntrepotError as error:
+                    self._report.problems.append(f"{self._repository.name}@{row.digest}: {error.message}")
+            # All at once: the layout's list of names is rewritten as a whole.
+            await asyncio.to_thread(self._layout.update_index, partial(_with_all, listed))
+
+    async def _manifest(self, row: Any) -> list[tuple[str | None, Descriptor]]:
+        """Store it, and what it needs; its names."""
+        for one in await self._catalog.read(_blobs_of, row.id):
+            await self._blob(one)
+        kept = await self._catalog.read(_body, self._repository.id, row.digest, self._convert)
+        if kept is None:
+            return []  # deleted just now
+        await asyncio.to_thread(self._layout.put_manifest, kept, None)
+        names = await self._catalog.read(_tags, self._repository.id, row.digest)
+        self._report.manifests += 1
+        self._report.tags += len(names)
+        target = kept.descriptor()
+        return [(name, target) for name in names] or [(None, target)] * (not row.has_parent)
 
     async def _blob(self, one: Any) -> None:
         digest = Digest.parse(one.digest)
@@ -123,36 +150,73 @@ class _Export:
             self._layout.put_blob(wanted, stream)
 
 
-def _repositories(connection: Connection) -> list[_Repository]:
+def _with_all(listed: list[tuple[str | None, Descriptor]], index: LayoutIndex) -> LayoutIndex:
+    """These names point to these manifests; ones without a name are listed once."""
+    names = {name for name, _ in listed if name is not None}
+    digests = {target.digest for _, target in listed}
+    kept = [
+        entry
+        for entry in index
+        if entry.ref_name not in names and not (entry.ref_name is None and entry.descriptor.digest in digests)
+    ]
+    added = [
+        LayoutEntry(
+            target
+            if name is None
+            else structs.replace(target, annotations={**target.annotations, keys.REF_NAME: name})
+        )
+        for name, target in listed
+    ]
+    return replace(index, entries=(*kept, *added))
+
+
+def _next_repository(connection: Connection, after: str) -> _Repository | None:
+    row = connection.execute(
+        select(repo.c.id, repo.c.name)
+        .where(repo.c.deleted_at.is_(None), repo.c.name > after)
+        .order_by(repo.c.name)
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else _Repository(row.id, row.name)
+
+
+def _tags(connection: Connection, repo_id: int, digest: str) -> list[str]:
     rows = connection.execute(
-        select(repo.c.id, repo.c.name).where(repo.c.deleted_at.is_(None)).order_by(repo.c.name)
-    )
-    return [_Repository(row.id, row.name) for row in rows]
-
-
-def _tags(connection: Connection, repo_id: int) -> dict[str, list[str | None]]:
-    found: dict[str, list[str | None]] = {}
-    rows = connection.execute(
-        select(tag.c.digest, tag.c.name).where(tag.c.repo_id == repo_id).order_by(tag.c.name)
-    )
-    for row in rows:
-        found.setdefault(row.digest, []).append(row.name)
-    return found
-
-
-def _manifests_by_depth(connection: Connection, repo_id: int) -> list[int]:
-    rows = connection.execute(
-        select(manifest.c.id)
-        .where(manifest.c.repo_id == repo_id, manifest.c.deleted_at.is_(None))
-        .order_by(manifest.c.subject.is_not(None), manifest.c.depth, manifest.c.id)
+        select(tag.c.name).where(tag.c.repo_id == repo_id, tag.c.digest == digest).order_by(tag.c.name)
     )
     return list(rows.scalars())
 
 
-def _manifest(connection: Connection, number: int) -> Any:
-    return connection.execute(
-        select(manifest.c.body, manifest.c.media_type, manifest.c.digest).where(manifest.c.id == number)
+def _manifests_after(connection: Connection, repo_id: int, after: tuple[bool, int, int]) -> list[Any]:
+    has_subject = case((manifest.c.subject.is_(None), 0), else_=1).label("has_subject")
+    is_child = (manifest_child.c.repo_id == manifest.c.repo_id) & (
+        manifest_child.c.digest == manifest.c.digest
+    )
+    has_parent = exists().where(is_child).label("has_parent")
+    place = tuple_(has_subject, manifest.c.depth, manifest.c.id)
+    rows = connection.execute(
+        select(manifest.c.id, manifest.c.digest, manifest.c.depth, has_subject, has_parent)
+        .where(
+            manifest.c.repo_id == repo_id,
+            manifest.c.deleted_at.is_(None),
+            place > tuple_(*map(literal, (int(after[0]), after[1], after[2]))),
+        )
+        .order_by(has_subject, manifest.c.depth, manifest.c.id)
+        .limit(PAGE)
+    )
+    return list(rows)
+
+
+def _body(connection: Connection, repo_id: int, digest: str, convert: bool) -> ManifestBytes | None:
+    row = connection.execute(
+        select(manifest.c.body, manifest.c.media_type).where(
+            manifest.c.repo_id == repo_id, manifest.c.digest == digest, manifest.c.deleted_at.is_(None)
+        )
     ).one_or_none()
+    if row is None:
+        return None
+    found = ManifestBytes(row.body, row.media_type, Digest.parse(digest))
+    return as_oci(found, lambda child: _body(connection, repo_id, child, convert)) if convert else found
 
 
 def _blobs_of(connection: Connection, number: int) -> list[Any]:

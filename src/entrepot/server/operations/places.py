@@ -25,6 +25,7 @@ __all__ = ["BackupPlace", "BucketPlace", "FolderPlace", "TarPlace", "open_place"
 
 _PIECE_BYTES: Final = 1 << 20
 _PAGE: Final = 1000
+_SCHEMES: Final = {"s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl"}
 _FORGOTTEN_S: Final = 24 * 3600.0
 """A partial file that has not grown for so long is nobody's."""
 
@@ -127,6 +128,10 @@ class TarPlace:
         self._file: BinaryIO | None = None
         self._lock = asyncio.Lock()
         if path.exists():
+            if create:
+                raise InvalidInput(
+                    f"{path} is finished", hint="name a new file, or back up into a folder or bucket"
+                )
             self._index()
         elif create:
             self._begin()
@@ -154,10 +159,7 @@ class TarPlace:
     async def put(self, name: str, pieces: AsyncIterable[bytes], size: int) -> None:
         async with self._lock:
             file = self._file
-            if file is None:
-                raise InvalidInput(
-                    f"{self._path} is finished", hint="name a new file, or back up into a folder or bucket"
-                )
+            assert file is not None, "opened for reading"
             start = file.tell()
             try:
                 await self._append(file, name, pieces, size)
@@ -331,13 +333,13 @@ def open_place(
             "secret_access_key": secret_access_key,
         }
         options |= {name: value for name, value in given.items() if value}
+    hint = "write a folder, a file that ends in .tar, or s3://bucket/prefix"
+    if where.partition("://")[0] not in _SCHEMES:
+        raise InvalidInput(f"{where} is no place for backups", hint=hint)
     try:
         return BucketPlace(from_url(where, **options))
     except Exception as error:
-        raise InvalidInput(
-            f"{where} is no place for backups: {_reason(error)}",
-            hint="write a folder, a file that ends in .tar, or s3://bucket/prefix",
-        ) from error
+        raise InvalidInput(f"{where} is no place for backups: {_reason(error)}", hint=hint) from error
 
 
 async def _next_piece(pieces: Any, name: str) -> bytes:

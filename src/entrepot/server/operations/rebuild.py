@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import sqlite3
 import zlib
-from collections.abc import Callable
-from contextlib import aclosing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import aclosing, closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -21,7 +23,7 @@ from isal import igzip_lib, isal_zlib
 from sqlalchemy import Connection
 from zstandard import ZstdDecompressor, ZstdError
 
-from entrepot.errors import EntrepotError
+from entrepot.errors import EntrepotError, InvalidInput
 from entrepot.oci import mediatype
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest, Hasher
@@ -29,6 +31,7 @@ from entrepot.oci.manifest import ImageManifest, build_manifest
 from entrepot.oci.reference import parse_tag
 from entrepot.server.db.engine import Catalog
 from entrepot.server.db.settings import set_identity
+from entrepot.server.operations.blobcopy import at_once
 from entrepot.server.operations.errors import TargetInUse
 from entrepot.server.operations.rows import count_rows
 from entrepot.server.repos.changes import Actor, allow_all
@@ -47,6 +50,8 @@ _ISAL: Final[type[Exception]] = igzip_lib.IsalError  # type: ignore[assignment] 
 _BROKEN: Final = (zlib.error, _ISAL, ZstdError, EOFError)
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
+_MOUTHFUL: Final = {"": 1 << 20, "gzip": 1 << 15, "zstd": 1 << 11}
+"""Bytes unpacked at once: a bomb makes at most 1 000 (gzip) or 33 000 (zstd) times as many of them."""
 _LAYER_TYPES: Final = {
     "gzip": mediatype.OCI_LAYER_GZIP,
     "zstd": mediatype.OCI_LAYER_ZSTD,
@@ -62,7 +67,7 @@ class Rebuilt:
     images: list[str] = field(default_factory=list)
     """`recovered/images:…`"""
     incomplete: list[str] = field(default_factory=list)
-    """Digests of configs whose layers are not all there."""
+    """Digests of configs whose layers are not all there, or that are no image."""
     unused: int = 0
     """Objects that belong to no image; they stay where they are."""
 
@@ -76,7 +81,7 @@ class _Found:
     size: int
     compression: str
     diff_id: str
-    config: dict[str, Any] | None
+    is_config: bool
 
 
 async def rebuild(
@@ -84,38 +89,106 @@ async def rebuild(
 ) -> Rebuilt:
     """Fill an empty catalog from what `store` holds, and bind both to each other.
 
-    Every object is read once. Nothing in the store is removed. Raises TargetInUse.
+    Every object is read once, configs twice. Nothing in the store is removed. Raises TargetInUse.
     """
     if await catalog.read(count_rows) > 0:
         raise TargetInUse("the catalog is not empty", hint="name an empty one; this one knows more")
     marked = await store.read_identity()
     store_id, epoch = (marked.store_id, marked.epoch + 1) if marked else (secrets.token_hex(16), 1)
-    report, layers, configs = Rebuilt(), dict[str, _Found](), list[_Found]()
-    async with aclosing(store.list()) as objects:
-        async for one in objects:
-            report.objects += 1
-            if report.objects % 1000 == 0:
-                say(f"read {report.objects} objects")
-            with suppress(EntrepotError):  # an object that can't be read tells nothing
-                found = await _read(store, one)
-                if found.config is not None:
-                    configs.append(found)
-                layers.setdefault(found.diff_id, found)
-    await catalog.write(set_identity, store_id, epoch)
-    await store.write_identity(store_id, epoch)
-    manifests, used = Manifests(catalog, store, RepositoryLimits()), set[str]()
-    for config in sorted(configs, key=lambda one: one.digest):
-        assert config.config is not None
-        parts = [layers.get(diff_id) for diff_id in config.config["rootfs"]["diff_ids"]]
-        complete = [part for part in parts if part is not None]
-        if len(complete) < len(parts):
-            report.incomplete.append(str(config.digest))
-            continue
-        tag = await _bring_back(catalog, manifests, config, complete)
-        report.images.append(f"{REPOSITORY}:{tag}")
-        used.update(part.phys for part in (config, *complete))
-    report.unused = report.objects - len(used)
+    report = Rebuilt()
+    with closing(_Findings()) as findings:
+        async with aclosing(store.list()) as objects:
+            await at_once(objects, partial(_look, store, findings, report, say))
+        await catalog.write(set_identity, store_id, epoch)
+        await store.write_identity(store_id, epoch)
+        manifests = Manifests(catalog, store, RepositoryLimits())
+        for config in findings.configs():
+            layers = await _layers_of(store, config, findings)
+            if layers is None:
+                report.incomplete.append(str(config.digest))
+                continue
+            try:
+                tag = await _bring_back(catalog, manifests, config, layers)
+            except InvalidInput as error:  # it would not be taken when pushed, either
+                report.incomplete.append(f"{config.digest} ({error.message})")
+                continue
+            report.images.append(f"{REPOSITORY}:{tag}")
+            findings.use([config, *layers])
+        report.unused = report.objects - findings.count_used()
     return report
+
+
+async def _look(
+    store: BlobStore,
+    findings: _Findings,
+    report: Rebuilt,
+    say: Callable[[str], None],
+    one: StoredObject,
+) -> None:
+    report.objects += 1
+    if report.objects % 1000 == 0:
+        say(f"read {report.objects} objects")
+    with suppress(EntrepotError):  # an object that can't be read tells nothing
+        findings.add(await _read(store, one))
+
+
+async def _layers_of(store: BlobStore, config: _Found, findings: _Findings) -> list[_Found] | None:
+    """In order; None when one is missing."""
+    async with aclosing(await store.open(config.phys, 0, config.size)) as pieces:
+        ids = _diff_ids(b"".join([bytes(piece) async for piece in pieces])) or []
+    found = [findings.find(diff_id) for diff_id in ids]
+    complete = [layer for layer in found if layer is not None]
+    return complete if len(complete) == len(found) else None
+
+
+class _Findings:
+    """What objects are, in a temporary file: there may be millions."""
+
+    def __init__(self) -> None:
+        self._file = sqlite3.connect("", isolation_level=None)
+        self._file.execute(
+            "CREATE TABLE found (phys TEXT PRIMARY KEY, digest TEXT, size INTEGER, compression TEXT,"
+            " diff_id TEXT, is_config INTEGER, used INTEGER DEFAULT 0)"
+        )
+        self._file.execute("CREATE INDEX by_diff_id ON found (diff_id)")
+
+    def add(self, found: _Found) -> None:
+        row = (found.phys, str(found.digest), found.size, found.compression, found.diff_id, found.is_config)
+        self._file.execute("INSERT INTO found VALUES (?, ?, ?, ?, ?, ?, 0)", row)
+
+    def configs(self) -> Iterator[_Found]:
+        """Each digest once, in order."""
+        for row in self._file.execute(_CONFIGS):
+            yield _found(row)
+
+    def find(self, diff_id: str) -> _Found | None:
+        """A layer by its uncompressed digest."""
+        row = self._file.execute(_LAYER, (diff_id,)).fetchone()
+        return None if row is None else _found(row)
+
+    def use(self, parts: list[_Found]) -> None:
+        self._file.executemany("UPDATE found SET used = 1 WHERE phys = ?", [(part.phys,) for part in parts])
+
+    def count_used(self) -> int:
+        return int(self._file.execute("SELECT count(*) FROM found WHERE used").fetchone()[0])
+
+    def close(self) -> None:
+        self._file.close()
+
+
+_CONFIGS: Final = """
+SELECT digest, phys, size, compression, diff_id, is_config FROM found
+WHERE is_config GROUP BY digest ORDER BY digest
+"""
+_LAYER: Final = """
+SELECT digest, phys, size, compression, diff_id, is_config FROM found
+WHERE diff_id = ? ORDER BY phys LIMIT 1
+"""
+
+
+def _found(row: tuple[Any, ...]) -> _Found:
+    digest, phys, size, compression, diff_id, is_config = row
+    return _Found(Digest.parse(digest), phys, size, compression, diff_id, bool(is_config))
 
 
 async def _bring_back(catalog: Catalog, manifests: Manifests, config: _Found, layers: list[_Found]) -> str:
@@ -177,10 +250,12 @@ class _Reader:
             self._begin(data)
         self.packed.update(data)
         if len(self.start) <= _CONFIG_BYTES:
-            self.start += data
-        if self._unpacker is not None and not self._broken:
+            self.start += data[: _CONFIG_BYTES + 1]
+        for at in range(0, len(data), _MOUTHFUL[self.compression]):
+            if self._unpacker is None or self._broken:
+                return
             try:
-                self._plain.update(self._unpack(data))
+                self._plain.update(self._unpack(data[at : at + _MOUTHFUL[self.compression]]))
             except _BROKEN:
                 self._broken = True
 
@@ -219,12 +294,12 @@ async def _read(store: BlobStore, stored: StoredObject) -> _Found:
         size=stored.size,
         compression=reader.compression,
         diff_id=reader.diff_id,
-        config=_as_config(bytes(reader.start)),
+        is_config=_diff_ids(bytes(reader.start)) is not None,
     )
 
 
-def _as_config(data: bytes) -> dict[str, Any] | None:
-    """The document when `data` is an image's config. Pure."""
+def _diff_ids(data: bytes) -> list[str] | None:
+    """The layers that an image's config names; None when `data` is none. Pure."""
     if not data.startswith(b"{") or len(data) > _CONFIG_BYTES:
         return None
     try:
@@ -235,4 +310,4 @@ def _as_config(data: bytes) -> dict[str, Any] | None:
     ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
     if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
         return None
-    return dict(document)
+    return ids

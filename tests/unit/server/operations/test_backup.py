@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from entrepot.errors import EntrepotError
+from entrepot.errors import EntrepotError, InvalidInput
 from entrepot.oci.digest import Digest
 from entrepot.server.db.settings import get_identity
 from entrepot.server.operations.archive import Archive
@@ -40,11 +40,11 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """Opens the same place again and again."""
     if request.param != "bucket":
         name = str(tmp_path / ("backup.tar" if request.param == "tar" else "backup"))
-        return lambda: open_place(name, create=True)
+        return lambda create: open_place(name, create=create)
     place: S3Location = request.getfixturevalue("s3_location")
-    return lambda: open_place(
+    return lambda create: open_place(
         f"s3://{place.bucket}/{place.prefix}/backup",
-        create=True,
+        create=create,
         endpoint=place.endpoint,
         region="us-east-1",
         access_key_id=place.access_key,
@@ -60,11 +60,11 @@ async def test_a_registry_comes_back_elsewhere(
     await fill(world)
     await world.push_image(bytes(3 * FRAME_BYTES + 7), tag="large")
     assert await store_identity_of(world.catalog) == "test-store"
-    async with archive_at(where(), key) as archive:
+    async with archive_at(where(True), key) as archive:
         done = await back_up(world.catalog, world.store, archive)
         assert done.copied == await world.count_blobs()
     new = places.side("sqlite", "folder", "new")
-    async with archive_at(where(), key, store_id=None) as archive:
+    async with archive_at(where(False), key, store_id=None) as archive:
         snapshot = await archive.find(None)
         assert await check_backup(archive, snapshot) == []
         restored = await restore(archive, snapshot, new.catalog, new.store, tmp_path / "notes.db")
@@ -137,9 +137,10 @@ async def test_one_tar_is_one_backup(world: World, tmp_path: Path) -> None:
     where = str(tmp_path / "b.tar")
     async with archive_at(open_place(where, create=True)) as archive:
         await back_up(world.catalog, world.store, archive)
-    with pytest.raises(EntrepotError):
-        async with archive_at(open_place(where, create=True)) as archive:
-            await back_up(world.catalog, world.store, archive)
+    with pytest.raises(InvalidInput, match="finished"):
+        open_place(where, create=True)
+    with pytest.raises(InvalidInput, match="no place"):
+        open_place("http://backups.example.org/x", create=True)
 
 
 @pytest.mark.parametrize("at", ["2023-11-14", "2023-11-14T22:13", "20231114T22", "2023-11-14T22:13:20Z"])

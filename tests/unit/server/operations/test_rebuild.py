@@ -91,3 +91,40 @@ async def test_export_names_what_is_damaged(world: World, tmp_path: Path) -> Non
     assert report.manifests == 1
     assert len(report.problems) == 1
     assert str(broken) in report.problems[0]
+
+
+async def test_docker_images_become_oci_ones_when_asked(world: World, tmp_path: Path) -> None:
+    """Their IDs stay: the config's digest. Manifests that have no name are listed all the same."""
+    import json
+
+    from entrepot.layout.directory import ImageLayout
+    from entrepot.server.operations.export import export
+
+    for data in (b"{}", b"layer"):
+        await world.push_blob(data)
+    kinds = {"config": "container.image.v1+json", "layer": "image.rootfs.diff.tar.gzip"}
+
+    def part(data: bytes, kind: str) -> dict[str, object]:
+        media_type = f"application/vnd.docker.{kinds[kind]}"
+        return {"mediaType": media_type, "digest": str(Digest.of(data)), "size": len(data)}
+
+    docker = "application/vnd.docker.distribution.manifest"
+    body = {"schemaVersion": 2, "config": part(b"{}", "config"), "layers": [part(b"layer", "layer")]}
+    raw = json.dumps({**body, "mediaType": f"{docker}.v2+json"}).encode()
+    child = await world.push_manifest(raw, tag=None, media_type=f"{docker}.v2+json")
+    entry = {"mediaType": f"{docker}.v2+json", "digest": str(child), "size": len(raw)}
+    entry["platform"] = {"os": "linux", "architecture": "amd64"}
+    many = json.dumps({"schemaVersion": 2, "mediaType": f"{docker}.list.v2+json", "manifests": [entry]})
+    await world.push_manifest(many.encode(), tag="all", media_type=f"{docker}.list.v2+json")
+    unnamed = await world.push_image(b"unnamed", tag=None)
+    report = await export(world.catalog, world.store, tmp_path / "out", convert=True)
+    assert report.problems == []
+    layout = ImageLayout(tmp_path / "out" / "team" / "app")
+    index = json.loads(layout.get_manifest("all").raw)
+    assert index["mediaType"] == "application/vnd.oci.image.index.v1+json"
+    image = json.loads(layout.get_manifest(Digest.parse(index["manifests"][0]["digest"])).raw)
+    assert index["manifests"][0]["platform"] == entry["platform"]
+    assert image["mediaType"] == index["manifests"][0]["mediaType"] != f"{docker}.v2+json"
+    assert image["config"]["digest"] == str(Digest.of(b"{}"))
+    assert [one["mediaType"] for one in image["layers"]] == ["application/vnd.oci.image.layer.v1.tar+gzip"]
+    assert [one.descriptor.digest for one in layout.read_index() if one.ref_name is None] == [unnamed]

@@ -15,17 +15,24 @@ from entrepot.cli.output import write
 @click.command("export", short_help="Write everything as OCI image layouts")
 @click.argument("folder")
 @click.option("--repository", metavar="PATTERN", default="*", help="Only those, as `team/*`.")
+@click.option(
+    "--oci",
+    "convert",
+    is_flag=True,
+    help="Images in docker's format as OCI ones; their IDs stay, their digests change.",
+)
 @click.pass_context
-def export(ctx: click.Context, folder: str, repository: str) -> None:
-    """Write each repository as an OCI image layout below FOLDER, as other tools read them.
+def export(ctx: click.Context, folder: str, repository: str, convert: bool) -> None:
+    """Write each repository as an OCI image layout below FOLDER.
 
-    The registry goes on meanwhile. A later run adds what is new. Exit code 1 when something is missing.
+    The registry goes on meanwhile. A later run adds what is new. Bytes stay what they are; skopeo and podman
+    read images that docker has pushed only with --oci. Exit code 1 when something is missing.
     """
     from entrepot.server.operations.export import export as export_all
 
     report = with_services(
         lambda services: export_all(
-            services.catalog, services.store, Path(folder), pattern=repository, say=say
+            services.catalog, services.store, Path(folder), pattern=repository, convert=convert, say=say
         )
     )
     for problem in report.problems:
