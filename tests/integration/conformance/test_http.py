@@ -1,4 +1,4 @@
-"""distribution-spec, "API": it is HTTP; what RFC 9112 allows is served, also where no client sends it today."""
+"""distribution-spec, "API": it is HTTP; what RFC 9112 allows is served, also what no client sends today."""
 
 import socket
 
