@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from entrepot.actions.places import the_store
+from entrepot.actions.platforms import manifest_summaries
 from entrepot.images.errors import PlatformMismatch
 from entrepot.images.image import Image
 from entrepot.images.store import ImageStore
@@ -80,6 +81,7 @@ def describe(store: ImageStore, image: Image) -> dict[str, Any]:
         "RootFS": {"Type": "layers", "Layers": [str(diff_id) for diff_id in config.diff_ids]},
         "Metadata": {"LastTagTime": _tagged(image)},
         "Descriptor": _descriptor(image),
+        **({"Manifests": manifests} if (manifests := manifest_summaries(store, image)) else {}),
         "Config": _config(raw.get("config") or {}),
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -11,9 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from entrepot.actions.errors import FileUnusable
-
-_NO_UNNAMED_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
-"""What a file system, or an old kernel, answers that cannot make a file without a name."""
+from entrepot.images.files import give_name, open_new
 
 
 def require_writable(path: Path, doing: str) -> None:
@@ -37,7 +34,7 @@ def new_file(path: Path, doing: str) -> Iterator[BinaryIO]:
         return
     temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}"
     try:
-        fd, has_name = _open_new(temporary)
+        fd, has_name = open_new(temporary, 0o600)
     except OSError as error:
         reason = (error.strerror or "cannot be written").lower()
         raise FileUnusable(f"failed to {doing}: open {path}: {reason}") from error
@@ -46,20 +43,8 @@ def new_file(path: Path, doing: str) -> Iterator[BinaryIO]:
             yield file
             if not has_name:
                 file.flush()
-                # Python follows the link only when a directory is given, though nothing is looked up in it.
-                os.link(f"/proc/self/fd/{fd}", temporary, src_dir_fd=fd, follow_symlinks=True)
+                give_name(fd, temporary)
         temporary.rename(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def _open_new(temporary: Path) -> tuple[int, bool]:
-    """A new file, and whether it has the name `temporary`: where it can go without, it vanishes with the
-    process."""
-    try:
-        return os.open(temporary.parent, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600), False
-    except OSError as error:
-        if error.errno not in _NO_UNNAMED_FILES:
-            raise
-    return os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), True

@@ -16,7 +16,7 @@ from entrepot.content.protocols import BlobStream, PutResult
 from entrepot.content.verify import DigestMismatch, VerifiedReader
 from entrepot.errors import VerificationFailed
 from entrepot.images.errors import StoreFull
-from entrepot.images.files import fsync_directory, try_lock, write_all
+from entrepot.images.files import fsync_directory, give_name, open_new, try_lock, write_all
 from entrepot.images.paths import StorePaths
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest, Hasher, InvalidDigest
@@ -114,7 +114,7 @@ class BlobWriter:
         self._files = files
         self.path = path
         self._hasher = Hasher(algorithm)
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        self._fd, self._has_name = open_new(path, 0o644)
 
     @property
     def size(self) -> int:
@@ -134,6 +134,9 @@ class BlobWriter:
         digest = self._hasher.digest()
         if expected is not None and digest != expected:
             raise DigestMismatch(expected, digest)
+        if not self._has_name:
+            give_name(self._fd, self.path)
+            self._has_name = True
         self._files.adopt(self.path, self._fd, digest)
         self.close()
         return digest
@@ -142,7 +145,8 @@ class BlobWriter:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-            self.path.unlink(missing_ok=True)
+            if self._has_name:
+                self.path.unlink(missing_ok=True)
 
     def __enter__(self) -> BlobWriter:
         return self

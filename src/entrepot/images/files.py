@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -30,6 +31,29 @@ def replace_file(path: Path, data: bytes, *, tmp: Path, durable: bool) -> None:
         raise
     if durable:
         fsync_directory(path.parent)
+
+
+_NO_UNNAMED_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
+"""What a file system, or an old kernel, answers that cannot make a file without a name."""
+
+
+def open_new(path: Path, mode: int) -> tuple[int, bool]:
+    """A new file, open for reading and writing, and whether it has the name `path` already.
+
+    Where files can be without a name it has none until `give_name`, and vanishes with the process.
+    """
+    try:
+        return os.open(path.parent, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, mode), False
+    except OSError as error:
+        if error.errno not in _NO_UNNAMED_FILES:
+            raise
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), True
+
+
+def give_name(fd: int, path: Path) -> None:
+    """Name a file that `open_new` made without. Raises FileExistsError."""
+    # Python follows the link only when a directory is given, though nothing is looked up in it.
+    os.link(f"/proc/self/fd/{fd}", path, src_dir_fd=fd, follow_symlinks=True)
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:

@@ -47,6 +47,15 @@ def leftovers(box: Box) -> list[str]:
     return [path.name for path in found]
 
 
+def unnamed_files_in(folder: Path) -> list[str]:
+    """Files without a name that processes have open there."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            found.append(os.readlink(link))
+    return [path for path in found if path.startswith(f"{folder}/#") and path.endswith(" (deleted)")]
+
+
 def test_an_unpack_that_was_killed_is_done_again(box: Box) -> None:
     append_many_files(box, "many:1")
     folder = box.store / "entrepot/snapshots/root"
@@ -79,22 +88,15 @@ def test_a_removal_that_was_killed_is_finished_by_the_next_command(box: Box) -> 
 def test_a_commit_that_was_killed_leaves_the_images_as_they_were(box: Box) -> None:
     box.run("run", "--name", "big", "tiny:1", "sh", "-c", "head -c 30000000 /dev/urandom > /big")
     before = box.output("images", "-q", "--no-trunc")
-    code = killed_when(box, lambda: list((box.store / "entrepot/tmp").iterdir()), "commit", "big", "big:1")
+    tmp = box.store / "entrepot/tmp"
+    code = killed_when(box, lambda: unnamed_files_in(tmp), "commit", "big", "big:1")
+    assert leftovers(box) == []
     if code != 0:
         assert box.output("images", "-q", "--no-trunc") == before
     box.run("commit", "big", "big:2")
     assert box.output("run", "--rm", "big:2", "stat", "-c", "%s", "/big") == "30000000"
     box.run("image", "prune", "-f")
     assert box.output("ps", "-a", "--format", "{{.Names}}") == "big"
-
-
-def unnamed_files_in(folder: Path) -> list[str]:
-    """Files without a name that processes have open there."""
-    found = []
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        with contextlib.suppress(OSError):
-            found.append(os.readlink(link))
-    return [path for path in found if path.startswith(f"{folder}/#") and path.endswith(" (deleted)")]
 
 
 def test_an_export_that_was_killed_leaves_no_file(box: Box) -> None:

@@ -164,6 +164,13 @@ def test_pull_picks_the_platform_or_takes_all(tool: Tool) -> None:
     assert tool.out("inspect", "-f", "{{.Descriptor.mediaType}}", "multi") == (
         "application/vnd.oci.image.index.v1+json\n"
     )
+    platforms = "{{range .Manifests}}{{.ImageData.Platform.architecture}} {{.Available}} {{end}}"
+    assert tool.out("inspect", "-f", platforms, "multi") == "amd64 true arm64 true \n"
+    tree = tool.out("images", "--tree").splitlines()
+    assert [line.split()[:2] for line in tree[:4]] == [
+        ["IMAGE", "ID"], ["multi:latest", tool.out("images", "-q", "multi").strip()],
+        ["├─", "linux/amd64"], ["└─", "linux/arm64"],
+    ]  # fmt: skip
     assert "no matching manifest for linux/s390x in the manifest list entries" in tool.err(
         "pull", "--platform", "linux/s390x", "multi"
     )

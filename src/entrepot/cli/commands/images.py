@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from entrepot.cli import exitcodes
 from entrepot.cli.complete import complete_image
 from entrepot.cli.options import filter_option, long_format_option, open_store
-from entrepot.cli.output import NONE, Column, Listing, human_size, print_listing, since, utc_now
+from entrepot.cli.output import (
+    NONE,
+    Column,
+    Listing,
+    human_size,
+    print_error,
+    print_listing,
+    since,
+    utc_now,
+    write,
+)
 
 if TYPE_CHECKING:
     from entrepot.images.image import Image
+    from entrepot.images.store import ImageStore
     from entrepot.oci.digest import Digest
 
 LISTING = Listing(
@@ -43,14 +55,24 @@ WITH_DIGEST = ("Repository", "Tag", "Digest", "ID", "CreatedSince", "Size")
 @long_format_option()
 @click.option("--no-trunc", is_flag=True, help="Do not shorten IDs")
 @click.option("-q", "--quiet", is_flag=True, help="Only show image IDs")
+@click.option("--tree", is_flag=True, help="Show the platforms of each image below it")
 def images(
     reference: str | None, all_images: bool, digests: bool, filters: tuple[str, ...],
-    format_: str | None, no_trunc: bool, quiet: bool,
-) -> None:  # fmt: skip
+    format_: str | None, no_trunc: bool, quiet: bool, tree: bool,
+) -> int:  # fmt: skip
     """List images, the newest first; those of one repository when REPOSITORY is given."""
     from entrepot.actions.images import list_images
 
-    found = list_images(reference, filters=filters, all_images=all_images, store=open_store())
+    if tree and (digests or quiet or no_trunc or all_images or format_):
+        print_error(
+            "--tree goes with --filter alone: not with --all, --digests, --format, --no-trunc or --quiet"
+        )
+        return exitcodes.FAILED
+    store = open_store()
+    found = list_images(reference, filters=filters, all_images=all_images, store=store)
+    if tree:
+        _print_tree(store, found)
+        return exitcodes.OK
     need_digest = digests or (format_ is not None and ".Digest" in format_)
     now = utc_now()
     rows = [
@@ -59,6 +81,37 @@ def images(
         for name in names_of(image, with_digests=need_digest)
     ]
     print_listing(LISTING, rows, format_=format_, quiet=quiet, shown=WITH_DIGEST if digests else None)
+    return exitcodes.OK
+
+
+def _print_tree(store: ImageStore, found: Sequence[Image]) -> None:
+    """Each image with what it takes unpacked and stored, and `U` when a container uses it; its platforms
+    below."""
+    from entrepot.actions.platforms import platforms_of
+    from entrepot.actions.uses import containers_by_image
+
+    uses = containers_by_image(store)
+    rows = [("IMAGE", "ID", "DISK USAGE", "CONTENT SIZE", "EXTRA")]
+    for image in found:
+        names = [tag.familiar() for tag in image.tags] or [NONE]
+        for name in names:
+            named = store.resolve(name) if image.tags else image
+            platforms = [one for one in platforms_of(store, named) if one.attests is None]
+            stored = sum(one.content_size for one in platforms)
+            unpacked = sum(one.unpacked_size for one in platforms)
+            if not platforms:
+                stored = sum(layer.size for layer in store.manifest(named).layers)
+                unpacked = named.size
+            extra = "U" if image.id in uses else ""
+            rows.append((name, image.id.short, human_size(unpacked + stored), human_size(stored), extra))
+            for number, one in enumerate(platforms):
+                branch = "└─ " if number == len(platforms) - 1 else "├─ "
+                sizes = human_size(one.content_size + one.unpacked_size), human_size(one.content_size)
+                rows.append((f"{branch}{one.platform or NONE}", one.descriptor.digest.short, *sizes, ""))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for name, short, used, content, extra in rows:
+        left = f"{name:<{widths[0]}}   {short:<{widths[1]}}"
+        write(f"{left}   {used:>{widths[2]}}   {content:>{widths[3]}}   {extra}".rstrip())
 
 
 def names_of(image: Image, *, with_digests: bool) -> Iterator[tuple[str, str, str]]:
