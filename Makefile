@@ -5,10 +5,13 @@ BIN := $(VENV)/bin
 # Workers for the tests: one a core.
 JOBS ?= 2
 
+# What `make serve` gives to `entrepot serve`.
+ARGS ?=
+
 .PHONY: serve install dev tools check format test bench soak clean
 
 serve: $(VENV)/.server
-	$(BIN)/entrepot serve
+	$(BIN)/entrepot serve $(ARGS)
 
 install: $(VENV)/.server
 
