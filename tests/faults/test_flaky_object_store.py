@@ -19,6 +19,13 @@ MIB = 1024 * 1024
 DATA = random.Random(1).randbytes(3 * MIB)
 
 
+_ERROR = b"<?xml version='1.0'?><Error><Code>InternalError</Code><Message>try again</Message></Error>"
+FALSE_SUCCESS = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nConnection: close\r\n"
+    b"Content-Length: %d\r\n\r\n%s" % (len(_ERROR), _ERROR)
+)
+
+
 class FlakyProxy:
     """Passes bytes on to the store; the next connections are cut as `script` says.
 
@@ -29,19 +36,28 @@ class FlakyProxy:
         self._upstream = (host, port)
         self.script: list[int | None] = []
         self.cut = 0
+        self.false_successes = 0
+        """So many times the end of a large upload is answered with 200 and an error as its body."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up_reader, up_writer = await asyncio.open_connection(*self._upstream)
         try:
-            await asyncio.gather(self._pass(reader, up_writer), self._answers(up_reader, writer))
+            await asyncio.gather(self._pass(reader, up_writer, writer), self._answers(up_reader, writer))
         except OSError:
             pass
         finally:
             for each in (writer, up_writer):
                 each.transport.abort()
 
-    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pass(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, client: asyncio.StreamWriter
+    ) -> None:
         while data := await source.read(65536):
+            if self.false_successes and data.startswith(b"POST ") and b"uploadId=" in data.split(b"\r\n")[0]:
+                self.false_successes -= 1
+                client.write(FALSE_SUCCESS)
+                await client.drain()
+                raise ConnectionResetError
             sink.write(data)
             await sink.drain()
         sink.close()
@@ -106,6 +122,22 @@ async def test_upload_is_whole_or_an_error(s3_location: S3Location) -> None:
             phys = await store.commit(upload, hasher.digest(), len(DATA))
             assert hasher.digest() == Digest.of(DATA)
             assert b"".join([piece async for piece in await store.open(phys)]) == DATA
+
+
+async def test_success_that_is_an_error_is_not_believed(s3_location: S3Location) -> None:
+    """S1: the end of a multipart upload is answered with 200 and an error in the body, as S3 may."""
+    data = DATA * 8
+    async with flaky(s3_location) as (store, proxy):
+        upload, hasher = await store.new_upload(), Hasher()
+        proxy.false_successes = 1
+        try:
+            await store.append(upload, 0, pieces(data), on_chunk=hasher.update)
+        except StorageFailed:
+            assert await store.upload_size(upload) == 0
+            await store.append(upload, 0, pieces(data), on_chunk=lambda _: None)
+        assert proxy.false_successes == 0
+        phys = await store.commit(upload, Digest.of(data), len(data))
+        assert Digest.of(b"".join([piece async for piece in await store.open(phys)])) == Digest.of(data)
 
 
 async def test_object_that_vanishes_is_never_a_short_answer(s3_location: S3Location) -> None:

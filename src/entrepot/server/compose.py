@@ -281,6 +281,26 @@ async def settle_mode(config: Config, catalog: Catalog) -> str:
     return mode
 
 
+async def worker_mode(config: Config) -> str:
+    """The access mode of the registry whose background work is to be done on this machine.
+
+    Raises NotFound when what is sealed in its catalog could not be opened here: a key made now would be of
+    no use.
+    """
+    catalog = open_catalog(catalog_url(config))
+    try:
+        mode = await catalog.read(get_setting, ACCESS_MODE) or "open"
+    finally:
+        await catalog.close()
+    seal_file = access_settings(config).seal_file
+    if mode == "accounts" and not seal_file.exists():
+        raise NotFound(
+            f"the key file {seal_file} is not here",
+            hint="give this machine the servers' own and name it with access.secret_file",
+        )
+    return mode
+
+
 def where(config: Config) -> str:
     """Where the data is, as a person may be told: no passwords."""
     places = [str(config.server.data.absolute())]

@@ -7,11 +7,12 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.faults.journal import Journal, Pusher
+from tests.faults.tracing import children, is_dead
 from tests.integration.cluster.faultproxy import StoreProxy
 from tests.integration.cluster.network import NETWORK, DistantNode, cable, distant_node
 from tests.integration.cluster.nodes import (
@@ -57,8 +58,14 @@ class Database:
 
     def kill(self) -> None:
         """SIGKILL to every process of it at once."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        # Each of its processes leads a group of its own. One that outlives the others keeps the next from
+        # starting.
+        sessions = children(self.process.pid)
+        for pid in (self.process.pid, *sessions):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.process.wait(60)
+        wait_until(lambda: all(map(is_dead, sessions)), what="PostgreSQL's processes to be gone")
         self._running.close()
 
     def restart(self) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import re
+import signal
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from pathlib import Path
 from tests.faults.journal import Unexpected
 from tests.support.ports import free_port, is_free
 from tests.support.postgresql import run_sql
-from tests.support.processes import started
+from tests.support.processes import started, wait_until
 from tests.support.programs import require_program
 from tests.support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY
 from tests.support.server import RunningServer, running_server
@@ -175,6 +176,23 @@ def haproxy(folder: Path, nodes: Sequence[RunningServer]) -> Iterator[HaProxy]:
         yield made
 
 
+def replace_node(balancer: HaProxy, number: int, node: RunningServer, argv: list[str] | None = None) -> None:
+    """End node `number` as an operator does and start it again, or `argv` in its place; no request is lost.
+
+    Its drain delay must be long: this waits until it is idle and ends the delay itself.
+    """
+    process = node.process
+    assert process is not None
+    process.send_signal(signal.SIGTERM)
+    wait_until(lambda: balancer.server(number)["status"] == "DOWN", what="the balancer to look away")
+    wait_until(lambda: balancer.server(number)["scur"] == "0", what="the last request on the node")
+    process.send_signal(signal.SIGTERM)
+    process.wait(120)
+    node.argv = argv or node.argv
+    node.start()
+    wait_until(lambda: balancer.server(number)["status"] == "UP", what="the balancer to look back")
+
+
 class Hiccup(ConnectionError):
     """An answer that a fault explains; the client tries again."""
 
@@ -191,7 +209,8 @@ class ClusterWire(Wire):
 
     def __call__(self, method: str, path: str, **more: object) -> Answer:  # type: ignore[override]
         answer = super().__call__(method, path, **more)  # type: ignore[arg-type]
-        if answer.status in {502, 503, 504} and b"<html>" in answer.body and "server" not in answer.headers:
+        is_page = answer.headers.get("content-type") == "text/html" and "server" not in answer.headers
+        if answer.status in {502, 503, 504} and is_page:
             raise Hiccup(f"{method} {path}: HAProxy's {answer.status}")
         if answer.status == 503:
             if "retry-after" not in answer.headers:

@@ -5,15 +5,17 @@ clean, and no client may have met anything but 503 with Retry-After from a node,
 that has just died, or a connection that broke; and, where the database crashes, an upload that begins again.
 """
 
+import random
 from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.journal import Pusher
+from tests.faults.journal import GONE, Pusher, digest_of, expect, with_digest
 from tests.integration.cluster.faultproxy import Fault
 from tests.integration.cluster.faulty import Cluster, check, load, make, more_work
 from tests.integration.cluster.nodes import ClusterWire, Hiccup
 from tests.support.processes import wait_until
+from tests.support.wire import Wire
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -91,6 +93,30 @@ def test_a_clock_that_is_set_ends_no_lease_early(cluster: Cluster) -> None:
             wait_until(lambda number=number: steps_noted(cluster) >= number, what="a node to notice")
             more_work(cluster, faults)
     assert faults == []
+    check(cluster)
+
+
+def test_node_killed_in_the_middle_of_a_large_upload(cluster: Cluster) -> None:
+    """S2: what was never completed in the store is no part of the upload; it goes on at another node."""
+    first, other = cluster.nodes
+    data = random.Random(9).randbytes(20 * 1024 * 1024)
+    location = expect(Wire(first.port)("POST", "/v2/large/app/blobs/uploads/"), 202).headers["location"]
+
+    def body() -> Iterator[bytes]:
+        for start in range(0, len(data), 65536):
+            if start == len(data) * 4 // 5:  # beyond the first part
+                first.kill()
+            yield data[start : start + 65536]
+
+    with pytest.raises(GONE):
+        Wire(first.port)("PATCH", location, body=body(), chunked=True)
+    wire = Wire(other.port)
+    told = expect(wire("GET", location), 204).headers["range"]
+    at = int(told.partition("-")[2]) + 1 if told != "0-0" else 0
+    expect(wire("PATCH", location, body=data[at:], headers={"content-range": f"{at}-{len(data) - 1}"}), 202)
+    expect(wire("PUT", with_digest(location, digest_of(data))), 201)
+    assert wire("GET", f"/v2/large/app/blobs/{digest_of(data)}").body == data
+    first.start()
     check(cluster)
 
 

@@ -1,4 +1,4 @@
-"""The network between nodes, balancer, database and store is cut; packets are lost without a word."""
+"""N1: the network between nodes, balancer, database and store is cut; packets are lost without a word."""
 
 from collections.abc import Iterator
 

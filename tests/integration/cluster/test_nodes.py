@@ -3,8 +3,6 @@
 import json
 import random
 import re
-import signal
-import threading
 import urllib.request
 from collections.abc import Iterator
 from itertools import pairwise
@@ -14,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.faults.journal import OCI_MANIFEST, Journal, Pusher, digest_of, expect, with_digest
-from tests.integration.cluster.nodes import Place, haproxy, nginx, node_for_later, running_node
+from tests.integration.cluster.nodes import Place, nginx, node_for_later, running_node
 from tests.support.distribution import WireRepository
 from tests.support.processes import wait_until
 from tests.support.server import RunningServer
@@ -27,13 +25,12 @@ pytestmark = pytest.mark.timeout(600)
 def pair(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[RunningServer]]:
     """The first streams downloads, the second sends clients to the store."""
     folder = tmp_path_factory.mktemp("pair")
-    redirecting = {"ENTREPOT_STORAGE_REDIRECT": "true", "ENTREPOT_SERVER_DRAIN_DELAY": "300s"}
+    redirecting = {"ENTREPOT_STORAGE_REDIRECT": "true"}
     with (
         running_node(folder / "first", place) as first,
         running_node(folder / "second", place, env=redirecting) as second,
     ):
         yield [first, second]
-        second.kill()  # its drain delay is long
 
 
 def test_an_upload_begun_on_one_node_goes_on_on_the_others(pair: list[RunningServer]) -> None:
@@ -190,41 +187,3 @@ def test_a_balancer_needs_nothing_but_the_example(pair: list[RunningServer], tmp
         begun = Wire(port)("POST", "/v2/balanced/app/blobs/uploads/", headers={"host": f"localhost:{port}"})
         assert begun.headers["location"].startswith(("/", f"http://localhost:{port}/"))
         assert Wire(port)("GET", "/metrics").status == 404
-
-
-def test_a_restart_of_every_node_in_turn_drops_no_request(pair: list[RunningServer], tmp_path: Path) -> None:
-    """C8: a node that is about to stop gets nothing new, and finishes what it has."""
-    journal, faults, stop = Journal(), list[BaseException](), threading.Event()
-
-    def work(seed: int, port: int) -> None:
-        pusher = Pusher(port, journal, seed, repository="rolling/app")
-        try:
-            while not stop.is_set():
-                pusher.work()
-        except BaseException as error:
-            faults.append(error)
-
-    with haproxy(tmp_path / "haproxy", pair) as balancer:
-        threads = [threading.Thread(target=work, args=(seed, balancer.port)) for seed in range(3)]
-        for thread in threads:
-            thread.start()
-        try:
-            # The first node has no drain delay of its own and is left running: one restart tells enough.
-            node = pair[1]
-            assert node.process is not None
-            node.process.send_signal(signal.SIGTERM)
-            wait_until(lambda: balancer.server(2)["status"] == "DOWN", what="the balancer to look away")
-            wait_until(lambda: balancer.server(2)["scur"] == "0", what="the last request on the node")
-            before = journal.operations
-            node.process.send_signal(signal.SIGTERM)  # the end of the drain delay, without waiting for it
-            node.process.wait(120)
-            node.start()
-            wait_until(lambda: balancer.server(2)["status"] == "UP", what="the balancer to look back")
-            wait_until(lambda: faults or journal.operations >= before + 10, what="pushes on both nodes")
-        finally:
-            stop.set()
-            for thread in threads:
-                thread.join(120)
-    assert faults == []
-    assert journal.lost(pair[0].port) == []
-    assert pair[0].fsck()["findings"] == []

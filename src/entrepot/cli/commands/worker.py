@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import tempfile
@@ -22,17 +23,21 @@ def worker(config: str | None, data: str | None) -> None:
     """
     from entrepot.observability.logs import configure_logs
     from entrepot.server.background import run_jobs
-    from entrepot.server.compose import catalog_url
+    from entrepot.server.compose import catalog_url, require_catalog, worker_mode
     from entrepot.server.config import load
     from entrepot.server.db import check_schema
+    from entrepot.server.supervisor import make_data_directory
 
     overrides: dict[str, Any] = {} if data is None else {"server.data": data}
     settings = load(config, overrides=overrides)
     chosen = settings.log.format
     as_json = chosen == "json" or (chosen == "auto" and not sys.stderr.isatty())
     configure_logs(level=settings.log.level, log_format="json" if as_json else "plain")
+    require_catalog(settings)
+    make_data_directory(settings.server.data)
     check_schema(catalog_url(settings))
+    mode = asyncio.run(worker_mode(settings))
     lifeline, _kept_open = os.pipe()  # nobody watches over this process
     with tempfile.TemporaryDirectory(prefix="entrepot-") as scratch:
-        code = run_jobs(settings, "accounts", lifeline, Path(scratch), role="worker")
+        code = run_jobs(settings, mode, lifeline, Path(scratch), role="worker")
     sys.exit(code)
