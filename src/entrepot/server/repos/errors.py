@@ -101,7 +101,10 @@ class RangeInvalid(Conflict):
     code: ClassVar[str] = "upload-range-invalid"
 
     def __init__(self, upload: str, offset: int, start: int) -> None:
-        super().__init__(f"upload {upload} has {offset} bytes; a chunk that starts at {start} does not fit")
+        super().__init__(
+            f"upload {upload} has {offset} bytes; a chunk that starts at {start} does not fit",
+            hint=f"go on from byte {offset}",
+        )
         self.upload = upload
         self.offset = offset
 
@@ -114,7 +117,10 @@ class SizeInvalid(InvalidInput):
     code: ClassVar[str] = "upload-size-invalid"
 
     def __init__(self, expected: int, received: int, *, offset: int = 0) -> None:
-        super().__init__(f"{expected} bytes were announced, {received} arrived")
+        super().__init__(
+            f"{expected} bytes were announced, {received} arrived",
+            hint="send it again, or go on from where GET on the upload says",
+        )
         self.offset = offset
 
 
@@ -124,7 +130,9 @@ class DigestMismatch(InvalidInput):
     code: ClassVar[str] = "upload-digest-mismatch"
 
     def __init__(self, wanted: object, found: object) -> None:
-        super().__init__(f"the content has digest {found}, not {wanted}")
+        super().__init__(
+            f"the content has digest {found}, not {wanted}", hint="nothing was stored; send it again"
+        )
         self.wanted = str(wanted)
         self.found = str(found)
 
@@ -135,7 +143,10 @@ class BlobTooLarge(LimitExceeded):
     code: ClassVar[str] = "blob-too-large"
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"a blob may have at most {limit} bytes here")
+        super().__init__(
+            f"a blob may have at most {limit} bytes here",
+            hint="split the layer, or have limits.blob_bytes raised",
+        )
         self.limit = limit
 
 
@@ -157,7 +168,10 @@ class TooManyTags(LimitExceeded):
     code: ClassVar[str] = "too-many-tags"
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"at most {limit} tags may be given to a manifest in one push")
+        super().__init__(
+            f"at most {limit} tags may be given to a manifest in one push",
+            hint="give the others in another one",
+        )
         self.limit = limit
 
 

@@ -42,7 +42,10 @@ class BodyTooLarge(InvalidInput):
     code: ClassVar[str] = "body-too-large"
 
     def __init__(self, limit: int, what: str) -> None:
-        super().__init__(f"{what} is larger than {limit} bytes, the most this registry takes")
+        super().__init__(
+            f"{what} is larger than {limit} bytes, the most this registry takes",
+            hint="make it smaller, or have the limit raised",
+        )
         self.limit = limit
 
 
