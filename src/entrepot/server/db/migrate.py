@@ -22,9 +22,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
 
 from entrepot.server.db.engine import parse_catalog_url
-from entrepot.server.db.errors import SchemaMismatch
+from entrepot.server.db.errors import CatalogUnavailable, SchemaMismatch
 from entrepot.server.db.ownloop import run_in_own_loop
 from entrepot.server.db.postgresql import postgresql_engine
 from entrepot.server.db.settings import SCHEMA_SERVES, get_setting, set_setting
@@ -36,6 +37,8 @@ __all__ = ["check_schema", "downgrade", "schema_version", "upgrade"]
 T = TypeVar("T")
 
 MIGRATIONS: Final = Path(__file__).with_name("migrations")
+_NOT_LET_IN: Final = {"28", "3D"}
+"""Kinds of PostgreSQL's states: wrong account or password, no such database."""
 _ADVISORY_LOCK: Final = text("SELECT pg_advisory_xact_lock(7236280154)")
 
 
@@ -168,5 +171,13 @@ async def _on_postgresql(url: URL, work: Callable[[Connection], T]) -> T:
             await connection.execute(_ADVISORY_LOCK)
             await connection.execute(text("SET LOCAL statement_timeout = 0"))
             return await connection.run_sync(work)
+    except DBAPIError as error:
+        if str(getattr(error.orig, "sqlstate", ""))[:2] not in _NOT_LET_IN:
+            raise
+        cause = getattr(error.orig, "__cause__", None) or error.orig
+        raise CatalogUnavailable(
+            f"the database does not let us in: {cause}",
+            hint="is catalog.url right (account, password, name of the database)?",
+        ) from error
     finally:
         await engine.dispose()

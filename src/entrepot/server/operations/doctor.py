@@ -7,7 +7,9 @@ from the outside is `doctor_wire`.
 from __future__ import annotations
 
 import os
+import re
 import stat
+import statistics
 from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -20,7 +22,7 @@ from entrepot.oci.digest import Digest
 from entrepot.server.db.clock import SECOND
 from entrepot.server.db.engine import Catalog
 from entrepot.server.db.settings import get_identity
-from entrepot.server.operations.nodes import list_nodes
+from entrepot.server.operations.nodes import Node, list_nodes
 from entrepot.server.operations.verdict import Verdict, fail, ok, skip, warn
 from entrepot.server.storage.base import BlobStore
 
@@ -29,6 +31,21 @@ __all__ = ["check_catalog", "check_directory", "check_nodes", "check_store"]
 _LOW_SHARE: Final = 0.05
 _SKEW_S: Final = 5.0
 _NETWORK_FILESYSTEMS: Final = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "fuse.glusterfs", "ceph"}
+_STORE_SIGNS: Final = {
+    "Skewed": "run an NTP client on this machine",
+    "NoSuchBucket": "create the bucket, or correct storage.url",
+    "404": "create the bucket, or correct storage.url",
+    "403": "are storage.access_key_id and storage.secret_access_key right, and may that key read, write, "
+    "list and delete objects of the bucket?",
+    "error sending request": "is storage.endpoint right, and the way to it open?",
+    "Read-only file system": "mount it writable",
+    "Permission denied": "give the directory to the account that runs the server: chown -R USER DIRECTORY",
+}
+"""What a store's message has in it → how it is mended."""
+_NOISE: Final = re.compile(
+    r" for path \S+(?=:)|Error performing \w+ \S+ in [\d.µ]+\w+(, after .*?)?\s+- |: <\?xml.*", re.DOTALL
+)
+"""What an object store's client adds for its developers."""
 _PROBE: Final = b"entrepot doctor was here\n"
 
 
@@ -44,12 +61,9 @@ def check_directory(data: Path, *, holds_catalog: bool, secrets: Sequence[Path] 
     if stat.S_IMODE(found.st_mode) & 0o077:
         verdicts.append(fail("directory", f"others may look into {data}", f"chmod 700 {data}"))
     if not os.access(data, os.W_OK | os.X_OK):
-        verdicts.append(fail("directory", f"this account may not write to {data}", f"chown it: {data}"))
-    verdicts += [
-        fail("directory", f"others may read {secret}", f"chmod 600 {secret}")
-        for secret in secrets
-        if secret.exists() and stat.S_IMODE(secret.stat().st_mode) & 0o077
-    ]
+        mend = f"give it to the account that runs the server: chown -R USER {data}; or mount it writable"
+        verdicts.append(fail("directory", f"this account may not write to {data}", mend))
+    verdicts += [verdict for secret in secrets if (verdict := _check_secret(secret)) is not None]
     kind = _filesystem_of(data)
     if holds_catalog and kind in _NETWORK_FILESYSTEMS:
         mend = "keep the directory on a local disk, or set catalog.url to a PostgreSQL"
@@ -58,6 +72,21 @@ def check_directory(data: Path, *, holds_catalog: bool, secrets: Sequence[Path] 
         )
     verdicts += _space(data, space)
     return verdicts or [ok("directory", f"{data}: private, {_share(space):.0%} free")]
+
+
+def _check_secret(path: Path) -> Verdict | None:
+    """A group of the server's own may read it: that is how Kubernetes hands secrets out."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o027:
+            return fail("directory", f"others may read or change {path}", f"chmod 600 {path}")
+        if not os.access(path, os.R_OK):
+            return fail("directory", f"this account may not read {path}", f"chown USER {path}")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return fail("directory", f"{path} can't be read: {error.strerror}", "chown it, and its folder")
+    return None
 
 
 def _space(data: Path, space: os.statvfs_result) -> list[Verdict]:
@@ -129,34 +158,53 @@ def _postgresql_facts(connection: Connection, now: int) -> tuple[dict[str, str],
     return settings, now / SECOND - float(theirs)
 
 
-async def check_store(catalog: Catalog, store: BlobStore, *, clock_mend: str = "") -> list[Verdict]:
-    """Blobs can be written, read and removed, and this is the catalog's own store."""
-    verdicts = []
+async def check_store(catalog: Catalog | None, store: BlobStore) -> list[Verdict]:
+    """Blobs can be written, read and removed, and this is the catalog's own store (when there is a catalog
+    to ask).
+    """
     try:
-        known, marked = await catalog.read(get_identity), await store.read_identity()
-        if known is None or marked is None:
-            verdicts.append(warn("store", "it has not been served yet", "start it once with: entrepot serve"))
-        elif known.store_id != marked.store_id:
-            mend = "point catalog.url and storage.url at a pair"
-            verdicts.append(fail("store", "the blobs are another catalog's", mend))
-        elif known.epoch < marked.epoch:
-            mend = "restore the newest backup with: entrepot admin restore"
-            verdicts.append(fail("store", "the catalog is older than its blobs", mend))
-        phys = await store.put(Digest.of(_PROBE), _PROBE)
-        async with aclosing(await store.open(phys, 0, len(_PROBE))) as pieces:
-            read = b"".join([piece async for piece in pieces])
-        await store.delete(phys)
-        if read != _PROBE or await store.size(phys) is not None:
+        verdicts = [] if catalog is None else await _check_identity(catalog, store)
+        if not await _probe(store):
             mend = "use a store that shows at once what was written and deleted"
             verdicts.append(
                 fail("store", "it does not give back what was written, or keeps what was deleted", mend)
             )
     except EntrepotError as error:
-        mend = error.hint or "may this account read, write, list and delete there?"
-        if "Skewed" in error.message or "RequestTimeTooSkewed" in error.message:
-            mend = clock_mend or "run an NTP client on this machine"
-        return [*verdicts, fail("store", error.message, mend)]
-    return verdicts or [ok("store", "writes, reads and removes blobs; it is this catalog's")]
+        return [fail("store", _NOISE.sub("", error.message), _mend_of_store(error))]
+    whose = "" if catalog is None else "; it is this catalog's"
+    return verdicts or [ok("store", f"writes, reads and removes blobs{whose}")]
+
+
+async def _check_identity(catalog: Catalog, store: BlobStore) -> list[Verdict]:
+    known, marked = await catalog.read(get_identity), await store.read_identity()
+    if known is None or marked is None:
+        return [warn("store", "it has not been served yet", "start it once with: entrepot serve")]
+    if known.store_id != marked.store_id:
+        return [
+            fail("store", "the blobs are another catalog's", "point catalog.url and storage.url at a pair")
+        ]
+    if known.epoch < marked.epoch:
+        mend = "restore the newest backup with: entrepot admin restore"
+        return [fail("store", "the catalog is older than its blobs", mend)]
+    return []
+
+
+async def _probe(store: BlobStore) -> bool:
+    """Whether a blob comes back as it was, and is gone when it was deleted."""
+    phys = await store.put(Digest.of(_PROBE), _PROBE)
+    try:
+        async with aclosing(await store.open(phys, 0, len(_PROBE))) as pieces:
+            read = b"".join([piece async for piece in pieces])
+    finally:
+        await store.delete(phys)
+    return read == _PROBE and await store.size(phys) is None
+
+
+def _mend_of_store(error: EntrepotError) -> str:
+    for sign, mend in _STORE_SIGNS.items():
+        if sign in error.message:
+            return mend
+    return error.hint or "may this account read, write, list and delete there?"
 
 
 async def check_nodes(catalog: Catalog) -> list[Verdict]:
@@ -174,7 +222,25 @@ async def check_nodes(catalog: Catalog) -> list[Verdict]:
         if node.state == "silent":
             mend = "start it again; it is forgotten after a day"
             verdicts.append(warn("nodes", f"{node.id} has been silent for {node.silent_s:.0f} s", mend))
+    verdicts += _check_peers_clocks(nodes)
     versions = sorted({node.version for node in nodes if node.version})
     if len(versions) > 1:
         verdicts.append(warn("nodes", f"versions differ: {', '.join(versions)}", "finish the upgrade"))
     return verdicts or [ok("nodes", f"{len(nodes)} alive, version {', '.join(versions)}")]
+
+
+def _check_peers_clocks(nodes: Sequence[Node]) -> list[Verdict]:
+    """Which machines' clocks differ from most others'."""
+    ahead = {node.id: float(node.detail["clock_ahead_s"]) for node in nodes if "clock_ahead_s" in node.detail}
+    if len(ahead) < 2:
+        return []
+    middle = statistics.median_low(ahead.values())
+    return [
+        warn(
+            "clock",
+            f"the clock of {name} differs from the other nodes' by {abs(by - middle):.0f} s",
+            "run an NTP client there",
+        )
+        for name, by in sorted(ahead.items())
+        if abs(by - middle) > _SKEW_S
+    ]

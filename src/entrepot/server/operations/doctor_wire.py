@@ -11,7 +11,7 @@ import json
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -94,14 +94,23 @@ _SHAPES: Final = (
 def check_wire(url: str, *, cafile: str | None = None) -> list[Verdict]:
     """Ask the registry at `url` (`https://host[:port]`) as clients do."""
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         return [fail("address", f"{url!r} is no address of a registry", "write https://registry.example.org")]
-    there = _There(
-        parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80), cafile
-    )
+    there = _There(parts.scheme, parts.hostname, port or (443 if parts.scheme == "https" else 80), cafile)
+    try:
+        there.context(trusting=False)
+    except (OSError, ssl.SSLError) as error:
+        return [fail("tls", f"{cafile} holds no authorities: {error}", "name a file of certificates in PEM")]
     try:
         return list(_look(there))
-    except (OSError, http.client.HTTPException) as error:
+    except http.client.HTTPException:
+        mend = f"ask https://{parts.netloc}" if parts.scheme == "http" else "name the registry's own port"
+        return [fail("address", f"what answers at {url} does not speak {parts.scheme.upper()}", mend)]
+    except OSError as error:
         mend = "is `entrepot serve` running, its address right, and the way to it open?"
         return [fail("address", f"{url} can't be reached: {error}", mend)]
 
@@ -109,9 +118,8 @@ def check_wire(url: str, *, cafile: str | None = None) -> list[Verdict]:
 def _look(there: _There) -> Iterator[Verdict]:
     if there.scheme == "https":
         yield from _check_certificate(there)
-    elif there.host not in ("localhost", "127.0.0.1", "::1"):
-        mend = "give it a certificate (tls.cert, tls.key), or put a proxy with TLS in front"
-        yield warn("tls", f"{there.host} is asked over plain HTTP: clients refuse that by default", mend)
+    elif not _is_loopback(there.host):
+        yield from _say_plain_http(there)
     ping = there.ask("GET", "/v2/")
     yield from _check_ping(there, ping)
     yield from _check_clock(ping)
@@ -137,7 +145,9 @@ class _There:
     cafile: str | None
 
     def context(self, *, trusting: bool) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=self.cafile)
+        context = ssl.create_default_context()
+        if self.cafile is not None:
+            context.load_verify_locations(self.cafile)
         if trusting:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -164,6 +174,40 @@ def _answer(connection: http.client.HTTPConnection) -> _Answer:
     return _Answer(got.status, {name.lower(): value for name, value in got.getheaders()}, got.read(1 << 20))
 
 
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.") or host.endswith(".localhost")
+
+
+def _say_plain_http(there: _There) -> Iterator[Verdict]:
+    """What each kind of client makes of an address that is neither loopback nor HTTPS."""
+    name = there.host if there.port == 80 else f"{there.host}:{there.port}"
+    mend = "give it a certificate (tls.cert, tls.key), or put a proxy with TLS in front"
+    yield warn("tls", f"{name} speaks plain HTTP: passwords and images can be read on the way", mend)
+    for who, how in _PLAIN_HTTP:
+        yield warn(
+            "clients", f"{who} asks {name} over HTTPS only, and fails", f"better TLS; else {how(name)}"
+        )
+
+
+_PLAIN_HTTP: Final[tuple[tuple[str, Callable[[str], str]], ...]] = (
+    (
+        "docker",
+        lambda name: f'on each machine in /etc/docker/daemon.json: {{"insecure-registries": ["{name}"]}}',
+    ),
+    (
+        "podman, buildah, skopeo",
+        lambda name: (
+            "on each machine in /etc/containers/registries.conf: "
+            f'[[registry]] location = "{name}" insecure = true'
+        ),
+    ),
+    (
+        "containerd, Kubernetes",
+        lambda name: f'on each node in /etc/containerd/certs.d/{name}/hosts.toml: server = "http://{name}"',
+    ),
+)
+
+
 def _check_certificate(there: _There) -> Iterator[Verdict]:
     try:
         with (
@@ -173,10 +217,7 @@ def _check_certificate(there: _There) -> Iterator[Verdict]:
             ends = ssl.cert_time_to_seconds(str((wrapped.getpeercert() or {})["notAfter"]))
             version = wrapped.version()
     except ssl.SSLCertVerificationError as error:
-        mend = (
-            "send the whole chain (tls.cert holds it, the server's own first), with this name in it; or let "
-            "clients trust your authority, and name it here with --ca"
-        )
+        mend = _MEND_OF_CERTIFICATE.get(error.verify_code, _MEND_OF_TRUST)
         yield fail("tls", f"clients refuse the certificate: {error.verify_message}", mend)
         return
     except ssl.SSLError as error:
@@ -191,10 +232,29 @@ def _check_certificate(there: _There) -> Iterator[Verdict]:
         yield ok("tls", f"{version}, trusted, {days:.0f} days left")
 
 
+_MEND_OF_TRUST: Final = (
+    "send the whole chain (tls.cert holds it, the server's own first); or let clients trust your authority, "
+    "and name it here with --ca"
+)
+_WRONG_NAME: Final = "get a certificate for the name that clients use, or have them use a name that is in it"
+_MEND_OF_CERTIFICATE: Final = {
+    9: "the certificate begins later: is this machine's clock right?",
+    10: "renew it, and put it where tls.cert points; the server notices by itself",
+    62: _WRONG_NAME,
+    64: _WRONG_NAME,
+}
+"""By OpenSSL's code of what is wrong (X509_V_ERR_…)."""
+
+
 def _check_ping(there: _There, ping: _Answer) -> Iterator[Verdict]:
     if ping.status == 421:
         mend = f"add {there.host} to server.allowed_hosts, or use accounts"
         yield fail("address", f"the registry does not go by the name {there.host}", mend)
+        return
+    if ping.status in (301, 302, 307, 308):
+        elsewhere = ping.headers.get("location", "elsewhere")
+        mend = "name that address with --url; clients need not follow"
+        yield fail("address", f"/v2/ sends clients on to {elsewhere}", mend)
         return
     if ping.headers.get("docker-distribution-api-version") != "registry/2.0":
         mend = "let the proxy pass /v2/ and its headers on"
@@ -226,11 +286,22 @@ def _check_realm(there: _There, ping: _Answer) -> Verdict:
     )
     if parts.scheme != there.scheme:
         return fail("realm", f"clients are sent to {realm}, not over {there.scheme}", mend)
-    if (parts.hostname or "") != there.host:
-        return warn("realm", f"clients are sent to {realm}, another host than {there.host}", mend)
-    answer = there.ask("GET", f"{parts.path}?service=doctor&scope=repository:entrepot-doctor/none:pull")
+    if not parts.hostname:
+        return fail("realm", f"{realm!r} is no address", mend)
+    giver = _There(
+        parts.scheme,
+        parts.hostname,
+        parts.port or (443 if parts.scheme == "https" else 80),
+        there.cafile,
+    )
+    try:
+        answer = giver.ask("GET", f"{parts.path}?service=doctor&scope=repository:entrepot-doctor/none:pull")
+    except (OSError, http.client.HTTPException) as error:
+        return fail("realm", f"clients are sent to {realm}, which can't be reached: {error}", mend)
     if answer.status not in (200, 401):
         return fail("realm", f"{realm} answers {answer.status}: {_words(answer)}", mend)
+    if parts.hostname != there.host:
+        return warn("realm", f"clients are sent to {realm}, another host than {there.host}", mend)
     return ok("realm", f"tokens come from {realm}")
 
 

@@ -49,7 +49,8 @@ class Node:
     """Seconds since it was last heard of."""
     state: NodeState
     detail: Mapping[str, Any]
-    """`pid`; of a server `listen`, and `problems` by part when it is not ready."""
+    """`pid`; of a server `listen`, `problems` by part when it is not ready, and on PostgreSQL
+    `clock_ahead_s`: by how much its clock is ahead of the one that all nodes go by."""
 
     @property
     def is_healthy(self) -> bool:
@@ -134,6 +135,9 @@ class NodeBeat:
         detail: dict[str, Any] = {"pid": self._pid, "listen": list(self._listen)}
         if problems:
             detail["problems"] = problems
+        clock = self._catalog.clock
+        if self._catalog.dialect == "postgresql":  # on SQLite there is one machine and one clock
+            detail["clock_ahead_s"] = round((clock.now() - clock.steady()) / SECOND, 1)
         said = {"seen_at": now, "version": self._version, "detail": json.dumps(detail)}
         if connection.execute(update(node).where(node.c.id == self.id).values(said)).rowcount == 0:
             row = {"id": self.id, "name": self._host, "role": self._role, "started_at": now, **said}

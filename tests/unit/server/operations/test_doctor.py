@@ -1,5 +1,6 @@
 """The doctor finds what is wrong, and says how to mend it."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -8,12 +9,16 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from sqlalchemy import insert
 
 from entrepot.server.db.settings import set_identity
+from entrepot.server.db.tables import node
 from entrepot.server.operations.doctor import check_catalog, check_directory, check_nodes, check_store
 from entrepot.server.operations.doctor_wire import check_wire
 from entrepot.server.operations.lifecycle import BucketLogin, check_lifecycle, signed_headers
+from entrepot.server.operations.nodes import NodeBeat, list_nodes
 from entrepot.server.operations.verdict import Verdict
+from entrepot.server.storage.objects import open_bucket
 from tests.support.seaweedfs import S3Location
 from tests.unit.server.jobs.world import World
 from tests.unit.server.operations.conftest import Places
@@ -90,6 +95,41 @@ def test_requests_are_signed_as_the_standard_says() -> None:
     )
 
 
+@pytest.mark.anyio
+async def test_a_node_whose_clock_is_wrong_is_named(places: Places) -> None:
+    cluster = places.side("postgresql", "folder", "cluster")
+    for name, ahead_s in (("a", 0.0), ("b", 0.3), ("c", 90.0)):
+        row = {"id": name, "name": name, "role": "serve", "version": "1", "started_at": 1}
+        row |= {"seen_at": cluster.catalog.clock.steady(), "detail": json.dumps({"clock_ahead_s": ahead_s})}
+        await cluster.catalog.write(
+            lambda connection, row=row: connection.execute(insert(node), row) and None
+        )
+    (found,) = await check_nodes(cluster.catalog)
+    assert (found.check, found.state) == ("clock", "warn")
+    assert "of c " in found.says
+    beat = NodeBeat(cluster.catalog, version="1", problems=no_problems, pid=7)
+    await cluster.catalog.write(beat._beat, cluster.catalog.clock.steady(), {})
+    nodes = await cluster.catalog.read(list_nodes, cluster.catalog.clock.steady())
+    assert all("clock_ahead_s" in one.detail for one in nodes)
+
+
+async def no_problems() -> dict[str, str]:
+    return {}
+
+
+@pytest.mark.anyio
+async def test_a_store_that_refuses_is_told_calmly(places: Places, tmp_path: Path) -> None:
+    """Without a catalog to ask, too; no library's prose."""
+    bucket = open_bucket(
+        "s3://none/x", endpoint="http://127.0.0.1:1", region="x", access_key_id="a", secret_access_key="b",
+        allow_http=True,
+    )  # fmt: skip
+    (found,) = await check_store(None, bucket)
+    assert found.state == "fail"
+    assert "endpoint" in found.mend
+    assert "performing" not in found.says
+
+
 Respond = Callable[[BaseHTTPRequestHandler], None]
 
 
@@ -161,6 +201,43 @@ def test_a_proxy_that_refuses_large_layers_and_sends_clients_elsewhere(
     assert [check for check, _ in broken] == ["realm", "clients"]
     assert "not over http" in broken[0][1]
     assert "413" in broken[1][1]
+
+
+def test_the_place_for_tokens_is_asked_where_clients_are_sent(proxy: Callable[[Respond], str]) -> None:
+    """Another port of the same host, where nobody is."""
+
+    def respond(request: BaseHTTPRequestHandler) -> None:
+        challenge = 'Bearer realm="http://localhost:1/token",service="x",scope="repository:a:pull"'
+        answer(request, 401, {**REGISTRY, "WWW-Authenticate": challenge})
+
+    (broken,) = (one for one in check_wire(proxy(respond)) if one.state == "fail")
+    assert broken.check == "realm"
+    assert "can't be reached" in broken.says
+
+
+def test_an_address_that_sends_clients_on(proxy: Callable[[Respond], str]) -> None:
+    url = proxy(lambda request: answer(request, 301, {"Location": "https://registry.example.org/v2/"}))
+    (broken,) = (one for one in check_wire(url) if one.check == "address")
+    assert "https://registry.example.org/v2/" in broken.says
+
+
+def test_plain_http_is_told_for_each_kind_of_client(
+    proxy: Callable[[Respond], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = proxy(lambda request: answer(request, 200 if request.path == "/v2/" else 404, REGISTRY))
+    monkeypatch.setattr("entrepot.server.operations.doctor_wire._is_loopback", lambda host: False)
+    found = [one for one in check_wire(url) if one.state == "warn"]
+    assert [one.check for one in found] == ["tls", "clients", "clients", "clients"]
+    assert [word in found[at].mend for at, word in enumerate(("tls.cert", "insecure-registries"))] == [
+        True
+    ] * 2
+    assert "registries.conf" in found[2].mend
+    assert "hosts.toml" in found[3].mend
+
+
+def test_authorities_that_are_none(tmp_path: Path) -> None:
+    (found,) = check_wire("https://localhost:1", cafile=str(tmp_path / "none.pem"))
+    assert found.check == "tls"
 
 
 def test_a_proxy_that_breaks_head_and_a_clock_that_is_wrong(proxy: Callable[[Respond], str]) -> None:

@@ -73,10 +73,12 @@ def _address(config: Any) -> str:
 
 async def _inside(config: Any) -> list[Any]:
     import asyncio
+    from contextlib import AsyncExitStack
 
     from entrepot.errors import EntrepotError
     from entrepot.server.compose import CATALOG_FILE, access_settings, catalog_url, open_store
     from entrepot.server.db import check_schema, open_catalog
+    from entrepot.server.db.errors import SchemaMismatch
     from entrepot.server.operations.doctor import check_catalog, check_directory, check_nodes, check_store
     from entrepot.server.operations.lifecycle import BucketLogin, check_lifecycle
     from entrepot.server.operations.verdict import fail, ok
@@ -87,23 +89,30 @@ async def _inside(config: Any) -> list[Any]:
     if not config.catalog.url and not (data / CATALOG_FILE).exists():
         mend = "name the server's directory with --data, or its settings with --config"
         return [*verdicts, fail("catalog", f"there is no catalog in {data}", mend)]
+    usable = True
     try:
         await asyncio.to_thread(check_schema, url)
         verdicts.append(ok("schema", "as this version needs it"))
-    except EntrepotError as error:
+    except SchemaMismatch as error:
+        usable = False
         verdicts.append(fail("schema", error.message, error.hint or "see docs/catalog.md"))
-        return verdicts
+    except EntrepotError as error:
+        usable = False
+        verdicts.append(fail("catalog", error.message, error.hint or "see docs/catalog.md"))
     except OSError as error:
+        usable = False
         mend = "is the database running, and catalog.url right?"
-        return [*verdicts, fail("catalog", f"it can't be reached: {error}", mend)]
-    catalog, store = open_catalog(url), open_store(config)
-    try:
-        verdicts += await check_catalog(catalog)
+        verdicts.append(fail("catalog", f"it can't be reached: {error.strerror or error}", mend))
+    async with AsyncExitStack() as until_end:
+        store = open_store(config)
+        until_end.push_async_callback(store.close)
+        catalog = None
+        if usable:
+            catalog = open_catalog(url)
+            until_end.push_async_callback(catalog.close)
+            verdicts += await check_catalog(catalog)
+            verdicts += await check_nodes(catalog)
         verdicts += await check_store(catalog, store)
-        verdicts += await check_nodes(catalog)
-    finally:
-        await catalog.close()
-        await store.close()
     if storage.url:
         login = BucketLogin(
             storage.url,
