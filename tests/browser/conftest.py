@@ -165,8 +165,12 @@ def platform_image(number: int, architecture: str = "amd64") -> Image:
     return image(layers, architecture=architecture, config=config)
 
 
+LONG_TAG = "feature-" + "a-very-long-name-of-a-branch-" * 4 + "end"
+LONG_REPOSITORY = ("acme/" + "pipelines/feature-extraction/nearest-neighbour-search/" * 4)[:199] + "x"
+
+
 def push_demo(site: Site) -> None:
-    """`acme/shop` with tags, an index, a referrer and a deleted tag; `base/python`."""
+    """`acme/shop` with tags, indexes, a referrer and a deleted tag; `base/python`; the longest names."""
     with closing(site.wire("admin")) as wire:
         for number in (1, 2, 3):
             push_image(wire, "acme/shop", f"v{number}", platform_image(number))
@@ -177,6 +181,10 @@ def push_demo(site: Site) -> None:
         for made, platform in kinds:
             push_image(wire, "acme/shop", f"only-{platform['architecture']}", made)
         put(wire, "acme/shop", "latest", index(kinds), OCI_INDEX)
+        put(wire, "acme/shop", LONG_TAG, kinds[0][0].manifest, OCI_MANIFEST)
+        push_image(wire, LONG_REPOSITORY, LONG_TAG, kinds[0][0])
+        many = [(kinds[n % 2][0], {"os": f"os{n}", "architecture": "amd64"}) for n in range(60)]
+        put(wire, "acme/shop", "everywhere", index(many), OCI_INDEX)
         empty = b"{}"
         push_blob(wire, "acme/shop", empty)
         subject = kinds[0][0]

@@ -6,9 +6,9 @@ import pytest
 from playwright.sync_api import Page
 
 from entrepot.server.web.app import PAGES
-from tests.browser.conftest import DESKTOP, PHONE, Site, violations
+from tests.browser.conftest import DESKTOP, LONG_REPOSITORY, LONG_TAG, PHONE, Site, violations
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 # What stands for the parameters of each page, or for what it asks; a page with none of it is its own path.
 SAMPLES: dict[str, list[str]] = {
@@ -31,6 +31,8 @@ SAMPLES: dict[str, list[str]] = {
     "/repositories/{repository:str}/-/tags/{tag:str}": [
         "/repositories/acme/shop/-/tags/latest",
         "/repositories/acme/shop/-/tags/v1",
+        f"/repositories/{LONG_REPOSITORY}/-/tags/{LONG_TAG}",
+        "/repositories/acme/shop/-/tags/everywhere",
     ],
     "/repositories/{repository:str}/-/tags/{tag:str}/history": ["/repositories/acme/shop/-/tags/v2/history"],
     "/repositories/{repository:str}/-/uploads.json": [],

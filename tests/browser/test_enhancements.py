@@ -1,6 +1,7 @@
 """What JavaScript adds, that nothing needs it, and what other people's text and sites can't do (X1, X2)."""
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,6 +14,7 @@ from tests.browser.conftest import Site, platform_image, put
 from tests.support.images import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, digest_of, push_blob, push_image
 
 pytestmark = pytest.mark.timeout(300)
+CHUNKED = {"Transfer-Encoding": "chunked", "Content-Type": "application/octet-stream"}
 expect.set_options(timeout=60_000)
 
 
@@ -34,6 +36,61 @@ def test_search_answers_while_typing_and_keys_choose(site: Site) -> None:
     expect(page.get_by_text("Nothing fits")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.get_by_role("listbox")).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    ("typed", "kind", "found"),
+    [
+        ("hop", "repository", "acme/shop"),
+        ("shop:v3", "tag", "acme/shop:v3"),
+        ("pyth", "label", "python"),
+        ("sha256:", "digest", "acme/shop@"),
+    ],
+)
+def test_everything_with_a_name_is_found(site: Site, typed: str, kind: str, found: str) -> None:
+    if kind == "digest":
+        digest = platform_image(1).digest
+        typed, found = digest[:16], f"acme/shop@{digest[7:19]}"
+    page = site.visitor("admin").new_page()
+    page.goto("/projects")
+    page.locator("#q").press_sequentially(typed)
+    option = page.get_by_role("option").filter(has_text=kind).filter(has_text=found)
+    option.first.click()
+    page.wait_for_load_state()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("shop" if kind != "label" else "python")
+
+
+def test_a_push_is_counted_while_it_arrives(site: Site) -> None:
+    """docker sends a whole layer in one request, without saying how long it is."""
+    page = site.visitor("admin").new_page()
+    page.goto("/repositories/acme/shop")
+    far = page.locator("[data-far]")
+    sent, more = threading.Semaphore(0), threading.Semaphore(0)
+
+    def layer() -> Iterator[bytes]:
+        for _ in range(2):
+            yield b"x" * 2_000_000
+            sent.release()
+            more.acquire()
+
+    def push() -> None:
+        with closing(site.wire("admin")) as wire:
+            begun = wire("POST", "/v2/acme/shop/blobs/uploads/")
+            wire("PATCH", begun.headers["location"], body=layer(), headers=CHUNKED, chunked=True)
+            wire("DELETE", begun.headers["location"])
+
+    request = threading.Thread(target=push)
+    request.start()
+    sent.acquire()
+    expect(page.get_by_text("admin pushing")).to_be_visible()
+    expect(far).to_contain_text(re.compile(r"1 layer, (1\.\d|2\.0) MB so far"))
+    more.release()
+    expect(far).to_contain_text(re.compile(r"[34]\.\d MB so far"))
+    more.release()
+    request.join(60)
+    expect(page.get_by_text("The push has ended.")).to_be_visible()
+    page.get_by_role("link", name="Show what is new").click()
+    expect(page.get_by_text("The push has ended.")).to_be_hidden()
 
 
 def test_command_is_copied(site: Site) -> None:

@@ -2,48 +2,16 @@
 
 import http.cookiejar
 import json
-import os
 import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlencode, urljoin
 
 import pytest
 
 from tests.integration.accounts.conftest import Registry
-from tests.support.ports import free_port
-from tests.support.processes import started
-from tests.support.programs import missing, require_program
-
-MODULES = Path(os.environ.get("ENTREPOT_NODE", Path(__file__).resolve().parents[3] / ".cache" / "node"))
-SCRIPT = """
-import { Provider } from 'oidc-provider';
-const port = Number(process.argv[2]);
-const redirect = process.argv[3];
-const provider = new Provider(`http://localhost:${port}`, {
-  clients: [{
-    client_id: 'entrepot', client_secret: 'client-secret-for-tests', redirect_uris: [redirect],
-    grant_types: ['authorization_code'], response_types: ['code'],
-  }],
-  claims: {
-    openid: ['sub'], profile: ['name', 'preferred_username', 'groups'], email: ['email', 'email_verified'],
-  },
-  conformIdTokenClaims: false,
-  pkce: { required: () => true },
-  features: { devInteractions: { enabled: true } },
-  cookies: { keys: ['only for tests'] },
-  findAccount: (ctx, id) => ({
-    accountId: id,
-    claims: () => ({
-      sub: id, name: `Person ${id}`, preferred_username: id, groups: id === 'boss' ? ['leads'] : ['staff'],
-      email: `${id}@example.org`, email_verified: true,
-    }),
-  }),
-});
-provider.listen(port, () => console.log('listening'));
-"""
+from tests.support.oidc import CLIENT_SECRET, oidc_provider
 
 
 class Browser:
@@ -83,24 +51,8 @@ class Browser:
 
 @pytest.fixture(scope="module")
 def provider(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    node = require_program("node")
-    if not (MODULES / "node_modules" / "oidc-provider").exists():
-        missing("oidc-provider (npm)")
-    folder, port = tmp_path_factory.mktemp("oidc"), free_port()
-    (folder / "node_modules").symlink_to(MODULES / "node_modules")
-    (folder / "provider.mjs").write_text(SCRIPT)
-    issuer = f"http://localhost:{port}"
     redirect = f"{registry.server.url}/api/v1/sign-in/corp/callback"
-
-    def ready() -> bool:
-        try:
-            urllib.request.urlopen(f"{issuer}/.well-known/openid-configuration", timeout=5).close()
-        except OSError:
-            return False
-        return True
-
-    argv = [node, str(folder / "provider.mjs"), str(port), redirect]
-    with started(argv, log=folder / "log", ready=ready, cwd=folder):
+    with oidc_provider(tmp_path_factory.mktemp("oidc"), redirect) as issuer:
         settings = {
             "issuer": issuer,
             "client_id": "entrepot",
@@ -108,10 +60,8 @@ def provider(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> It
             "admin_group": "leads",
             "scopes": "openid profile email",
         }
-        secret = "client-secret-for-tests"
-        registry.api(
-            "POST", "/sources", {"name": "corp", "kind": "oidc", "settings": settings, "secret": secret}
-        )
+        source = {"name": "corp", "kind": "oidc", "settings": settings, "secret": CLIENT_SECRET}
+        registry.api("POST", "/sources", source)
         yield registry
 
 

@@ -14,6 +14,8 @@ __all__ = [
     "InvalidPassword",
     "InvalidPattern",
     "InvalidToken",
+    "NameTaken",
+    "NotAdmitted",
     "TooManyAttempts",
     "Unknown",
     "VersionMismatch",
@@ -25,6 +27,18 @@ class InvalidCredentials(Unauthorized):
 
     code: ClassVar[str] = "invalid-credentials"
     challenge_error: ClassVar[str | None] = None
+
+
+class NotAdmitted(InvalidCredentials):
+    """A source knows them, and they may not come in. Only told to whoever has proven who they are."""
+
+    code: ClassVar[str] = "not-admitted"
+
+
+class NameTaken(InvalidCredentials):
+    """A source vouches for somebody whose name is another account's here."""
+
+    code: ClassVar[str] = "name-taken"
 
 
 class InvalidToken(Unauthorized):

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from entrepot.server.access.accounts import Account, create_user, find_account
 from entrepot.server.access.audit import ActorLike, By, record
-from entrepot.server.access.errors import AlreadyExists, InvalidCredentials
+from entrepot.server.access.errors import AlreadyExists, NameTaken
 from entrepot.server.access.names import parse_user_name
 from entrepot.server.access.sources.base import Person
 from entrepot.server.access.teams import follow_groups
@@ -20,7 +20,7 @@ __all__ = ["link_identity", "provision"]
 
 
 def provision(connection: Connection, source: str, person: Person, now: int, address: str | None) -> Account:
-    """The account of this person, made or brought up to date. Raises InvalidCredentials, InvalidName."""
+    """The account of this person, made or brought up to date. Raises NameTaken, InvalidName."""
     name = parse_user_name(person.name)
     by = By(principal=name, kind="user", address=address)
     linked = connection.execute(
@@ -31,7 +31,7 @@ def provision(connection: Connection, source: str, person: Person, now: int, add
     account = find_account(connection, linked) if linked is not None else None
     if account is None:
         if find_account(connection, name) is not None:
-            raise InvalidCredentials(
+            raise NameTaken(
                 f"the name {name} belongs to another account here",
                 hint="an admin can link them: entrepot admin user link",
             )

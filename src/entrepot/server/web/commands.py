@@ -57,8 +57,8 @@ def push_commands(host: str, repository: str) -> list[Command]:
 def login_commands(host: str, name: str, secret: str) -> list[Command]:
     """For CI and clusters: the secret goes in through standard input or a Secret, not the command line."""
     return [
-        Command("docker", f"echo {secret} | docker login {host} -u {name} --password-stdin"),
-        Command("podman", f"echo {secret} | podman login {host} -u {name} --password-stdin"),
+        Command("docker", f"echo {secret} |\n  docker login {host} -u {name} --password-stdin"),
+        Command("podman", f"echo {secret} |\n  podman login {host} -u {name} --password-stdin"),
         Command(
             "Kubernetes",
             f"kubectl create secret docker-registry registry \\\n  --docker-server={host} \\\n"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final, Literal
 
-from sqlalchemy import BigInteger, Connection, Select, cast, exists, func, select
+from sqlalchemy import BigInteger, Connection, Select, cast, exists, func, or_, select
 
 from entrepot.server.access.patterns import Visible
 from entrepot.server.db.tables import (
@@ -26,8 +26,9 @@ from entrepot.server.db.tables import (
     tag_event,
     tag_pull,
 )
-from entrepot.server.db.tables.access import repo_label, repo_profile, star
+from entrepot.server.db.tables.access import principal, repo_label, repo_profile, star
 from entrepot.server.management.content_queries import RepositoryRow, TagRow
+from entrepot.server.web.words import plural
 
 __all__ = [
     "Move",
@@ -38,11 +39,13 @@ __all__ = [
     "biggest_repositories",
     "bytes_of",
     "count_repositories",
+    "find_labels",
     "fold_moves",
     "list_deleted_repositories",
     "list_deleted_tags",
     "list_layer_sharing",
     "list_moves",
+    "nobody_signed_in",
     "page_of_repositories",
     "page_of_tags",
     "stored_configs",
@@ -146,6 +149,26 @@ def count_repositories(
 ) -> int:
     chosen = _chosen(visible, project_name, label, starred_by, contains).subquery()
     return int(connection.execute(select(func.count()).select_from(chosen)).scalar_one())
+
+
+def find_labels(connection: Connection, visible: Visible, term: str, *, n: int = 10) -> list[tuple[str, str]]:
+    """Labels that begin with a word of two letters or more, each with how many repositories carry it."""
+    term = term.strip().lower()
+    if len(term) < 2:
+        return []
+    query = (
+        select(repo_label.c.label, func.count())
+        .join(repo, repo.c.id == repo_label.c.repo_id)
+        .join(project, project.c.id == repo.c.project_id)
+        .where(repo_label.c.label.startswith(term, autoescape=True))
+        .group_by(repo_label.c.label)
+        .order_by(repo_label.c.label)
+        .limit(n)
+    )
+    return [
+        (label, f"on {plural(count, 'repository', 'repositories')}")
+        for label, count in connection.execute(_seen(query, visible))
+    ]
 
 
 _COUNTS: Final[Any] = (
@@ -423,6 +446,15 @@ def list_tags_with_layers(
         .limit(n)
     )
     return [(name, count) for name, count in connection.execute(query)]
+
+
+def nobody_signed_in(connection: Connection) -> bool:
+    """The registry is new: no user has chosen a password, or come from elsewhere."""
+    there = exists().where(
+        principal.c.kind == "user",
+        or_(principal.c.password_hash.is_not(None), principal.c.source != "local"),
+    )
+    return not connection.execute(select(there)).scalar_one()
 
 
 def biggest_repositories(connection: Connection, project_id: int, *, n: int = 20) -> list[tuple[str, int]]:

@@ -36,6 +36,7 @@ def _environment() -> Environment:
         day=words.day,
         figures=words.figures,
         browser=words.browser,
+        moment=words.moment,
     )
     return made
 

@@ -18,6 +18,7 @@ __all__ = [
     "digest",
     "figures",
     "human_size",
+    "moment",
     "plural",
     "relative",
     "share",
@@ -90,6 +91,16 @@ def when(moment: int | None, now: int) -> Markup:
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
         exact.strftime("%Y-%m-%dT%H:%M:%SZ"), exact.strftime("%Y-%m-%d %H:%M:%S UTC"), relative(moment, now)
     )
+
+
+def moment(text: str) -> int | None:
+    """Microseconds since 1970 of an RFC 3339 time; None when it is none, or of before."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    seconds = found.replace(tzinfo=found.tzinfo or UTC).timestamp()
+    return int(seconds) * SECOND if seconds > 0 else None
 
 
 def day(moment: int) -> str:

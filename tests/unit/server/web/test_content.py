@@ -7,10 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from entrepot.server.management.content_queries import ManifestRow
 from entrepot.server.web.addresses import RepositoryPaths, repository
 from entrepot.server.web.comparison import compare_configs, compare_layers
-from entrepot.server.web.imageview import LayerView, command_of, config_view, layer_views, pretty
+from entrepot.server.web.imageview import (
+    LayerView,
+    choices_of,
+    command_of,
+    config_view,
+    kind_of_referrer,
+    layer_views,
+    pretty,
+)
 from entrepot.server.web.markdown import readme_html
+from entrepot.server.web.queries import Move, fold_moves
 
 # X1: nothing of these may run, load or open anything.
 EVIL = [
@@ -158,3 +168,48 @@ async def test_repository_names_are_one_segment_for_the_router(path: str, routed
 def test_address_of_a_repository_keeps_its_slashes() -> None:
     assert repository("acme/app", "tags", "v1.0_x") == "/repositories/acme/app/-/tags/v1.0_x"
     assert repository("acme/app", sort="name", page=None) == "/repositories/acme/app?sort=name"
+
+
+def _index(*platforms: dict[str, str] | None) -> ManifestRow:
+    children = [
+        {"digest": f"sha256:{n:064x}", "size": 1, **({"platform": platform} if platform else {})}
+        for n, platform in enumerate(platforms)
+    ]
+    body = json.dumps({"manifests": children}).encode()
+    kind = "application/vnd.oci.image.index.v1+json"
+    return ManifestRow(1, "sha256:1", kind, None, len(body), len(body), 1, "ci", None, body)
+
+
+def test_each_platform_of_an_index_can_be_chosen() -> None:
+    windows = {"os": "windows", "architecture": "amd64"}
+    choices = choices_of(
+        _index(
+            {"os": "linux", "architecture": "arm", "variant": "v7"},
+            {**windows, "os.version": "10.0.17763"},
+            {**windows, "os.version": "10.0.20348"},
+            None,
+        )
+    )
+    assert [choice.platform for choice in choices] == [
+        "linux/arm/v7",
+        "windows/amd64 10.0.17763",
+        "windows/amd64 10.0.20348",
+        "unknown",
+    ]
+    assert len({choice.key for choice in choices}) == 4
+    assert [choice.is_attestation for choice in choices] == [False, False, False, True]
+
+
+def test_referrers_are_called_what_people_call_them() -> None:
+    assert kind_of_referrer("application/spdx+json") == "SBOM (SPDX)"
+    assert kind_of_referrer("application/vnd.dev.sigstore.bundle.v0.3+json") == "Signature (Sigstore bundle)"
+    assert kind_of_referrer("application/x-own") == ""
+
+
+def test_moves_of_one_person_in_one_repository_are_one() -> None:
+    moves = [
+        (seq, Move(repository, f"v{seq}", None, "sha256:1", 1, by))
+        for seq, repository, by in ((5, "a/x", "ci"), (4, "a/x", "ci"), (3, "a/y", "ci"), (2, "a/x", "bob"))
+    ]
+    folded = [(move.tag, others) for move, others in fold_moves(moves)]
+    assert folded == [("v5", 1), ("v3", 0), ("v2", 0)]

@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrepot.server.web.words import human_size, plural, relative, short_digest, size, when
+from entrepot.server.web.words import (
+    browser,
+    figures,
+    human_size,
+    moment,
+    plural,
+    relative,
+    short_digest,
+    size,
+    when,
+)
 
 NOW = 1_700_000_000_000_000
 SECOND = 1_000_000
@@ -63,3 +73,44 @@ def test_words_for_numbers_and_digests() -> None:
     assert plural(1, "tag") == "1 tag"
     assert plural(2, "repository", "repositories") == "2 repositories"
     assert short_digest("sha256:" + "ab" * 32) == "abababababab"
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ('{"removed": {"blob": 3, "manifest": 0}, "bytes_freed": 1200000, "dry_run": false}', "REMOVED"),
+        ('{"blobs": 0, "complete": true, "damaged": []}', ""),
+        ('{"examples": ["a", "b"]}', "examples a, b"),
+        ("no JSON", ""),
+        ("[1]", ""),
+        (None, ""),
+    ],
+)
+def test_figures_say_what_is_not_nothing(said: str | None, words: str) -> None:
+    assert figures(said) == words.replace("REMOVED", "removed blob 3, bytes freed 1.20 MB")
+
+
+@pytest.mark.parametrize(
+    ("agent", "words"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/149.0 Safari/537.36", "Chrome on Linux"),
+        (
+            "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/149.0 Safari/537.36 Edg/149",
+            "Edge on Windows",
+        ),
+        ("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15) Version/17 Safari/605.1", "Safari on macOS"),
+        ("curl/8.5.0", "curl/8.5.0"),
+        ("", "unknown"),
+    ],
+)
+def test_browsers_have_short_names(agent: str, words: str) -> None:
+    assert browser(agent) == words
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z"])
+def test_times_that_builders_write_for_none_are_none(text: str) -> None:
+    assert moment(text) is None
+
+
+def test_time_of_a_config_is_read() -> None:
+    assert moment("2023-11-14T22:13:20.123456789Z") == NOW

@@ -23,7 +23,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from entrepot.errors import InvalidInput, Unavailable
-from entrepot.server.access.errors import InvalidCredentials
+from entrepot.server.access.errors import InvalidCredentials, NotAdmitted
 from entrepot.server.access.sources.base import Person
 
 __all__ = ["OidcIssuer", "OidcProvider", "OidcSettings", "OidcUnavailable", "SignInAttempt"]
@@ -209,7 +209,7 @@ class OidcProvider:
         settings = self.settings
         groups = _groups(claims.get(settings.groups_claim))
         if settings.allowed_groups and not set(settings.allowed_groups) & set(groups or ()):
-            raise InvalidCredentials(f"none of your groups at {settings.title or self.name} may sign in here")
+            raise NotAdmitted(f"none of your groups at {settings.title or self.name} may sign in here")
         name = claims.get(settings.name_claim) or claims.get("email") or claims.get("sub")
         return Person(
             subject=str(claims["sub"]),

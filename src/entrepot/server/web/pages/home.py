@@ -17,12 +17,15 @@ from entrepot.server.web.queries import (
     Move,
     RepositoryOrder,
     count_repositories,
+    find_labels,
     fold_moves,
     list_moves,
+    nobody_signed_in,
     page_of_repositories,
 )
 from entrepot.server.web.route import page
 from entrepot.server.web.visit import Visit
+from entrepot.server.web.words import short_digest
 
 __all__ = ["ROUTES", "result_address"]
 
@@ -30,6 +33,7 @@ PAGE = 25
 PROJECTS = 50
 RESULTS = 50
 SUGGESTIONS = 8
+LABELS = 3
 RECENT, LATELY = 100, 12
 
 
@@ -73,6 +77,10 @@ async def home(visit: Visit) -> Response[Any]:
         starred=starred,
         label=label,
         is_empty=is_empty,
+        is_new=is_empty
+        and not visit.is_open
+        and not visit.is_signed_in
+        and await visit.read(nobody_signed_in),
         may_create=await visit.may(Action.CREATE_PROJECT),
     )
 
@@ -82,7 +90,9 @@ async def results(visit: Visit) -> Response[Any]:
     """The same as what appears while typing, for those who press return or have no JavaScript."""
     term = visit.query("q")
     found = await _find(visit, term, RESULTS)
-    return visit.render("search.html", term=term, found=found, address=result_address)
+    return visit.render(
+        "search.html", term=term, found=found, address=result_address, full=len(found) >= RESULTS
+    )
 
 
 @page("/search.json", Action.SEARCH)
@@ -90,15 +100,30 @@ async def suggestions(visit: Visit) -> Response[Any]:
     """For the search field, as one types."""
     found = await _find(visit, visit.query("q"), SUGGESTIONS)
     return Response(
-        [{"kind": f.kind, "name": f.name, "text": f.description, "url": result_address(f)} for f in found],
+        [{"kind": f.kind, "name": result_name(f), "url": result_address(f)} for f in found],
         media_type="application/json",
         headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
     )
 
 
 async def _find(visit: Visit, term: str, n: int) -> list[Found]:
+    """Labels come before the rest: they are few, and what carries one is behind it."""
     visible: Visible = await visit.visible()
-    return await visit.read(lambda c: search(c, visible, term, n=n))
+
+    def read(connection: Connection) -> list[Found]:
+        labels = [Found("label", *row) for row in find_labels(connection, visible, term, n=LABELS)]
+        return [*labels, *search(connection, visible, term, n=n - len(labels))]
+
+    return await visit.read(read)
+
+
+def result_name(found: Found) -> str:
+    """As one would write it down."""
+    return (
+        f"{found.name}@{short_digest(found.digest)}"
+        if found.kind == "digest" and found.digest
+        else found.name
+    )
 
 
 def result_address(found: Found) -> str:
@@ -108,6 +133,8 @@ def result_address(found: Found) -> str:
         return addresses.repository(repository, "tags", tag)
     if found.kind == "digest" and found.digest:
         return addresses.repository(found.name, "manifests", found.digest)
+    if found.kind == "label":
+        return addresses.home(label=found.name)
     if found.kind == "upstream":
         return addresses.with_query("/upstreams", registry=found.registry)
     return addresses.repository(found.name)

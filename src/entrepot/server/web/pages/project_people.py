@@ -113,6 +113,12 @@ async def add_member(visit: Visit, project: str) -> Response[Any]:
             form.blame(error, "tags" if "tag" in error.message else "repositories")
         except EntrepotError as error:
             form.blame(error, {Unknown: "name", AlreadyExists: "name"})
+            if kind == "user" and isinstance(error, Unknown):
+                form.errors["name"] += (
+                    " Make the account first: Admin, Users."
+                    if await visit.may(Action.MANAGE_SYSTEM)
+                    else " Ask an admin to make the account."
+                )
     return await _members_page(visit, project, form, 400)
 
 

@@ -33,6 +33,8 @@ _WRONG: Final = "The name or the password is wrong."
 _PROVIDER_PROBLEMS: Final = {
     "invalid-credentials": "The provider did not vouch for you, or took too long. Start again.",
     "oidc-unavailable": "The provider could not be reached. Try again, or sign in with a password.",
+    "not-admitted": "You are known there, but none of your groups may sign in here. Ask an admin.",
+    "name-taken": "Your name belongs to another account here. An admin can link the two.",
     "invalid-name": "The name the provider has for you can't be a user name here. Ask an admin.",
 }
 
@@ -138,8 +140,11 @@ async def choose_password(visit: Visit) -> Response[Any]:
 
 def chosen_password(form: Form, name: str = "password") -> str:
     """Typed twice, the same."""
-    password = form.secret(name, required=f"Choose a password of at least {MIN_PASSWORD_LENGTH} characters.")
-    if form.is_good and form["repeat"] != password:
+    too_short = f"Choose a password of at least {MIN_PASSWORD_LENGTH} characters."
+    password = form.secret(name, required=too_short)
+    if 0 < len(password) < MIN_PASSWORD_LENGTH:
+        form.refuse(name, too_short)
+    if form["repeat"] != password:
         form.refuse("repeat", "This is not the same as above.")
     return password
 

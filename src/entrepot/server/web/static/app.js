@@ -49,9 +49,13 @@ if (field) {
     options[chosen].scrollIntoView({ block: "nearest" });
     field.setAttribute("aria-activedescendant", options[chosen].id);
   };
+  const marked = (name, term) => {
+    const at = name.toLowerCase().indexOf(term.toLowerCase());
+    return at < 0 ? [name] : [name.slice(0, at), element("b", {}, name.slice(at, at + term.length)), name.slice(at + term.length)];
+  };
   const show = (found, term) => {
     const options = found.map((item, at) => {
-      const option = element("li", { role: "option", id: `s-${at}`, "aria-selected": "false", "data-url": item.url }, element("span", {}, item.name), element("span", { class: "sub" }, item.kind));
+      const option = element("li", { role: "option", id: `s-${at}`, "aria-selected": "false", "data-url": item.url }, element("span", {}, ...marked(item.name, term)), element("span", { class: "sub" }, item.kind));
       option.addEventListener("mousedown", (event) => { event.preventDefault(); location.assign(item.url); });
       return option;
     });
