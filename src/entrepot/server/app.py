@@ -36,7 +36,8 @@ class RegistryApp:
             request.route = path
             found = await self._probes.respond(path, request.method)
             return found or nothing_here()
-        if self._site is None or path.startswith("//"):  # a base address that ends with / makes //v2/
+        # A base address that ends with / makes //v2/; no page has a NUL in its address.
+        if self._site is None or path.startswith("//") or "%00" in path:
             return nothing_here()
         return None
 

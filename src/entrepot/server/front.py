@@ -166,6 +166,9 @@ class Front:
                 ErrorCode.UNSUPPORTED,
                 f"path and query are longer than {limits.url_bytes} bytes",
             )
+        if request.query_string and b"%00" in request.query_string:
+            # No name, tag or sentence has one, and not every database can be asked for it.
+            return refusal(400, ErrorCode.UNSUPPORTED, "the query holds a NUL byte; leave it out")
         listed = scope["headers"]
         if len(listed) > limits.header_count:
             return refusal(431, ErrorCode.UNSUPPORTED, f"more than {limits.header_count} headers")

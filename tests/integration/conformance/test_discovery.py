@@ -84,6 +84,29 @@ def test_a_very_long_last_is_refused(repository: WireRepository) -> None:
     assert repository("GET", "tags/list?last=" + "a" * 20_000).status == 414
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "tags/list?last=%00",
+        "/v2/_catalog?n=1&last=a%00",
+        f"referrers/{ZERO}?artifactType=%00",
+        "/v1/search?q=%00",
+        "/api/v1/search?q=%00",
+        "/search?q=%00",
+    ],
+)
+def test_a_nul_never_reaches_the_database(repository: WireRepository, path: str) -> None:
+    """H7: PostgreSQL knows no text with one, and would fail."""
+    repository.put_image("t")
+    answer = repository("GET", path)
+    assert (answer.status, answer.code) == (400, "UNSUPPORTED")
+
+
+def test_a_page_with_a_nul_in_its_address_is_not_there(repository: WireRepository) -> None:
+    """H7."""
+    assert repository("GET", "/p/a%00b").status == 404
+
+
 def test_a_repository_without_tags_has_an_empty_list(repository: WireRepository) -> None:
     """'Listing Tags': `tags` is never null."""
     repository.put_image()
