@@ -32,12 +32,13 @@ def attach(
     output: Output | None = None,
     forward: Callable[[int], None] | None = None,
 ) -> int:
-    """Copy until the process has ended; its exit code.
+    """Copy until the process has ended; its exit code. 0 when somebody at the terminal typed ctrl-p ctrl-q,
+    which leaves it running.
 
     With `stdin`, this process's standard input is sent; with `terminal`, it is in raw mode meanwhile and its
-    size is
-    told. `forward` is given each signal that arrives, instead of this process.
+    size is told. `forward` is given each signal that arrives, instead of this process.
     """
+    detached = threading.Event()
     with contextlib.ExitStack() as stack:
         if terminal and os.isatty(0):
             stack.enter_context(_raw_terminal())
@@ -45,12 +46,15 @@ def attach(
         if forward is not None:
             stack.enter_context(_signals_forwarded(forward))
         if stdin:
-            stack.enter_context(_input_sent(sock))
+            keys = DetachKeys() if terminal and os.isatty(0) else None
+            stack.enter_context(_input_sent(sock, keys, detached))
         write = output or _write_out
         for kind, data in received_frames(sock):
             if kind is FrameKind.EXITED:
                 return int(data)
             write(kind, data)
+    if detached.is_set():
+        return 0
     return 128 + signal.SIGKILL  # the monitor has gone
 
 
@@ -61,9 +65,26 @@ def _write_out(kind: FrameKind, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
+class DetachKeys:
+    """Looks for ctrl-p ctrl-q in what is typed. A ctrl-p is held back until the next key."""
+
+    _SEQUENCE = b"\x10\x11"
+
+    def __init__(self) -> None:
+        self._held = b""
+
+    def feed(self, typed: bytes) -> tuple[bytes, bool]:
+        """What to pass on, and whether the sequence is complete; what was typed after it is dropped."""
+        text = self._held + typed
+        before, found, _ = text.partition(self._SEQUENCE)
+        self._held = b"" if found or not text.endswith(self._SEQUENCE[:1]) else self._SEQUENCE[:1]
+        return before.removesuffix(self._held), bool(found)
+
+
 @contextlib.contextmanager
-def _input_sent(sock: socket.socket) -> Iterator[None]:
-    """Send standard input from a thread until it ends or the block does."""
+def _input_sent(sock: socket.socket, keys: DetachKeys | None, detached: threading.Event) -> Iterator[None]:
+    """Send standard input from a thread until it ends or the block does. `keys` end the connection, and set
+    `detached`."""
     stop_read, stop_write = os.pipe()
 
     def send() -> None:
@@ -82,7 +103,15 @@ def _input_sent(sock: socket.socket) -> Iterator[None]:
                     data = os.read(0, 1 << 16)
                     if not data:
                         break
-                    send_frame(sock, FrameKind.STDIN, data)
+                    left = False
+                    if keys is not None:
+                        data, left = keys.feed(data)
+                    if data:
+                        send_frame(sock, FrameKind.STDIN, data)
+                    if left:
+                        detached.set()
+                        sock.shutdown(socket.SHUT_RDWR)
+                        return
                 send_frame(sock, FrameKind.STDIN_END)
 
     thread = threading.Thread(target=send, name="container-stdin", daemon=True)
@@ -98,11 +127,12 @@ def _input_sent(sock: socket.socket) -> Iterator[None]:
 @contextlib.contextmanager
 def _raw_terminal() -> Iterator[None]:
     before = termios.tcgetattr(0)
-    tty.setraw(0)
+    tty.setraw(0, termios.TCSANOW)  # what was typed meanwhile is kept
     try:
         yield
     finally:
-        termios.tcsetattr(0, termios.TCSADRAIN, before)
+        # At once: waiting until all output is read would hang on a terminal that was stopped.
+        termios.tcsetattr(0, termios.TCSANOW, before)
 
 
 @contextlib.contextmanager

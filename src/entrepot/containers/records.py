@@ -12,7 +12,6 @@
     bundle/               config.json for the OCI runtime
     files/                hostname, hosts and resolv.conf, mounted over the container's own
     log                   output, one JSON object a line, as docker's json-file driver writes it
-    attach.sock           where a terminal is attached while the container runs
   .new-<id>/              being made; flocked by its maker
   .old-<random>/          being removed
 

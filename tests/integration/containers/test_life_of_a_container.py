@@ -3,6 +3,7 @@ them."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -11,6 +12,7 @@ import select
 import signal
 import subprocess
 import tarfile
+from collections.abc import Iterator
 
 import pytest
 
@@ -184,27 +186,39 @@ def read_until(fd: int, wanted: bytes) -> None:
         seen += os.read(fd, 1000)
 
 
-def test_a_terminal_is_passed_through(box: Box) -> None:
+@contextlib.contextmanager
+def on_a_terminal(box: Box, *argv: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A command on a terminal of its own, and the other end of that."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        [ENTREPOT, "run", "--rm", "-it", "tiny:1", "sh", "-c", "tty; read x; echo got $x; exit 3"],
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        env=box.env,
-        cwd=box.home,
+        [ENTREPOT, *argv], stdin=slave, stdout=slave, stderr=slave, env=box.env, cwd=box.home,
         start_new_session=True,
-    )
+    )  # fmt: skip
     os.close(slave)
     try:
-        read_until(master, b"/dev/pts/0")
-        os.write(master, b"word\n")
-        read_until(master, b"got word")
-        assert process.wait(TIMEOUT_S) == 3
+        yield process, master
     finally:
         process.kill()
         process.wait(TIMEOUT_S)
         os.close(master)
+
+
+def test_a_terminal_is_passed_through(box: Box) -> None:
+    script = "tty; read x; echo got $x; exit 3"
+    with on_a_terminal(box, "run", "--rm", "-it", "tiny:1", "sh", "-c", script) as (process, terminal):
+        read_until(terminal, b"/dev/pts/0")
+        os.write(terminal, b"word\n")
+        read_until(terminal, b"got word")
+        assert process.wait(TIMEOUT_S) == 3
+
+
+def test_detach_keys_leave_a_container_running(box: Box) -> None:
+    script = ("sh", "-c", "tty; read x")
+    with on_a_terminal(box, "run", "-it", "--name", "left", "tiny:1", *script) as (process, terminal):
+        read_until(terminal, b"/dev/pts/0")
+        os.write(terminal, b"\x10\x11")
+        assert process.wait(TIMEOUT_S) == 0
+    assert box.output("ps", "--format", "{{.Names}}") == "left"
 
 
 def test_stop_sends_the_signal_and_then_kills(box: Box) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrepot.actions.logs import parse_moment
+from entrepot.containers.attach import DetachKeys
 from entrepot.containers.errors import InvalidOption
 from entrepot.containers.frames import FrameKind, FrameParser
 from entrepot.containers.logs import LogQuery, LogWriter, read_log
@@ -85,3 +86,23 @@ def test_frames_are_put_together_from_any_pieces(sent: list[tuple[FrameKind, byt
 def test_a_frame_that_is_too_large_is_refused() -> None:
     with pytest.raises(ValueError, match="a frame of"):
         list(FrameParser().feed(b"o\xff\xff\xff\xff"))
+
+
+@pytest.mark.parametrize(
+    ("pieces", "passed_on", "left"),
+    [
+        ([b"ls\n"], b"ls\n", False),
+        ([b"ls\n\x10\x11rest"], b"ls\n", True),
+        ([b"a\x10", b"\x11"], b"a", True),
+        ([b"a\x10", b"b"], b"a\x10b", False),
+        ([b"\x10\x10", b"\x11"], b"\x10", True),
+        ([b"\x11\x10", b"\x10", b"x"], b"\x11\x10\x10x", False),
+    ],
+    ids=["text", "at once", "apart", "ctrl-p alone", "ctrl-p twice", "the wrong way round"],
+)
+def test_detach_keys_are_found_and_nothing_else_is_kept(
+    pieces: list[bytes], passed_on: bytes, left: bool
+) -> None:
+    keys = DetachKeys()
+    results = [keys.feed(piece) for piece in pieces]
+    assert (b"".join(text for text, _ in results), results[-1][1]) == (passed_on, left)
