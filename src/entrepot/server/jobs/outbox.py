@@ -26,6 +26,8 @@ __all__ = ["Consumer", "Event", "OutboxDelivery"]
 log = get_log(__name__)
 
 BATCH: Final = 100
+PASSED_OVER: Final = 1_000
+"""Events marked in one transaction while nobody listens."""
 LEASE_S: Final = 60.0
 KEPT_S: Final = 7 * 24 * 3600.0
 """How long delivered events stay to be looked at."""
@@ -79,6 +81,8 @@ class OutboxDelivery:
         steady = self._catalog.clock.steady()
         if not await self._catalog.read(_any_due, steady):
             return 0
+        if not self._consumers:
+            return await self._catalog.write(_pass_over, steady, durable=False)
         events = await self._catalog.write(_take, self._by, steady, durable=False)
         for event, attempts in events:
             error = await self._give(event)
@@ -113,6 +117,16 @@ def _due(now: int) -> Any:
 
 def _any_due(connection: Connection, now: int) -> bool:
     return connection.execute(select(outbox.c.id).where(_due(now)).limit(1)).first() is not None
+
+
+def _pass_over(connection: Connection, now: int) -> int:
+    """What is due is done: nobody listens. Returns how many rows."""
+    due = select(outbox.c.id).where(_due(now)).order_by(outbox.c.id).limit(PASSED_OVER)
+    return connection.execute(
+        update(outbox)
+        .where(outbox.c.id.in_(due.with_for_update(skip_locked=True)))
+        .values(state="done", done_at=now, attempts=outbox.c.attempts + 1)
+    ).rowcount
 
 
 def _take(connection: Connection, by: str, now: int) -> list[tuple[Event, int]]:

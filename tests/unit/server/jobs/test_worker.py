@@ -151,6 +151,17 @@ async def test_event_is_delivered_to_all_or_again(world: World) -> None:
 
 
 @on_both
+async def test_events_nobody_listens_to_are_done_at_once(world: World) -> None:
+    await put_events(world, "push", "delete-tag")
+    delivery = OutboxDelivery(world.catalog, (), by="test")
+    assert await delivery.deliver() == 2
+    assert await delivery.deliver() == 0
+    rows = select(outbox.c.state, outbox.c.done_at)
+    states = await world.catalog.read(lambda connection: [tuple(row) for row in connection.execute(rows)])
+    assert [state for state, done_at in states if done_at is not None] == ["done", "done"]
+
+
+@on_both
 async def test_two_deliverers_share_the_events(world: World) -> None:
     seen: list[int] = []
 
