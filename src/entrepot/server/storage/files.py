@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from entrepot.observability.logs import get_log
@@ -51,11 +52,21 @@ class OpenFile:
             self._ops.close(self.fd)
 
 
+@dataclass(frozen=True, slots=True)
+class Unsynced:
+    """A whole small file that has been written, and where it goes."""
+
+    file: OpenFile
+    source: Path
+    target: Path
+
+
 class Files:
     """The tree below one root. Every method blocks and raises OSError or a storage error."""
 
     def __init__(self, root: Path, ops: FileOps, *, reserve_bytes: int, boot: str) -> None:
         self.root = root
+        self._uploads = root / keys.UPLOADS
         self.ops = ops
         self.boot = boot
         self._reserve_bytes = reserve_bytes
@@ -114,12 +125,37 @@ class Files:
 
     def put(self, phys: str, data: bytes) -> None:
         """A small blob, durable."""
-        self._publish(self._write_synced(data), self.blob_path(phys))
+        self.end_put(self.begin_put(self.blob_path(phys), data))
+
+    def is_ready_for(self, target: Path) -> bool:
+        """Whether every directory of a blob is durable already, so that `begin_put` syncs none."""
+        return self._uploads in self._synced and target.parent in self._synced
+
+    def begin_put(self, target: Path, data: bytes) -> Unsynced:
+        """Step 1 of a commit: the bytes in a file that only the page cache has."""
+        source = self.upload_path(keys.file_upload_key(self.boot))
+        self._make_durable(self._uploads)
+        try:
+            file = OpenFile(self.ops, self.ops.open_append(source), 0)
+            self.write(file, [data], 0)
+        except BaseException:
+            self._forget(source)
+            raise
+        return Unsynced(file, source, target)
+
+    def end_put(self, written: Unsynced) -> None:
+        """Steps 2 to 4; these wait for the disk."""
+        try:
+            self.ops.fsync(written.file.fd)
+        except BaseException:
+            self._forget(written.source)
+            raise
+        self._publish(written.source, written.target)
 
     def write_identity(self, identity: StoreIdentity) -> None:
         """Replace the identity, durable."""
         data = json.dumps({"store_id": identity.store_id, "epoch": identity.epoch}).encode()
-        self._publish(self._write_synced(data), self.root / keys.IDENTITY)
+        self.end_put(self.begin_put(self.root / keys.IDENTITY, data))
 
     def read_identity(self) -> StoreIdentity | None:
         """The identity, None when there is none."""
@@ -221,27 +257,16 @@ class Files:
                 f"the upload of {digest} lost bytes when the machine restarted; start it again"
             )
 
-    def _write_synced(self, data: bytes) -> Path:
-        source = self.upload_path(keys.file_upload_key(self.boot))
-        self._make_durable(source.parent)
-        try:
-            file = OpenFile(self.ops, self.ops.open_append(source), 0)
-            self.write(file, [data], 0)
-            self.ops.fsync(file.fd)
-        except BaseException:
-            self._forget(source)
-            raise
-        return source
-
     def _publish(self, source: Path, target: Path) -> None:
+        parent = target.parent
         try:
-            self._make_durable(target.parent)
+            self._make_durable(parent)
             self.ops.rename(source, target)
         except BaseException:
             self._forget(source)
             raise
         try:
-            self.ops.fsync_directory(target.parent)
+            self.ops.fsync_directory(parent)
         except BaseException:
             self._forget(target)
             raise

@@ -13,6 +13,7 @@ error the kernel has forgotten which bytes it lost, and a second call would succ
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -31,6 +32,11 @@ _T = TypeVar("_T")
 
 DEFAULT_RESERVE_BYTES = 16 * 1024 * 1024
 """Room that uploads leave on the disk, so that deletes and garbage collection still work."""
+TOO_LONG_S = 0.05
+"""Writing a small blob to the page cache on the event loop takes a few microseconds. When it takes longer
+than this, memory is full of unwritten pages, and a thread does it for a while."""
+AWAY = 20
+"""For so many times as long: requests wait for at most a twentieth of their time."""
 LIST_BATCH = 512
 """Directory entries handed over at a time."""
 
@@ -51,6 +57,7 @@ class FilesystemStore:
     ) -> None:
         self._ops = fsops or FileOps()
         self._files = Files(root, self._ops, reserve_bytes=reserve_bytes, boot=boot or boot_id())
+        self._in_thread_until = 0.0
         self._disk = disk_pool()
         self._hashing = hash_pool()
 
@@ -121,7 +128,19 @@ class FilesystemStore:
 
     async def put(self, digest: Digest, data: bytes) -> str:
         phys = keys.file_blob_key(digest)
-        await self._call("storing a blob", self._files.put, phys, data)
+        target = self._files.blob_path(phys)
+        began = time.monotonic()
+        if began < self._in_thread_until or not self._files.is_ready_for(target):
+            await self._call("storing a blob", self._files.put, phys, data)
+            return phys
+        try:
+            written = self._files.begin_put(target, data)
+        except OSError as error:
+            raise translated(error, "storing a blob") from error
+        took = time.monotonic() - began
+        if took > TOO_LONG_S:
+            self._in_thread_until = began + AWAY * took
+        await self._call("storing a blob", self._files.end_put, written)
         return phys
 
     async def open(self, phys: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:

@@ -108,7 +108,7 @@ class FileOps:
 
     def rename(self, source: Path, target: Path) -> None:
         """Give a file its final name."""
-        source.rename(target)
+        os.rename(source, target)  # noqa: PTH104 - twice as quick as making the path it returns
 
     def unlink(self, path: Path) -> None:
         """Remove a file."""

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 _T = TypeVar("_T")
@@ -48,8 +49,16 @@ async def wait_for_end(future: asyncio.Future[_T]) -> bool:
     """Wait until `future` has finished, come what may. True when the caller was cancelled meanwhile."""
     cancelled = False
     while not future.done():
+        # Not `await future`, which would cancel it together with the caller.
+        ended = asyncio.get_running_loop().create_future()
+        future.add_done_callback(partial(_wake, ended))
         try:
-            await asyncio.wait([future])
+            await ended
         except asyncio.CancelledError:
             cancelled = True
     return cancelled
+
+
+def _wake(waiter: asyncio.Future[None], _: object) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -181,6 +181,8 @@ class Request:
                 if meter is not None:
                     meter.moved += len(body)
                 yield body
+                # Nothing can follow, and to be told so takes a way to the HTTP server and back.
+                self.body_done = self.body_done or got == expected
         if expected is not None and got != expected:
             raise ClientGone(f"the client left after {got} of {expected} bytes of its body")
 
