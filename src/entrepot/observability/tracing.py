@@ -16,7 +16,15 @@ from typing import Any, ClassVar, Final
 
 from entrepot.errors import InvalidInput
 
-__all__ = ["TracingMissing", "configure_tracing", "is_tracing", "server_span", "shut_down_tracing", "span"]
+__all__ = [
+    "TracingMissing",
+    "configure_tracing",
+    "is_tracing",
+    "mark_failed",
+    "server_span",
+    "shut_down_tracing",
+    "span",
+]
 
 _NOTHING: Final = nullcontext()
 _tracer: Any = None
@@ -77,8 +85,7 @@ def span(name: str, /, **attributes: str | int | float | bool) -> AbstractContex
     """A part of what is going on in this task or thread. An exception that leaves it marks it as failed."""
     if _tracer is None:
         return _NOTHING
-    started: AbstractContextManager[Any] = _tracer.start_as_current_span(name, attributes=attributes)
-    return started
+    return _started(name, attributes=attributes)
 
 
 @contextmanager
@@ -91,7 +98,25 @@ def server_span(name: str, headers: Mapping[str, str], **attributes: str | int) 
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
     context = TraceContextTextMapPropagator().extract(carrier=dict(headers))
-    with _tracer.start_as_current_span(
-        name, context=context, kind=SpanKind.SERVER, attributes=attributes
-    ) as current:
+    with _started(name, context=context, kind=SpanKind.SERVER, attributes=attributes) as current:
         yield current
+
+
+@contextmanager
+def _started(name: str, **more: Any) -> Iterator[Any]:
+    """Of an exception only its kind is told: messages and traces may quote what was being stored."""
+    quiet = {"record_exception": False, "set_status_on_exception": False}
+    with _tracer.start_as_current_span(name, **more, **quiet) as current:
+        try:
+            yield current
+        except BaseException as error:
+            mark_failed(current, type(error).__name__)
+            raise
+
+
+def mark_failed(current: Any, reason: str) -> None:
+    """Say on a span that what it is about failed."""
+    from opentelemetry.trace import Status, StatusCode
+
+    current.set_status(Status(StatusCode.ERROR, reason))
+    current.set_attribute("error.type", reason)

@@ -1,5 +1,7 @@
 """Spans: nothing while off, parts of one trace while on."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -44,9 +46,11 @@ def test_a_clients_trace_goes_on_below(spans: object) -> None:
 
 def test_an_error_marks_its_span(spans: object) -> None:
     with pytest.raises(ValueError), span("fails"):
-        raise ValueError
+        raise ValueError("INSERT … 'a secret'")
     (failed,) = spans.get_finished_spans()  # type: ignore[attr-defined]
     assert not failed.status.is_ok
+    assert "secret" not in failed.to_json(), "messages may quote what was being stored"
+    assert failed.attributes["error.type"] == "ValueError"
 
 
 @pytest.mark.anyio
@@ -101,6 +105,14 @@ def test_spans_reach_a_collector() -> None:
         shut_down_tracing()
         server.shutdown()
         server.server_close()
+
+
+def test_off_nothing_of_opentelemetry_is_imported() -> None:
+    code = (
+        "import sys, entrepot.server.worker, entrepot.server.background\n"
+        "assert not [name for name in sys.modules if name.startswith('opentelemetry')]"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_without_its_libraries_it_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:

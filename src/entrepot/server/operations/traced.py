@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from entrepot.observability.tracing import server_span
+from entrepot.observability.tracing import mark_failed, server_span
 
 __all__ = ["TracedApplication"]
 
@@ -33,7 +33,10 @@ class TracedApplication:
 
             async def watched(message: Any) -> None:
                 if current is not None and message["type"] == "http.response.start":
-                    current.set_attribute("http.response.status_code", message["status"])
+                    status = int(message["status"])
+                    current.set_attribute("http.response.status_code", status)
+                    if status >= 500:
+                        mark_failed(current, str(status))
                 await send(message)
 
             await self._inner(scope, receive, watched)
