@@ -225,6 +225,7 @@ def test_stop_sends_the_signal_and_then_kills(box: Box) -> None:
     started(box, "polite")
     assert box.output("stop", "polite") == "polite"
     assert box.output("logs", "polite") == "up\nbye"
+    assert box.output("logs", "--details", "--tail", "1", "polite") == " bye"
     assert box.output("wait", "polite") == "5"
     started(box, "stubborn", "trap '' TERM; echo up; while :; do sleep 0.1; done")
     box.run("stop", "-t", "0", "stubborn")

@@ -17,10 +17,16 @@ from entrepot.cli.output import utc_now
 @click.option("-t", "--timestamps", is_flag=True, help="Show when each line was written")
 @click.option("--since", metavar="TIME", help="Only what is later: a time, or 10m for ten minutes ago")
 @click.option("--until", metavar="TIME", help="Only what is earlier")
-@click.option("--details", is_flag=True, hidden=True, expose_value=False)
+@click.option("--details", is_flag=True, hidden=True)
 @container_argument
 def logs(
-    container: str, follow: bool, tail: str, timestamps: bool, since: str | None, until: str | None
+    container: str,
+    follow: bool,
+    tail: str,
+    timestamps: bool,
+    since: str | None,
+    until: str | None,
+    details: bool,
 ) -> None:
     """Print what a container has written, to stdout and stderr as it was."""
     from entrepot.actions.logs import container_logs, parse_moment
@@ -36,6 +42,6 @@ def logs(
     )
     for record in records:
         stream = sys.stdout if record.stream == "stdout" else sys.stderr
-        prefix = f"{record.time} " if timestamps else ""
+        prefix = (f"{record.time} " if timestamps else "") + (" " if details else "")  # there are none
         stream.write(prefix + record.log)
         stream.flush()
