@@ -99,6 +99,6 @@ def test_a_push_is_a_tree_of_spans_and_slow_calls_are_logged(collector: Collecto
     wait_until(lambda: stored & {span.name for span in collector.spans}, what="a blob's span")
     assert "c2VjcmV0" not in "".join(map(str, collector.spans))
     events = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
-    slow = {event["event"]: event for event in events if event["event"].startswith("slow ")}
+    slow = {event["event"]: event for event in events if str(event.get("event")).startswith("slow ")}
     assert set(slow) == {"slow query", "slow store"}
     assert all(event["seconds"] >= 0 and event["what"] and event["call"] for event in slow.values())
