@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 from entrepot.server.db import Catalog, HotQuery, open_catalog, postgresql
 from entrepot.server.db.clock import SECOND
 from entrepot.server.db.engine import parse_catalog_url
-from entrepot.server.db.errors import CatalogUnavailable
+from entrepot.server.db.errors import CatalogUnavailable, TextRefused
 from entrepot.server.db.postgresql import PostgresqlCatalog
 from entrepot.server.db.settings import get_setting, set_setting
 from tests.contract.db.test_catalog import VALUE
@@ -33,6 +33,15 @@ async def catalog(migrated_postgresql_url: str) -> object:
     opened = open_catalog(migrated_postgresql_url)
     yield opened
     await opened.close()
+
+
+async def test_a_text_with_nul_is_the_clients_mistake(catalog: Catalog) -> None:
+    """PostgreSQL keeps none; whoever sent it is told so, and it is no failure of the registry."""
+    with pytest.raises(TextRefused, match="NUL"):
+        await catalog.write(set_setting, "colour", "r\0d")
+    with pytest.raises(TextRefused, match="NUL"):
+        await catalog.read(get_setting, "r\0d")
+    assert await catalog.read(get_setting, "colour") is None
 
 
 async def test_idle_connections_that_were_ended_are_replaced(

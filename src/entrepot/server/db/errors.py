@@ -13,6 +13,7 @@ __all__ = [
     "CatalogUnavailable",
     "InvalidCatalogUrl",
     "SchemaMismatch",
+    "TextRefused",
 ]
 
 
@@ -54,6 +55,12 @@ class SchemaMismatch(Conflict):
     """The database was made by another version."""
 
     code: ClassVar[str] = "schema-mismatch"
+
+
+class TextRefused(InvalidInput):
+    """A text that the database knows no way to keep: on PostgreSQL, one with NUL in it."""
+
+    code: ClassVar[str] = "text-refused"
 
 
 class InvalidCatalogUrl(InvalidInput):

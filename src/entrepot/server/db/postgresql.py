@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from entrepot.observability.logs import get_log
 from entrepot.server.db.clock import SECOND, SteadyClock, microseconds, since_boot
 from entrepot.server.db.engine import RetryTransaction
-from entrepot.server.db.errors import CatalogFull, CatalogUnavailable
+from entrepot.server.db.errors import CatalogFull, CatalogUnavailable, TextRefused
 from entrepot.server.db.hot import HotQuery
 from entrepot.server.db.ownloop import run_in_own_loop
 from entrepot.server.db.settings import CLOCK_OFFSET
@@ -54,6 +54,7 @@ CLOCK_STEP_US: Final = microseconds(5)
 
 _REFUSED: Final = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock timeout
 _FULL: Final = {"53100", "53200"}  # disk full, out of memory
+_NO_TEXT: Final = "22021"  # a character that is none: NUL
 _NOW: Final = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
 _OFFSET: Final = text("SELECT value FROM setting WHERE name = :name").bindparams(name=CLOCK_OFFSET)
 _FIRST_OFFSET: Final = text(
@@ -354,6 +355,8 @@ def _translated(error: DBAPIError) -> Exception:
         return CatalogFull("the database can't grow: its disk is full", retry_after_s=60)
     if state[:2] in {"53", "57", "58"}:  # resources, operator intervention, system error
         return CatalogUnavailable(f"the database is not available now: {error.orig}", retry_after_s=2)
+    if state == _NO_TEXT:
+        return TextRefused("a text holds a NUL, which cannot be kept; leave it out")
     return error
 
 
