@@ -12,7 +12,7 @@ from entrepot.server.storage.base import BlobStore, StoreIdentity
 from entrepot.server.storage.errors import BlobMissing, InvalidKey, UploadShort
 from entrepot.server.storage.filesystem import FilesystemStore
 from entrepot.server.storage.memory import MemoryStore
-from entrepot.server.storage.objects import open_bucket
+from entrepot.server.storage.objects import LEAST_PART_BYTES, open_bucket
 
 pytestmark = pytest.mark.anyio
 
@@ -28,6 +28,7 @@ def _objects(request: pytest.FixtureRequest, _: Path) -> BlobStore:
         access_key_id=location.access_key,
         secret_access_key=location.secret_key,
         allow_http=True,
+        part_bytes=LEAST_PART_BYTES,
     )
 
 
@@ -76,10 +77,14 @@ async def pushed(store: BlobStore, *requests: bytes) -> tuple[str, Digest]:
         pytest.param([b"several", b" requests", b" in order"], id="several"),
         pytest.param([], id="no-bytes"),
         pytest.param([os.urandom(1) * (5 * MIB - 1), b"xy"], id="around-5MiB"),
+        pytest.param([b"p" * (5 * MIB)], id="5MiB"),
+        pytest.param([b"p" * (5 * MIB + 1)], id="5MiB+1"),
+        pytest.param([b"p" * (5 * MIB - 1), b"q" * (5 * MIB + 1)], id="two-of-5MiB"),
         pytest.param([b"ab" * (9 * MIB)], id="18MiB"),
     ],
 )
 async def test_upload_becomes_the_same_bytes(store: BlobStore, requests: list[bytes]) -> None:
+    """U10: sizes around the smallest part that S3 takes, among others."""
     whole = b"".join(requests)
     phys, digest = await pushed(store, *requests)
     assert digest == Digest.of(whole)

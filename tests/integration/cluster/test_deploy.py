@@ -172,7 +172,12 @@ def test_the_helm_chart_renders_to_the_same(tmp_path: Path) -> None:
         "chart = helm_python.Chart.load(sys.argv[1])\n"
         "print(json.dumps(chart.render(json.loads(sys.argv[2]), name='registry')))"
     )
-    values = json.dumps({"settings": {"gc": {"undo_window": "14d"}}, "image": {"tag": "1.2.3"}})
+    settings = {
+        "gc": {"undo_window": "14d"},
+        "server": {"drain_delay": "20s"},
+        "limits": {"uploads_per_principal": 2_000_000},
+    }
+    values = json.dumps({"settings": settings, "image": {"tag": "1.2.3"}})
     argv = [sys.executable, "-c", script, str(DEPLOY / "helm" / "entrepot"), values]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -186,4 +191,9 @@ def test_the_helm_chart_renders_to_the_same(tmp_path: Path) -> None:
     assert kinds(documents) == WHOLE
     check_kubernetes(documents, tmp_path)
     assert "1.2.3" in json.dumps(documents)
-    assert 'undo_window = "14d"' in json.dumps(documents).replace('\\"', '"')
+    by_kind = {document["kind"]: document for document in documents}
+    written = tomllib.loads(by_kind["ConfigMap"]["data"]["entrepot.toml"])
+    assert written["gc"] == settings["gc"]
+    assert written["server"]["drain_delay"] == "20s", "what an operator says wins"
+    assert written["server"]["public_url"] == "https://registry.example.org"
+    assert written["limits"] == settings["limits"]

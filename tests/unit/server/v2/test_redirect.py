@@ -2,8 +2,8 @@
 
 import pytest
 
-from entrepot.server.compose import repository_limits, trash_delay_s
-from entrepot.server.config.model import Config, GcSection, Seconds, StorageSection
+from entrepot.server.compose import open_store, repository_limits, trash_delay_s
+from entrepot.server.config.model import Config, GcSection, Seconds, Secret, StorageSection
 from entrepot.server.v2.redirect import RedirectRule
 
 
@@ -35,3 +35,18 @@ def test_bytes_stay_as_long_as_a_signed_url_works() -> None:
     assert trash_delay_s(redirecting) == repository_limits(redirecting).trash_delay_s == 600
     assert trash_delay_s(Config(gc=short)) == 5
     assert trash_delay_s(Config(storage=StorageSection(redirect=True))) == Config().gc.trash_delay
+
+
+@pytest.mark.anyio
+async def test_a_cdn_shows_the_same_names_elsewhere() -> None:
+    storage = StorageSection(
+        url="s3://bucket/prefix",
+        region="eu",
+        access_key_id="k",
+        secret_access_key=Secret("s"),
+        cdn_url="https://cdn.example.org/here",
+    )
+    store = open_store(Config(storage=storage))
+    phys = "blobs/" + "a" * 32 + "/" + "0" * 20 + "." + "b" * 16
+    assert await store.signed_url(phys, expires_s=60) == f"https://cdn.example.org/here/{phys}"
+    await store.close()
