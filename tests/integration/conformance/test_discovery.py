@@ -168,6 +168,35 @@ def test_referrers_are_listed_with_what_they_are(repository: WireRepository) -> 
     assert found[digest(index)]["mediaType"] == OCI_INDEX
 
 
+def test_what_has_no_artifact_type_is_listed_without(repository: WireRepository) -> None:
+    """'Listing Referrers': an index without one has none; of a manifest an empty one counts as none."""
+    subject = repository.describe(repository.put_image("image"))
+    index = repository.index([], subject=subject)
+    config = repository.descriptor(b"c", "application/vnd.example.config")
+    plain = repository.manifest(config=config, subject=subject, artifactType="")
+    for raw in (index, plain):
+        assert repository.put(raw).headers["oci-subject"] == subject["digest"]
+    listed = repository("GET", f"referrers/{subject['digest']}").json()["manifests"]
+    found = {entry["digest"]: entry.get("artifactType") for entry in listed}
+    assert found == {digest(index): None, digest(plain): "application/vnd.example.config"}
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_referrers_tagged_as_older_clients_do_are_listed_too(
+    repository: WireRepository, algorithm: str
+) -> None:
+    """'Enabling the Referrers API': what an index under the fallback tag names, it names once."""
+    image = repository.manifest(repository.descriptor(b"layer"))
+    assert repository.put(image, digest(image, algorithm)).status == 201
+    subject = repository.describe(image, algorithm)
+    signature = _referrer(repository, subject, "application/vnd.example.signature", "one")
+    fallback = f"{algorithm}-{digest(image, algorithm).partition(':')[2][:64]}"
+    assert repository.put(repository.index([repository.describe(signature)]), fallback).status == 201
+    listed = repository("GET", f"referrers/{subject['digest']}").json()["manifests"]
+    assert [entry["digest"] for entry in listed] == [digest(signature)]
+    assert repository("GET", f"manifests/{fallback}").status == 200
+
+
 def test_referrers_are_filtered_by_type(repository: WireRepository) -> None:
     """'Listing Referrers', end-12b: OCI-Filters-Applied says that it was done."""
     subject = repository.describe(repository.put_image("image"))
