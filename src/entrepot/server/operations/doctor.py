@@ -58,7 +58,9 @@ def check_directory(data: Path, *, holds_catalog: bool, secrets: Sequence[Path] 
         mend = "name the directory with --data, or the settings with --config"
         return [fail("directory", f"{data} can't be read: {error.strerror}", mend)]
     verdicts = []
-    if stat.S_IMODE(found.st_mode) & 0o077:
+    # A scratch directory that Kubernetes made belongs to root; without the catalog nothing is kept in it.
+    is_ours = holds_catalog or found.st_uid == os.geteuid()
+    if is_ours and stat.S_IMODE(found.st_mode) & 0o077:
         verdicts.append(fail("directory", f"others may look into {data}", f"chmod 700 {data}"))
     if not os.access(data, os.W_OK | os.X_OK):
         mend = f"give it to the account that runs the server: chown -R USER {data}; or mount it writable"
