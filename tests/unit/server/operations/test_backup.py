@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,19 @@ async def test_rows_that_are_damaged_or_cut_short_are_told(
             with pytest.raises(BackupInvalid, match="rows of the catalog"):
                 await check_backup(archive, done.snapshot)
         assert await new.catalog.read(get_identity) is None
+
+
+async def test_a_backup_of_a_newer_schema_is_refused_before_anything_is_copied(
+    world: World, places: Places, tmp_path: Path
+) -> None:
+    await fill(world)
+    new = places.side("sqlite", "folder", "new")
+    async with archive_at(open_place(str(tmp_path / "b"), create=True)) as archive:
+        done = await back_up(world.catalog, world.store, archive)
+        later = replace(done.snapshot, schema="9999")
+        with pytest.raises(BackupInvalid, match="newer version"):
+            await restore(archive, later, new.catalog, new.store, tmp_path / "n")
+    assert [one async for one in new.store.list()] == []
 
 
 async def test_looking_for_backups_makes_nothing(tmp_path: Path) -> None:
