@@ -14,6 +14,9 @@ from typing import Any
 
 from playwright.sync_api import sync_playwright
 
+from bench.cluster import _database as database
+from bench.cluster import _env as database_env
+from bench.cluster import _new_database as new_database
 from bench.frame import Bench, Figure, Row
 from bench.load import wrk
 from tests.integration.accounts.setup import setup_token
@@ -25,8 +28,8 @@ from tests.support.wire import Wire
 PASSWORD = "correct horse battery"
 
 
-def _with_accounts(bench: Bench) -> RunningServer:
-    env = {"ENTREPOT_ACCESS_MODE": "accounts"}
+def _with_accounts(bench: Bench, **more: str) -> RunningServer:
+    env = {"ENTREPOT_ACCESS_MODE": "accounts", **more}
     return bench.closing.enter_context(running_server(bench.folder / "accounts", env=env))
 
 
@@ -52,8 +55,13 @@ def _set_up(server: RunningServer) -> str:
     token = setup_token(server.log)
     _api(server, "POST", "/setup", {"token": token, "password": PASSWORD}, who=None)
     _api(server, "POST", "/projects", {"name": "acme"})
-    robot = _api(server, "POST", "/projects/acme/robots", {"name": "ci", "role": "developer"})
-    return _basic("acme+ci", robot["secret"])
+    return _robot(server, "ci")
+
+
+def _robot(server: RunningServer, name: str = "more") -> str:
+    """A robot of project acme; its Basic header."""
+    robot = _api(server, "POST", "/projects/acme/robots", {"name": name, "role": "developer"})
+    return _basic(f"acme+{name}", robot["secret"])
 
 
 def _get(path: str, **headers: str) -> str:
@@ -61,12 +69,10 @@ def _get(path: str, **headers: str) -> str:
     return f'request = function() return wrk.format("GET", "{path}", {{{shown}}}) end'
 
 
-def pull_with_token(bench: Bench) -> Iterator[Row]:
-    """Manifest GET with a bearer token, 16 connections, beside the same in open mode."""
-    ours = _with_accounts(bench)
-    plain = bench.closing.enter_context(running_server(bench.folder / "open"))
-    robot = _set_up(ours)
-    with closing(Wire(ours.port, headers={"Authorization": robot, "Host": "localhost"})) as wire:
+def _pulls(bench: Bench, name: str, closed: RunningServer, plain: RunningServer) -> Row:
+    """Manifest GET with a bearer token from `closed`, beside the same from `plain` in open mode."""
+    robot = _set_up(closed)
+    with closing(Wire(closed.port, headers={"Authorization": robot, "Host": "localhost"})) as wire:
         push_image(wire, "acme/app", "v1", image())
         token = wire("GET", "/token?scope=repository:acme/app:pull").json()["token"]
     with closing(Wire(plain.port, headers={"Host": "localhost"})) as wire:
@@ -74,22 +80,40 @@ def pull_with_token(bench: Bench) -> Iterator[Row]:
     path = "/v2/acme/app/manifests/v1"
     values = bench.alternating(
         lambda: wrk(
-            bench.folder, f"http://127.0.0.1:{ours.port}", _get(path, Authorization=f"Bearer {token}")
+            bench.folder, f"http://127.0.0.1:{closed.port}", _get(path, Authorization=f"Bearer {token}")
         ),
         lambda: wrk(bench.folder, f"http://127.0.0.1:{plain.port}", _get(path)),
     )
-    yield Row(
-        "manifest GET with a bearer token, 16 connections", "/s", *values, peer_name="open mode", bar="≥ 0.7×"
-    )
+    return Row(name, "/s", *values, peer_name="open mode", bar="≥ 0.7×")
+
+
+def pull_with_token(bench: Bench) -> Iterator[Row]:
+    """Manifest GET with a bearer token, 16 connections, beside the same in open mode."""
+    plain = bench.closing.enter_context(running_server(bench.folder / "open"))
+    yield _pulls(bench, "manifest GET with a bearer token, 16 connections", _with_accounts(bench), plain)
+
+
+def pull_with_token_on_postgresql(bench: Bench) -> Iterator[Row]:
+    """The same with both catalogs on one PostgreSQL, then its token service."""
+    port = database(bench)
+    closed = _with_accounts(bench, **database_env(port, new_database(port)))
+    open_env = database_env(port, new_database(port))
+    plain = bench.closing.enter_context(running_server(bench.folder / "open", env=open_env))
+    yield _pulls(bench, "manifest GET with a bearer token, PostgreSQL", closed, plain)
+    robot = _robot(closed)
+    yield _tokens(bench, "token for a robot's secret, PostgreSQL", closed, robot)
 
 
 def tokens(bench: Bench) -> Iterator[Row]:
     """The token service with a robot's secret, 16 connections."""
     ours = _with_accounts(bench)
-    robot = _set_up(ours)
+    yield _tokens(bench, "token for a robot's secret, 16 connections", ours, _set_up(ours))
+
+
+def _tokens(bench: Bench, name: str, ours: RunningServer, robot: str) -> Row:
     script = _get("/token?service=localhost&scope=repository:acme/app:pull", Authorization=robot)
     [values] = bench.alternating(lambda: wrk(bench.folder, f"http://127.0.0.1:{ours.port}", script))
-    yield Row("token for a robot's secret, 16 connections", "/s", values, bar="≥ 1500")
+    return Row(name, "/s", values, bar="≥ 1500")
 
 
 def _fill(data: Path, repositories: int, tags: int) -> None:
@@ -256,6 +280,7 @@ def search(bench: Bench) -> Iterator[Row]:
 
 FIGURES: dict[str, Figure] = {
     "pull_with_token": pull_with_token,
+    "pull_with_token_on_postgresql": pull_with_token_on_postgresql,
     "tokens": tokens,
     "account_search": search,
     "pages": pages,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -42,12 +43,14 @@ async def failures(node: AccountsControl) -> list[Any]:
 
 async def test_wrong_passwords_count_for_every_process(nodes: Nodes) -> None:
     one, other = nodes
-    for number in range(5):
+    for number in range(4):
         await refused(nodes[number % 2], "alice", f"wrong {number}")
+    for _ in range(10):  # noted at once, so that a slow machine can't wait the first pauses out
+        await one.catalog.write(attempts.note_failure, "alice", HERE, one.catalog.clock.steady())
     for node in nodes:
         with pytest.raises(TooManyAttempts) as caught:
             await node.authenticator.basic("alice", PASSWORD, address=HERE)
-        assert caught.value.retry_after_s == 1.0
+        assert 200 < caught.value.retry_after_s <= 300
     await other.authenticator.basic("alice", PASSWORD, address=THERE)
     await one.authenticator.basic("bob", PASSWORD, address=HERE)
 
@@ -97,19 +100,23 @@ async def test_failures_are_audited_with_who_where_and_how_but_no_password(nodes
     await refused(node, "my secret pass phrase", "alice", address=THERE)
     await refused(node, "hunter2.secret", "alice", address=THERE)
     await refused(node, "bob", str(new_secret("pat").text), address=THERE)
-    rows = {(row.principal, row.address, json.loads(row.detail)["with"]): row for row in await failures(node)}
-    assert rows.keys() == {
-        ("alice", HERE, "password"),
-        ("(unknown)", THERE, "password"),
-        ("bob", THERE, "token"),
+    rows = await failures(node)
+    counted: Counter[tuple[str, ...]] = Counter()
+    for row in rows:  # on a slow machine what belongs to one minute may come in two rows
+        detail = json.loads(row.detail)
+        key = (row.principal, row.address, detail["with"], detail.get("source", ""))
+        counted[*key, "failed"] += detail["failed"]
+        counted[*key, "held back"] += detail.get("held_back", 0)
+    alice = [counted.pop(("alice", HERE, "password", "local", what)) for what in ("failed", "held back")]
+    assert sum(alice) == 7
+    assert alice[0] >= 5
+    assert +counted == {
+        ("(unknown)", THERE, "password", "local", "failed"): 2,
+        ("bob", THERE, "token", "", "failed"): 1,
     }
-    detail = json.loads(rows["alice", HERE, "password"].detail)
-    assert (detail["source"], detail["failed"], detail["held_back"]) == ("local", 5, 2)
-    assert json.loads(rows["(unknown)", THERE, "password"].detail)["failed"] == 2
-    everything = repr(list(rows.values()))
-    assert "hunter" not in everything
-    assert "secret" not in everything
-    assert {row.principal_kind for row in rows.values()} == {"anonymous"}
+    assert "hunter" not in repr(rows)
+    assert "secret" not in repr(rows)
+    assert {row.principal_kind for row in rows} == {"anonymous"}
 
 
 async def test_a_flood_writes_few_rows(nodes: Nodes) -> None:

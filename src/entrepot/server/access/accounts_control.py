@@ -34,6 +34,7 @@ from entrepot.server.access.model import ANONYMOUS, Action, Decision, Principal,
 from entrepot.server.access.passwords import PasswordPool
 from entrepot.server.access.patterns import RepositoryPattern, Visible
 from entrepot.server.access.policy import Facts, PrincipalState, authorize
+from entrepot.server.access.rights import RightsVersion
 from entrepot.server.access.scopes import WantedScope
 from entrepot.server.access.sealing import SealKey
 from entrepot.server.access.secret import looks_like_secret
@@ -100,6 +101,7 @@ class AccountsControl:
         self.passwords = PasswordPool()
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="sign-in")
         self._sources = LiveSources()
+        self._rights = RightsVersion(catalog)
         self._keys: KeyRing = KeyRing(())
         self._loaded_at = 0.0
         self._kept_house_at = time.monotonic()
@@ -112,6 +114,7 @@ class AccountsControl:
             sources=lambda: self._sources,
             passwords=self.passwords,
             threads=self._threads,
+            rights=self._rights,
         )
 
     async def start(self) -> None:
@@ -183,9 +186,9 @@ class AccountsControl:
         return authorize(facts, principal, action, resource)
 
     async def facts(self, principal: Principal, resource: Resource) -> Facts:
-        """What is true now: one point query, or what it said before if nothing was committed since."""
+        """What is true now: one point query, or what it said before if nothing that decides was changed."""
         now = self.catalog.clock.now()
-        version = self.catalog.data_version()
+        version = await self._rights.current()
         if version is None or version != self._facts_version:
             self._facts.clear()
             self._facts_version = version
@@ -195,7 +198,14 @@ class AccountsControl:
             rows = await self.catalog.hot(_HOT_FACTS, **facts_params(principal, resource))
             known = facts_from_rows(rows, principal, now=now)
             # Kept only if no other request has seen a newer version while this one waited.
-            if version is not None and version == self._facts_version and len(self._facts) < _MAX_FACTS:
+            # A repository that is not there yet may be made without a change of rights.
+            is_whole = known.token_alive and (resource.repository is None or known.repository_id is not None)
+            if (
+                version is not None
+                and version == self._facts_version
+                and is_whole
+                and len(self._facts) < _MAX_FACTS
+            ):
                 self._facts[key] = known
         return self._corrected(known, principal)
 

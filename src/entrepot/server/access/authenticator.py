@@ -34,6 +34,7 @@ from entrepot.server.access.model import Principal, PrincipalKind
 from entrepot.server.access.names import parse_robot_name, parse_user_name
 from entrepot.server.access.passwords import PasswordPool
 from entrepot.server.access.people import provision
+from entrepot.server.access.rights import RightsVersion, SecretRows
 from entrepot.server.access.secret import looks_like_secret, parse_secret
 from entrepot.server.access.source_table import LiveSources
 from entrepot.server.access.sources.base import PasswordSource
@@ -153,12 +154,14 @@ class Authenticator:
         sources: Callable[[], LiveSources],
         passwords: PasswordPool,
         threads: ThreadPoolExecutor,
+        rights: RightsVersion,
     ) -> None:
         self._catalog = catalog
         self._sources = sources
         self._passwords = passwords
         self.failures = FailedSignIns(catalog)
         self._turns = _Turns()
+        self._secrets = SecretRows(catalog, rights, _TOKEN)
         self._workloads = WorkloadVerifier(threads)
         self._remember_key = secrets.token_bytes(32)
         self._remembered: OrderedDict[bytes, tuple[int, str, int]] = OrderedDict()
@@ -192,7 +195,7 @@ class Authenticator:
     ) -> tuple[Principal, str | None]:
         """With the JSON that was stored beside it."""
         parsed = parse_secret(text)
-        rows = await self._catalog.hot(_TOKEN, token_id=parsed.public_id) if parsed else []
+        rows = await self._secrets.get(parsed.public_id) if parsed else []
         now = self._catalog.clock.now()
         for (
             stored_hash,

@@ -32,7 +32,7 @@ BATCH_WITH_BYTES: Final = 20
 """Rows at once of tables that hold whole manifests, of up to 4 MiB each."""
 _PIECE_BYTES: Final = 1 << 16
 """Compressed; rows may be thirty times as large."""
-_OF_RUNNING_PROCESSES: Final = {"node", "lease", "sign_in_attempt"}
+_OF_RUNNING_PROCESSES: Final = {"node", "lease", "sign_in_attempt", "rights_version"}
 """Tables whose rows mean nothing elsewhere."""
 
 Row = dict[str, Any]

@@ -7,7 +7,7 @@
         ├──< team_member >── team
         │                     │
         └────< access_grant >─┘  access_grant >── role, project
-    signing_key  sign_in_source  sign_in_attempt  workload_rule
+    signing_key  sign_in_source  sign_in_attempt  workload_rule  rights_version
     repo ── repo_profile, repo_label, star          upstream_repo ─< upstream_tag  (another registry's events)
 """
 
@@ -170,6 +170,14 @@ sign_in_attempt = Table(
     Column("failed_at", Moment),
     Column("succeeded_at", Moment),
     Index("ix_sign_in_attempt_failed_at", "failed_at"),
+)
+
+# PostgreSQL: another number after each transaction that changed what somebody may do. Triggers keep it.
+rights_version = Table(
+    "rights_version",
+    metadata,
+    Column("one", Integer, primary_key=True, autoincrement=False),
+    Column("version", BigInteger, nullable=False),
 )
 
 workload_rule = Table(
