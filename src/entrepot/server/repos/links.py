@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, null, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert  # SQLite understands the same words
 
+from entrepot.server.db.engine import RetryTransaction
 from entrepot.server.db.hot import Prepared
 from entrepot.server.db.tables import blob, manifest_blob, manifest_child, manifest_missing, repo_blob, trash
 from entrepot.server.repos.records import add_usage
-from entrepot.server.repos.rows import RepositoryRow, insert_row
+from entrepot.server.repos.rows import RepositoryRow
 
 __all__ = [
     "BlobRow",
@@ -32,7 +34,8 @@ _BLOB = Prepared(
     .with_for_update()
 )
 _NEW_BLOB = Prepared(
-    insert(blob).values(
+    upsert(blob)
+    .values(
         digest=bindparam("p_digest"),
         phys=bindparam("p_phys"),
         size=bindparam("p_size"),
@@ -40,6 +43,7 @@ _NEW_BLOB = Prepared(
         lease_until=bindparam("p_lease"),
         created_at=bindparam("p_at"),
     )
+    .on_conflict_do_nothing(index_elements=[blob.c.digest])
 )
 _SWAP_BLOB = Prepared(
     update(blob)
@@ -71,20 +75,15 @@ _TRASH = Prepared(
         delete_after=bindparam("p_after"),
     )
 )
+_new_link = upsert(repo_blob).values(
+    repo_id=bindparam("p_repo"), digest=bindparam("p_digest"), linked_at=bindparam("p_at")
+)
 _LINK = Prepared(
-    select(repo_blob.c.deleted_at)
-    .where(repo_blob.c.repo_id == bindparam("p_repo"), repo_blob.c.digest == bindparam("p_digest"))
-    .with_for_update()
-)
-_NEW_LINK = Prepared(
-    insert(repo_blob).values(
-        repo_id=bindparam("p_repo"), digest=bindparam("p_digest"), linked_at=bindparam("p_at")
+    _new_link.on_conflict_do_update(
+        index_elements=[repo_blob.c.repo_id, repo_blob.c.digest],
+        set_={"deleted_at": null(), "linked_at": _new_link.excluded.linked_at},
+        where=repo_blob.c.deleted_at.is_not(None),
     )
-)
-_REVIVE_LINK = Prepared(
-    update(repo_blob)
-    .where(repo_blob.c.repo_id == bindparam("p_repo"), repo_blob.c.digest == bindparam("p_digest"))
-    .values(deleted_at=None, linked_at=bindparam("p_at"))
 )
 _MISSING = Prepared(
     select(manifest_missing.c.manifest_id).where(
@@ -153,7 +152,6 @@ def adopt_blob(
     `distrusted` is a physical name whose file was found missing or of the wrong size. The copy that is not
     used goes to the trash.
     """
-    row = find_blob(connection, stored.digest)
     values = {
         "p_digest": stored.digest,
         "p_phys": stored.phys,
@@ -161,9 +159,11 @@ def adopt_blob(
         "p_lease": lease_until,
         "p_at": now,
     }
-    if row is None:
-        insert_row(connection, _NEW_BLOB, values)
+    if _NEW_BLOB.run(connection, values):
         return stored.phys
+    row = find_blob(connection, stored.digest)
+    if row is None:
+        raise RetryTransaction  # it went between the two statements
     if row.state != "live" or row.phys == distrusted or row.size != stored.size:
         values["p_lease"] = max(lease_until, row.lease_until)
         _SWAP_BLOB.run(connection, values)
@@ -224,12 +224,7 @@ def link_blob(connection: Connection, repository: RepositoryRow, digest: str, si
     already.
     """
     key = {"p_repo": repository.id, "p_digest": digest}
-    link = _LINK.row(connection, key)
-    if link is None:
-        insert_row(connection, _NEW_LINK, {**key, "p_at": at})
-    elif link[0] is not None:
-        _REVIVE_LINK.run(connection, {**key, "p_at": at})
-    else:
+    if not _LINK.run(connection, {**key, "p_at": at}):
         return False
     promote_missing(connection, repository.id, digest, "blob")
     add_usage(connection, repository.project_id, size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, update
 
 from entrepot.server.db.hot import Prepared
 from entrepot.server.db.tables import audit, outbox, project, tag_event
@@ -49,11 +49,7 @@ _USE = Prepared(
     update(project)
     .where(project.c.id == bindparam("p_id"))
     .values(usage_bytes=project.c.usage_bytes + bindparam("p_delta"))
-)
-_USAGE = Prepared(
-    select(project.c.usage_bytes, project.c.quota_bytes, project.c.name).where(
-        project.c.id == bindparam("p_id")
-    )
+    .returning(project.c.usage_bytes, project.c.quota_bytes, project.c.name)
 )
 
 
@@ -118,8 +114,6 @@ def add_usage(connection: Connection, project_id: int, delta: int) -> None:
     """
     if delta == 0:
         return
-    _USE.run(connection, {"p_id": project_id, "p_delta": delta})
-    if delta > 0:
-        used, quota, name = _USAGE.rows(connection, {"p_id": project_id})[0]
-        if quota is not None and used > quota:
-            raise QuotaExceeded(name, quota)
+    used, quota, name = _USE.rows(connection, {"p_id": project_id, "p_delta": delta})[0]
+    if delta > 0 and quota is not None and used > quota:
+        raise QuotaExceeded(name, quota)
