@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -41,6 +42,23 @@ class Struct(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Unknown fields are refused: a misspelt one would be silently ignored otherwise."""
 
 
+class Given(Struct):
+    """What a client sends. Texts with a NUL are refused: not every database keeps them."""
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            if _holds_nul(getattr(self, name)):
+                raise ValueError(f"{name} holds a NUL; leave it out")
+
+
+def _holds_nul(value: object) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, Mapping):
+        return any(_holds_nul(part) for pair in value.items() for part in pair)
+    return isinstance(value, list | tuple) and any(map(_holds_nul, value))
+
+
 class ServerInfo(Struct):
     name: Annotated[str, Meta(examples=["entrepot"])]
     version: str
@@ -62,13 +80,13 @@ class ProjectView(Struct):
     created_by: str | None
 
 
-class NewProject(Struct):
+class NewProject(Given):
     name: Name
     visibility: VisibilityName = "private"
     quota_bytes: ByteCount | None = None
 
 
-class ProjectChange(Struct):
+class ProjectChange(Given):
     visibility: VisibilityName | UnsetType = UNSET
     quota_bytes: ByteCount | UnsetType | None = UNSET
 
@@ -86,7 +104,7 @@ class GrantView(Struct):
     created_by: str
 
 
-class NewGrant(Struct):
+class NewGrant(Given):
     """For a user or robot (`principal`), or a team."""
 
     role: Annotated[str, Meta(max_length=64, examples=["developer"])]
@@ -116,7 +134,7 @@ class AccountView(Struct):
     last_used_at: datetime | None
 
 
-class NewUser(Struct):
+class NewUser(Given):
     """Without a password they choose it themselves, with a set-up link."""
 
     name: Annotated[str, Meta(max_length=128, examples=["alice"])]
@@ -127,7 +145,7 @@ class NewUser(Struct):
     may_create_projects: bool = False
 
 
-class UserChange(Struct):
+class UserChange(Given):
     display_name: Text | UnsetType = UNSET
     email: Text | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
@@ -135,12 +153,12 @@ class UserChange(Struct):
     may_create_projects: bool | UnsetType = UNSET
 
 
-class SelfChange(Struct):
+class SelfChange(Given):
     display_name: Text | UnsetType = UNSET
     email: Text | UnsetType = UNSET
 
 
-class PasswordChange(Struct):
+class PasswordChange(Given):
     current: Password
     new: Password
 
@@ -150,7 +168,7 @@ class SetupLink(Struct):
     """Works once, for a day."""
 
 
-class NewRobot(Struct):
+class NewRobot(Given):
     name: Annotated[str, Meta(max_length=64, examples=["ci"])]
     """Without the project."""
     description: Text = ""
@@ -161,7 +179,7 @@ class NewRobot(Struct):
     tags: TagGlob | None = None
 
 
-class RobotChange(Struct):
+class RobotChange(Given):
     description: Text | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
     expires_at: datetime | UnsetType | None = UNSET
@@ -173,7 +191,7 @@ class RobotSecret(Struct):
     """Shown this once."""
 
 
-class Rotation(Struct):
+class Rotation(Given):
     overlap_seconds: Annotated[int, Meta(ge=0, le=30 * 86400)] = 0
     """How long the old secret works on."""
 
@@ -190,7 +208,7 @@ class TokenView(Struct):
     last_address: str | None
 
 
-class NewToken(Struct):
+class NewToken(Given):
     name: Annotated[str, Meta(max_length=200, examples=["laptop"])] = ""
     actions: (
         Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(max_length=50, examples=[["pull"]])] | None
@@ -214,7 +232,7 @@ class TrustRule(Struct):
     claims: dict[str, str]
 
 
-class NewTrustRule(Struct):
+class NewTrustRule(Given):
     issuer: Annotated[str, Meta(max_length=500, examples=["https://token.actions.githubusercontent.com"])]
     claims: Annotated[dict[str, str], Meta(max_length=20, examples=[{"repository": "acme/app"}])]
     audience: Annotated[str, Meta(max_length=200)] = "entrepot"
@@ -227,13 +245,13 @@ class TeamView(Struct):
     created_at: datetime
 
 
-class NewTeam(Struct):
+class NewTeam(Given):
     name: Annotated[str, Meta(max_length=64, examples=["devs"])]
     description: Text = ""
     external_group: Annotated[str, Meta(max_length=300, examples=["corp:developers"])] | None = None
 
 
-class TeamChange(Struct):
+class TeamChange(Given):
     description: Text | UnsetType = UNSET
     external_group: Annotated[str, Meta(max_length=300)] | UnsetType | None = UNSET
 
@@ -252,7 +270,7 @@ class RoleView(Struct):
     builtin: bool
 
 
-class NewRole(Struct):
+class NewRole(Given):
     name: Annotated[str, Meta(max_length=64, examples=["releaser"])]
     actions: Annotated[
         list[Annotated[str, Meta(max_length=64)]],
@@ -261,7 +279,7 @@ class NewRole(Struct):
     description: Text = ""
 
 
-class RoleChange(Struct):
+class RoleChange(Given):
     actions: Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(max_length=50)] | UnsetType = UNSET
     description: Text | UnsetType = UNSET
 
@@ -269,12 +287,12 @@ class RoleChange(Struct):
 # --- signing in
 
 
-class SignIn(Struct):
+class SignIn(Given):
     name: Annotated[str, Meta(max_length=255, examples=["alice"])]
     password: Password
 
 
-class Setup(Struct):
+class Setup(Given):
     token: Annotated[str, Meta(max_length=200)]
     password: Password
 
@@ -300,7 +318,7 @@ class SourceView(Struct):
     settings: dict[str, Any]
 
 
-class NewSource(Struct):
+class NewSource(Given):
     name: Annotated[str, Meta(max_length=64, examples=["corp"])]
     kind: Literal["htpasswd", "ldap", "oidc"]
     settings: Annotated[
@@ -310,7 +328,7 @@ class NewSource(Struct):
     secret: Annotated[str, Meta(max_length=1000)] | None = None
 
 
-class SourceChange(Struct):
+class SourceChange(Given):
     enabled: bool
 
 
@@ -319,7 +337,7 @@ class SettingsView(Struct):
     read_only: bool
 
 
-class SettingsChange(Struct):
+class SettingsChange(Given):
     project_creation: Literal["admins", "signed-in"] | UnsetType = UNSET
     read_only: bool | UnsetType = UNSET
 
@@ -351,7 +369,7 @@ class RepositoryDetail(RepositoryView):
     """Of description, README and labels; for If-Match."""
 
 
-class RepositoryChange(Struct):
+class RepositoryChange(Given):
     description: Annotated[str, Meta(max_length=300)] | UnsetType = UNSET
     readme: Annotated[str, Meta(max_length=100_000)] | UnsetType = UNSET
     labels: (
@@ -390,7 +408,7 @@ class TagEventView(Struct):
     by: str
 
 
-class RestoreTag(Struct):
+class RestoreTag(Given):
     """To a digest, or to what it was at a time; neither: to what it was before its last move."""
 
     digest: Annotated[str, Meta(max_length=200)] | None = None

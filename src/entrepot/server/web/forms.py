@@ -27,7 +27,10 @@ class Form:
         self._values: dict[str, list[str]] = {name: [value] for name, value in defaults.items()}
         if data is not None:
             for name in data:
-                self._values[name] = [value for value in data.getall(name) if isinstance(value, str)]
+                # No keyboard has a NUL, and not every database keeps it.
+                self._values[name] = [
+                    value.replace("\0", "") for value in data.getall(name) if isinstance(value, str)
+                ]
         self.errors: dict[str, str] = {}
         self.problem: str = ""
         """What is wrong with no field in particular."""

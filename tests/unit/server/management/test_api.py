@@ -68,6 +68,14 @@ async def test_if_match_refuses_the_second_writer(team: Registry) -> None:
         assert (first.status_code, second.status_code) == (200, 412)
 
 
+@pytest.mark.parametrize("change", [{"description": "a\0"}, {"labels": ["x", "\0"]}], ids=["text", "list"])
+async def test_text_with_nul_is_refused(team: Registry, change: dict[str, Any]) -> None:
+    """PostgreSQL keeps none, and a registry on SQLite may move there."""
+    answer = await team.api("PATCH", "/repositories/acme%2Fapp", "root", json=change)
+    assert answer.status_code == 400
+    assert "NUL" in answer.text
+
+
 async def test_owner_gives_and_takes_roles(team: Registry) -> None:
     given = await team.api(
         "POST",

@@ -23,6 +23,10 @@ def test_what_was_typed_is_kept_beside_the_complaint() -> None:
     assert not sent.is_good
 
 
+def test_nul_is_not_typed() -> None:
+    assert form(name="a\0b")["name"] == "ab"
+
+
 def test_refusal_about_no_field_stands_above_the_form() -> None:
     sent = form(name="a")
     sent.blame(AlreadyExists("the same grant is there already"))
