@@ -31,7 +31,9 @@ __all__ = ["Damage", "ScrubReport", "scrub", "take_out_of_service"]
 
 log = get_log(__name__)
 
-PAGE: Final = 100
+PAGE: Final = 1000
+"""Blobs that are chosen together: choosing looks through the whole table."""
+NOTED_TOGETHER: Final = 100
 MOST_LOST: Final = 1000
 """Blobs out of service that one run asks for again."""
 Fault = Literal["missing", "quarantined"]
@@ -143,6 +145,9 @@ async def _read_back(
             report.bytes += size
             if fault is None:
                 checked.append(digest)
+                if len(checked) == NOTED_TOGETHER:
+                    await catalog.write(_checked, checked, catalog.clock.steady(), durable=False)
+                    checked = []
                 continue
             damage = await take_out_of_service(catalog, digest, phys, *fault, mend=mend)
             if damage is not None:
