@@ -63,6 +63,12 @@ def make_jobs_worker(services: Services, *, role: str = "jobs") -> Worker:
     figures = ClusterFigures(services.catalog, services.checks(), services.metrics.gauge)
     integrity = partial(watch_integrity, services.catalog)
     attendants: list[Attendant] = [delivery.run, figures.run, integrity]
+    if config.metrics.otlp_endpoint:
+        from entrepot.server.operations.otlp import OtlpMetrics
+
+        every_s = max(1.0, float(config.metrics.otlp_interval))
+        sender = OtlpMetrics(services.metrics, config.metrics.otlp_endpoint, every_s=every_s, version=VERSION)
+        attendants.append(sender.run)
     store = unwrapped(services.store)
     if isinstance(store, FilesystemStore):
         attendants.append(partial(keep_reserve, store))

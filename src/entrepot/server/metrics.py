@@ -176,14 +176,30 @@ class Metrics:
 
     def render(self) -> bytes:
         """The text format over all processes."""
+        return render(self._snapshots())
+
+    def merged(self) -> Merged:
+        """Every figure over all processes: name → kind, text, labels, values by label values."""
+        return _merge(self._snapshots())
+
+    def began_at(self) -> float:
+        """When this server began to count, in seconds since 1970; a replaced process changes nothing."""
         if self._directory is None:
-            return render([self.snapshot()])
+            return self.started_at
+        began = self._directory / "began"
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(began, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        return began.stat().st_mtime
+
+    def _snapshots(self) -> list[list[Any]]:
+        if self._directory is None:
+            return [self.snapshot()]
         self.publish()
         snapshots = []
         for path in sorted(self._directory.glob("*.json")):
             with contextlib.suppress(OSError, msgspec.DecodeError):
                 snapshots.append(msgspec.json.decode(path.read_bytes()))
-        return render(snapshots)
+        return snapshots
 
 
 def retire(directory: Path, pid: int) -> None:

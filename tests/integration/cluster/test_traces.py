@@ -16,6 +16,8 @@ from tests.support.server import running_server
 from tests.support.wire import Wire
 
 service = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
+metrics_service = pytest.importorskip("opentelemetry.proto.collector.metrics.v1.metrics_service_pb2")
+json_format = pytest.importorskip("google.protobuf.json_format")
 pytestmark = pytest.mark.timeout(180)
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -27,17 +29,26 @@ class Collector:
 
     def __init__(self) -> None:
         self.spans: list[Any] = []
+        self.metrics: dict[str, Any] = {}
+        self.keys: set[str | None] = set()
         collector = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.path == "/v1/metrics":
+                    collector.take_metrics(body, self.headers.get("X-Key"))
+                    self._well()
+                    return
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
                 got = service.ExportTraceServiceRequest.FromString(body)
                 for resource in got.resource_spans:
                     for scope in resource.scope_spans:
                         collector.spans += scope.spans
+                self._well()
+
+            def _well(self) -> None:
                 self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -53,6 +64,23 @@ class Collector:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+    def take_metrics(self, body: bytes, key: str | None) -> None:
+        """Read by OpenTelemetry's own schema: an unknown or ill-typed field is an error."""
+        got = json_format.Parse(body, metrics_service.ExportMetricsServiceRequest())
+        self.keys.add(key)
+        for resource in got.resource_metrics:
+            for scope in resource.scope_metrics:
+                self.metrics.update({metric.name: metric for metric in scope.metrics})
+
+    def counted(self, name: str) -> float:
+        """The sum of a counter, or of a histogram's counts."""
+        metric = self.metrics.get(name)
+        if metric is None:
+            return 0
+        if metric.HasField("histogram"):
+            return float(sum(point.count for point in metric.histogram.data_points))
+        return float(sum(point.as_double for point in metric.sum.data_points))
 
     def below(self, parent: bytes) -> set[str]:
         """Names of all spans below one."""
@@ -102,3 +130,23 @@ def test_a_push_is_a_tree_of_spans_and_slow_calls_are_logged(collector: Collecto
     slow = {event["event"]: event for event in events if str(event.get("event")).startswith("slow ")}
     assert set(slow) == {"slow query", "slow store"}
     assert all(event["seconds"] >= 0 and event["what"] and event["call"] for event in slow.values())
+
+
+def test_figures_reach_a_collector(collector: Collector, tmp_path: Path) -> None:
+    env = {
+        "ENTREPOT_METRICS_OTLP_ENDPOINT": collector.url,
+        "ENTREPOT_METRICS_OTLP_INTERVAL": "1s",
+        "OTEL_EXPORTER_OTLP_HEADERS": "X-Key=a%20key",
+    }
+    with running_server(tmp_path, env=env) as server:
+        push_image(Wire(server.port), "team/app", "v1", image([{"a": b"x"}]))
+        wait_until(lambda: collector.counted("entrepot_http_requests_total") >= 4, what="the push")
+        wait_until(lambda: collector.counted("entrepot_catalog_seconds") >= 4, what="calls")
+        wait_until(lambda: "entrepot_part_up" in collector.metrics, what="gauges")
+    requests = collector.metrics["entrepot_http_requests_total"].sum
+    assert requests.is_monotonic
+    attributes = {one.key: one.value.string_value for one in requests.data_points[0].attributes}
+    assert set(attributes) == {"method", "route", "status"}
+    up = collector.metrics["entrepot_part_up"].gauge.data_points
+    assert [point.as_double for point in up] == [1.0] * 2
+    assert collector.keys == {"a key"}

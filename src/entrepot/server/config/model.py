@@ -314,13 +314,17 @@ class TracingSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsSection:
-    """Figures for Prometheus."""
+    """Figures, for Prometheus to fetch or for an OpenTelemetry collector."""
 
     enabled: bool = True
     """Answer `/metrics`."""
     listen: tuple[str, ...] = ()
     """Addresses for `/metrics`, `/healthz` and `/readyz` apart from the registry's; given, the registry's
     own stop answering `/metrics`."""
+    otlp_endpoint: str = ""
+    """Collector that figures are sent to over OTLP/HTTP, as in `http://127.0.0.1:4318`. Empty: off."""
+    otlp_interval: Seconds = Seconds(60)
+    """How often; at least a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
