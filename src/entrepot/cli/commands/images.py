@@ -63,10 +63,8 @@ def images(
     """List images, the newest first; those of one repository when REPOSITORY is given."""
     from entrepot.actions.images import list_images
 
-    if tree and (digests or quiet or no_trunc or all_images or format_):
-        print_error(
-            "--tree goes with --filter alone: not with --all, --digests, --format, --no-trunc or --quiet"
-        )
+    if tree and (digests or quiet or no_trunc or format_):
+        print_error("--tree does not go with --digests, --format, --no-trunc or --quiet")
         return exitcodes.FAILED
     store = open_store()
     found = list_images(reference, filters=filters, all_images=all_images, store=store)
