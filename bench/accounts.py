@@ -7,13 +7,14 @@ import sqlite3
 import statistics
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import sync_playwright
 
+from bench.cluster import _cpu_seconds as cpu_seconds
 from bench.cluster import _database as database
 from bench.cluster import _env as database_env
 from bench.cluster import _new_database as new_database
@@ -210,6 +211,7 @@ def pages(bench: Bench) -> Iterator[Row]:
         for _ in range(bench.rounds * 20):
             for path in paths:
                 each.setdefault(path, []).append(took_ms(connection, path))
+        cpu_ms = {path: _cpu_a_page(ours, lambda path=path: took_ms(connection, path)) for path in paths}
     slowest = {path: statistics.quantiles(values, n=20)[-1] for path, values in each.items()}
     name = max(slowest, key=lambda path: slowest[path])
     yield Row(
@@ -222,8 +224,20 @@ def pages(bench: Bench) -> Iterator[Row]:
         bar="≤ 60",
     )
     yield Row("search as you type, 95th percentile", "ms", [slowest["/search.json?q=serv"]], bar="≤ 50")
+    dearest = max(cpu_ms, key=lambda path: cpu_ms[path])
+    yield Row(f"CPU of the server a page, the dearest: {dearest}", "ms", [cpu_ms[dearest]])
+    yield Row("CPU of the server a page, median of all", "ms", [statistics.median(cpu_ms.values())])
     yield Row("the biggest page", "kB", [max(sizes)], bar="≤ 100")
     yield Row("first paint in Chromium, home", "ms", _first_paints(ours, cookie, bench.rounds), bar="≤ 300")
+
+
+def _cpu_a_page(server: RunningServer, ask: Callable[[], object], *, times: int = 20) -> float:
+    """Milliseconds of CPU, which say the same on a busy machine."""
+    assert server.process is not None
+    before = cpu_seconds(server.process.pid)
+    for _ in range(times):
+        ask()
+    return (cpu_seconds(server.process.pid) - before) * 1000 / times
 
 
 def _first_paints(server: RunningServer, cookie: str, rounds: int) -> list[float]:

@@ -22,6 +22,7 @@ from sqlalchemy import (
     or_,
     select,
     true,
+    union_all,
 )
 
 from entrepot.errors import NotFound
@@ -587,17 +588,16 @@ def _any_repository(
     connection: Connection, visible: Visible, tag_text: str, n: int
 ) -> list[tuple[str, str, str]]:
     """By the index over all tags' names: as typed, in small and in capital letters; exact ones first."""
+    # Each range by itself is read in the index's order and stops at the limit; both together would be sorted.
     ranges = [
-        and_(tag.c.name >= text, tag.c.name < text + _AFTER_TAGS)
-        for text in dict.fromkeys((tag_text, tag_text.lower(), tag_text.upper()))
-    ]
-    matches = (
         select(tag.c.repo_id, tag.c.name, tag.c.digest)
-        .where(or_(*ranges))
+        .where(tag.c.name >= text, tag.c.name < text + _AFTER_TAGS)
         .order_by(tag.c.name)
         .limit(MAX_TAG_MATCHES)
         .subquery()
-    )
+        for text in dict.fromkeys((tag_text, tag_text.lower(), tag_text.upper()))
+    ]
+    matches = union_all(*(select(one) for one in ranges)).subquery()
     query = (
         select(repo.c.name, matches.c.name, matches.c.digest)
         .select_from(matches)

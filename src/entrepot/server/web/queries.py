@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any, Final, Literal
 
 from sqlalchemy import BigInteger, Connection, Select, cast, exists, func, or_, select
@@ -53,6 +52,7 @@ __all__ = [
 
 RepositoryOrder = Literal["pushed", "name"]
 TagOrder = Literal["pushed", "name", "size", "pulls"]
+_TOGETHER: Final = 3_600 * 1_000_000
 _RECENT_MOVES: Final = 2_000
 """Moves looked at for those a caller may see."""
 
@@ -257,12 +257,22 @@ def list_moves(
 
 
 def fold_moves(moves: Sequence[tuple[int, Move]]) -> list[tuple[Move, int]]:
-    """Each with how many that follow it are alike: by the same person, in the same repository."""
-    return [
-        (move, sum(1 for _ in others))
-        for _, group in groupby((move for _, move in moves), key=lambda m: (m.by, m.repository, m.verb))
-        for move, others in [(next(group), group)]
-    ]
+    """Each with how many that follow it belong to it: by the same person, in the same repository and hour."""
+    folded: list[tuple[Move, int]] = []
+    for _seq, move in moves:
+        if folded and _belongs(move, folded[-1][0]):
+            folded[-1] = (folded[-1][0], folded[-1][1] + 1)
+        else:
+            folded.append((move, 0))
+    return folded
+
+
+def _belongs(move: Move, first: Move) -> bool:
+    return (
+        (move.by, move.repository) == (first.by, first.repository)
+        and (move.new is None) == (first.new is None)
+        and first.at - move.at < _TOGETHER
+    )
 
 
 _child = manifest.alias("child")
