@@ -15,7 +15,6 @@ from litestar import Litestar, Request, Router
 from litestar.di import Provide
 from litestar.exceptions import LitestarDeprecationWarning
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ASGIApp
 
@@ -28,6 +27,7 @@ from entrepot.server.management import (
     upstream,
 )
 from entrepot.server.management.context import SLASH, Api, Caller, policy_guard
+from entrepot.server.management.examples import DescriptionWithExamples
 from entrepot.server.management.problems import HANDLERS
 from entrepot.server.management.version import VERSION
 
@@ -103,7 +103,7 @@ def _application(
             version=VERSION,
             description="Projects, grants, accounts, repositories and their history.",
             path=f"{PREFIX}/schema",
-            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+            render_plugins=[DescriptionWithExamples(path="/openapi.json")],
             use_handler_docstrings=True,
             components=Components(
                 security_schemes={

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jsonschema
 import pytest
 
 from entrepot.server.access.access_tokens import mint
@@ -18,7 +19,21 @@ async def test_description_is_openapi_31_with_examples(registry: Registry) -> No
         for method, operation in methods.items():
             assert operation["summary"], (method, path)
             assert "401" in operation["responses"], (method, path)
+            check_examples(document, operation, (method, path))
     assert document["components"]["schemas"]["NewUser"]["properties"]["name"]["examples"] == ["alice"]
+
+
+def check_examples(document: dict[str, Any], operation: dict[str, Any], where: Any) -> None:
+    """Each parameter, body and answer has one, and its schema allows it."""
+    shown = [(p["schema"], p["example"]) for p in operation.get("parameters", ())]
+    for holder in (operation.get("requestBody") or {}, *operation["responses"].values()):
+        shown += [
+            (c["schema"], c["example"]) for c in (holder.get("content") or {}).values() if "schema" in c
+        ]
+    for schema, example in shown:
+        complete = {**schema, "components": document["components"]}
+        errors = list(jsonschema.Draft202012Validator(complete).iter_errors(example))
+        assert not errors, (where, example, errors[0].message)
 
 
 async def test_problems_have_one_shape(team: Registry) -> None:
