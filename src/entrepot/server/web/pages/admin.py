@@ -66,6 +66,9 @@ class Part:
 async def health(visit: Visit) -> Response[Any]:
     """Is everything well."""
     parts = await asyncio.gather(*(_look(name, check) for name, check in sorted(visit.api.checks.items())))
+    damage = visit.api.catalog.read_only
+    if damage is not None:
+        parts.append(Part("damage", f"nothing can be changed until the catalog is restored: {damage}"))
     steady = visit.api.catalog.clock.steady()
     state: ClusterState = await visit.read(read_state, steady)
     return visit.render(
