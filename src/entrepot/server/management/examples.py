@@ -109,7 +109,7 @@ def _choice(choices: list[dict[str, Any]], schemas: dict[str, Any], name: str) -
 
 def _fits(value: Any, kind: Any) -> bool:
     if value is None:
-        return kind == "null"
+        return str(kind) == "null"
     kinds: dict[str, type] = {"string": str, "integer": int, "array": list, "object": dict, "boolean": bool}
     wanted = kinds.get(str(kind))
     return wanted is not None and isinstance(value, wanted) and not (wanted is int and value is True)
