@@ -3,7 +3,9 @@
 import re
 
 import pytest
+from sqlalchemy import update
 
+from entrepot.server.db.tables.access import principal
 from tests.unit.server.management.conftest import PASSWORD, Registry
 from tests.unit.server.web.conftest import visit, words
 
@@ -274,3 +276,74 @@ async def test_refusals_say_what_to_do(team: Registry) -> None:
     assert typed.status_code == 404
     assert 'href="/repositories/open/app"' in typed.text
     assert (await stranger.get("/api/v1/nowhere")).headers["content-type"] == "application/problem+json"
+
+
+async def test_address_without_a_page_knows_its_visitor(team: Registry) -> None:
+    lost = words(await (await visit(team, "viewer")).get("/nowhere/at/all"))
+    assert "You are signed in as viewer" in lost
+    assert "Sign in" in words(await (await visit(team, None)).get("/repositories/acme/app/-/nothing"))
+
+
+async def test_new_registry_says_how_its_first_password_is_chosen(registry: Registry) -> None:
+    nobody = await visit(registry, None)
+    assert "Sign in to see" in words(await nobody.get("/"))
+    forget = update(principal).values(password_hash=None)
+    await registry.services.catalog.write(lambda connection: connection.execute(forget) and None)
+    assert "entrepot admin user password admin --link" in words(await nobody.get("/"))
+
+
+async def test_both_mistakes_of_a_new_password_are_told_at_once(registry: Registry) -> None:
+    nobody = await visit(registry, None)
+    fields = {"token": registry.setup, "password": "short", "repeat": "shart"}
+    answer = await nobody.post("/setup", **fields)
+    assert 'id="e-password"' in answer.text
+    assert 'id="e-repeat"' in answer.text
+
+
+async def test_unknown_colleague_comes_with_the_next_step(team: Registry) -> None:
+    wanted = {**ROLE, "kind": "user", "name": "new-colleague"}
+    owner = words(await (await visit(team, "owner")).post("/projects/acme/members", **wanted))
+    assert "Ask an admin to make the account" in owner
+    root = words(await (await visit(team, "root")).post("/projects/acme/members", **wanted))
+    assert "Make the account first" in root
+
+
+async def test_labels_are_found_by_those_who_may_see_what_carries_them(team: Registry) -> None:
+    owner = await visit(team, "owner")
+    about = {"description": "", "readme": "", "labels": "secret-plan", "version": "0"}
+    assert (await owner.post("/repositories/acme/app/-/settings", **about)).status_code == 303
+    [label, *_] = (await owner.get("/search.json?q=secr")).json()
+    assert (label["kind"], label["url"]) == ("label", "/?label=secret-plan")
+    assert (await (await visit(team, "stranger")).get("/search.json?q=secr")).json() == []
+
+
+async def test_audit_log_of_a_project_has_all_that_is_in_it(team: Registry) -> None:
+    root = await visit(team, "root")
+    found = words(await root.get("/admin/audit?repository=acme"))
+    assert "create-tag acme/ app:v1" in found
+    assert "open/ app" not in found
+    assert "create-tag acme/ app:v1" in words(await root.get("/admin/audit?repository=acme/app"))
+
+
+async def test_changed_role_that_is_wrong_is_shown_again(team: Registry) -> None:
+    root = await visit(team, "root")
+    made = {"name": "releaser", "existing": "", "description": "", "actions": ["pull", "push"]}
+    assert (await root.post("/admin/roles", **made)).status_code == 303
+    wrong = await root.post("/admin/roles", name="releaser", existing="releaser", description="now")
+    assert "Tick at least one action" in wrong.text
+    assert 'name="existing" value="releaser"' in wrong.text
+
+
+async def test_users_are_found_by_part_of_a_name(team: Registry) -> None:
+    root = await visit(team, "root")
+    found = words(await root.get("/admin/users?find=MAIN"))
+    assert "maintainer" in found
+    assert "stranger" not in found
+
+
+async def test_jobs_tell_how_each_kind_went_and_when_it_comes(team: Registry) -> None:
+    root = await visit(team, "root")
+    assert (await root.post("/admin/jobs", kind="gc")).status_code == 303
+    page = words(await root.get("/admin/jobs"))
+    assert "Removes what nothing refers to" in page
+    assert "just now Run now" in page
