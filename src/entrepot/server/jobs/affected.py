@@ -6,12 +6,18 @@ from typing import Final
 
 from sqlalchemy import Connection, bindparam, select
 
-from entrepot.server.db.tables import manifest, manifest_blob, manifest_child, repo, tag
+from entrepot.server.db.tables import manifest, manifest_blob, manifest_child, repo, repo_blob, tag
 
 MOST: Final = 1000
+# Only links have an index of digests alone; a reference is found by its link.
+_of_blob = manifest_blob.join(
+    repo_blob,
+    (repo_blob.c.repo_id == manifest_blob.c.repo_id) & (repo_blob.c.digest == manifest_blob.c.digest),
+)
 _direct = (
     select(manifest_blob.c.manifest_id)
-    .where(manifest_blob.c.digest == bindparam("digest"))
+    .select_from(_of_blob)
+    .where(repo_blob.c.digest == bindparam("digest"))
     .cte("affected", recursive=True)
 )
 _child = manifest.alias("child")
@@ -37,8 +43,8 @@ _TAGS: Final = (
 )
 _MANIFESTS: Final = (
     select(manifest.c.id)
-    .join(manifest_blob, manifest_blob.c.manifest_id == manifest.c.id)
-    .where(manifest_blob.c.digest == bindparam("digest"), manifest.c.deleted_at.is_(None))
+    .select_from(_of_blob.join(manifest, manifest.c.id == manifest_blob.c.manifest_id))
+    .where(repo_blob.c.digest == bindparam("digest"), manifest.c.deleted_at.is_(None))
     .limit(1)
 )
 

@@ -50,8 +50,6 @@ LOOKED_S: Final = 0.02
 """What looking through a window should take: so little that requests meanwhile see a fraction of a core gone,
 never a whole one.
 """
-LOOKED_DRY_S: Final = 0.25
-"""The same of a dry run, which somebody waits for."""
 WRITTEN_S: Final = 0.025
 """What a transaction that removes should take: so long a push may have to wait for it, on SQLite."""
 LEAST_WRITTEN: Final = 200
@@ -137,8 +135,9 @@ class _Run:
         self._on_removal = on_removal
         self._steady = catalog.clock.steady()
         self._cutoff = self._steady - microseconds(settings.undo_window_s)
-        looked_s, idle = (LOOKED_DRY_S, 0.0) if dry_run else (LOOKED_S, IDLE)
-        self._looking = Pace(first=10_000, least=5_000, most=200_000, target_s=looked_s, idle=idle)
+        # Somebody waits for the answer of a dry run, and nobody for what it reads.
+        idle, least = (0.0, 100_000) if dry_run else (IDLE, 5_000)
+        self._looking = Pace(first=least, least=least, most=200_000, target_s=LOOKED_S, idle=idle)
         self._writing = Pace(
             first=LEAST_WRITTEN, least=LEAST_WRITTEN, most=PAGE, target_s=WRITTEN_S, idle=idle
         )
