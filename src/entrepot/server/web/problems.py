@@ -33,7 +33,11 @@ class _Words:
 _WORDS: Final = {
     400: _Words("That can't be right", "Go back, change it, and send it again."),
     401: _Words("Sign in first", "What you asked for is for those who are signed in."),
-    403: _Words("This is not for you", "Ask an owner of the project, or an admin, for the right to do it."),
+    403: _Words(
+        "This is not for you",
+        "Ask an owner of the project, or an admin, for the right to do it. Or is the name another one? "
+        "What is not there is answered in the same way.",
+    ),
     404: _Words("Nothing here", "It may have been deleted or renamed, or you may not see it."),
     405: _Words("Not that way", "This address is for forms; open the page before it."),
     409: _Words("Not possible as things are", "Load the page again to see the present state."),
@@ -105,7 +109,7 @@ def _known(request: Request[Any, Any, Any], error: EntrepotError) -> Response[An
     answer = _page(
         request,
         status,
-        _sentence(error.message),
+        _sentence(error.message, name=visit.name if visit is not None else ""),
         hint=error.hint or "",
         rule=getattr(error, "rule", "") or "",
     )
@@ -145,8 +149,10 @@ def _is_api(request: Request[Any, Any, Any]) -> bool:
     return str(request.scope["path"]).startswith("/api/")
 
 
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
+def _sentence(text: str, *, name: str) -> str:
+    """The visitor's name stays as it is."""
+    first = text[:1] if name and text.startswith(f"{name} ") else text[:1].upper()
+    return first + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
 
 
 PAGE_HANDLERS: Final[dict[Any, Any]] = {

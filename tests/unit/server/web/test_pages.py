@@ -272,6 +272,7 @@ async def test_refusals_say_what_to_do(team: Registry) -> None:
     answer = await stranger.get("/projects/acme/members")
     assert answer.status_code == 403
     assert "Ask an owner of the project" in words(answer)
+    assert "stranger may not read-members on acme" in words(answer)
     typed = await stranger.get("/open/app:v1")
     assert typed.status_code == 404
     assert 'href="/repositories/open/app"' in typed.text
