@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import stat
 import statistics
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from entrepot.server.operations.nodes import Node, list_nodes
 from entrepot.server.operations.verdict import Verdict, fail, ok, skip, warn
 from entrepot.server.storage.base import BlobStore
 
-__all__ = ["check_catalog", "check_directory", "check_nodes", "check_store"]
+__all__ = ["check_catalog", "check_directory", "check_nodes", "check_store", "find_listens"]
 
 _LOW_SHARE: Final = 0.05
 _SKEW_S: Final = 5.0
@@ -229,6 +230,17 @@ async def check_nodes(catalog: Catalog) -> list[Verdict]:
     if len(versions) > 1:
         verdicts.append(warn("nodes", f"versions differ: {', '.join(versions)}", "finish the upgrade"))
     return verdicts or [ok("nodes", f"{len(nodes)} alive, version {', '.join(versions)}")]
+
+
+async def find_listens(catalog: Catalog) -> Sequence[str]:
+    """Addresses that a server on this machine says it listens on; none when there is none."""
+    try:
+        nodes = await catalog.read(list_nodes, catalog.clock.steady())
+    except EntrepotError:
+        return ()
+    here = socket.gethostname()
+    found = (one.detail.get("listen") for one in nodes if one.name == here and one.state == "alive")
+    return next((tuple(map(str, listen)) for listen in found if listen), ())
 
 
 def _check_peers_clocks(nodes: Sequence[Node]) -> list[Verdict]:

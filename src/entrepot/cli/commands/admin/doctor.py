@@ -15,7 +15,9 @@ from entrepot.cli.output import write
 
 @click.command("doctor", short_help="Check this installation, and say how to mend it")
 @click.option(
-    "--url", metavar="URL", help="Where clients reach it.  [default: server.public_url, else its address]"
+    "--url",
+    metavar="URL",
+    help="Where clients reach it.  [default: server.public_url, else where it listens]",
 )
 @click.option("--ca", metavar="FILE", help="Authorities that clients trust, PEM.")
 @click.option("--inside-only", is_flag=True, help="Ask nothing over HTTP.")
@@ -30,11 +32,11 @@ def doctor(ctx: click.Context, url: str | None, ca: str | None, inside_only: boo
     import asyncio
 
     config = admin_config()
-    verdicts = asyncio.run(_inside(config))
+    verdicts, listens = asyncio.run(_inside(config))
     if not inside_only:
         from entrepot.server.operations.doctor_wire import check_wire
 
-        verdicts += check_wire(url or _address(config), cafile=ca)
+        verdicts += check_wire(url or _address(config, listens), cafile=ca)
     if as_json:
         write(json.dumps([verdict.to_json() for verdict in verdicts], indent=2))
     else:
@@ -59,19 +61,20 @@ def _print(verdicts: Sequence[Any]) -> None:
     write(", ".join(counts))
 
 
-def _address(config: Any) -> str:
-    """Where this machine reaches its own registry."""
+def _address(config: Any, listens: Sequence[str]) -> str:
+    """Where this machine reaches its own registry: as the running server says, else as the settings do."""
     from entrepot.server.addresses import Address
     from entrepot.server.exposure import has_tls
 
     if config.server.public_url:
         return str(config.server.public_url)
-    address = Address.parse(config.server.listen[0])
+    address = Address.parse((listens or config.server.listen)[0])
     host = "localhost" if address.is_loopback or not address.host else address.shown.rpartition(":")[0]
     return f"{'https' if has_tls(config) else 'http'}://{host}:{address.port}"
 
 
-async def _inside(config: Any) -> list[Any]:
+async def _inside(config: Any) -> tuple[list[Any], Sequence[str]]:
+    """Verdicts, and the addresses that this machine's server says it listens on."""
     import asyncio
     from contextlib import AsyncExitStack
 
@@ -79,7 +82,13 @@ async def _inside(config: Any) -> list[Any]:
     from entrepot.server.compose import CATALOG_FILE, access_settings, catalog_url, open_store
     from entrepot.server.db import check_schema, open_catalog
     from entrepot.server.db.errors import SchemaMismatch
-    from entrepot.server.operations.doctor import check_catalog, check_directory, check_nodes, check_store
+    from entrepot.server.operations.doctor import (
+        check_catalog,
+        check_directory,
+        check_nodes,
+        check_store,
+        find_listens,
+    )
     from entrepot.server.operations.lifecycle import BucketLogin, check_lifecycle
     from entrepot.server.operations.verdict import fail, ok
 
@@ -88,7 +97,8 @@ async def _inside(config: Any) -> list[Any]:
     verdicts = list(check_directory(data, holds_catalog=not config.catalog.url, secrets=secrets))
     if not config.catalog.url and not (data / CATALOG_FILE).exists():
         mend = "name the server's directory with --data, or its settings with --config"
-        return [*verdicts, fail("catalog", f"there is no catalog in {data}", mend)]
+        return [*verdicts, fail("catalog", f"there is no catalog in {data}", mend)], ()
+    listens: Sequence[str] = ()
     usable = True
     try:
         await asyncio.to_thread(check_schema, url)
@@ -112,6 +122,7 @@ async def _inside(config: Any) -> list[Any]:
             until_end.push_async_callback(catalog.close)
             verdicts += await check_catalog(catalog)
             verdicts += await check_nodes(catalog)
+            listens = await find_listens(catalog)
         verdicts += await check_store(catalog, store)
     if storage.url:
         login = BucketLogin(
@@ -122,4 +133,4 @@ async def _inside(config: Any) -> list[Any]:
             str(storage.secret_access_key),
         )
         verdicts.append(await asyncio.to_thread(check_lifecycle, login))
-    return verdicts
+    return verdicts, listens
