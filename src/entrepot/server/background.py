@@ -169,7 +169,8 @@ async def _prune_events(services: Services, _context: JobContext) -> Result:
     def prune(connection: Any) -> int:
         return outbox.prune(connection, before=before)
 
-    return {"events": await services.catalog.write(prune, durable=False)}
+    events = await services.catalog.write(prune, durable=False)
+    return {"events": events, "uploads": await services.v2.uploads.forget_begun()}
 
 
 def run_jobs(config: Config, mode: str, lifeline: int, scratch: Path, *, role: str = "jobs") -> int:

@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from entrepot.errors import Denied
 from entrepot.oci.digest import Digest, InvalidDigest
-from entrepot.server.db.tables import blob, repo_blob, trash, upload
+from entrepot.server.db.tables import blob, repo_blob, trash, upload, upload_begun
 from entrepot.server.repos import holder, uploads
 from entrepot.server.repos.changes import Actor
 from entrepot.server.repos.errors import (
@@ -60,6 +60,94 @@ async def test_chunks_become_a_blob(world: World) -> None:
         await world.uploads.status(REPO, name)
     assert await world.count(upload) == 0
     assert [one async for one in world.store.list_uploads()] == []
+
+
+async def test_an_upload_has_no_row_before_its_first_bytes(world: World) -> None:
+    name = await begun(world)
+    assert (await world.uploads.status(REPO, name)).offset == 0
+    assert await world.count(upload) == await world.count(upload_begun) == 0
+    await world.uploads.append(REPO, name, stream(DATA))
+    assert await world.count(upload) == await world.count(upload_begun) == 1
+    assert (await world.uploads.status(REPO, name)).offset == len(DATA)
+
+
+async def test_an_upload_is_used_once(world: World) -> None:
+    """A blob that comes whole leaves no row, and still its upload is over (U7)."""
+    name = await begun(world)
+    kept = await world.uploads.finish(
+        REPO, name, Digest.of(DATA), stream(DATA), content_length=len(DATA), actor=ALICE
+    )
+    again = await world.uploads.finish(
+        REPO, name, Digest.of(DATA), stream(DATA), content_length=len(DATA), actor=ALICE
+    )
+    assert again.phys == kept.phys
+    for doing in (
+        world.uploads.status(REPO, name),
+        world.uploads.append(REPO, name, stream(DATA)),
+        world.uploads.cancel(REPO, name),
+        world.uploads.finish(
+            REPO, name, Digest.of(b"other"), stream(b"other"), content_length=5, actor=ALICE
+        ),
+    ):
+        with pytest.raises(UploadUnknown):
+            await doing
+    assert await world.count(blob) == 1
+    assert [one.phys async for one in world.store.list()] == [kept.phys]
+
+
+async def test_only_one_of_two_writers_begins_an_upload(world: World) -> None:
+    """U2: the first bytes and a whole blob at the same moment."""
+    name = await begun(world)
+    doing = [
+        world.uploads.append(REPO, name, stream(DATA)),
+        world.uploads.finish(
+            REPO, name, Digest.of(b"whole"), stream(b"whole"), content_length=5, actor=ALICE
+        ),
+    ]
+    done = await asyncio.gather(*doing, return_exceptions=True)
+    assert sum(isinstance(one, UploadUnknown | UploadBusy) for one in done) == 1, done
+
+
+async def test_a_cancelled_upload_takes_no_bytes(world: World) -> None:
+    name = await begun(world)
+    await world.uploads.cancel(REPO, name)
+    for doing in (world.uploads.append(REPO, name, stream(DATA)), world.uploads.cancel(REPO, name)):
+        with pytest.raises(UploadUnknown):
+            await doing
+
+
+@SQLITE_ONLY
+async def test_a_name_nobody_gave_is_no_upload(world: World) -> None:
+    """One character of another repository, time, algorithm or seal, and it is nobody's."""
+    name = await begun(world)
+    forged = [f"{name[:at]}{'1' if name[at] != '1' else '2'}{name[at + 1 :]}" for at in (3, 20, 32, 40)] + [
+        name[:-1],
+        name.upper(),
+        "",
+    ]
+    for repository, wrong in [*((REPO, one) for one in forged), ("other/app", name)]:
+        for doing in (
+            world.uploads.status(repository, wrong),
+            world.uploads.append(repository, wrong, stream(DATA)),
+            world.uploads.cancel(repository, wrong),
+        ):
+            with pytest.raises(UploadUnknown):
+                await doing
+    assert await world.count(upload_begun) == 0
+
+
+@SQLITE_ONLY
+async def test_marks_of_used_uploads_are_forgotten(world: World) -> None:
+    for data in (b"one", b"two"):
+        await world.uploads.finish(
+            REPO, await begun(world), Digest.of(data), stream(data), content_length=3, actor=ALICE
+        )
+    name = await begun(world)
+    assert await world.uploads.forget_begun() == 0
+    world.clock.advance(2 * world.limits.upload_ttl_s + 1)
+    assert await world.uploads.forget_begun() == 2
+    with pytest.raises(UploadUnknown):
+        await world.uploads.append(REPO, name, stream(DATA))
 
 
 @SQLITE_ONLY

@@ -1,17 +1,23 @@
-"""The transactions of uploads. Every one after `begin` names the claim it was made under."""
+"""The transactions of uploads. Every one that changes a row names the claim it was made under.
+
+An upload that nobody has written to has no row; its first writer begins it (`upload_begun`), which only one
+can.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert  # SQLite understands the same words
 
 from entrepot.server.db.hot import Prepared
-from entrepot.server.db.tables import repo, upload
+from entrepot.server.db.tables import repo, upload, upload_begun
 from entrepot.server.repos.changes import Actor, Change, Permit
 from entrepot.server.repos.errors import TooManyUploads, UploadBusy, UploadUnknown
 from entrepot.server.repos.links import StoredBytes, adopt_blob, find_blob, link_blob, renew_lease
-from entrepot.server.repos.rows import ensure_repository
+from entrepot.server.repos.rows import ensure_repository, find_repository, insert_row
+from entrepot.server.repos.uploadids import first_id_of
 
 __all__ = [
     "Claimed",
@@ -21,12 +27,13 @@ __all__ = [
     "Progress",
     "UploadRow",
     "Wish",
-    "begin_upload",
     "claim_upload",
     "drop_upload",
     "find_upload",
     "finish_upload",
+    "forget_begun",
     "keep_claim",
+    "make_repository",
     "move_upload",
     "record_progress",
 ]
@@ -42,6 +49,19 @@ _INSERT = Prepared(
         principal=bindparam("p_principal"),
         started_at=bindparam("p_at"),
         expires_at=bindparam("p_expires"),
+        claim=bindparam("p_claim"),
+        claimed_until=bindparam("p_until"),
+    )
+)
+_BEGIN = Prepared(upsert(upload_begun).values(id=bindparam("p_id")).on_conflict_do_nothing())
+_FORGET = Prepared(
+    delete(upload_begun).where(
+        upload_begun.c.id.in_(
+            select(upload_begun.c.id)
+            .where(upload_begun.c.id < bindparam("p_before"))
+            .order_by(upload_begun.c.id)
+            .limit(bindparam("p_most"))
+        )
     )
 )
 _ROW = (
@@ -92,9 +112,6 @@ _RECORD = Prepared(
     )
 )
 _END = Prepared(delete(upload).where(_MINE))
-_END_UNTOUCHED = Prepared(
-    delete(upload).where(upload.c.id == bindparam("p_id"), upload.c.claim.is_(None), upload.c.offset == 0)
-)
 _DROP = Prepared(delete(upload).where(upload.c.id == bindparam("p_id")).returning(upload.c.phys))
 
 
@@ -104,17 +121,13 @@ class CopyGone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class NewUpload:
-    """An upload to begin."""
+    """The row that an upload gets when somebody writes to it."""
 
-    id: str
-    repository: str
     phys: str
     algorithm: str
     boot: str
-    actor: Actor
-    permit: Permit
-    now: int
-    steady: int
+    principal: str
+    started_at: int
     expires_at: int
 
 
@@ -157,6 +170,8 @@ class Wish:
     """How many uploads the upload's principal may write to at once."""
     now: int
     until: int
+    new: NewUpload | None = None
+    """The row to make when there is none; None: there must be one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +195,7 @@ class Finish:
     upload: str | None
     """None: the bytes came in one request, without an upload row."""
     claim: str | None
-    """None: the upload has no bytes and nobody holds it."""
+    """None: nobody has written to the upload."""
     distrusted: str | None
     actor: Actor
     permit: Permit
@@ -190,23 +205,10 @@ class Finish:
     trash_delay: int
 
 
-def begin_upload(connection: Connection, new: NewUpload) -> None:
-    """Make the row; the repository too, if the permit lets the actor."""
-    row = ensure_repository(connection, new.repository, actor=new.actor, permit=new.permit, at=new.now)
-    new.permit(connection, Change("push", new.repository))
-    _INSERT.run(
-        connection,
-        {
-            "p_id": new.id,
-            "p_repo": row.id,
-            "p_phys": new.phys,
-            "p_algorithm": new.algorithm,
-            "p_boot": new.boot,
-            "p_principal": new.actor.principal,
-            "p_at": new.steady,
-            "p_expires": new.expires_at,
-        },
-    )
+def make_repository(connection: Connection, name: str, actor: Actor, permit: Permit, now: int) -> None:
+    """Make the repository of an upload if it is not there and the permit lets the actor."""
+    ensure_repository(connection, name, actor=actor, permit=permit, at=now)
+    permit(connection, Change("push", name))
 
 
 def find_upload(connection: Connection, repository: str, upload_id: str) -> UploadRow | None:
@@ -221,6 +223,8 @@ def claim_upload(connection: Connection, wish: Wish) -> Claimed | UploadRow:
     Raises UploadUnknown, TooManyUploads.
     """
     found = _LOCK.row(connection, {"p_id": wish.upload, "p_repository": wish.repository})
+    if found is None and wish.new is not None:
+        return _claim_new(connection, wish, wish.new)
     row = None if found is None else UploadRow(*found)
     if row is None or row.expires_at <= wish.now:
         raise UploadUnknown(wish.upload)
@@ -229,12 +233,67 @@ def claim_upload(connection: Connection, wish: Wish) -> Claimed | UploadRow:
         if row.claimed_until is not None and row.claimed_until > wish.now:
             return row
         left = True
-    if wish.most is not None:
-        key = {"p_principal": row.principal, "p_now": wish.now}
-        if _CLAIMED_NOW.value(connection, key) >= wish.most:
-            raise TooManyUploads(wish.most)
+    _check_number(connection, wish, row.principal)
     _CLAIM.run(connection, {"p_id": wish.upload, "p_claim": wish.claim, "p_until": wish.until})
     return Claimed(row, wish.claim, left)
+
+
+def _claim_new(connection: Connection, wish: Wish, new: NewUpload) -> Claimed:
+    repository = find_repository(connection, wish.repository)
+    if repository is None:
+        raise UploadUnknown(wish.upload)
+    _check_number(connection, wish, new.principal)
+    _begin(connection, wish.repository, wish.upload)
+    insert_row(
+        connection,
+        _INSERT,
+        {
+            "p_id": wish.upload,
+            "p_repo": repository.id,
+            "p_phys": new.phys,
+            "p_algorithm": new.algorithm,
+            "p_boot": new.boot,
+            "p_principal": new.principal,
+            "p_at": new.started_at,
+            "p_expires": new.expires_at,
+            "p_claim": wish.claim,
+            "p_until": wish.until,
+        },
+    )
+    row = UploadRow(
+        id=wish.upload,
+        phys=new.phys,
+        offset=0,
+        algorithm=new.algorithm,
+        digest_so_far=None,
+        boot_id=new.boot,
+        claim=None,
+        claimed_until=None,
+        expires_at=new.expires_at,
+        principal=new.principal,
+    )
+    return Claimed(row, wish.claim, left_by_the_living=False)
+
+
+def _check_number(connection: Connection, wish: Wish, principal: str) -> None:
+    if wish.most is not None:
+        key = {"p_principal": principal, "p_now": wish.now}
+        if _CLAIMED_NOW.value(connection, key) >= wish.most:
+            raise TooManyUploads(wish.most)
+
+
+def _begin(connection: Connection, repository: str, upload_id: str) -> None:
+    """From now on the upload is not fresh. Raises UploadUnknown, or UploadBusy when it has a row by now."""
+    if not _BEGIN.run(connection, {"p_id": upload_id}):
+        row = find_upload(connection, repository, upload_id)
+        raise UploadUnknown(upload_id) if row is None else UploadBusy(upload_id, row.offset)
+
+
+def forget_begun(connection: Connection, before: int, most: int) -> int:
+    """Forget up to `most` uploads that were named before a steady time, when their names are no use any more.
+    Returns how many.
+    """
+    return _FORGET.run(connection, {"p_before": first_id_of(before), "p_most": most})
 
 
 def keep_claim(connection: Connection, upload_id: str, claim: str, until: int) -> bool:
@@ -263,14 +322,22 @@ def record_progress(connection: Connection, progress: Progress) -> None:
         raise UploadUnknown(progress.upload)
 
 
-def drop_upload(connection: Connection, repository: str, upload_id: str) -> str | None:
-    """Forget an upload, whoever writes to it. Returns the physical name to remove, None if there is no
-    upload.
+def drop_upload(
+    connection: Connection, repository: str, upload_id: str, *, fresh: bool = False
+) -> str | None:
+    """Forget an upload, whoever writes to it. Returns the physical name to remove, empty for a `fresh` upload
+    that has none, None if there is no upload.
     """
-    if find_upload(connection, repository, upload_id) is None:
+    if find_upload(connection, repository, upload_id) is not None:
+        phys: str | None = _DROP.value(connection, {"p_id": upload_id})
+        return phys
+    if not fresh:
         return None
-    phys: str | None = _DROP.value(connection, {"p_id": upload_id})
-    return phys
+    try:
+        _begin(connection, repository, upload_id)
+    except UploadUnknown:
+        return None
+    return ""
 
 
 def finish_upload(connection: Connection, end: Finish) -> tuple[str, int, int]:
@@ -307,6 +374,5 @@ def _end_upload(connection: Connection, repository: str, upload_id: str, claim: 
     if claim is not None:
         if _END.run(connection, {"p_id": upload_id, "p_claim": claim}) == 0:
             raise UploadUnknown(upload_id)
-    elif _END_UNTOUCHED.run(connection, {"p_id": upload_id}) == 0:
-        row = find_upload(connection, repository, upload_id)
-        raise UploadUnknown(upload_id) if row is None else UploadBusy(upload_id, row.offset)
+    else:
+        _begin(connection, repository, upload_id)

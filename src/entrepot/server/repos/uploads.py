@@ -18,10 +18,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from sqlalchemy import Connection, bindparam, select
@@ -32,7 +32,7 @@ from entrepot.server.db.clock import Clock, boot_id, microseconds
 from entrepot.server.db.engine import Catalog
 from entrepot.server.db.errors import CatalogUnavailable
 from entrepot.server.db.hot import HotQuery
-from entrepot.server.db.tables import blob, repo, upload
+from entrepot.server.db.tables import blob, repo, upload, upload_begun
 from entrepot.server.repos.blobs import Blobs, StoredBlob
 from entrepot.server.repos.changes import Actor, Permit, allow_all
 from entrepot.server.repos.errors import (
@@ -47,6 +47,7 @@ from entrepot.server.repos.feed import Feed, uninterrupted
 from entrepot.server.repos.holder import is_dead, new_claim
 from entrepot.server.repos.limits import DEFAULT_LIMITS, RepositoryLimits
 from entrepot.server.repos.links import StoredBytes
+from entrepot.server.repos.uploadids import Fresh, UploadIds, ensure_upload_key
 from entrepot.server.repos.uploadrows import (
     Claimed,
     CopyGone,
@@ -55,11 +56,12 @@ from entrepot.server.repos.uploadrows import (
     Progress,
     UploadRow,
     Wish,
-    begin_upload,
     claim_upload,
     drop_upload,
     finish_upload,
+    forget_begun,
     keep_claim,
+    make_repository,
     move_upload,
     record_progress,
 )
@@ -72,6 +74,8 @@ REMEMBERED: Final = 4096
 """Running hashes kept by one process."""
 WHOLE_BYTES: Final = 64 * 1024
 """A blob up to this size that comes in one request is stored at once, without an upload file."""
+FORGOTTEN_AT_ONCE: Final = 5_000
+"""Marks dropped in one transaction."""
 UNCOUNTED: Final = frozenset({"open", "system"})
 """Kinds of actors whose uploads are not limited in number: everybody is the same one."""
 
@@ -83,19 +87,8 @@ _STATUS = HotQuery(
         upload.c.id == bindparam("id"), repo.c.name == bindparam("repository"), repo.c.deleted_at.is_(None)
     )
 )
-_UNTOUCHED = HotQuery(
-    select(upload.c.expires_at, blob.c.phys, blob.c.size, blob.c.state)
-    .select_from(upload)
-    .join(repo, repo.c.id == upload.c.repo_id)
-    .outerjoin(blob, blob.c.digest == bindparam("digest"))
-    .where(
-        upload.c.id == bindparam("id"),
-        upload.c.offset == 0,
-        upload.c.claim.is_(None),
-        repo.c.name == bindparam("repository"),
-        repo.c.deleted_at.is_(None),
-    )
-)
+_REPOSITORY = HotQuery(select(repo.c.id).where(repo.c.name == bindparam("name"), repo.c.deleted_at.is_(None)))
+_BEGUN = HotQuery(select(upload_begun.c.id).where(upload_begun.c.id == bindparam("id")))
 _COPY = HotQuery(select(blob.c.phys, blob.c.size, blob.c.state).where(blob.c.digest == bindparam("digest")))
 _log = logging.getLogger(__name__)
 
@@ -161,34 +154,30 @@ class Uploads:
         self._clock = clock or catalog.clock
         self._blobs = Blobs(catalog, store, limits, clock)
         self._running: OrderedDict[str, _Running] = OrderedDict()
+        self._ids: UploadIds | None = None
 
     async def start(
         self, repository: str, *, actor: Actor, permit: Permit = allow_all, algorithm: str = "sha256"
     ) -> Upload:
         """Begin an upload; the repository is made if it is not there. Raises Denied, InvalidDigest."""
         Hasher(algorithm)  # refuses an algorithm it does not know
-        steady = self._clock.steady()
-        new = NewUpload(
-            id=uuid.uuid4().hex,
-            repository=repository,
-            phys=await self._store.new_upload(),
-            algorithm=algorithm,
-            boot=boot_id(),
-            actor=actor,
-            permit=permit,
-            now=self._clock.now(),
-            steady=steady,
-            expires_at=steady + microseconds(self._limits.upload_ttl_s),
-        )
-        await self._catalog.write(begin_upload, new, durable=False, brief=True)
-        return Upload(new.id, 0, algorithm)
+        if not await self._catalog.hot(_REPOSITORY, name=repository):
+            now = self._clock.now()
+            await self._catalog.write(
+                make_repository, repository, actor, permit, now, durable=False, brief=True
+            )
+        ids = self._ids or await self._read_key()
+        return Upload(ids.new(repository, algorithm, self._clock.steady()), 0, algorithm)
 
     async def status(self, repository: str, upload_id: str) -> Upload:
         """How far an upload has come. Raises UploadUnknown."""
         rows = await self._catalog.hot(_STATUS, id=upload_id, repository=repository)
-        if not rows or rows[0][2] <= self._clock.steady():
+        if rows and rows[0][2] > self._clock.steady():
+            return Upload(upload_id, rows[0][0], rows[0][1])
+        fresh = None if rows else await self._read_id(repository, upload_id)
+        if fresh is None or await self._catalog.hot(_BEGUN, id=upload_id):
             raise UploadUnknown(upload_id)
-        return Upload(upload_id, rows[0][0], rows[0][1])
+        return Upload(upload_id, 0, fresh.algorithm)
 
     async def append(
         self,
@@ -253,17 +242,56 @@ class Uploads:
 
     async def cancel(self, repository: str, upload_id: str) -> None:
         """Forget an upload and its bytes; a request that writes to it fails. Raises UploadUnknown."""
-        phys = await self._catalog.write(drop_upload, repository, upload_id, durable=False, brief=True)
+        fresh = await self._read_id(repository, upload_id) is not None
+        drop = partial(drop_upload, fresh=fresh)
+        phys = await self._catalog.write(drop, repository, upload_id, durable=False, brief=True)
         self._running.pop(upload_id, None)
         if phys is None:
             raise UploadUnknown(upload_id)
-        await self._abort(phys)
+        if phys:
+            await self._abort(phys)
+
+    async def forget_begun(self) -> int:
+        """Drop the marks of uploads whose names are too old to be used again; returns how many."""
+        before = self._clock.steady() - 2 * microseconds(self._limits.upload_ttl_s)
+        forgotten = 0
+        while found := await self._catalog.write(forget_begun, before, FORGOTTEN_AT_ONCE, durable=False):
+            forgotten += found
+        return forgotten
+
+    # Uploads that have no row yet.
+
+    async def _read_key(self) -> UploadIds:
+        key = await self._catalog.write(ensure_upload_key)
+        self._ids = UploadIds(key)
+        return self._ids
+
+    async def _read_id(self, repository: str, upload_id: str) -> Fresh | None:
+        """What the name of an upload says; None when it is no name of ours, or too old."""
+        fresh = (self._ids or await self._read_key()).read(repository, upload_id)
+        ttl = microseconds(self._limits.upload_ttl_s)
+        return None if fresh is None or fresh.started_at + ttl <= self._clock.steady() else fresh
+
+    async def _new_row(self, repository: str, upload_id: str, actor: Actor | None) -> NewUpload | None:
+        """The row to make for an upload if it has none."""
+        fresh = await self._read_id(repository, upload_id)
+        if fresh is None:
+            return None
+        return NewUpload(
+            phys=await self._store.new_upload(),
+            algorithm=fresh.algorithm,
+            boot=boot_id(),
+            principal=actor.principal if actor else "",
+            started_at=fresh.started_at,
+            expires_at=self._clock.steady() + microseconds(self._limits.upload_ttl_s),
+        )
 
     # One request's hold on an upload.
 
     async def _claim(self, repository: str, upload_id: str, actor: Actor | None) -> Claimed:
         claim, dead = new_claim(), None
         counted = actor is not None and actor.kind not in UNCOUNTED
+        new = await self._new_row(repository, upload_id, actor)
         while True:
             now = self._clock.steady()
             taken = await self._catalog.write(
@@ -276,6 +304,7 @@ class Uploads:
                     most=self._limits.uploads_per_principal if counted else None,
                     now=now,
                     until=now + microseconds(self._limits.claim_s),
+                    new=new,
                 ),
                 durable=False,
                 brief=True,
@@ -455,7 +484,8 @@ class Uploads:
 
     async def _drop(self, repository: str, row: UploadRow) -> None:
         self._running.pop(row.id, None)
-        await self._catalog.write(drop_upload, repository, row.id, durable=False, brief=True)
+        drop = partial(drop_upload, fresh=False)
+        await self._catalog.write(drop, repository, row.id, durable=False, brief=True)
         await self._abort(row.phys)
 
     async def _abort(self, phys: str) -> None:
@@ -471,10 +501,10 @@ class Uploads:
         self, upload_id: str, feed: Feed, expected_start: int | None, target: _Target
     ) -> StoredBlob:
         try:
-            if not expected_start and feed.expected is not None and feed.expected <= WHOLE_BYTES:
-                untouched, copy = await self._look_at(target, upload_id)
-                if untouched:
-                    return await self._commit_whole(feed, target, _Hold(upload_id, None), copy)
+            small = not expected_start and feed.expected is not None and feed.expected <= WHOLE_BYTES
+            if small and await self._is_fresh(target.repository, upload_id):
+                copy = await self._find_copy(target.digest)
+                return await self._commit_whole(feed, target, _Hold(upload_id, None), copy)
             held = await self._claim(target.repository, upload_id, target.actor)
         except UploadUnknown:
             found = await self._blobs.find(target.repository, target.digest)
@@ -521,18 +551,15 @@ class Uploads:
             await self._release_unchanged(held)
             raise
 
-    async def _look_at(self, target: _Target, upload_id: str) -> tuple[bool, _Copy | None]:
-        """Whether nobody has written to an upload, and the copy of its blob that is there already.
+    async def _is_fresh(self, repository: str, upload_id: str) -> bool:
+        """Whether nobody has written to an upload.
 
-        A small blob needs no claim then: its only transaction is the last one, which finds out whether that
-        is still so.
+        A small blob needs no row then: its only transaction is the last one, which finds out whether that is
+        still so.
         """
-        key = {"id": upload_id, "repository": target.repository, "digest": str(target.digest)}
-        rows = await self._catalog.hot(_UNTOUCHED, **key)
-        if not rows or rows[0][0] <= self._clock.steady():
-            return False, None
-        _, phys, size, state = rows[0]
-        return True, None if phys is None else (phys, size, state)
+        if await self._read_id(repository, upload_id) is None:
+            return False
+        return not await self._catalog.hot(_BEGUN, id=upload_id)
 
     async def _find_copy(self, digest: Digest) -> _Copy | None:
         rows = await self._catalog.hot(_COPY, digest=str(digest))

@@ -18,7 +18,7 @@ from entrepot.server.operations.errors import TargetInUse
 from entrepot.server.operations.hold import changes_held
 from entrepot.server.operations.migrate import Migrated, Side, migrate
 from entrepot.server.storage.errors import StorageFailed
-from tests.unit.server.jobs.world import ACTOR, World
+from tests.unit.server.jobs.world import ACTOR, World, pieces
 from tests.unit.server.operations.conftest import Places
 
 pytestmark = pytest.mark.anyio
@@ -48,7 +48,8 @@ async def fill(world: World) -> None:
     children = [await world.push_image(b"child", tag=None)]
     await world.push_index(*children, tag="index")
     await world.push_image(b"other", tag="v1", repository="other/app")
-    await world.uploads.start("team/app", actor=ACTOR)
+    begun = await world.uploads.start("team/app", actor=ACTOR)
+    await world.uploads.append("team/app", begun.id, pieces(b"half"))
 
 
 async def move(old: Side, new: Side, folder: Path, *, same_store: bool = False) -> Migrated:

@@ -3,7 +3,7 @@
 ::
 
     project ─< repo ─< repo_blob >─ blob             trash   (physical names to unlink)
-                 │        ▲ RESTRICT                 upload  (on its way to become a blob)
+                 │        ▲ RESTRICT                 upload, upload_begun (on its way to become a blob)
                  ├─< manifest ─< manifest_blob
                  │      ▲  ▲───< manifest_child      manifest_missing (sparse: not here yet)
                  ├─< tag┘                            tag_event, tag_pull
@@ -15,7 +15,7 @@ ends, and a push of the same thing clears it.
 
 from entrepot.server.db.tables import access  # its own names are imported from there
 from entrepot.server.db.tables.base import metadata
-from entrepot.server.db.tables.blobs import blob, repo_blob, trash, upload
+from entrepot.server.db.tables.blobs import blob, repo_blob, trash, upload, upload_begun
 from entrepot.server.db.tables.journal import audit, outbox
 from entrepot.server.db.tables.manifests import manifest, manifest_blob, manifest_child, manifest_missing
 from entrepot.server.db.tables.projects import project, repo
@@ -45,4 +45,5 @@ __all__ = [
     "tag_pull",
     "trash",
     "upload",
+    "upload_begun",
 ]

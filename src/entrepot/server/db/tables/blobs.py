@@ -62,6 +62,15 @@ upload = Table(
     Column("expires_at", Moment, nullable=False, index=True),
 )
 
+upload_begun = Table(
+    "upload_begun",
+    metadata,
+    # An upload that somebody has written to or ended. One that is not here has no row either: its id says it
+    # all, and whoever begins it puts it here, so that only one can. Ids sort by the time they were given.
+    Column("id", Bytewise, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
 trash = Table(
     "trash",
     metadata,

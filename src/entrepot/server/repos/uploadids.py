@@ -1,0 +1,73 @@
+"""Names of uploads that nobody has written to yet: they say themselves what a row would.
+
+`<started at><random><algorithm><mac>`, all hexadecimal. The mac, keyed with a secret of the catalog, covers
+the repository too, so a name that was made up, or that belongs to another repository, is nobody's. It gives
+no right: whoever uses it is asked for theirs. Names sort by time, so that the marks of used ones lie
+together.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection
+
+from entrepot.oci.digest import ALGORITHMS
+from entrepot.server.db.settings import get_setting, set_setting
+
+__all__ = ["Fresh", "UploadIds", "ensure_upload_key", "first_id_of"]
+
+_KEY: Final = "upload_key"
+_TIME, _RANDOM, _MAC = 16, 16, 32
+_FORM: Final = re.compile(rf"[0-9a-f]{{{_TIME + _RANDOM}}}[0-9][0-9a-f]{{{_MAC}}}")
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """What the name of an upload says of it while it has no row."""
+
+    started_at: int
+    """Steady time, microseconds."""
+    algorithm: str
+
+
+class UploadIds:
+    """Makes and reads the names of one catalog."""
+
+    def __init__(self, key: str) -> None:
+        self._key = bytes.fromhex(key)
+
+    def new(self, repository: str, algorithm: str, started_at: int) -> str:
+        """A name that was never given before."""
+        said = f"{started_at:0{_TIME}x}{secrets.token_hex(_RANDOM // 2)}{ALGORITHMS.index(algorithm)}"
+        return said + self._mac(repository, said)
+
+    def read(self, repository: str, upload: str) -> Fresh | None:
+        """What the name says; None when this catalog never gave it to that repository."""
+        if not _FORM.fullmatch(upload):
+            return None
+        said, mac = upload[:-_MAC], upload[-_MAC:]
+        if not hmac.compare_digest(mac, self._mac(repository, said)):
+            return None
+        return Fresh(int(said[:_TIME], 16), ALGORITHMS[int(said[-1])])
+
+    def _mac(self, repository: str, said: str) -> str:
+        return hmac.digest(self._key, f"{repository}\0{said}".encode(), "sha256").hex()[:_MAC]
+
+
+def first_id_of(moment: int) -> str:
+    """Sorts before every name given at a steady time or later."""
+    return f"{max(moment, 0):0{_TIME}x}"
+
+
+def ensure_upload_key(connection: Connection) -> str:
+    """The secret of this catalog, made when it is first asked for."""
+    key = get_setting(connection, _KEY)
+    if key is None:
+        key = secrets.token_hex(32)
+        set_setting(connection, _KEY, key)
+    return key
