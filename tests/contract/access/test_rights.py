@@ -143,6 +143,28 @@ async def test_facts_are_read_once_while_nothing_changes(nodes: Nodes, monkeypat
         assert len(set(asked)) == 1
 
 
+async def test_what_is_not_there_costs_as_much_as_what_is_hidden(nodes: Nodes, monkeypatch: Any) -> None:
+    """A4: the same queries, so that time does not tell which hidden repositories there are."""
+    one, other = nodes
+    await one.catalog.write(fill)
+    stranger = Principal(PrincipalKind.ANONYMOUS, "")
+    asked: list[Any] = []
+    plain = type(other.catalog).hot
+
+    async def counted(self: Any, query: Any, **params: Any) -> Any:
+        asked.append(query)
+        return await plain(self, query, **params)
+
+    monkeypatch.setattr(type(other.catalog), "hot", counted)
+    seen = []
+    for name in ("acme/app", "acme/nothing", "nobody/nothing"):
+        asked.clear()
+        for _ in range(3):
+            assert not (await other.decide(stranger, Action.PULL, name)).allowed
+        seen.append(list(asked))
+    assert seen[0] == seen[1] == seen[2]
+
+
 async def test_a_secret_is_refused_at_once_when_it_was_revoked_elsewhere(nodes: Nodes) -> None:
     one, other = nodes
     who = await one.catalog.write(fill)

@@ -198,14 +198,13 @@ class AccountsControl:
             rows = await self.catalog.hot(_HOT_FACTS, **facts_params(principal, resource))
             known = facts_from_rows(rows, principal, now=now)
             # Kept only if no other request has seen a newer version while this one waited.
-            # A repository that is not there yet may be made without a change of rights.
-            is_whole = known.token_alive and (resource.repository is None or known.repository_id is not None)
             if (
                 version is not None
                 and version == self._facts_version
-                and is_whole
-                and len(self._facts) < _MAX_FACTS
+                and known.token_alive  # the secret of a new one may be written without a change of rights
             ):
+                if len(self._facts) >= _MAX_FACTS:
+                    self._facts.clear()
                 self._facts[key] = known
         return self._corrected(known, principal)
 

@@ -1,8 +1,9 @@
 """PostgreSQL tells whether anything that decides about access has changed, so that it need not be read again.
 
 Triggers, not the program, count: programs of the revision before change rights too. They run once a
-transaction, at its end, and only for the columns that decide. New repositories and new secrets change nothing
-that was decided before, and are left out: pushes and log-ins must not wait for each other here.
+transaction, at its end, and only for the columns that decide: pushes and log-ins do not wait for each other
+here. A new secret changes nothing that was decided before. A new repository does count: if what is known of
+one that is not there were not kept, refusing it would take longer, and tell which hidden ones there are.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _EVENTS = {
     "principal": "UPDATE OF enabled, expires_at, epoch, system_role, may_create_projects, source OR DELETE",
     "access_token": "UPDATE OF expires_at, actions, repositories, hash OR DELETE",
     "project": "INSERT OR UPDATE OF name, visibility, deleted_at OR DELETE",
-    "repo": "UPDATE OF name, project_id, deleted_at OR DELETE",
+    "repo": "INSERT OR UPDATE OF name, project_id, deleted_at OR DELETE",
     "role": "INSERT OR UPDATE OR DELETE",
     "team": "UPDATE OF name OR DELETE",
     "team_member": "INSERT OR UPDATE OR DELETE",
