@@ -61,8 +61,9 @@ def addresses() -> list[str]:
     return found
 
 
-LOOKS = ("color-contrast", "link-in-text-block", "scrollable-region-focusable", "target-size")
-"""Rules whose answer depends on colours and width; the others are asked once."""
+COLOURS = ("color-contrast", "link-in-text-block")
+WIDTHS = ("scrollable-region-focusable", "target-size", "color-contrast")
+"""Rules whose answer depends on colours, or on the width; the others are asked once."""
 
 
 def look(page: Page, path: str, axe: str) -> list[str]:
@@ -72,14 +73,13 @@ def look(page: Page, path: str, axe: str) -> list[str]:
     page.goto(path)
     problems += violations(page, axe)
     page.emulate_media(color_scheme="dark")
-    problems += violations(page, axe, *LOOKS)
+    problems += violations(page, axe, *COLOURS)
     page.set_viewport_size(PHONE)
+    page.emulate_media(color_scheme="light")
     wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     if wider > 0:
         problems.append(f"{path}: {wider} px wider than a phone")
-    problems += violations(page, axe, *LOOKS)
-    page.emulate_media(color_scheme="light")
-    return problems + violations(page, axe, *LOOKS)
+    return problems + violations(page, axe, *WIDTHS)
 
 
 def test_nothing_to_object_to(site: Site, axe: str) -> None:
