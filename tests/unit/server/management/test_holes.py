@@ -201,7 +201,8 @@ async def test_bytes_of_a_hidden_repository_come_through_no_other(team: Registry
 async def test_a_repository_made_again_is_closed_to_old_tokens(team: Registry) -> None:
     """A2: also within the five minutes of a token's life, and for uploads begun before."""
     old = {"Authorization": f"Bearer {await team.bearer('repository:acme/app:pull,push', 'developer')}"}
-    upload = (await team.client.post("/v2/acme/app/blobs/uploads/", headers=old)).headers["location"]
+    begun = (await team.client.post("/v2/acme/app/blobs/uploads/", headers=old)).headers["location"]
+    upload = (await team.client.patch(begun, headers=old, content=b"theirs")).headers["location"]
     await team.api("DELETE", "/repositories/acme%2Fapp", "owner")
     await team.push("acme/app", "v1")
     assert (await team.client.get("/v2/acme/app/manifests/v1", headers=old)).status_code == 401
