@@ -6,6 +6,8 @@ import contextlib
 import os
 import subprocess
 import tempfile
+import termios
+import tty
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +86,7 @@ def _run_on_new_terminal(argv: Sequence[str]) -> int:
     """Run the runtime on a terminal of its own, since this process has none to lend; what appears there goes
     to stdout."""
     ours, theirs = os.openpty()
+    tty.setraw(theirs, termios.TCSANOW)  # as the runtime makes it itself, but before anything is written
     try:
         process = subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs)
     finally:

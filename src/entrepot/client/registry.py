@@ -35,6 +35,8 @@ from entrepot.oci.reference import Reference, parse_repository
 
 PULL = ("pull",)
 PUSH = ("pull", "push")
+CATALOG = Grants(frozenset({("registry", "catalog", "*")}))
+"""What a token for the catalog or a search must allow."""
 SEARCH_BYTES = 4 * 1024 * 1024
 
 
@@ -187,16 +189,16 @@ class Registry:
     def catalog(self) -> list[str]:
         """Names of all repositories the account may see, in byte order."""
         subject = Subject(self.host, f"the catalog of {self.host}", registry=self.host, anonymous=False)
-        grants = Grants(frozenset({("registry", "catalog", "*")}))
         path = f"{distribution.catalog_path()}?n={tags.PAGE_ENTRIES}"
         authorizer = self._session.authorizer(self._credentials.lookup(self._session.registry))
-        return sorted(set(tags.list_pages(self._session, authorizer, path, "repositories", grants, subject)))
+        return sorted(set(tags.list_pages(self._session, authorizer, path, "repositories", CATALOG, subject)))
 
     def search(self, term: str, *, limit: int = 25) -> list[SearchResult]:
         """Docker's `GET /v1/search`. Raises ContentNotFound where the registry has none."""
         path = f"/v1/search?{urlencode({'q': term, 'n': limit})}"
         authorizer = self._session.authorizer(self._credentials.lookup(self._session.registry))
-        answer = self._session.request(Request("GET", path, headers={"X-Docker-Token": "true"}), authorizer)
+        asked = Request("GET", path, CATALOG, headers={"X-Docker-Token": "true"})
+        answer = self._session.request(asked, authorizer)
         with answer:
             if answer.status != 200:
                 raise refusal(answer, Subject(self.host, f"search on {self.host}", registry=self.host))

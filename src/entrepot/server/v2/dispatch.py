@@ -77,6 +77,6 @@ class V2Application:
         scopes = []
         if name is not None:
             scopes.append(f"repository:{name}:{WIRE_ACTIONS.get(route.action, 'pull')}")
-        elif route.action is Action.LIST and route.pattern.startswith("/v2/_catalog"):
+        elif route.action is Action.SEARCH or route.pattern.startswith("/v2/_catalog"):
             scopes.append("registry:catalog:*")
         return self.context.challenge(request, scopes, error)

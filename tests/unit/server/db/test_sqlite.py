@@ -76,11 +76,12 @@ async def test_files_are_readable_by_their_owner_only(tmp_path: Path) -> None:
 
 
 async def test_what_is_queued_shares_a_transaction(catalog: SqliteCatalog) -> None:
-    held, seen = asyncio.Event(), []
+    held, began, seen = asyncio.Event(), asyncio.Event(), []
     loop = asyncio.get_running_loop()
 
     def first(connection: Connection) -> None:
         # Everything below is queued before this returns, so it becomes one batch.
+        loop.call_soon_threadsafe(began.set)
         asyncio.run_coroutine_threadsafe(held.wait(), loop).result(60)
 
     def count(connection: Connection) -> None:
@@ -90,7 +91,7 @@ async def test_what_is_queued_shares_a_transaction(catalog: SqliteCatalog) -> No
         visible.close()
 
     calls = [asyncio.ensure_future(catalog.write(first))]
-    await asyncio.sleep(0)
+    await began.wait()
     calls += [asyncio.ensure_future(catalog.write(count)) for _ in range(20)]
     await asyncio.sleep(0)
     held.set()
