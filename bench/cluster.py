@@ -393,6 +393,10 @@ def two_nodes(bench: Bench) -> Iterator[Row]:
     yield from _statements(port, database, nodes[0])
 
 
+FIGURES_LATE_S = 12
+"""An idle session of PostgreSQL tells its figures after ten seconds."""
+
+
 def _statements(port: int, database: str, node: RunningServer) -> Iterator[Row]:
     """Statements and row locks that a request costs the database, as PostgreSQL counts them."""
 
@@ -407,11 +411,12 @@ def _statements(port: int, database: str, node: RunningServer) -> Iterator[Row]:
         return int(commits), int(changes)
 
     def cost(work: Callable[[Pusher, int], None], times: int) -> tuple[float, float]:
+        time.sleep(FIGURES_LATE_S)
         before = counted()
         with closing(Pusher(node.port)) as pusher:
             for number in range(times):
                 work(pusher, number)
-        time.sleep(2)  # figures of a session reach the view within a second
+        time.sleep(FIGURES_LATE_S)
         after = counted()
         return (after[0] - before[0]) / times, (after[1] - before[1]) / times
 
