@@ -200,7 +200,8 @@ class Hiccup(ConnectionError):
 class ClusterWire(Wire):
     """A connection through a balancer: predicted errors are raised as what a client meets when a server dies.
 
-    Predicted are 503 with Retry-After from a node, and the balancer's own 502 for a node that has just died.
+    Predicted are 503 with Retry-After from a node, the balancer's own 502 for a node that has just died, and
+    409 for an upload that such a node still holds.
     `may_forget_uploads` is for a database that crashes: the row of an upload is not waited for on disk, since
     nothing is promised by it, so an upload may have to begin again.
     """
@@ -216,6 +217,9 @@ class ClusterWire(Wire):
             if "retry-after" not in answer.headers:
                 raise Unexpected(f"{method} {path}: 503 without Retry-After: {answer}")
             raise Hiccup(f"{method} {path}: {answer.body[:200]!r}")
+        if answer.status == 409 and "/blobs/uploads/" in path:
+            # The balancer asked a second node after the first had died with the upload in its hands.
+            raise Hiccup(f"{method} {path}: the upload begins again")
         is_lost = answer.status == 404 and "/blobs/uploads/" in path
         if self.may_forget_uploads and is_lost and answer.code == "BLOB_UPLOAD_UNKNOWN":
             raise Hiccup(f"{method} {path}: the upload begins again")
