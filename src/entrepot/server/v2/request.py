@@ -58,11 +58,12 @@ class BodyLengthWrong(InvalidInput):
 class TransferMeter:
     """How many bytes a request has moved; read by the watch over slow transfers."""
 
-    __slots__ = ("moved", "seen", "task")
+    __slots__ = ("all_there", "moved", "seen", "task")
 
     def __init__(self, task: Any) -> None:
         self.moved = 0
         self.seen = -1  # no sweep has come by yet
+        self.all_there = False  # the client has sent everything and waits for us
         self.task = task
 
 
@@ -183,6 +184,8 @@ class Request:
                 yield body
                 # Nothing can follow, and to be told so takes a way to the HTTP server and back.
                 self.body_done = self.body_done or got == expected
+        if meter is not None:
+            meter.all_there = True
         if expected is not None and got != expected:
             raise ClientGone(f"the client left after {got} of {expected} bytes of its body")
 

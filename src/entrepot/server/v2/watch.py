@@ -37,7 +37,7 @@ class TransferWatch:
         """End every transfer that was already there at the last sweep and moved too little; how many."""
         slow = 0
         for meter in list(self._meters):
-            if meter.seen >= 0 and meter.moved - meter.seen < self._least:
+            if meter.seen >= 0 and not meter.all_there and meter.moved - meter.seen < self._least:
                 self._meters.discard(meter)
                 meter.task.cancel("slower than limits.min_body_rate")
                 slow += 1
