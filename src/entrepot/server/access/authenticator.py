@@ -278,13 +278,7 @@ class Authenticator:
             proof = None if source is None else _proof(source, attempt.name, row.epoch)
         if proof is None or remembered[:2] != (row.id, proof):
             return None
-        return Principal(
-            kind=PrincipalKind(row.kind),
-            name=attempt.name,
-            id=row.id,
-            epoch=row.epoch,
-            credential="password",
-        )
+        return _principal(row, attempt.name)
 
     async def _verify(
         self, attempt: _Try, password: str, key: bytes, address: str | None
@@ -301,13 +295,7 @@ class Authenticator:
         if not await self._right(row, password, key):
             self._remember_wrong(key, row)
             return None
-        return Principal(
-            kind=PrincipalKind(row.kind),
-            name=attempt.name,
-            id=row.id,
-            epoch=row.epoch,
-            credential="password",
-        )
+        return _principal(row, attempt.name)
 
     async def _failed(self, attempt: _Try, address: str | None) -> None:
         self.failures.note(attempt.name, address, "password", source=self._asked(attempt.row))
@@ -473,6 +461,12 @@ def _possible(name: str) -> str:
 def _wrong_for(row: _Row | None) -> tuple[int, str | None]:
     """What a password that was found wrong is wrong for; the same shape for a name that is nobody's."""
     return (0, None) if row is None else (row.id, row.password_hash)
+
+
+def _principal(row: Any, name: str) -> Principal:
+    """Whose password was right."""
+    kind = PrincipalKind(row.kind)
+    return Principal(kind=kind, name=name, id=row.id, epoch=row.epoch, credential="password")
 
 
 def _proof(source: PasswordSource, name: str, epoch: int) -> str | None:
