@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from entrepot.errors import Conflict
 from entrepot.server.db import Catalog
-from entrepot.server.db.settings import CatalogIdentity, get_identity, set_identity
+from entrepot.server.db.settings import CatalogIdentity, get_identity, keep_identity
 from entrepot.server.storage.base import BlobStore, StoreIdentity
 
 
@@ -23,21 +23,23 @@ class IdentityMismatch(Conflict):
 
 async def bind_identity(catalog: Catalog, store: BlobStore) -> CatalogIdentity:
     """Check that they belong together; new ones are bound to each other. Raises IdentityMismatch."""
-    known, marked = await catalog.read(get_identity), await store.read_identity()
+    # In this order: a node that begins at the same time binds the catalog before it marks the store.
+    marked, known = await store.read_identity(), await catalog.read(get_identity)
     if known is None:
         if marked is not None:
             raise IdentityMismatch(
                 f"the catalog is new, but the blobs belong to catalog {marked.store_id}",
                 hint="point catalog.url and storage.url at a pair, or restore the catalog from a backup",
             )
-        known = CatalogIdentity(secrets.token_hex(16), 1)
-        await catalog.write(set_identity, known.store_id, known.epoch)
-    if marked is None:
-        if await _holds_blobs(store):
+        known = await catalog.write(keep_identity, secrets.token_hex(16))
+    if marked is None and await _holds_blobs(store):
+        marked = await store.read_identity()  # another node may have begun at the same time
+        if marked is None:
             raise IdentityMismatch(
                 "the blobs carry no mark of a catalog, so they may belong to another one",
                 hint="point storage.url at an empty place, or look with: entrepot admin fsck",
             )
+    if marked is None:
         await store.write_identity(known.store_id, known.epoch)
         return known
     check_identity(known, marked)

@@ -6,12 +6,13 @@ import time
 import pytest
 from sqlalchemy import Connection, text
 
-from entrepot.server.db import Catalog, HotQuery, open_catalog, postgresql
+from entrepot.server.db import Catalog, HotQuery, open_catalog, postgresql, settings
 from entrepot.server.db.clock import SECOND
 from entrepot.server.db.engine import parse_catalog_url
 from entrepot.server.db.errors import CatalogUnavailable, TextRefused
 from entrepot.server.db.postgresql import PostgresqlCatalog
 from entrepot.server.db.settings import get_setting, set_setting
+from entrepot.server.repos.uploadids import ensure_upload_key
 from tests.contract.db.test_catalog import VALUE
 from tests.support.postgresql import JumpingClock, run_sql
 
@@ -42,6 +43,26 @@ async def test_a_text_with_nul_is_the_clients_mistake(catalog: Catalog) -> None:
     with pytest.raises(TextRefused, match="NUL"):
         await catalog.read(get_setting, "r\0d")
     assert await catalog.read(get_setting, "colour") is None
+
+
+async def test_nodes_that_make_a_secret_at_once_agree_on_it(
+    catalog: Catalog, migrated_postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B3: another node commits its own between our look and our insert; uploads begun there are known here."""
+    asked: list[str | None] = []
+
+    def look(connection: Connection, name: str) -> str | None:
+        asked.append(get_setting(connection, name))
+        if len(asked) == 1:
+            url = parse_catalog_url(migrated_postgresql_url)
+            assert url.port is not None
+            row = f"insert into setting (name, value) values ('{name}', '{'ab' * 32}')"
+            run_sql(url.port, row, database=str(url.database))
+        return asked[-1]
+
+    monkeypatch.setattr(settings, "get_setting", look)
+    assert await catalog.write(ensure_upload_key) == "ab" * 32
+    assert asked == [None, "ab" * 32]
 
 
 async def test_idle_connections_that_were_ended_are_replaced(

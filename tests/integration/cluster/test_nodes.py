@@ -1,17 +1,20 @@
 """Two nodes on one PostgreSQL and one object store: either of them is the registry."""
 
+import base64
 import json
 import random
 import re
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from tests.faults.journal import OCI_MANIFEST, Journal, Pusher, digest_of, expect, with_digest
-from tests.integration.cluster.nodes import Place, nginx, running_node
+from tests.integration.accounts.setup import setup_token
+from tests.integration.cluster.nodes import Place, database, nginx, node_for_later, running_node
 from tests.support.distribution import WireRepository
 from tests.support.processes import wait_until
 from tests.support.server import RunningServer
@@ -30,6 +33,33 @@ def pair(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[lis
         running_node(folder / "second", place, env=redirecting) as second,
     ):
         yield [first, second]
+
+
+def test_nodes_that_start_together_on_nothing_are_one_registry(
+    postgresql_port: int, seaweedfs_endpoint: str, tmp_path: Path
+) -> None:
+    """B3: one schema, one identity, one admin; each shows a set-up link that works until one was used."""
+    env = {"ENTREPOT_ACCESS_MODE": "accounts", "ENTREPOT_ACCESS_SECRET_FILE": str(tmp_path / "access.key")}
+    with database(postgresql_port) as url, ExitStack() as until_end:
+        place = Place(url, seaweedfs_endpoint)
+        nodes = [
+            until_end.enter_context(node_for_later(tmp_path / f"node{number}", place, env=env))
+            for number in range(3)
+        ]
+        for node in nodes:
+            node.start(wait=False)
+        for node in nodes:
+            node.wait_ready()
+        links = [Wire(node.port)("GET", f"/setup?token={setup_token(node.log)}") for node in nodes]
+        assert [answer.status for answer in links] == [200, 200, 200]
+        token = nodes[0].admin("token", "create", "admin").stdout.split()[-1]
+        sign = {"authorization": "Basic " + base64.b64encode(f"admin:{token}".encode()).decode()}
+        wires = [WireRepository(Wire(node.port, headers=sign), "first/app") for node in nodes]
+        data = b"begun on one, finished on another"
+        begun = [expect(wire("POST", "blobs/uploads/"), 202).headers["location"] for wire in wires]
+        for number, location in enumerate(begun):
+            other = wires[(number + 1) % 3].wire
+            expect(other("PUT", with_digest(location, digest_of(data)), body=data), 201)
 
 
 def test_an_upload_begun_on_one_node_goes_on_on_the_others(pair: list[RunningServer]) -> None:

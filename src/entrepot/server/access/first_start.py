@@ -1,7 +1,8 @@
 """What a catalog needs before its accounts can be used, and the way in for the first admin.
 
 There is no default password: while no admin can sign in, each start makes a link that works once and for a
-day; whoever holds it chooses the admin's password.
+day; whoever holds it chooses the admin's password. It replaces the link of an earlier start, but not those of
+other nodes that start together with this one: each shows a link that works, and the first one used ends all.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from entrepot.server.access.sealing import SealKey
 from entrepot.server.access.secret import SecretText
 from entrepot.server.access.signing_keys import ensure_signing_key
 from entrepot.server.db.clock import SECOND
+from entrepot.server.db.settings import PREPARED_AT, set_setting
 from entrepot.server.db.tables.access import access_token, identity, principal
 
 __all__ = ["FIRST_ADMIN", "SETUP_LIFE_S", "finish_setup", "prepare_accounts", "prepare_tables", "setup_link"]
 
 FIRST_ADMIN: Final = "admin"
 SETUP_LIFE_S: Final = 24 * 3600
+TOGETHER_S: Final = 600
+"""Starts this close to each other are those of several nodes."""
 
 _ADMIN_CAN_SIGN_IN: Final = select(
     exists().where(
@@ -48,13 +52,21 @@ def prepare_accounts(connection: Connection, seal: SealKey, issuer: str, now: in
     if account is None:
         account = create_user(connection, SYSTEM, now=now, name=FIRST_ADMIN, system_role=SystemRole.ADMIN)
     connection.execute(
-        delete(access_token).where(access_token.c.principal_id == account.id, access_token.c.kind == "set")
+        delete(access_token).where(
+            access_token.c.principal_id == account.id,
+            access_token.c.kind == "set",
+            access_token.c.created_at < now - TOGETHER_S * SECOND,
+        )
     )
     return _mint(connection, account.id, account.name, now)
 
 
 def prepare_tables(connection: Connection, seal: SealKey, issuer: str, now: int) -> None:
-    """Built-in roles and a signing key. Safe to repeat."""
+    """Built-in roles and a signing key. Safe to repeat.
+
+    Processes that do this at once take turns until they commit: the row of the setting is written first.
+    """
+    set_setting(connection, PREPARED_AT, str(now))
     ensure_builtin_roles(connection)
     ensure_signing_key(connection, seal, issuer=issuer, now=now, rotate_old=False)
 

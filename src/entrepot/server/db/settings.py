@@ -16,6 +16,7 @@ __all__ = [
     "CLOCK_ANCHOR",
     "CLOCK_OFFSET",
     "OF_THE_DATABASE",
+    "PREPARED_AT",
     "RESTORED_SEEN",
     "SCHEMA_SERVES",
     "STORE_EPOCH",
@@ -25,6 +26,8 @@ __all__ = [
     "clear_setting",
     "get_identity",
     "get_setting",
+    "keep_identity",
+    "keep_setting",
     "set_identity",
     "set_setting",
 ]
@@ -39,6 +42,8 @@ CLOCK_ANCHOR: Final = "clock_anchor"
 """`<boot id> <microseconds>`: see `server.db.clock`."""
 CLOCK_OFFSET: Final = "clock_offset"
 """Microseconds that PostgreSQL's clock was set forward since the catalog was made; see `db.postgresql`."""
+PREPARED_AT: Final = "prepared_at"
+"""When a server last prepared the accounts, microseconds."""
 RESTORED_SEEN: Final = "restored_seen"
 """`<epoch> <steady time>`: when the reconcile pass first met a catalog of this epoch."""
 SCHEMA_SERVES: Final = "schema_serves"
@@ -70,12 +75,24 @@ def get_setting(connection: Connection, name: str) -> str | None:
 
 def set_setting(connection: Connection, name: str, value: str) -> None:
     """Set or replace a setting."""
-    row = {"p_name": name, "p_value": value}
-    if connection.execute(_UPDATE, row).rowcount == 0:
-        try:
-            connection.execute(_INSERT, row)
-        except IntegrityError as error:
-            raise RetryTransaction from error  # another process has set it first
+    if connection.execute(_UPDATE, {"p_name": name, "p_value": value}).rowcount == 0:
+        _insert(connection, name, value)
+
+
+def keep_setting(connection: Connection, name: str, value: str) -> str:
+    """The value of a setting, `value` if it was never set. Who asks at the same time is told the same."""
+    kept = get_setting(connection, name)
+    if kept is not None:
+        return kept
+    _insert(connection, name, value)
+    return value
+
+
+def _insert(connection: Connection, name: str, value: str) -> None:
+    try:
+        connection.execute(_INSERT, {"p_name": name, "p_value": value})
+    except IntegrityError as error:
+        raise RetryTransaction from error  # another process has set it first
 
 
 def clear_setting(connection: Connection, name: str) -> None:
@@ -95,3 +112,9 @@ def set_identity(connection: Connection, store_id: str, epoch: int) -> None:
     """Bind this catalog to a store."""
     set_setting(connection, STORE_ID, store_id)
     set_setting(connection, STORE_EPOCH, str(epoch))
+
+
+def keep_identity(connection: Connection, store_id: str) -> CatalogIdentity:
+    """The store this catalog belongs to: `store_id`, in its first epoch, if it belongs to none yet."""
+    kept = keep_setting(connection, STORE_ID, store_id)
+    return CatalogIdentity(kept, int(keep_setting(connection, STORE_EPOCH, "1")))

@@ -17,7 +17,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from entrepot.oci.digest import ALGORITHMS
-from entrepot.server.db.settings import get_setting, set_setting
+from entrepot.server.db.settings import keep_setting
 
 __all__ = ["Fresh", "UploadIds", "ensure_upload_key", "first_id_of"]
 
@@ -66,8 +66,4 @@ def first_id_of(moment: int) -> str:
 
 def ensure_upload_key(connection: Connection) -> str:
     """The secret of this catalog, made when it is first asked for."""
-    key = get_setting(connection, _KEY)
-    if key is None:
-        key = secrets.token_hex(32)
-        set_setting(connection, _KEY, key)
-    return key
+    return keep_setting(connection, _KEY, secrets.token_hex(32))
