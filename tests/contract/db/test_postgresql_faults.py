@@ -48,7 +48,7 @@ async def test_a_text_with_nul_is_the_clients_mistake(catalog: Catalog) -> None:
 async def test_nodes_that_make_a_secret_at_once_agree_on_it(
     catalog: Catalog, migrated_postgresql_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """B3: another node commits its own between our look and our insert; uploads begun there are known here."""
+    """B3: another node commits its own between our look and our insert; its uploads are known here."""
     asked: list[str | None] = []
 
     def look(connection: Connection, name: str) -> str | None:
