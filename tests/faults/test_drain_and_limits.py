@@ -128,6 +128,24 @@ def test_hanging_fsync_holds_up_nobody_else(tmp_path: Path) -> None:
         assert wire("HEAD", f"/v2/slow/app/blobs/{digest_of(b'slow')}").status == 200
 
 
+@pytest.mark.parametrize("sent", ["before", "with the end"])
+def test_who_has_sent_everything_is_not_too_slow(tmp_path: Path, sent: str) -> None:
+    """D3, U10: the end of an upload may take longer than a client may stand still."""
+    data = random.Random(5).randbytes(200_000)
+    env = {"ENTREPOT_LIMITS_MIN_BODY_WINDOW": "200ms"}
+    with running_server(tmp_path, workers=1, env=env) as server:
+        wire = Wire(server.port)
+        location = expect(wire("POST", "/v2/slow/app/blobs/uploads/"), 202).headers["location"]
+        if sent == "before":
+            location = expect(wire("PATCH", location, body=data), 202).headers["location"]
+        body = data if sent == "with the end" else b""
+        (worker,) = workers(server)
+        delay = "inject=fsync:delay_enter=1500000:when=1"
+        with traced(worker, "-e", "trace=fsync", "-e", delay, log=tmp_path / "strace"):
+            expect(wire("PUT", with_digest(location, digest_of(data)), body=body), 201)
+        assert wire("GET", f"/v2/slow/app/blobs/{digest_of(data)}").body == data
+
+
 def waits_for_disk(log: Path) -> bool:
     return log.exists() and "fsync(" in log.read_text()
 

@@ -175,17 +175,15 @@ class Request:
             if message["type"] != "http.request":
                 raise ClientGone(f"the client left after {got} bytes of its body")
             body: bytes = message.get("body", b"")
-            self.body_done = not message.get("more_body", False)
+            got += len(body)
+            # Behind what was announced nothing can follow, and to be told so takes a way to the HTTP server.
+            self.body_done = got == expected or not message.get("more_body", False)
+            if meter is not None:
+                meter.moved = got
+                meter.all_there = self.body_done
             if body:
-                got += len(body)
                 self.received += len(body)
-                if meter is not None:
-                    meter.moved += len(body)
                 yield body
-                # Nothing can follow, and to be told so takes a way to the HTTP server and back.
-                self.body_done = self.body_done or got == expected
-        if meter is not None:
-            meter.all_there = True
         if expected is not None and got != expected:
             raise ClientGone(f"the client left after {got} of {expected} bytes of its body")
 

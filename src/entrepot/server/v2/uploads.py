@@ -100,7 +100,8 @@ async def finish(context: V2Context, request: Request, name: str, upload: str) -
     digest = _digest_parameter(request, required=True)
     assert digest is not None
     start_at, length = _content_range(request)
-    with context.watch.metered(request):
+    with context.watch.metered(request) as meter:
+        meter.all_there = length == 0
         blob = await context.uploads.finish(
             repository,
             upload,
