@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import selectors
 import subprocess
 import tempfile
 import termios
@@ -11,7 +12,7 @@ import tty
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -65,37 +66,64 @@ def exec_attached(
     stdin: bool,
     store: ImageStore | Path | str | None = None,
 ) -> int:
-    """Run a command with this process's own streams; its exit code. 126 and 127 as `run_container` has
-    them."""
+    """Run a command with this process's own streams; its exit code. Raises as `exec_in_container`."""
     with _prepared(name, command, options, store) as (argv, log):
         if options.tty and not os.isatty(0):
-            code = _run_on_new_terminal(argv)
+            code = _run_on_new_terminal(argv, log)
         else:
             with open(os.devnull, "rb") as null:  # noqa: PTH123 - a device
-                code = subprocess.run(
-                    argv, stdin=None if stdin or options.tty else null, check=False
-                ).returncode
-        try:
-            _raise_failure(log, code)
-        except RuntimeFailed as error:
-            return error.run_exit_code  # the runtime has said on stderr what was wrong
+                code = _run_on_own_streams(argv, log, stdin=None if stdin or options.tty else null)
+        _raise_failure(log, code)
         return code
 
 
-def _run_on_new_terminal(argv: Sequence[str]) -> int:
+def _run_on_own_streams(argv: Sequence[str], log: Path, *, stdin: BinaryIO | None) -> int:
+    """Run the runtime and hand on what comes on stderr, except its own words about a failure."""
+    ours, theirs = os.pipe()
+    process = subprocess.Popen(argv, stdin=stdin, stderr=theirs)
+    os.close(theirs)
+    ended = os.pidfd_open(process.pid)
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(ours, selectors.EVENT_READ)
+            selector.register(ended, selectors.EVENT_READ)
+            while ours in {key.fd for key, _ in selector.select()}:
+                data = os.read(ours, 1 << 16)
+                if not data:
+                    break
+                _hand_on(data, log)
+        # Once the runtime has ended only what is there already: a process left behind may keep the pipe open.
+        return process.wait()
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    finally:
+        os.close(ours)
+        os.close(ended)
+
+
+def _run_on_new_terminal(argv: Sequence[str], log: Path) -> int:
     """Run the runtime on a terminal of its own, since this process has none to lend; what appears there goes
     to stdout."""
     ours, theirs = os.openpty()
     tty.setraw(theirs, termios.TCSANOW)  # as the runtime makes it itself, but before anything is written
     try:
-        process = subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs)
+        process = subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE)
     finally:
         os.close(theirs)
     with contextlib.suppress(OSError):  # EIO: nobody has the terminal any more
         while data := os.read(ours, 1 << 16):
             _write_all(1, data)
     os.close(ours)
-    return process.wait()
+    _hand_on(process.communicate()[1], log)
+    return process.returncode
+
+
+def _hand_on(data: bytes, log: Path) -> None:
+    """Write to stderr, unless the runtime has failed, which it logs first: `_raise_failure` tells that."""
+    if not _failure(log):
+        _write_all(2, data)
 
 
 def _write_all(fd: int, data: bytes) -> None:
@@ -185,20 +213,23 @@ def _process(
 
 def _raise_failure(log: Path, code: int) -> None:
     """When the runtime itself failed. Raises RuntimeFailed, in docker's words."""
-    if code == 0:
-        return
+    if code and (message := _failure(log)):
+        raise RuntimeFailed(
+            f"OCI runtime exec failed: {message}: unknown", exit_code=_exec_exit_code(message)
+        )
+
+
+def _failure(log: Path) -> str:
+    """Why the runtime could not start the command; empty when it has not said."""
     message = ""
     with contextlib.suppress(OSError, msgspec.MsgspecError):
         for line in log.read_text(errors="replace").splitlines():
             record = msgspec.json.decode(line, type=dict[str, Any])
             if record.get("level") in ("error", "fatal"):
                 message = str(record.get("msg", ""))
-    if message:
-        raise RuntimeFailed(
-            f"OCI runtime exec failed: {message}: unknown", exit_code=_exec_exit_code(message)
-        )
+    return message
 
 
 def _exec_exit_code(message: str) -> int:
-    code = start_exit_code(message)
-    return code if code != 125 else 126
+    """127 for a command that is not there, else 126: also for a working directory that is not."""
+    return 127 if start_exit_code(message) == 127 and "cwd" not in message else 126

@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from entrepot.containers.errors import MountFailed
+from entrepot.containers.errors import InvalidOption, MountFailed
 from entrepot.containers.mounts import MS_RDONLY, is_mounted, mount_overlay, unmount
 from entrepot.containers.records import Container, Containers
 from entrepot.images.snapshots import Snapshots
@@ -258,7 +258,7 @@ def _ensure_parent(init: Path, image: Union, path: TreePath, made: list[TreePath
 
 def ensure_directory(rootfs: RootFs, path: str) -> None:
     """Make the working directory when the image has none, as docker does: root's, 0755. It becomes a
-    change."""
+    change. Raises InvalidOption when something else is there."""
     wanted = parse_path(path.encode())
     with rootfs.view() as tree:
         resolved = tree.resolve(wanted)
@@ -266,6 +266,8 @@ def ensure_directory(rootfs: RootFs, path: str) -> None:
             return
         found = tree.find(resolved)
     if found is not None:
+        if found.kind is not Kind.DIRECTORY:
+            raise InvalidOption(f"Cannot mkdir: {path} is not a directory")
         return
     with rootfs.mounted() as root, Directory(root) as directory:
         directory.open_directory(resolved, _make_directory)

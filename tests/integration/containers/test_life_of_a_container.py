@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from entrepot.containers.runtime import find_runtime
 from tests.integration.containers.conftest import TIMEOUT_S, Box
 from tests.support.processes import wait_until
 from tests.support.server import ENTREPOT
@@ -35,6 +36,7 @@ MISTAKES: dict[tuple[str, ...], tuple[int, str]] = {
     ("run", "-u", "bob", "tiny:1"): (125, "unable to find user bob"),
     ("run", "-v", "a:b", "tiny:1"): (125, "must be absolute"),
     ("run", "-w", "rel", "tiny:1"): (125, "needs to be an absolute path"),
+    ("run", "-w", "/etc/issue", "tiny:1"): (125, "Error: Cannot mkdir: /etc/issue is not a directory"),
     ("rm", "nope"): (1, "Error: No such container: nope"),
     ("kill", "nope"): (1, "Error: No such container: nope"),
     ("start", "nope"): (1, "Error: No such container: nope"),
@@ -101,6 +103,47 @@ def test_a_process_that_cannot_be_started_is_told_as_docker_does(box: Box) -> No
         assert text in done.stderr
         assert done.stderr.endswith("\nRun 'entrepot run --help' for more information\n")
     assert box.output("ps", "-aq") == ""
+    made = box.run("run", "-d", "--name", "dead", "tiny:1", "nope", code=127)
+    assert made.stdout == box.output("ps", "-aq", "--no-trunc") + "\n"
+    attached = box.run("start", "-a", "dead", code=1).stderr
+    assert attached.startswith("Error: failed to create task")
+    assert attached.count("\n") == 1
+
+
+EXEC = "OCI runtime exec failed: exec failed: unable to start container process: "
+FAILED_EXECS: dict[tuple[str, ...], tuple[int, str]] = {
+    ("box", "nope"): (127, f'{EXEC}exec: "nope": executable file not found in $PATH: unknown'),
+    ("box", "/nope"): (127, f'{EXEC}exec: "/nope": stat /nope: no such file or directory: unknown'),
+    ("box", "/etc"): (126, f'{EXEC}exec: "/etc": permission denied: unknown'),
+    ("box", "/etc/issue"): (126, f'{EXEC}exec: "/etc/issue": permission denied: unknown'),
+    ("-w", "/nope", "box", "true"): (
+        126,
+        f'{EXEC}chdir to cwd ("/nope") set in config.json failed: no such file or directory: unknown',
+    ),
+    ("-u", "nope", "box", "true"): (126, "unable to find user nope: no matching entries in passwd file"),
+    ("-d", "box", "nope"): (1, f'Error: {EXEC}exec: "nope": executable file not found in $PATH: unknown'),
+    ("-d", "-u", "nope", "box", "true"): (
+        1,
+        "Error: unable to find user nope: no matching entries in passwd file",
+    ),
+}
+
+
+@pytest.mark.skipif(find_runtime().name != "runc", reason="crun says the same in other words")
+def test_a_command_that_cannot_be_executed_is_told_as_docker_does(box: Box) -> None:
+    started(box, "box")
+    for argv, (code, text) in FAILED_EXECS.items():
+        done = box.run("exec", *argv, code=code)
+        assert (done.stdout, done.stderr) == ("", text + "\n"), argv
+    on_terminal = box.run("exec", "-t", "box", "nope", code=127)
+    assert (on_terminal.stdout, on_terminal.stderr) == ("", FAILED_EXECS["box", "nope"][1] + "\n")
+
+
+def test_exec_hands_on_all_of_stderr(box: Box) -> None:
+    started(box, "box")
+    many = "i=0; while [ $i -lt 20000 ]; do echo line $i >&2; i=$((i+1)); done; exit 3"
+    done = box.run("exec", "box", "sh", "-c", many, code=3)
+    assert done.stderr == "".join(f"line {i}\n" for i in range(20000))
 
 
 def test_mistakes_are_answered_in_words(box: Box) -> None:

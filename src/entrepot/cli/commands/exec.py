@@ -40,7 +40,7 @@ def exec_(
 ) -> int:
     """Run one more command in a running container. The exit code is the command's."""
     from entrepot.actions.exec import ExecOptions, exec_attached, exec_detached
-    from entrepot.containers.errors import NoSuchUser
+    from entrepot.containers.errors import NoSuchUser, RuntimeFailed
     from entrepot.containers.options import parse_env, parse_env_file
 
     if tty and interactive and not detach and not sys.stdin.isatty():
@@ -56,11 +56,14 @@ def exec_(
     )
     store = container_store(container)
     sys.stdout.flush()
+    if detach:
+        exec_detached(container, command, options=options, store=store)
+        return exitcodes.OK
     try:
-        if detach:
-            exec_detached(container, command, options=options, store=store)
-            return exitcodes.OK
         return exec_attached(container, command, options=options, stdin=interactive, store=store)
     except NoSuchUser as error:
         print_error(error.message)
         return exitcodes.NOT_EXECUTABLE
+    except RuntimeFailed as error:
+        print_error(error.message)
+        return error.run_exit_code

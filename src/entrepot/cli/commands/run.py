@@ -102,6 +102,8 @@ def _run(
     lifecycle = lifecycle_of(store)
     streams = {stream.lower() for stream in attach}
     stdin = flags["interactive"] and not detach and (not streams or "stdin" in streams)
+    if detach:
+        write(container.id)  # first, as docker: one that cannot be started is there nevertheless
     try:
         _, sock = lifecycle.start(container, stdin=stdin)
     except BaseException:
@@ -110,7 +112,6 @@ def _run(
         raise
     with sock:
         if detach:
-            write(container.id)
             return exitcodes.OK
         return attach_streams(lifecycle, container, sock, stdin=stdin, sig_proxy=sig_proxy, streams=streams)
 

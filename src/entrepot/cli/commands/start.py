@@ -28,10 +28,9 @@ def start(containers: tuple[str, ...], attach: bool, interactive: bool) -> int:
 
 def _start_attached(containers: tuple[str, ...], interactive: bool) -> int:
     from entrepot.actions.create import lifecycle_of
-    from entrepot.cli.commands.run import attach_streams, report
+    from entrepot.cli.commands.run import attach_streams
     from entrepot.cli.options import open_store
     from entrepot.cli.output import print_error
-    from entrepot.containers.errors import RuntimeFailed
 
     if len(containers) > 1:
         print_error("you cannot start and attach multiple containers at once")
@@ -39,9 +38,6 @@ def _start_attached(containers: tuple[str, ...], interactive: bool) -> int:
     lifecycle = lifecycle_of(open_store())
     container = lifecycle.containers.find(containers[0])
     stdin = interactive and container.process.open_stdin
-    try:
-        _, sock = lifecycle.start(container, stdin=stdin)
-    except RuntimeFailed as error:
-        return report(error)
+    _, sock = lifecycle.start(container, stdin=stdin)
     with sock:
         return attach_streams(lifecycle, container, sock, stdin=stdin, sig_proxy=True)
