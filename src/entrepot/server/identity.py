@@ -58,8 +58,10 @@ def check_identity(known: CatalogIdentity, marked: StoreIdentity) -> None:
     if known.epoch < marked.epoch:
         raise IdentityMismatch(
             f"the catalog (epoch {known.epoch}) is older than its blobs (epoch {marked.epoch}): "
-            "it was put back without the restore command, or another one has been restored since",
-            hint="restore the newest backup with: entrepot admin restore",
+            "the registry was moved elsewhere, or restored, since; or this catalog was put back without the "
+            "restore command",
+            hint="start the servers of the place that it was moved to; where there is none, restore the newest "
+            "backup with: entrepot admin restore",
         )
 
 

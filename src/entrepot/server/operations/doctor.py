@@ -187,7 +187,8 @@ async def _check_identity(catalog: Catalog, store: BlobStore) -> list[Verdict]:
             fail("store", "the blobs are another catalog's", "point catalog.url and storage.url at a pair")
         ]
     if known.epoch < marked.epoch:
-        mend = "restore the newest backup with: entrepot admin restore"
+        mend = "use the place that the registry was moved to; where there is none, restore the newest backup "
+        mend += "with: entrepot admin restore"
         return [fail("store", "the catalog is older than its blobs", mend)]
     return []
 

@@ -52,6 +52,11 @@ FEW: Final = 50
 """So many blobs are copied while changes wait; with more another round goes first."""
 MOST_ROUNDS: Final = 5
 
+_BOTH_AT_ONCE: Final = "start the new servers, then stop the old ones: changes wait until then"
+_ONE_AFTER_THE_OTHER: Final = (
+    "stop the old server, then start the new one: they share a data directory, which one uses at a time"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Side:
@@ -88,13 +93,15 @@ async def migrate(
     notes: Path,
     *,
     same_store: bool,
+    one_directory: bool = False,
     servers_stopped: Callable[[], Awaitable[bool]],
     deep: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Migrated:
     """Move everything from `old` to `new`, whose catalog has the schema and is empty.
 
-    `notes` is a file that remembers copied blobs until the move is done. Returns when the old servers have
+    `notes` is a file that remembers copied blobs until the move is done. With `one_directory` both places share
+    a data directory, which one server uses at a time. Returns when the old servers have
     stopped. Raises TargetInUse, HoldLost, StorageFailed and others; nothing has been switched over then, and
     running it again goes on.
     """
@@ -113,7 +120,10 @@ async def migrate(
             await move.copy_catalog(notes.with_suffix(".rows"), still_held)
             report = move.report
             report.check = await fsck(new.catalog, new.store, FsckSettings(deep=deep))
-            say("copied and checked; start the new servers, then stop the old ones: changes wait until then")
+            if same_store:  # it carries the old epoch until the new servers start, or this ends
+                found = report.check.findings
+                report.check.findings = [finding for finding in found if finding.kind != "identity"]
+            say(f"copied and checked; {_ONE_AFTER_THE_OTHER if one_directory else _BOTH_AT_ONCE}")
             while not await servers_stopped():
                 await still_held()
                 await asyncio.sleep(0.5)

@@ -85,6 +85,34 @@ async def test_there_and_back_again(world: World, places: Places, tmp_path: Path
     assert marked.epoch == 3, "the place left behind must not be served"
 
 
+@pytest.mark.parametrize("one_directory", [True, False], ids=["one-directory", "two"])
+async def test_blobs_that_stay_where_they_are_are_no_finding(
+    world: World, places: Places, tmp_path: Path, one_directory: bool
+) -> None:
+    """Until the new servers start, or the move ends, the store carries the old catalog's epoch."""
+    await fill(world)
+    said = list[str]()
+    url = places.url("postgresql", "new")
+    new = Side(url, open_catalog(url), world.store)
+    try:
+        report = await migrate(
+            side_of(world),
+            new,
+            tmp_path / "notes.db",
+            same_store=True,
+            one_directory=one_directory,
+            servers_stopped=stopped,
+            say=said.append,
+        )
+        assert report.check is not None
+        assert report.check.findings == []
+        await check_same(side_of(world), new)
+    finally:
+        await new.catalog.close()
+    order = "stop the old server, then start the new one" if one_directory else "then stop the old ones"
+    assert order in said[-1]
+
+
 async def test_ids_are_never_used_twice(world: World, places: Places, tmp_path: Path) -> None:
     """The highest id was given to a row that is gone; the new catalog must not give it again."""
     await world.push_image(b"x")

@@ -87,6 +87,7 @@ async def _move(target: str, deep: bool, no_wait: bool) -> Any:
             sides[1],
             new.server.data / "migration.db",
             same_store=_store_name(old) == _store_name(new),
+            one_directory=old.server.data.resolve() == new.server.data.resolve(),
             servers_stopped=stopped,
             deep=deep,
             say=lambda line: click.echo(line, err=True),
