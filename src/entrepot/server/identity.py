@@ -60,8 +60,8 @@ def check_identity(known: CatalogIdentity, marked: StoreIdentity) -> None:
             f"the catalog (epoch {known.epoch}) is older than its blobs (epoch {marked.epoch}): "
             "the registry was moved elsewhere, or restored, since; or this catalog was put back without the "
             "restore command",
-            hint="start the servers of the place that it was moved to; where there is none, restore the newest "
-            "backup with: entrepot admin restore",
+            hint="start the servers of the place that it was moved to; where there is none, restore the "
+            "newest backup with: entrepot admin restore",
         )
 
 
