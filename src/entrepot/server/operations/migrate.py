@@ -101,8 +101,9 @@ async def migrate(
     """Move everything from `old` to `new`, whose catalog has the schema and is empty.
 
     `notes` is a file that remembers copied blobs until the move is done. With `one_directory` both places
-    share a data directory, which one server uses at a time. Returns when the old servers have stopped. Raises TargetInUse, HoldLost, StorageFailed and others; nothing has been switched over then, and
-    running it again goes on.
+    share a data directory, which one server uses at a time. Returns when the old servers have stopped. Raises
+    TargetInUse, HoldLost, StorageFailed and others; nothing has been switched over then, and running it again
+    goes on.
     """
     identity = await old.catalog.read(get_identity)
     if identity is None:
