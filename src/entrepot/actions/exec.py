@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import selectors
 import subprocess
 import tempfile
@@ -108,16 +109,30 @@ def _run_on_new_terminal(argv: Sequence[str], log: Path) -> int:
     to stdout."""
     ours, theirs = os.openpty()
     tty.setraw(theirs, termios.TCSANOW)  # as the runtime makes it itself, but before anything is written
+    mode = termios.tcgetattr(theirs)
+    mode[1] &= ~termios.ONLCR  # the runtime turns OPOST on again
+    termios.tcsetattr(theirs, termios.TCSANOW, mode)
     try:
         process = subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE)
     finally:
         os.close(theirs)
+    last = b""
     with contextlib.suppress(OSError):  # EIO: nobody has the terminal any more
         while data := os.read(ours, 1 << 16):
-            _write_all(1, data)
+            _write_all(1, with_returns(data, last))
+            last = data[-1:]
     os.close(ours)
     _hand_on(process.communicate()[1], log)
     return process.returncode
+
+
+def with_returns(data: bytes, before: bytes = b"") -> bytes:
+    """A terminal's ends of lines, however early the runtime has turned off those of the process's own one.
+
+    `before` is the byte that came before `data`.
+    """
+    kept = before if before == b"\r" else b""
+    return re.sub(rb"(?<!\r)\n", b"\r\n", kept + data)[len(kept) :]
 
 
 def _hand_on(data: bytes, log: Path) -> None:
