@@ -130,7 +130,7 @@ async def _scrub(services: Services, _context: JobContext) -> Result:
         services.store,
         budget_bytes=settings.run_bytes,
         bytes_per_s=settings.rate,
-        older_than=services.catalog.clock.steady() - microseconds(settings.every),
+        again_after_s=settings.every,
         mend=make_mender(services),
     )
     count = services.metrics.counter

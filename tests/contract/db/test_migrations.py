@@ -1,12 +1,15 @@
 """The schema that migrations make, on both databases."""
 
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, text
 
 from entrepot.server.db import check_schema, upgrade
 from entrepot.server.db import migrate as migrations
@@ -15,6 +18,7 @@ from entrepot.server.db.errors import SchemaMismatch
 from entrepot.server.db.migrate import downgrade, schema_version
 from entrepot.server.db.settings import SCHEMA_SERVES, get_setting
 from entrepot.server.db.tables import metadata
+from entrepot.server.jobs import mending, outbox, scrub
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -140,3 +144,96 @@ def test_this_version_refuses_a_later_one_that_takes_away(
 def test_an_upgrade_over_several_versions_serves_as_far_as_all_of_them_only_add(empty_url: str) -> None:
     upgrade(empty_url, "0003")
     assert on(empty_url, lambda c: get_setting(c, SCHEMA_SERVES)) == "0002"  # 0002 itself changed too much
+
+
+# 0007: indexes that pushes need not touch.
+
+BLOBS = """
+insert into blob (digest, phys, size, state, lease_until, created_at)
+values ('sha256:aa', 'p1', 1, 'live', 1, 1), ('sha256:bb', 'p2', 1, 'missing', 1, 1)
+"""
+ROWS = (
+    "insert into audit (seq, at, principal, principal_kind, action) values (41, 1, 'a', 'user', 'push')",
+    "insert into outbox (id, kind, payload, at, state, done_at) values (7, 'push', '{}', 1, 'done', 5)",
+    BLOBS,
+)
+IN_ORDER = r"^(?!.*(Sort|TEMP B-TREE)).*(pk_blob|autoindex_blob_1)"
+KEPT = "select seq, action, sealed_no from audit", "select id, state, done_at from outbox"
+
+
+def plans(url: str, work: Callable[[Connection], object]) -> str:
+    """How the database carries out what `work` executes; without its habit of reading small tables whole."""
+
+    def explain(connection: Connection) -> str:
+        seen: list[tuple[str, Any]] = []
+
+        def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+            seen.append((statement, parameters))
+
+        if connection.dialect.name == "postgresql":
+            for habit in ("seqscan", "bitmapscan"):
+                connection.execute(text(f"set local enable_{habit} = off"))
+        event.listen(connection, "before_cursor_execute", note)
+        work(connection)
+        event.remove(connection, "before_cursor_execute", note)
+        how = "EXPLAIN " if connection.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN "
+        rows = [row for sql, values in seen for row in connection.exec_driver_sql(how + sql, values)]
+        return "\n".join(str(column) for row in rows for column in row)
+
+    return str(on(url, explain))
+
+
+@pytest.mark.parametrize(
+    ("work", "index"),
+    [
+        pytest.param(lambda c: mending._lost(c, None, 10), "ix_blob_out_of_service", id="lost blobs"),
+        pytest.param(lambda c: outbox.prune(c, before=9), "ix_outbox_done_at", id="delivered events"),
+        pytest.param(lambda c: outbox._any_due(c, 9), "ix_outbox_new", id="events to deliver"),
+        pytest.param(lambda c: scrub._page(c, "sha256:b"), IN_ORDER, id="scrub"),
+    ],
+)
+def test_background_work_finds_its_rows_by_an_index(
+    empty_url: str, work: Callable[[Connection], object], index: str
+) -> None:
+    """At millions of rows as at ten."""
+    upgrade(empty_url)
+    plan = plans(empty_url, work)
+    assert re.search(index, plan, re.DOTALL), plan
+    assert not re.search(r"SCAN (blob|outbox)\b(?! USING)|Seq Scan", plan), plan
+
+
+def test_a_push_pays_for_no_index_of_what_it_does_not_set(empty_url: str) -> None:
+    upgrade(empty_url)
+
+    def definitions(connection: Connection) -> list[str]:
+        known = "select sql, tbl_name from sqlite_master where type = 'index'"
+        if connection.dialect.name == "postgresql":
+            known = "select indexdef, tablename from pg_indexes"
+        rows = connection.execute(text(known))
+        return [str(sql) for sql, table in rows if table in {"audit", "outbox", "blob"}]
+
+    found = on(empty_url, definitions)
+    assert isinstance(found, list)
+    for column in ("sealed_no", "done_at", "state"):
+        about = [sql for sql in found if column in sql]
+        assert about, found
+        assert all("WHERE" in sql for sql in about), found
+
+
+def test_rows_and_row_numbers_survive_the_new_indexes_and_the_way_back(empty_url: str) -> None:
+    """Old, new, old; a row number that was given out is not given out again."""
+    upgrade(empty_url, "0006")
+    on(empty_url, lambda c: [c.execute(text(sql)) for sql in ROWS])
+    kept = on(empty_url, lambda c: [c.execute(text(sql)).fetchall() for sql in KEPT])
+    if empty_url.startswith("sqlite"):
+        on(empty_url, lambda c: c.execute(text("update sqlite_sequence set seq = 90 where name = 'audit'")))
+    for step in (upgrade, lambda url: downgrade(url, "0006"), upgrade):
+        step(empty_url)
+        assert on(empty_url, lambda c: [c.execute(text(sql)).fetchall() for sql in KEPT]) == kept
+        if empty_url.startswith("sqlite"):
+            sql = "insert into audit (at, principal, principal_kind, action) values (1, 'a', 'user', 'x')"
+            made = on(empty_url, lambda c, sql=sql: c.execute(text(sql)).lastrowid)
+            assert made > 90
+            on(empty_url, lambda c, made=made: c.execute(text(f"delete from audit where seq = {made}")))
+    assert "0006" in str(on(empty_url, lambda c: get_setting(c, SCHEMA_SERVES)))
+    assert on(empty_url, differences) == []

@@ -247,7 +247,8 @@ class ScrubSection:
     rate: Bytes = Bytes(32 * MIB)
     """Bytes a second, so that pulls do not suffer."""
     every: Seconds = Seconds(7 * DAY)
-    """A blob that was checked more recently is left out."""
+    """Time between the beginnings of two rounds through all blobs; a round that takes longer is followed by
+    the next one at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ __all__ = [
     "PREPARED_AT",
     "RESTORED_SEEN",
     "SCHEMA_SERVES",
+    "SCRUB_ROUND",
     "STORE_EPOCH",
     "STORE_ID",
     "UNFINISHED_MOVE",
@@ -48,6 +49,8 @@ RESTORED_SEEN: Final = "restored_seen"
 """`<epoch> <steady time>`: when the reconcile pass first met a catalog of this epoch."""
 SCHEMA_SERVES: Final = "schema_serves"
 """Older schema revisions, with spaces between, whose programs may work on this schema; see `db.migrate`."""
+SCRUB_ROUND: Final = "scrub_round"
+"""`<steady time it began> <digest>`: how far the round of the scrub is; see `jobs.scrub`."""
 UNFINISHED_MOVE: Final = "unfinished_move"
 """The store id of the registry whose rows were copied here, until the move is done or a server starts."""
 OF_THE_DATABASE: Final = (CLOCK_ANCHOR, CLOCK_OFFSET, SCHEMA_SERVES)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import Connection, exists, literal_column, select
 
 from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import blob, manifest, manifest_blob, repo, repo_blob
@@ -50,7 +50,9 @@ def _lost(connection: Connection, digest: str | None, limit: int) -> list[Lost]:
         manifest.c.id == manifest_blob.c.manifest_id,
         manifest.c.deleted_at.is_(None),
     )
-    statement = select(blob.c.digest, blob.c.phys, blob.c.size).where(blob.c.state != "live", needed)
+    # In the statement itself: databases don't use a partial index for what comes as a parameter.
+    out_of_service = blob.c.state != literal_column("'live'")
+    statement = select(blob.c.digest, blob.c.phys, blob.c.size).where(out_of_service, needed)
     if digest is not None:
         statement = statement.where(blob.c.digest == digest)
     rows = connection.execute(statement.order_by(blob.c.digest).limit(limit)).all()

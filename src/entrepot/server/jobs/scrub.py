@@ -1,16 +1,19 @@
-"""Reads blobs back, those first that were not looked at for longest, and takes damaged ones out of service.
+"""Reads blobs back, one after the other in rounds, and takes damaged ones out of service.
+
+A round goes through all blobs in the order of their digests, so that what comes next is found in the primary
+key however many there are, and is what was read longest ago but for what was pushed since, which was hashed
+then. A run ends when its budget of bytes is used up; the catalog remembers how far the round is.
 
 A blob whose bytes are missing or wrong answers 404 from then on, so the next push of the image brings it
 again; where there is somebody to ask (see `mending`), it is brought back at once, and otherwise asked for
-again in each run. Nothing is deleted here. The run ends when its budget of bytes is used up and goes on from
-there the next time.
+again in each run. Nothing is deleted here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
@@ -20,7 +23,9 @@ from sqlalchemy import Connection, insert, select, update
 from entrepot.errors import VerificationFailed
 from entrepot.observability.logs import get_log
 from entrepot.oci.digest import Digest, Hasher
+from entrepot.server.db.clock import microseconds
 from entrepot.server.db.engine import Catalog
+from entrepot.server.db.settings import SCRUB_ROUND, get_setting, set_setting
 from entrepot.server.db.tables import blob, outbox
 from entrepot.server.jobs.affected import affected_tags
 from entrepot.server.jobs.mending import Mend, find_lost, lost_blobs
@@ -32,8 +37,10 @@ __all__ = ["Damage", "ScrubReport", "scrub", "take_out_of_service"]
 log = get_log(__name__)
 
 PAGE: Final = 1000
-"""Blobs that are chosen together: choosing looks through the whole table."""
+"""Rows that are looked at together."""
 NOTED_TOGETHER: Final = 100
+ALL_DONE: Final = "~"
+"""Sorts behind every digest."""
 MOST_LOST: Final = 1000
 """Blobs out of service that one run asks for again."""
 Fault = Literal["missing", "quarantined"]
@@ -97,19 +104,24 @@ async def scrub(
     *,
     budget_bytes: int | None = None,
     bytes_per_s: int | None = None,
-    older_than: int | None = None,
+    again_after_s: float = 0.0,
     on_damage: Callable[[Damage], None] | None = None,
     mend: Mend | None = None,
 ) -> ScrubReport:
-    """Check live blobs until the budget is used (None: all of them once).
+    """Check live blobs until the budget is used; the next run goes on from there. Without a budget (None):
+    all of them, in a round of its own.
 
-    `bytes_per_s` slows it down so that pulls don't suffer. `older_than` is a steady time: blobs that were
-    checked after it are left out.
+    `bytes_per_s` slows it down so that pulls don't suffer. When a round is done, the next one begins
+    `again_after_s` after that one did.
     """
     report = ScrubReport()
     if mend is not None:
         await _mend_lost(catalog, mend, report)
-    await _read_back(catalog, store, report, budget_bytes, _Pace(bytes_per_s), older_than, on_damage, mend)
+    turn = await catalog.read(
+        _next_turn, catalog.clock.steady(), microseconds(again_after_s), budget_bytes is None
+    )
+    if turn is not None:
+        await _read_back(catalog, store, report, turn, budget_bytes, _Pace(bytes_per_s), on_damage, mend)
     report.lost = len(await lost_blobs(catalog, MOST_LOST))
     return report
 
@@ -122,41 +134,68 @@ async def _mend_lost(catalog: Catalog, mend: Mend, report: ScrubReport) -> None:
             report.repaired[lost.digest] = origin
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """How far a round is."""
+
+    begun: int
+    """Steady time."""
+    after: str
+    """The last digest that had its turn; `ALL_DONE` behind the last of all."""
+
+    @classmethod
+    def parse(cls, text: str) -> _Turn:
+        begun, _, after = text.partition(" ")
+        return cls(int(begun), after)
+
+    def __str__(self) -> str:
+        return f"{self.begun} {self.after}"
+
+
 async def _read_back(
     catalog: Catalog,
     store: BlobStore,
     report: ScrubReport,
+    turn: _Turn,
     budget_bytes: int | None,
     pace: _Pace,
-    older_than: int | None,
     on_damage: Callable[[Damage], None] | None,
     mend: Mend | None,
 ) -> None:
-    before = catalog.clock.steady() if older_than is None else older_than
-    while page := await catalog.read(_oldest, before):
-        checked: list[str] = []
-        for digest, phys, size in page:
+    checked: list[str] = []
+
+    async def note(after: str) -> None:
+        turn_now = _Turn(turn.begun, after)
+        await catalog.write(_note, checked, catalog.clock.steady(), turn_now, durable=False)
+        checked.clear()
+
+    after = turn.after
+    while page := await catalog.read(_page, after):
+        for row in page:
+            if row.state != "live" or (row.checked_at is not None and row.checked_at >= turn.begun):
+                after = row.digest
+                continue
             if budget_bytes is not None and report.bytes >= budget_bytes:
                 report.complete = False
-                await catalog.write(_checked, checked, catalog.clock.steady(), durable=False)
+                await note(after)
                 return
-            fault = await examine(store, digest, phys, size, pace)
+            fault = await examine(store, row.digest, row.phys, row.size, pace)
+            after = row.digest
             report.blobs += 1
-            report.bytes += size
+            report.bytes += row.size
             if fault is None:
-                checked.append(digest)
+                checked.append(row.digest)
                 if len(checked) == NOTED_TOGETHER:
-                    await catalog.write(_checked, checked, catalog.clock.steady(), durable=False)
-                    checked = []
+                    await note(after)
                 continue
-            damage = await take_out_of_service(catalog, digest, phys, *fault, mend=mend)
+            damage = await take_out_of_service(catalog, row.digest, row.phys, *fault, mend=mend)
             if damage is not None:
                 report.damaged.append(damage)
                 if damage.repaired_from is not None:
-                    report.repaired[digest] = damage.repaired_from
+                    report.repaired[row.digest] = damage.repaired_from
                 if on_damage is not None:
                     on_damage(damage)
-        await catalog.write(_checked, checked, catalog.clock.steady(), durable=False)
+    await note(ALL_DONE)
 
 
 async def examine(
@@ -220,20 +259,30 @@ class _Pace:
             await asyncio.sleep(owed / self._rate)
 
 
-def _oldest(connection: Connection, before: int) -> list[tuple[str, str, int]]:
-    """Live blobs not checked since `before`, those never checked first."""
-    rows = connection.execute(
-        select(blob.c.digest, blob.c.phys, blob.c.size)
-        .where(blob.c.state == "live", (blob.c.checked_at.is_(None)) | (blob.c.checked_at < before))
-        .order_by(blob.c.checked_at.is_not(None), blob.c.checked_at, blob.c.digest)
+def _next_turn(connection: Connection, now: int, again_after: int, anew: bool) -> _Turn | None:
+    """Where to go on; None while it is too early for another round."""
+    known = None if anew else get_setting(connection, SCRUB_ROUND)
+    if known is None:
+        return _Turn(now, "")
+    turn = _Turn.parse(known)
+    if turn.after != ALL_DONE:
+        return turn
+    return None if now - again_after < turn.begun <= now else _Turn(now, "")
+
+
+def _page(connection: Connection, after: str) -> Sequence[Any]:
+    return connection.execute(
+        select(blob.c.digest, blob.c.phys, blob.c.size, blob.c.state, blob.c.checked_at)
+        .where(blob.c.digest > after)
+        .order_by(blob.c.digest)
         .limit(PAGE)
-    )
-    return [(row.digest, row.phys, row.size) for row in rows]
+    ).all()
 
 
-def _checked(connection: Connection, digests: list[str], at: int) -> None:
+def _note(connection: Connection, digests: list[str], at: int, turn: _Turn) -> None:
     if digests:
         connection.execute(update(blob).where(blob.c.digest.in_(sorted(digests))).values(checked_at=at))
+    set_setting(connection, SCRUB_ROUND, str(turn))
 
 
 def _take_out(

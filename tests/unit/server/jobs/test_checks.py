@@ -1,6 +1,7 @@
 """What fsck, scrub and the reconcile pass find, and how what they find is mended."""
 
 import os
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, select, update
@@ -8,9 +9,11 @@ from sqlalchemy import Connection, select, update
 from entrepot.oci.digest import Digest
 from entrepot.server.db.settings import set_identity
 from entrepot.server.db.tables import manifest_blob, outbox, project
+from entrepot.server.jobs import scrub as scrubbing
 from entrepot.server.jobs.reconcile import reconcile
 from entrepot.server.jobs.scrub import scrub
 from entrepot.server.jobs.sweep import sweep
+from entrepot.server.storage.errors import StorageFailed
 from tests.unit.server.jobs.world import DAY, HOUR, REPO, World, on_both
 
 pytestmark = pytest.mark.anyio
@@ -74,9 +77,54 @@ async def test_scrub_goes_on_where_its_budget_ended(world: World) -> None:
     first = await scrub(world.catalog, world.store, budget_bytes=350)
     assert (first.blobs, first.complete) == (4, False)
     world.clock.advance(1)
-    before = world.clock.steady() - 1_000_000
-    rest = await scrub(world.catalog, world.store, older_than=before)
+    rest = await scrub(world.catalog, world.store, budget_bytes=10_000)
     assert (rest.blobs, rest.complete) == (6, True)
+
+
+@on_both
+async def test_scrub_begins_a_new_round_when_it_is_time(world: World) -> None:
+    """What is pushed behind the round waits for the next; whoever asks for all gets all at once."""
+    for number in range(3):
+        await world.push_blob(bytes([number]) * 100)
+
+    async def blobs(**how: float) -> int:
+        world.clock.advance(HOUR)
+        report = await scrub(world.catalog, world.store, budget_bytes=10_000, again_after_s=DAY, **how)
+        assert report.complete
+        return report.blobs
+
+    assert await blobs() == 3
+    await world.push_blob(b"late")
+    assert await blobs() == 0
+    world.clock.advance(DAY)
+    assert await blobs() == 4
+    world.clock.advance(HOUR)
+    assert (await scrub(world.catalog, world.store)).blobs == 4
+    assert await blobs() == 0  # that was a round
+
+
+@on_both
+async def test_scrub_that_ends_in_the_middle_goes_on_there(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        await world.push_blob(bytes([number]) * 100)
+    monkeypatch.setattr(scrubbing, "NOTED_TOGETHER", 2)
+    monkeypatch.setattr(scrubbing, "PAGE", 4)
+    real, seen = scrubbing.examine, list[str]()
+
+    async def examine(store: Any, digest: str, *rest: Any) -> Any:
+        if len(seen) == 3:
+            raise StorageFailed("the disk does not answer")
+        seen.append(digest)
+        return await real(store, digest, *rest)
+
+    monkeypatch.setattr(scrubbing, "examine", examine)
+    with pytest.raises(StorageFailed):
+        await scrub(world.catalog, world.store, budget_bytes=10_000)
+    monkeypatch.setattr(scrubbing, "examine", real)
+    rest = await scrub(world.catalog, world.store, budget_bytes=10_000)
+    assert (rest.blobs, rest.complete) == (4, True)  # one was read and not yet noted
 
 
 @on_both

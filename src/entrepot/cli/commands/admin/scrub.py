@@ -14,7 +14,7 @@ from entrepot.cli.output import human_size, write
 
 @click.command("scrub", short_help="Read every blob back and find damaged ones")
 @click.option(
-    "--budget", metavar="SIZE", help="Read so much at most, those first that were not read for longest."
+    "--budget", metavar="SIZE", help="Read so much at most, and go on where the last such run ended."
 )
 @click.option("--rate", metavar="SIZE", help="Read so much a second at most.  [default: scrub.rate]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")

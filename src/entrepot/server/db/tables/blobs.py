@@ -24,6 +24,14 @@ blob = Table(
     Column("checked_at", Moment),  # last read back and found right
     CheckConstraint("state in ('live', 'missing', 'quarantined')", name="state"),
 )
+# Pushes don't touch it: theirs are live.
+_OUT_OF_SERVICE = text("state <> 'live'")
+Index(
+    "ix_blob_out_of_service",
+    blob.c.digest,
+    sqlite_where=_OUT_OF_SERVICE,
+    postgresql_where=_OUT_OF_SERVICE,
+)
 
 repo_blob = Table(
     "repo_blob",

@@ -23,16 +23,12 @@ audit = Table(
     Column("new", Text),
     Column("detail", Text),  # JSON
     # Set by the sealing job: rows are chained once they can't be overtaken by a slower transaction.
-    Column("sealed_no", BigInteger, unique=True),
+    Column("sealed_no", BigInteger),
     Column("chain", Text),
     sqlite_autoincrement=True,
 )
-Index(
-    "ix_audit_unsealed",
-    audit.c.seq,
-    sqlite_where=text("sealed_no IS NULL"),
-    postgresql_where=text("sealed_no IS NULL"),
-)
+_SEALED = text("sealed_no IS NOT NULL")
+Index("uq_audit_sealed_no", audit.c.sealed_no, unique=True, sqlite_where=_SEALED, postgresql_where=_SEALED)
 
 outbox = Table(
     "outbox",
@@ -48,7 +44,7 @@ outbox = Table(
     Column("next_at", Moment),
     Column("leased_until", Moment),
     Column("leased_by", Text),
-    Column("done_at", Moment, index=True),
+    Column("done_at", Moment),
     CheckConstraint("state in ('new', 'done', 'dead')", name="state"),
     sqlite_autoincrement=True,
 )
@@ -58,3 +54,5 @@ Index(
     sqlite_where=text("state = 'new'"),
     postgresql_where=text("state = 'new'"),
 )
+_DONE = text("done_at IS NOT NULL")
+Index("ix_outbox_done_at", outbox.c.done_at, sqlite_where=_DONE, postgresql_where=_DONE)
