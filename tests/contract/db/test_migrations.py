@@ -187,6 +187,7 @@ def plans(url: str, work: Callable[[Connection], object]) -> str:
     ("work", "index"),
     [
         pytest.param(lambda c: mending._lost(c, None, 10), "ix_blob_out_of_service", id="lost blobs"),
+        pytest.param(lambda c: mending._lost(c, "sha256:aa", 1), r"\brepo_blob", id="a lost blob"),
         pytest.param(lambda c: outbox.prune(c, before=9), "ix_outbox_done_at", id="delivered events"),
         pytest.param(lambda c: outbox._any_due(c, 9), "ix_outbox_new", id="events to deliver"),
         pytest.param(lambda c: scrub._page(c, "sha256:b"), IN_ORDER, id="scrub"),

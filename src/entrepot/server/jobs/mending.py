@@ -45,8 +45,10 @@ async def lost_blobs(catalog: Catalog, limit: int) -> list[Lost]:
 
 
 def _lost(connection: Connection, digest: str | None, limit: int) -> list[Lost]:
-    needed = exists().where(
-        manifest_blob.c.digest == blob.c.digest,
+    needed = exists().where(  # by way of its links, which have an index that begins with the digest
+        repo_blob.c.digest == blob.c.digest,
+        manifest_blob.c.repo_id == repo_blob.c.repo_id,
+        manifest_blob.c.digest == repo_blob.c.digest,
         manifest.c.id == manifest_blob.c.manifest_id,
         manifest.c.deleted_at.is_(None),
     )
