@@ -6,7 +6,7 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from urllib.parse import urlencode, urljoin
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
 import pytest
 
@@ -17,7 +17,8 @@ from tests.support.oidc import CLIENT_SECRET, oidc_provider
 class Browser:
     """Follows redirects by hand and keeps cookies, as a person's browser does."""
 
-    def __init__(self) -> None:
+    def __init__(self, accept: str = "*/*") -> None:
+        self.accept = accept
         self.jar = http.cookiejar.CookieJar()
 
         class Stay(urllib.request.HTTPRedirectHandler):
@@ -29,8 +30,9 @@ class Browser:
     def open(self, url: str, form: dict[str, str] | None = None) -> tuple[int, str, str | None]:
         """(status, body, where it sends us)."""
         body = None if form is None else urlencode(form).encode()
+        request = urllib.request.Request(url, data=body, headers={"Accept": self.accept})
         try:
-            answer = self._opener.open(urllib.request.Request(url, data=body), timeout=60)
+            answer = self._opener.open(request, timeout=60)
         except urllib.error.HTTPError as error:
             answer = error
         with answer:
@@ -126,3 +128,49 @@ def test_answer_for_another_browser_is_refused(provider: Registry) -> None:
         status, _body, _location = browser.open(f"{provider.server.url}/api/v1/sign-in/corp/callback?{query}")
         assert status == 401
     assert whoami(provider, browser)["name"] is None
+
+
+CALLBACK = "/api/v1/sign-in/corp/callback"
+
+
+def left_for_the_provider(registry: Registry, browser: Browser, then: str) -> dict[str, str]:
+    """What the provider was asked; the browser has our cookie."""
+    begin = f"{registry.server.url}/api/v1/sign-in/corp?{urlencode({'next': then})}"
+    status, _body, location = browser.open(begin)
+    assert status == 302
+    return dict(parse_qsl(urlsplit(location or "").query))
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        ({"error": "access_denied"}, "sign-in-cancelled"),
+        ({"error": "server_error"}, "invalid-credentials"),
+        ({"code": "of-somebody-else"}, "invalid-credentials"),
+        ({"code": "x", "state": "of-another-browser"}, "invalid-credentials"),
+    ],
+    ids=["cancelled", "provider-failed", "refused", "another-browser"],
+)
+def test_a_sign_in_that_does_not_work_out_keeps_where_the_person_wanted_to_go(
+    provider: Registry, answer: dict[str, str], problem: str
+) -> None:
+    browser = Browser(accept="text/html")
+    asked = left_for_the_provider(provider, browser, "/projects/acme/members?sort=name")
+    query = urlencode({"state": asked["state"], **answer})
+    status, _body, location = browser.open(f"{provider.server.url}{CALLBACK}?{query}")
+    wanted = urlencode({"problem": problem, "next": "/projects/acme/members?sort=name"})
+    assert (status, location) == (302, f"{provider.server.url}/sign-in?{wanted}")
+    _status, page, _location = browser.open(location or "")
+    assert '<input type="hidden" name="next" value="/projects/acme/members?sort=name">' in page
+    assert 'href="/api/v1/sign-in/corp?next=%2Fprojects%2Facme%2Fmembers%3Fsort%3Dname"' in page
+
+
+@pytest.mark.parametrize(
+    "elsewhere", ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:x"]
+)
+def test_a_refused_sign_in_leads_to_no_other_site(provider: Registry, elsewhere: str) -> None:
+    browser = Browser(accept="text/html")
+    asked = left_for_the_provider(provider, browser, elsewhere)
+    query = urlencode({"state": asked["state"], "error": "access_denied"})
+    _status, _body, location = browser.open(f"{provider.server.url}{CALLBACK}?{query}")
+    assert location == f"{provider.server.url}/sign-in?problem=sign-in-cancelled"

@@ -16,6 +16,7 @@ __all__ = [
     "InvalidToken",
     "NameTaken",
     "NotAdmitted",
+    "SignInCancelled",
     "TooManyAttempts",
     "Unknown",
     "VersionMismatch",
@@ -39,6 +40,12 @@ class NameTaken(InvalidCredentials):
     """A source vouches for somebody whose name is another account's here."""
 
     code: ClassVar[str] = "name-taken"
+
+
+class SignInCancelled(InvalidCredentials):
+    """They turned back at the provider."""
+
+    code: ClassVar[str] = "sign-in-cancelled"
 
 
 class InvalidToken(Unauthorized):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote, urlencode, urlsplit
 
 from litestar import Request, Response
 from litestar.datastructures import Cookie
@@ -19,7 +19,7 @@ from litestar.response import Redirect
 from entrepot.errors import EntrepotError
 from entrepot.server.access.accounts import Account
 from entrepot.server.access.accounts_control import AccountsControl
-from entrepot.server.access.errors import AccessDenied, InvalidCredentials, Unknown
+from entrepot.server.access.errors import AccessDenied, InvalidCredentials, SignInCancelled, Unknown
 from entrepot.server.access.first_start import finish_setup
 from entrepot.server.access.model import Action, Principal, PrincipalKind
 from entrepot.server.access.people import provision
@@ -36,6 +36,8 @@ __all__ = ["ROUTES", "begin_session", "local_path", "session_cookie"]
 
 ATTEMPT_COOKIE: Final = "entrepot-oidc"
 ATTEMPT_LIFE_S: Final = 600
+_THEN: Final = "entrepot.then"
+"""Where a request's scope keeps where the person wants to go, for when the sign-in does not work out."""
 CALLBACK: Final = "/api/v1/sign-in/{provider}/callback"
 
 
@@ -146,9 +148,12 @@ def _provider(api: Api, name: str) -> OidcProvider:
 
 
 def _to_person_or_program(request: Request[Any, Any, Any], error: EntrepotError) -> Response[Any]:
-    """Somebody on their way in with a browser gets the sign-in page with what happened."""
+    """Somebody on their way in with a browser gets the sign-in page with what happened, and goes on from
+    there to where they wanted to."""
     if "text/html" in request.headers.get("accept", ""):
-        return Redirect(f"/sign-in?problem={error.code}", status_code=302)
+        then = local_path(str(request.scope.get(_THEN, "")))
+        query = urlencode({"problem": error.code} | ({"next": then} if then != "/" else {}))
+        return Redirect(f"/sign-in?{query}", status_code=302)
     answer: Response[Any] = HANDLERS[EntrepotError](request, error)
     return answer
 
@@ -164,9 +169,11 @@ def _to_person_or_program(request: Request[Any, Any, Any], error: EntrepotError)
 async def leave(
     api: Api,
     caller: Caller,
+    request: Request[Any, Any, Any],
     provider: str,
     then: str = Parameter(query="next", default="/", max_length=1000),
 ) -> Redirect:
+    request.scope[_THEN] = then  # type: ignore[typeddict-unknown-key]
     found = _provider(api, provider)
     redirect_uri = caller.base_url + CALLBACK.replace("{provider}", quote(provider))
     url, attempt = await asyncio.to_thread(found.begin, redirect_uri)
@@ -199,10 +206,15 @@ async def come_back(
     provider: str,
     code: str = Parameter(query="code", default="", max_length=4000),
     given_state: str = Parameter(query="state", default="", max_length=500),
+    problem: str = Parameter(query="error", default="", max_length=500),
 ) -> Redirect:
     """Signs in whoever the provider vouches for, and makes them a user when they are new."""
     found = _provider(api, provider)
-    attempt, then = _attempt(api, provider, request.cookies.get(ATTEMPT_COOKIE, ""), given_state)
+    kept = _kept(api, provider, request.cookies.get(ATTEMPT_COOKIE, ""))
+    request.scope[_THEN] = then = kept.then  # type: ignore[typeddict-unknown-key]
+    attempt = _attempt(api, kept, given_state)
+    if problem == "access_denied":  # RFC 6749 4.1.2.1
+        raise SignInCancelled("the sign-in was cancelled at the provider")
     redirect_uri = caller.base_url + CALLBACK.replace("{provider}", quote(provider))
     tried = ""
     try:
@@ -224,16 +236,30 @@ async def come_back(
     return Redirect(then, status_code=302, cookies=[session_cookie(value, caller.scheme), gone])
 
 
-def _attempt(api: Api, provider: str, sealed: str, state: str) -> tuple[SignInAttempt, str]:
+class _Kept(NamedTuple):
+    """What is sealed into the cookie."""
+
+    state: str
+    nonce: str
+    verifier: str
+    then: str
+    begun_at: int
+
+
+def _kept(api: Api, provider: str, sealed: str) -> _Kept:
     """What this browser took along. Raises InvalidCredentials."""
     try:
         kept = api.seal.open(bytes.fromhex(sealed), context=f"sign-in at {provider}")
-        own_state, nonce, verifier, then, begun_at = json.loads(kept)
-    except (SealBroken, ValueError, EntrepotError):
+        return _Kept(*json.loads(kept))
+    except (SealBroken, ValueError, TypeError, EntrepotError):
         raise InvalidCredentials("this browser did not begin the sign-in; start again") from None
-    if own_state != state or api.now - begun_at > ATTEMPT_LIFE_S * 1_000_000:
+
+
+def _attempt(api: Api, kept: _Kept, state: str) -> SignInAttempt:
+    """The one that the provider's answer is about. Raises InvalidCredentials."""
+    if kept.state != state or api.now - kept.begun_at > ATTEMPT_LIFE_S * 1_000_000:
         raise InvalidCredentials("this browser did not begin the sign-in; start again")
-    return SignInAttempt(own_state, nonce, verifier), str(then)
+    return SignInAttempt(kept.state, kept.nonce, kept.verifier)
 
 
 ROUTES = [show_session, sign_in, sign_out, setup, providers, leave, come_back]

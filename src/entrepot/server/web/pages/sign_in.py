@@ -32,6 +32,7 @@ __all__ = ["ROUTES", "signed_in"]
 _WRONG: Final = "The name or the password is wrong."
 _PROVIDER_PROBLEMS: Final = {
     "invalid-credentials": "The provider did not vouch for you, or took too long. Start again.",
+    "sign-in-cancelled": "You turned back at the provider, so you are not signed in.",
     "oidc-unavailable": "The provider could not be reached. Try again, or sign in with a password.",
     "not-admitted": "You are known there, but none of your groups may sign in here. Ask an admin.",
     "name-taken": "Your name belongs to another account here. An admin can link the two.",
