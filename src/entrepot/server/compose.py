@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from entrepot.errors import NotFound
 from entrepot.oci.manifest import ManifestLimits
@@ -17,7 +18,8 @@ from entrepot.server.access.control import AccessControl
 from entrepot.server.access.first_start import prepare_accounts
 from entrepot.server.access.issuing import MAX_LIFE_S, MIN_LIFE_S
 from entrepot.server.access.open import OpenPolicy
-from entrepot.server.access.sealing import SealKey
+from entrepot.server.access.sealing import LOST, SealKey
+from entrepot.server.access.signing_keys import has_signing_keys, load_keys
 from entrepot.server.config.model import Config
 from entrepot.server.db import Catalog, open_catalog
 from entrepot.server.db.errors import CatalogUnavailable
@@ -261,8 +263,24 @@ async def _prepare_accounts(config: Config, catalog: Catalog) -> str | None:
     if catalog.read_only is not None:
         return None
     settings = access_settings(config)
+    await _require_key_file(settings.seal_file, catalog)
     seal = SealKey.load_or_create(settings.seal_file)
-    return await catalog.write(prepare_accounts, seal, settings.issuer, catalog.clock.now())
+    setup = await catalog.write(prepare_accounts, seal, settings.issuer, catalog.clock.now())
+    await catalog.read(load_keys, seal)  # another node's key file is told now, not by each process that ends
+    return setup
+
+
+async def _require_key_file(path: Path, catalog: Catalog) -> None:
+    """Raises NotFound when what is sealed in the catalog could not be opened: a key made now is of no use."""
+    if await catalog.read(has_signing_keys) and not await asyncio.to_thread(path.exists):
+        raise _key_file_missing(path)
+
+
+def _key_file_missing(path: Path) -> NotFound:
+    return NotFound(
+        f"the key file {path} is not here, which opens what is sealed in the catalog",
+        hint=f"give this machine the servers' own and name it with access.secret_file; {LOST}",
+    )
 
 
 def prepare_now(config: Config) -> dict[str, str]:
@@ -284,8 +302,7 @@ async def settle_mode(config: Config, catalog: Catalog) -> str:
 async def worker_mode(config: Config) -> str:
     """The access mode of the registry whose background work is to be done on this machine.
 
-    Raises NotFound when what is sealed in its catalog could not be opened here: a key made now would be of
-    no use.
+    Raises NotFound when the key file that its accounts need is not here.
     """
     catalog = open_catalog(catalog_url(config))
     try:
@@ -294,10 +311,7 @@ async def worker_mode(config: Config) -> str:
         await catalog.close()
     seal_file = access_settings(config).seal_file
     if mode == "accounts" and not seal_file.exists():
-        raise NotFound(
-            f"the key file {seal_file} is not here",
-            hint="give this machine the servers' own and name it with access.secret_file",
-        )
+        raise _key_file_missing(seal_file)
     return mode
 
 
@@ -337,6 +351,8 @@ async def opened(config: Config) -> AsyncIterator[Services]:
     catalog = open_catalog(url)
     try:
         mode = await catalog.read(get_setting, ACCESS_MODE) or "open"
+        if mode == "accounts":
+            await _require_key_file(access_settings(config).seal_file, catalog)
     finally:
         await catalog.close()
     services = await build(config, mode)

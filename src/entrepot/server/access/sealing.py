@@ -16,10 +16,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from entrepot.errors import InvalidInput, VerificationFailed
 
-__all__ = ["SealBroken", "SealKey"]
+__all__ = ["LOST", "SealBroken", "SealKey"]
 
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
+LOST: Final = "if it is lost: entrepot admin token rotate-key --key-file-lost"
 
 
 class SealBroken(VerificationFailed):
@@ -68,5 +69,6 @@ class SealKey:
         except (InvalidTag, ValueError):
             raise SealBroken(
                 f"the sealed {context} can't be opened",
-                hint="is access.key in the data directory the one this catalog was made with?",
+                hint="give this machine the key file that the catalog was made with (access.secret_file, or "
+                f"access.key in the data directory; all nodes have the same); {LOST}",
             ) from None

@@ -18,7 +18,15 @@ from entrepot.server.db.clock import SECOND
 from entrepot.server.db.settings import get_setting, set_setting
 from entrepot.server.db.tables.access import signing_key
 
-__all__ = ["RELOAD_S", "ROTATE_AFTER_S", "ensure_signing_key", "load_keys", "rotate_signing_key"]
+__all__ = [
+    "RELOAD_S",
+    "ROTATE_AFTER_S",
+    "ensure_signing_key",
+    "has_signing_keys",
+    "load_keys",
+    "replace_signing_keys",
+    "rotate_signing_key",
+]
 
 RELOAD_S: Final = 60
 """A worker reads the keys again after at most this."""
@@ -50,6 +58,11 @@ def load_keys(connection: Connection, seal: SealKey) -> KeyRing:
         ),
         preferred=_preferred(connection),
     )
+
+
+def has_signing_keys(connection: Connection) -> bool:
+    """Whether something is sealed already, so that a key file made now would open nothing."""
+    return connection.execute(select(signing_key.c.kid).limit(1)).first() is not None
 
 
 def _preferred(connection: Connection) -> Algorithm:
@@ -102,6 +115,22 @@ def rotate_signing_key(
         _insert(connection, seal, key)
     detail = {"algorithm": wanted.value}
     record(connection, by, "rotate-signing-key", now=now, new=made[wanted].kid, detail=detail)
+    return made[wanted]
+
+
+def replace_signing_keys(
+    connection: Connection, by: ActorLike, seal: SealKey, *, issuer: str, now: int
+) -> SigningKey:
+    """New keys at once in place of all: for keys that can't be opened any more. Tokens of theirs end."""
+    connection.execute(delete(signing_key))
+    wanted = _preferred(connection)
+    made = {
+        kind: generate_key(issuer=issuer, now=now / SECOND, algorithm=kind)
+        for kind in {Algorithm.ES256, wanted}
+    }
+    for key in made.values():
+        _insert(connection, seal, key)
+    record(connection, by, "replace-signing-keys", now=now, new=made[wanted].kid)
     return made[wanted]
 
 

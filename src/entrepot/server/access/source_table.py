@@ -15,7 +15,7 @@ from entrepot.errors import InvalidInput
 from entrepot.server.access.audit import ActorLike, record
 from entrepot.server.access.errors import AlreadyExists, Unknown
 from entrepot.server.access.names import parse_short_name
-from entrepot.server.access.sealing import SealKey
+from entrepot.server.access.sealing import SealBroken, SealKey
 from entrepot.server.access.sources.base import PasswordSource
 from entrepot.server.access.sources.htpasswd import HtpasswdFile
 from entrepot.server.access.sources.ldap import LdapDirectory, LdapSettings
@@ -27,6 +27,7 @@ __all__ = [
     "Source",
     "add_source",
     "build_sources",
+    "disable_unreadable",
     "list_sources",
     "remove_source",
     "set_source_enabled",
@@ -115,6 +116,23 @@ def set_source_enabled(connection: Connection, by: ActorLike, name: str, *, enab
     record(connection, by, "change-sign-in-source", now=now, new=f"{name} enabled={enabled}")
 
 
+def disable_unreadable(connection: Connection, by: ActorLike, seal: SealKey, *, now: int) -> list[str]:
+    """Disable the sources whose secret `seal` can't open, and name them."""
+    unreadable = list[str]()
+    for row in list_sources(connection):
+        try:
+            _open_secret(row, seal)
+        except SealBroken:
+            set_source_enabled(connection, by, row.name, enabled=False, now=now)
+            unreadable.append(row.name)
+    return unreadable
+
+
+def _open_secret(row: Source, seal: SealKey) -> str:
+    """The empty text when it has none. Raises SealBroken."""
+    return seal.open(row.sealed, context=f"secret of source {row.name}").decode() if row.sealed else ""
+
+
 def build_sources(connection: Connection, seal: SealKey, threads: Executor) -> LiveSources:
     """Live objects of the enabled rows. Nothing is asked yet."""
     passwords: list[PasswordSource] = []
@@ -122,7 +140,7 @@ def build_sources(connection: Connection, seal: SealKey, threads: Executor) -> L
     for row in list_sources(connection):
         if not row.enabled:
             continue
-        secret = seal.open(row.sealed, context=f"secret of source {row.name}").decode() if row.sealed else ""
+        secret = _open_secret(row, seal)
         settings = parse_settings(row.kind, row.settings)
         if isinstance(settings, OidcSettings):
             providers[row.name] = OidcProvider(row.name, settings, secret)

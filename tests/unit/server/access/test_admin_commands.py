@@ -8,6 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from entrepot.cli.commands.admin import admin
+from entrepot.errors import NotFound
+from entrepot.server.access.sealing import SealBroken
 from entrepot.server.compose import prepare_now
 from entrepot.server.config.model import AccessSection, Config, ServerSection
 
@@ -123,3 +125,41 @@ def test_projects_are_deleted_and_undone(run: Admin) -> None:
     assert [row["name"] for row in run.json("project", "list")] == ["acme"]
     for what in ("acme/app", "acme/app:v1"):
         assert run("undo", what, fails=True)
+
+
+def test_a_key_file_that_is_missing_or_another_one_is_told_before_anything_starts(run: Admin) -> None:
+    """A key made now would open nothing: processes would end, and be replaced, for ever."""
+    config = Config(server=ServerSection(data=run.data), access=AccessSection(mode="accounts"))
+    key = run.data / "access.key"
+    kept = key.read_bytes()
+    key.unlink()
+    with pytest.raises(NotFound, match=r"access\.key is not here"):
+        prepare_now(config)
+    assert not key.exists()
+    key.write_bytes(bytes(32))
+    with pytest.raises(SealBroken) as refused:
+        prepare_now(config)
+    assert "rotate-key --key-file-lost" in str(refused.value.hint)
+    key.write_bytes(kept)
+    prepare_now(config)
+
+
+def test_a_lost_key_file_costs_signing_keys_and_secrets_of_sources_only(run: Admin) -> None:
+    config = Config(server=ServerSection(data=run.data), access=AccessSection(mode="accounts"))
+    run("user", "create", "alice", "--admin", "--password-stdin", stdin=PASSWORD)
+    corp = ["corp", "oidc", "issuer=https://id.example.org", "client_id=entrepot"]
+    run("source", "add", *corp, "--secret-stdin", stdin="a secret of theirs\n")
+    (run.data / "access.key").unlink()
+    said = run("token", "rotate-key", "--key-file-lost").splitlines()
+    assert said[0].count(":") == 11
+    assert said[1:] == ["corp: its secret is lost; add it again"]
+    assert [row["enabled"] for row in run.json("source", "list")] == [False]
+    prepare_now(config)
+    assert run("token", "certificates").count("BEGIN CERTIFICATE") == 1
+    assert "alice" in run("user", "list")
+    run("source", "remove", "corp")
+    run("source", "add", *corp, "--secret-stdin", stdin="a secret of theirs\n")
+
+
+def test_a_key_file_that_opens_everything_is_not_lost(run: Admin) -> None:
+    assert "opens what is sealed" in run("token", "rotate-key", "--key-file-lost", fails=True)

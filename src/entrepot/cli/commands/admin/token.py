@@ -11,6 +11,7 @@ from entrepot.cli.commands.admin.accounts import (
     change_sealed,
     look,
     moment,
+    operator,
     parse_expiry,
     print_rows,
     show_secret,
@@ -120,8 +121,16 @@ def certificates() -> None:
     type=click.Choice(["es256", "ed25519"]),
     help="What this registry's own tokens are signed with from then on; as now when left out.",
 )
-def rotate_key(overlap: int, algorithm: str | None) -> None:
+@click.option(
+    "--key-file-lost",
+    is_flag=True,
+    help="The key file (access.key) is lost: forget what it sealed. Sign-in sources lose their secrets.",
+)
+def rotate_key(overlap: int, algorithm: str | None, key_file_lost: bool) -> None:
     """Make a new signing key. It takes over in two minutes; older tokens stay good until they expire."""
+    if key_file_lost:
+        _replace_what_was_sealed()
+        return
     from entrepot.cli.commands.admin import admin_config
     from entrepot.server.access.signing import Algorithm
     from entrepot.server.access.signing_keys import rotate_signing_key
@@ -139,3 +148,48 @@ def rotate_key(overlap: int, algorithm: str | None) -> None:
         )
     )
     click.echo(key.kid)
+
+
+def _replace_what_was_sealed() -> None:
+    import asyncio
+
+    kid, unreadable = asyncio.run(_replaced())
+    click.echo(kid)
+    for name in unreadable:
+        click.echo(f"{name}: its secret is lost; add it again")
+
+
+async def _replaced() -> tuple[str, list[str]]:
+    """The new key's id, and the sources whose secrets are lost. Opens the catalog alone."""
+    import asyncio
+
+    from entrepot.cli.commands.admin import admin_config
+    from entrepot.errors import InvalidInput
+    from entrepot.server.access.sealing import SealBroken, SealKey
+    from entrepot.server.access.signing_keys import load_keys, replace_signing_keys
+    from entrepot.server.access.source_table import disable_unreadable
+    from entrepot.server.compose import access_settings, catalog_url, require_catalog
+    from entrepot.server.db import check_schema, open_catalog
+
+    config = admin_config()
+    require_catalog(config)
+    await asyncio.to_thread(check_schema, catalog_url(config))
+    settings = access_settings(config)
+    catalog = open_catalog(catalog_url(config))
+
+    def replace(connection: Any, seal: SealKey) -> tuple[str, list[str]]:
+        try:
+            load_keys(connection, seal)
+        except SealBroken:
+            now, by = catalog.clock.now(), operator()
+            key = replace_signing_keys(connection, by, seal, issuer=settings.issuer, now=now)
+            return key.kid, disable_unreadable(connection, by, seal, now=now)
+        raise InvalidInput(
+            "the key file opens what is sealed in the catalog, so it is not lost",
+            hint="leave --key-file-lost out for a new signing key",
+        )
+
+    try:
+        return await catalog.write(replace, SealKey.load_or_create(settings.seal_file))
+    finally:
+        await catalog.close()
