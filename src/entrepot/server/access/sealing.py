@@ -20,7 +20,7 @@ __all__ = ["LOST", "SealBroken", "SealKey"]
 
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
-LOST: Final = "if it is lost: entrepot admin token rotate-key --key-file-lost"
+LOST: Final = "if no machine has it any more: entrepot admin token rotate-key --key-file-lost"
 
 
 class SealBroken(VerificationFailed):
