@@ -118,6 +118,7 @@ def test_from_nothing_to_a_team_that_ships(empty_site: Site, dockerd: Docker) ->
 
     # CI is let go: its secret works no more.
     member.goto("/projects/acme/robots/acme+ci")
+    member.get_by_label("Type acme+ci").fill("acme+ci")
     member.get_by_role("button", name="Delete acme+ci").click()
     expect(member.get_by_role("status")).to_contain_text("acme+ci is gone")
     assert dockerd.run("push", name, check=False).returncode != 0

@@ -14,6 +14,7 @@ from entrepot.server.access.errors import AlreadyExists, Unknown, VersionMismatc
 from entrepot.server.access.names import parse_short_name
 from entrepot.server.access.roles import BUILTIN_ROLES, parse_role_actions
 from entrepot.server.db.tables.access import access_grant, role
+from entrepot.server.db.tables.projects import project
 
 __all__ = [
     "Role",
@@ -23,6 +24,7 @@ __all__ = [
     "ensure_builtin_roles",
     "get_role",
     "list_roles",
+    "projects_with_role",
 ]
 
 
@@ -133,6 +135,17 @@ def delete_role(connection: Connection, by: ActorLike, gone: Role, *, now: int) 
         raise Conflict(f"role {gone.name} is used by grants", hint="remove those grants first")
     connection.execute(delete(role).where(role.c.id == gone.id))
     record(connection, by, "delete-role", now=now, old=gone.name)
+
+
+def projects_with_role(connection: Connection, wanted: Role, *, n: int = 20) -> list[tuple[str, bool]]:
+    """Projects in which somebody has the role: the name, and whether it is deleted and only kept for undo."""
+    query = (
+        select(project.c.name, project.c.deleted_at.is_not(None))
+        .join(access_grant, access_grant.c.project_id == project.c.id)
+        .where(access_grant.c.role_id == wanted.id)
+        .distinct()
+    )
+    return [(name, bool(gone)) for name, gone in connection.execute(query.order_by(project.c.name).limit(n))]
 
 
 def _refuse_builtin(wanted: Role) -> None:

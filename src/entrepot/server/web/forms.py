@@ -13,7 +13,7 @@ from litestar.datastructures import FormMultiDict
 
 from entrepot.errors import EntrepotError
 
-__all__ = ["Form"]
+__all__ = ["Form", "is_confirmed"]
 
 _UNITS: Final = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10}
 _UNITS_BINARY: Final = {"mib": 2**20, "gib": 2**30, "tib": 2**40}
@@ -128,6 +128,13 @@ class Form:
         if moment <= now:
             self.refuse(name, "That day is over; choose a later one.")
         return moment
+
+
+def is_confirmed(form: Form, name: str) -> bool:
+    """Whether the name of what is to be deleted was typed; says so beside the field when it was not."""
+    if form.text("confirm") != name:
+        form.refuse("confirm", f"Type {name} to delete it.")
+    return form.is_good
 
 
 def _sentence(text: str) -> str:

@@ -5,6 +5,11 @@ import re
 import pytest
 from sqlalchemy import update
 
+from entrepot.server.access.accounts import get_account
+from entrepot.server.access.grants import add_grant
+from entrepot.server.access.projects import get_project
+from entrepot.server.access.role_table import create_role
+from entrepot.server.access.teams import add_member, create_team
 from entrepot.server.db.tables.access import principal
 from tests.unit.server.management.conftest import PASSWORD, Registry
 from tests.unit.server.web.conftest import visit, words
@@ -253,10 +258,54 @@ async def test_new_user_gets_a_link_to_choose_a_password(registry: Registry) -> 
 
 async def test_last_admin_stays(registry: Registry) -> None:
     root = await visit(registry, "root")
-    await root.post("/admin/users/admin/delete")
-    answer = await root.post("/admin/users/root/delete")
+    await root.post("/admin/users/admin/delete", confirm="admin")
+    answer = await root.post("/admin/users/root/delete", confirm="root")
     assert answer.status_code == 409
     assert "last admin" in answer.text
+
+
+GONE_FOR_GOOD = {
+    "/admin/users/owner": ("1 session;", "1 role in projects;", "membership of 1 team;"),
+    "/projects/acme/robots/acme+ci": ("its secret", "1 role;"),
+    "/admin/teams/devs": ("the team, and 1 role in projects",),
+    "/admin/roles/releaser": ("Nobody has it at present.",),
+}
+
+
+async def test_what_is_deleted_for_good_is_named_and_asks_for_its_name(team: Registry) -> None:
+    """A user, robot, team or role can't be brought back: no slip of the mouse may delete one."""
+    devs = await team.write(create_team, name="devs")
+    owner = await team.services.catalog.read(get_account, "owner")
+    await team.write(lambda c, by, **more: add_member(c, by, devs, owner.id, "owner", **more))
+    acme = await team.services.catalog.read(get_project, "acme")
+    await team.write(add_grant, project_id=acme.id, role_name="puller", team_id=devs.id)
+    await team.write(create_role, name="releaser", actions=["push"])
+    await visit(team, "owner")
+    root = await visit(team, "root")
+    for page, said in GONE_FOR_GOOD.items():
+        name = page.rpartition("/")[2]
+        shown = words(await root.get(page))
+        assert all(part in shown for part in said), (page, shown)
+        for typed in ("", name[:-1], name.upper()):
+            refused = await root.post(f"{page}/delete", confirm=typed)
+            assert refused.status_code == 400, (page, typed)
+            assert f"Type {name} to delete it." in words(refused)
+            assert re.search(r'<input id="f-confirm"[^>]* autofocus', refused.text), "it is far below"
+        assert (await root.get(page)).status_code == 200
+        assert (await root.post(f"{page}/delete", confirm=f" {name} ")).status_code == 303
+        assert (await root.get(page)).status_code == 404, page
+
+
+async def test_a_role_that_somebody_has_says_where(team: Registry) -> None:
+    await team.write(create_role, name="releaser", actions=["push"])
+    acme = await team.services.catalog.read(get_project, "acme")
+    stranger = await team.services.catalog.read(get_account, "stranger")
+    await team.write(add_grant, project_id=acme.id, role_name="releaser", principal_id=stranger.id)
+    root = await visit(team, "root")
+    page = await root.get("/admin/roles/releaser")
+    assert "Not possible yet: it is given in acme ." in words(page)
+    assert 'href="/projects/acme/members"' in page.text
+    assert (await root.post("/admin/roles/releaser/delete", confirm="releaser")).status_code == 409
 
 
 async def test_search_finds_while_typing_only_what_one_may_see(team: Registry) -> None:

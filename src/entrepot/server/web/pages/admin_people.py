@@ -29,6 +29,7 @@ from entrepot.server.access.role_table import (
     delete_role,
     get_role,
     list_roles,
+    projects_with_role,
 )
 from entrepot.server.access.source_table import (
     Source,
@@ -53,7 +54,7 @@ from entrepot.server.access.teams import (
     remove_member,
 )
 from entrepot.server.web import addresses
-from entrepot.server.web.forms import Form
+from entrepot.server.web.forms import Form, is_confirmed
 from entrepot.server.web.route import page, submit
 from entrepot.server.web.visit import Visit
 
@@ -160,7 +161,13 @@ async def user(visit: Visit, user: str) -> Response[Any]:
 
 
 async def _user_page(
-    visit: Visit, name: str, *, link: str = "", form: Form | None = None, status: int = 200
+    visit: Visit,
+    name: str,
+    *,
+    link: str = "",
+    form: Form | None = None,
+    confirm: Form | None = None,
+    status: int = 200,
 ) -> Response[Any]:
     def read(
         connection: Connection,
@@ -183,6 +190,7 @@ async def _user_page(
         grants=grants,
         teams=teams,
         link=f"{visit.caller.base_url}/setup?token={link}" if link else "",
+        confirm=confirm or Form(),
         form=form
         or Form(
             display_name=account.display_name,
@@ -253,6 +261,9 @@ async def revoke_token(visit: Visit, user: str) -> Response[Any]:
 async def remove_user(visit: Visit, user: str) -> Response[Any]:
     """With tokens, memberships and grants; what they pushed stays."""
     _require_accounts(visit)
+    confirm = await visit.form()
+    if not is_confirmed(confirm, user):
+        return await _user_page(visit, user, confirm=confirm, status=400)
 
     def write(connection: Connection) -> None:
         found = get_account(connection, user, kind="user")
@@ -319,7 +330,12 @@ async def team(visit: Visit, team: str) -> Response[Any]:
 
 
 async def _team_page(
-    visit: Visit, name: str, joining: Form, status: int = 200, form: Form | None = None
+    visit: Visit,
+    name: str,
+    joining: Form,
+    status: int = 200,
+    form: Form | None = None,
+    confirm: Form | None = None,
 ) -> Response[Any]:
     def read(connection: Connection) -> tuple[Team, list[Member], list[GrantRow]]:
         found = get_team(connection, name)
@@ -334,6 +350,7 @@ async def _team_page(
         members=members,
         grants=grants,
         joining=joining,
+        confirm=confirm or Form(),
         form=form or Form(description=found.description, external_group=found.external_group or ""),
         may_manage=await _may_manage(visit),
     )
@@ -399,6 +416,9 @@ async def leave(visit: Visit, team: str) -> Response[Any]:
 async def remove_team(visit: Visit, team: str) -> Response[Any]:
     """With its memberships and grants."""
     _require_accounts(visit)
+    confirm = await visit.form()
+    if not is_confirmed(confirm, team):
+        return await _team_page(visit, team, Form(), 400, confirm=confirm)
     await visit.write(lambda c: delete_team(c, visit.caller.actor, get_team(c, team), now=visit.now))
     return visit.go("/admin/teams", f"Team {team} is deleted.")
 
@@ -480,7 +500,12 @@ async def role(visit: Visit, role: str) -> Response[Any]:
 
 
 async def _role_page(
-    visit: Visit, name: str, form: Form, chosen: list[str], status: int = 200
+    visit: Visit,
+    name: str,
+    form: Form,
+    chosen: list[str],
+    status: int = 200,
+    confirm: Form | None = None,
 ) -> Response[Any]:
     found = await visit.read(get_role, name)
     if found.builtin:
@@ -492,7 +517,9 @@ async def _role_page(
         status=status,
         tab="roles",
         role=found,
+        holders=await visit.read(projects_with_role, found),
         form=form,
+        confirm=confirm or Form(),
         chosen=chosen,
         actions=_ACTIONS,
         may_manage=await _may_manage(visit),
@@ -502,6 +529,11 @@ async def _role_page(
 @submit("/admin/roles/{role:str}/delete", Action.MANAGE_SYSTEM)
 async def remove_role(visit: Visit, role: str) -> Response[Any]:
     _require_accounts(visit)
+    confirm = await visit.form()
+    if not is_confirmed(confirm, role):
+        found = await visit.read(get_role, role)
+        form = Form(name=found.name, description=found.description)
+        return await _role_page(visit, role, form, list(found.actions), 400, confirm)
     await visit.write(lambda c: delete_role(c, visit.caller.actor, get_role(c, role), now=visit.now))
     return visit.go("/admin/roles", f"Role {role} is deleted.")
 

@@ -43,7 +43,7 @@ from entrepot.server.access.workload import (
 from entrepot.server.db.clock import SECOND
 from entrepot.server.web import addresses
 from entrepot.server.web.commands import login_commands
-from entrepot.server.web.forms import Form
+from entrepot.server.web.forms import Form, is_confirmed
 from entrepot.server.web.pages.projects import project_head
 from entrepot.server.web.people import actions_of_robot, check_not_above, find_robot
 from entrepot.server.web.route import page, submit
@@ -247,6 +247,7 @@ async def _robot_page(
     status: int = 200,
     settings: Form | None = None,
     trust: Form | None = None,
+    confirm: Form | None = None,
 ) -> Response[Any]:
     head = await project_head(visit, project, "robots")
 
@@ -277,6 +278,7 @@ async def _robot_page(
         ),
         trust=trust or Form(issuer="https://token.actions.githubusercontent.com"),
         issuers=sorted(WELL_KNOWN_ISSUERS),
+        confirm=confirm or Form(),
     )
 
 
@@ -329,6 +331,10 @@ async def new_secret(visit: Visit, project: str, robot: str) -> Response[Any]:
 
 @submit("/projects/{project:str}/robots/{robot:str}/delete", Action.MANAGE_ROBOTS)
 async def remove_robot(visit: Visit, project: str, robot: str) -> Response[Any]:
+    confirm = await visit.form()
+    if not is_confirmed(confirm, robot):
+        return await _robot_page(visit, project, robot, status=400, confirm=confirm)
+
     def write(connection: Connection) -> None:
         found = find_robot(connection, project, robot)
         delete_account(connection, visit.caller.actor, found, now=visit.now)
