@@ -12,7 +12,8 @@ started again, which is the way back: old → new → old.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -23,11 +24,13 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from entrepot.server.db.engine import parse_catalog_url
-from entrepot.server.db.errors import CatalogUnavailable, SchemaMismatch
+from entrepot.server.db.errors import SchemaMismatch
 from entrepot.server.db.ownloop import run_in_own_loop
-from entrepot.server.db.postgresql import postgresql_engine
+from entrepot.server.db.postgresql import CONNECTION_ERRORS, postgresql_engine
+from entrepot.server.db.refusals import by_postgresql, by_sqlite, sqlstate
 from entrepot.server.db.settings import SCHEMA_SERVES, get_setting, set_setting
 from entrepot.server.db.sqlite import create_file, sqlite_engine
 from entrepot.server.db.writer import WriterLock
@@ -37,8 +40,8 @@ __all__ = ["check_schema", "downgrade", "schema_version", "upgrade"]
 T = TypeVar("T")
 
 MIGRATIONS: Final = Path(__file__).with_name("migrations")
-_NOT_LET_IN: Final = {"28", "3D"}
-"""Kinds of PostgreSQL's states: wrong account or password, no such database."""
+RUNS: Final = 5
+_DEADLOCK: Final = "40P01"
 _ADVISORY_LOCK: Final = text("SELECT pg_advisory_xact_lock(7236280154)")
 
 
@@ -159,25 +162,41 @@ def _on_sqlite(path: Path, work: Callable[[Connection], T]) -> T:
                 raise SchemaMismatch(f"the migration would break references: {broken[:5]}")
             connection.commit()
             return result
+    except DBAPIError as error:
+        raise (by_sqlite(path, error) or error) from error
     finally:
         lock.close()
         engine.dispose()
 
 
 async def _on_postgresql(url: URL, work: Callable[[Connection], T]) -> T:
+    """Runs it again when servers of the version before held it in a circle of locks. Raises
+    CatalogUnavailable.
+    """
     engine = postgresql_engine(url, pool_size=1)
     try:
-        async with engine.begin() as connection:
-            await connection.execute(_ADVISORY_LOCK)
-            await connection.execute(text("SET LOCAL statement_timeout = 0"))
-            return await connection.run_sync(work)
-    except DBAPIError as error:
-        if str(getattr(error.orig, "sqlstate", ""))[:2] not in _NOT_LET_IN:
-            raise
-        cause = getattr(error.orig, "__cause__", None) or error.orig
-        raise CatalogUnavailable(
-            f"the database does not let us in: {cause}",
-            hint="is catalog.url right (account, password, name of the database)?",
-        ) from error
+        for run in range(1, RUNS + 1):
+            try:
+                async with _connected(engine) as connection, connection.begin():
+                    await connection.execute(_ADVISORY_LOCK)
+                    await connection.execute(text("SET LOCAL statement_timeout = 0"))
+                    return await connection.run_sync(work)
+            except DBAPIError as error:
+                if sqlstate(error) != _DEADLOCK or run == RUNS:
+                    raise (by_postgresql(error) or error) from error
+        raise AssertionError("every run returns or raises")
     finally:
         await engine.dispose()
+
+
+@asynccontextmanager
+async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    connection = engine.connect()
+    try:
+        await connection.start()
+    except CONNECTION_ERRORS as error:
+        raise (by_postgresql(error) or error) from error
+    try:
+        yield connection
+    finally:
+        await connection.close()

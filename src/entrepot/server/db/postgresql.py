@@ -30,6 +30,7 @@ from entrepot.server.db.engine import RetryTransaction
 from entrepot.server.db.errors import CatalogFull, CatalogUnavailable, TextRefused
 from entrepot.server.db.hot import HotQuery
 from entrepot.server.db.ownloop import run_in_own_loop
+from entrepot.server.db.refusals import by_postgresql, sqlstate
 from entrepot.server.db.settings import CLOCK_OFFSET
 
 __all__ = ["PostgresqlCatalog", "postgresql_engine"]
@@ -186,10 +187,14 @@ class PostgresqlCatalog:
             try:
                 return await attempt()
             except DBAPIError as error:
-                if _state(error) not in _REFUSED and not _is_lost(error):
+                if sqlstate(error) not in _REFUSED and not _is_lost(error):
                     raise _translated(error) from error
                 last = error
             except (RetryTransaction, *CONNECTION_ERRORS) as error:
+                last = error
+            except asyncpg.PostgresError as error:  # from the driver itself, in a hot read
+                if sqlstate(error) not in _REFUSED:
+                    raise (by_postgresql(error) or error) from error
                 last = error
             if asyncio.get_running_loop().time() > give_up_at:
                 break
@@ -338,11 +343,6 @@ async def _pause(run: int) -> None:
     await asyncio.sleep(random.uniform(0.5, 1) * 0.01 * 4**run / 4)  # noqa: S311 - jitter, not a secret
 
 
-def _state(error: DBAPIError) -> str | None:
-    state: str | None = getattr(error.orig, "sqlstate", None)
-    return state
-
-
 def _is_lost(error: DBAPIError) -> bool:
     """Whether the connection broke, rather than the server refusing something."""
     cause = getattr(error.orig, "__cause__", None)
@@ -350,16 +350,18 @@ def _is_lost(error: DBAPIError) -> bool:
 
 
 def _translated(error: DBAPIError) -> Exception:
-    state = _state(error) or ""
+    state = sqlstate(error)
     if state in _FULL:
         return CatalogFull("the database can't grow: its disk is full", retry_after_s=60)
-    if state[:2] in {"53", "57", "58"}:  # resources, operator intervention, system error
-        return CatalogUnavailable(f"the database is not available now: {error.orig}", retry_after_s=2)
     if state == _NO_TEXT:
         return TextRefused("a text holds a NUL, which cannot be kept; leave it out")
-    return error
+    return by_postgresql(error) or error
 
 
 def _busy(error: Exception | None) -> CatalogUnavailable:
-    reason = str(getattr(error, "orig", None) or error) or type(error).__name__
-    return CatalogUnavailable(f"the database did not answer: {reason}", retry_after_s=2)
+    log.debug("database did not answer", reason=str(getattr(error, "orig", None) or error))
+    if isinstance(error, RetryTransaction):
+        return CatalogUnavailable(
+            "others change the same rows of the database all the time; try again soon", retry_after_s=2
+        )
+    return by_postgresql(error) or CatalogUnavailable("the database did not answer", retry_after_s=2)

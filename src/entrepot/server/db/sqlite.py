@@ -21,6 +21,7 @@ from entrepot.server.db.clock import SteadyClock, boot_id
 from entrepot.server.db.damage import DamageNote
 from entrepot.server.db.errors import CatalogDamaged, CatalogUnavailable
 from entrepot.server.db.hot import HotQuery
+from entrepot.server.db.refusals import by_sqlite
 from entrepot.server.db.settings import CLOCK_ANCHOR, get_setting, set_setting
 from entrepot.server.db.walfile import WalFile
 from entrepot.server.db.writer import Writer, WriterLock, raise_translated, translated
@@ -113,7 +114,8 @@ def connect_sqlite(
         }
     except sqlite3.Error as error:
         connection.close()
-        raise CatalogUnavailable(f"can't open the database {path}: {error}", retry_after_s=1) from error
+        told = by_sqlite(path, error) or CatalogUnavailable(f"can't open the database {path}: {error}")
+        raise told from error
     for name, (got, wanted) in took.items():
         if got != wanted:
             connection.close()
@@ -234,7 +236,10 @@ class SqliteCatalog:
             # behind what may be a gap: it starts with what was committed copied into the database itself.
             with suppress(OperationalError):
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            except OperationalError as error:
+                raise (by_sqlite(self.path, error) or error) from error
             try:
                 kept = get_setting(connection, CLOCK_ANCHOR)
             except OperationalError:

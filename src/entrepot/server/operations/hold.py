@@ -16,6 +16,7 @@ from typing import Final
 import asyncpg
 
 from entrepot.server.db.engine import parse_catalog_url
+from entrepot.server.db.refusals import by_postgresql
 from entrepot.server.db.tables import metadata
 from entrepot.server.db.writer import WriterLock
 from entrepot.server.operations.errors import HoldFailed, HoldLost
@@ -72,7 +73,7 @@ async def _postgresql(dsn: str) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     try:
         connection = await asyncpg.connect(dsn=dsn, timeout=CONNECT_TIMEOUT_S, server_settings=_SESSION)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        raise HoldFailed(f"the old database can't be reached: {error}") from error
+        raise HoldFailed(f"changes can't be held back: {_reason(error)}") from error
 
     async def check() -> None:
         try:
@@ -105,6 +106,11 @@ async def _lock_tables(connection: asyncpg.Connection) -> asyncpg.transaction.Tr
             await transaction.rollback()
             continue
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            raise HoldFailed(f"changes can't be held back: {error}") from error
+            raise HoldFailed(f"changes can't be held back: {_reason(error)}") from error
         return transaction
     raise HoldFailed("changes can't be held back: the database is too busy; run the command again")
+
+
+def _reason(error: Exception) -> str:
+    told = by_postgresql(error)
+    return "the database refused it" if told is None else told.message
