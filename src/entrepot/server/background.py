@@ -38,13 +38,29 @@ Result = Mapping[str, Any] | None
 Attendant = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 
 
+class UpkeepFigures:
+    """What background work counts. Made before there is something to count: who watches for a rise misses the
+    one with which a figure first shows itself."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        count = metrics.counter
+        self.removed = count(
+            "entrepot_gc_removed_total", "What garbage collection removed, by kind.", ("kind",)
+        )
+        self.read_back = count("entrepot_scrub_bytes_total", "Bytes that were read back.")
+        self.damaged = count("entrepot_scrub_damaged_total", "Blobs found damaged or missing.")
+        self.repaired = count("entrepot_scrub_repaired_total", "Blobs brought back from a repair source.")
+        self.orphans = count("entrepot_orphans_found_total", "Stored objects that no row knows of.")
+
+
 def make_jobs_worker(services: Services, *, role: str = "jobs") -> Worker:
     """The worker of a jobs process; `role` is `worker` when it is no part of a server."""
     config, name = services.config, worker_name()
+    upkeep = UpkeepFigures(services.metrics)
     handlers: dict[str, Handler] = {
         "sweep": partial(_sweep, services, name),
         "integrity": partial(_integrity, services),
-        "reconcile": partial(_reconcile, services),
+        "reconcile": partial(_reconcile, services, upkeep),
         "prune-events": partial(_prune_events, services),
     }
     periodic = [
@@ -54,10 +70,10 @@ def make_jobs_worker(services: Services, *, role: str = "jobs") -> Worker:
         Periodic("prune-events", DAY_S),
     ]
     if config.gc.enabled:
-        handlers["gc"] = partial(_gc, services)
+        handlers["gc"] = partial(_gc, services, upkeep)
         periodic.append(Periodic("gc", config.gc.interval))
     if config.scrub.enabled:
-        handlers["scrub"] = partial(_scrub, services)
+        handlers["scrub"] = partial(_scrub, services, upkeep)
         periodic.append(Periodic("scrub", config.scrub.interval))
     delivery = OutboxDelivery(services.catalog, (), by=name)
     figures = ClusterFigures(services.catalog, services.checks(), services.metrics.gauge)
@@ -109,13 +125,10 @@ def make_mender(services: Services) -> Mender:
     )
 
 
-async def _gc(services: Services, _context: JobContext) -> Result:
+async def _gc(services: Services, upkeep: UpkeepFigures, _context: JobContext) -> Result:
     report = await collect(services.catalog, gc_settings(services.config))
-    removed = services.metrics.counter(
-        "entrepot_gc_removed_total", "What garbage collection removed, by kind.", ("kind",)
-    )
     for kind, number in report.removed.items():
-        removed.add(kind, by=number)
+        upkeep.removed.add(kind, by=number)
     return report.to_json()
 
 
@@ -123,7 +136,7 @@ async def _sweep(services: Services, name: str, _context: JobContext) -> Result:
     return (await sweep(services.catalog, services.store, by=name)).to_json()
 
 
-async def _scrub(services: Services, _context: JobContext) -> Result:
+async def _scrub(services: Services, upkeep: UpkeepFigures, _context: JobContext) -> Result:
     settings = services.config.scrub
     report = await scrub(
         services.catalog,
@@ -133,19 +146,13 @@ async def _scrub(services: Services, _context: JobContext) -> Result:
         again_after_s=settings.every,
         mend=make_mender(services),
     )
-    count = services.metrics.counter
-    count("entrepot_scrub_bytes_total", "Bytes that were read back.").add(by=report.bytes)
-    damaged = count("entrepot_scrub_damaged_total", "Blobs found damaged or missing.")
-    damaged.add(by=len(report.damaged))
-    repaired = count("entrepot_scrub_repaired_total", "Blobs brought back from a repair source.")
-    repaired.add(by=len(report.repaired))
-    services.metrics.gauge(
-        "entrepot_blobs_lost", "Blobs out of service that images need, as of the last scrub."
-    ).values[()] = float(report.lost)
+    upkeep.read_back.add(by=report.bytes)
+    upkeep.damaged.add(by=len(report.damaged))
+    upkeep.repaired.add(by=len(report.repaired))
     return report.to_json()
 
 
-async def _reconcile(services: Services, _context: JobContext) -> Result:
+async def _reconcile(services: Services, upkeep: UpkeepFigures, _context: JobContext) -> Result:
     gc = services.config.gc
     window = max(gc.undo_window, services.config.limits.upload_ttl)  # uploads have no rows of their objects
     report = await reconcile(
@@ -154,8 +161,7 @@ async def _reconcile(services: Services, _context: JobContext) -> Result:
         undo_window_s=window,
         trash_delay_s=trash_delay_s(services.config),
     )
-    orphans = services.metrics.counter("entrepot_orphans_found_total", "Stored objects that no row knows of.")
-    orphans.add(by=report.orphans)
+    upkeep.orphans.add(by=report.orphans)
     return report.to_json()
 
 

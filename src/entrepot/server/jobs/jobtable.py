@@ -174,6 +174,17 @@ def last_finished(connection: Connection, kind: str) -> int | None:
     return ended
 
 
+def last_result(connection: Connection, kind: str) -> Mapping[str, Any]:
+    """What the last job of this kind that went well has told; nothing while there was none."""
+    told = connection.execute(
+        select(job.c.result)
+        .where(job.c.kind == kind, job.c.state == "done")
+        .order_by(job.c.id.desc())
+        .limit(1)
+    ).scalar_one_or_none()
+    return json.loads(told) if told else {}
+
+
 def forget(connection: Connection, *, before: int) -> int:
     """Drop the rows of jobs that ended before a time."""
     return connection.execute(delete(job).where(job.c.finished_at < before)).rowcount

@@ -16,6 +16,7 @@ from entrepot.errors import EntrepotError
 from entrepot.server.db.clock import SECOND
 from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import job, outbox, project, trash, upload
+from entrepot.server.jobs.jobtable import last_result
 from entrepot.server.operations.nodes import Node, list_nodes
 
 __all__ = ["ClusterFigures", "ClusterState", "read_state"]
@@ -47,6 +48,8 @@ class ClusterState:
     uploads: int = 0
     trash: int = 0
     used_bytes: int = 0
+    blobs_lost: int = 0
+    """As of the last scrub, whichever node did it."""
 
 
 def read_state(connection: Connection, now: int) -> ClusterState:
@@ -68,6 +71,7 @@ def read_state(connection: Connection, now: int) -> ClusterState:
         uploads=count(upload),
         trash=count(trash),
         used_bytes=int(connection.execute(select(func.sum(project.c.usage_bytes))).scalar_one() or 0),
+        blobs_lost=int(last_result(connection, "scrub").get("lost", 0)),
     )
 
 
@@ -93,6 +97,9 @@ class ClusterFigures:
         self.events = gauge("entrepot_events_waiting", "Events not delivered yet.", ())
         self.uploads = gauge("entrepot_uploads", "Uploads under way or left alone.", ())
         self.trash = gauge("entrepot_trash_objects", "Files that wait to be unlinked.", ())
+        self.lost = gauge(
+            "entrepot_blobs_lost", "Blobs out of service that images need, as of the last scrub.", ()
+        )
         self.used = gauge("entrepot_used_bytes", "Bytes that projects use, as quotas count them.", ())
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -128,6 +135,7 @@ class ClusterFigures:
         self.uploads.values[()] = state.uploads
         self.trash.values[()] = state.trash
         self.used.values[()] = state.used_bytes
+        self.lost.values[()] = state.blobs_lost
 
 
 async def _works(check: Check) -> bool:

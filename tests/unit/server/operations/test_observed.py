@@ -6,6 +6,10 @@ import pytest
 from sqlalchemy import Connection
 
 from entrepot.oci.digest import Digest
+from entrepot.server.background import make_jobs_worker
+from entrepot.server.compose import build
+from entrepot.server.config.model import Config, ServerSection
+from entrepot.server.jobs import jobtable
 from entrepot.server.metrics import Metrics
 from entrepot.server.operations.figures import ClusterFigures, read_state
 from entrepot.server.operations.nodes import NodeBeat, list_nodes
@@ -90,3 +94,35 @@ async def test_figures_of_the_whole_registry(places: Places, world: World) -> No
     cluster = places.side("postgresql", "folder", "cluster")
     state = await cluster.catalog.read(read_state, cluster.catalog.clock.steady())
     assert state.used_bytes == 0
+
+
+async def test_every_server_tells_what_the_last_scrub_has_found_lost(world: World) -> None:
+    """Whichever node scrubbed, and also after a restart: an alarm must neither stay nor go for that."""
+    metrics = Metrics()
+    figures = ClusterFigures(world.catalog, {}, metrics.gauge)
+    await figures.look()
+    assert "entrepot_blobs_lost 0" in metrics.render().decode()
+
+    def scrubbed(connection: Connection, lost: int) -> None:
+        now = world.catalog.clock.steady()
+        jobtable.enqueue(connection, "scrub", key=None, payload={}, run_at=now, now=now)
+        taken = jobtable.claim(connection, ["scrub"], by="another node", now=now, leased_until=now + 1)
+        assert taken is not None
+        jobtable.finish(connection, taken.id, by="another node", now=now, result={"lost": lost})
+
+    for lost in (3, 0):
+        await world.catalog.write(scrubbed, lost)
+        await figures.look()
+        assert f"entrepot_blobs_lost {lost}" in metrics.render().decode()
+
+
+async def test_counters_of_damage_begin_at_nothing(world: World) -> None:
+    """A rate over time sees no step where a counter first shows itself at 1, so no alarm would come."""
+    services = await build(Config(server=ServerSection(data=world.root.parent)), "open")
+    try:
+        make_jobs_worker(services)
+        text = services.metrics.render().decode()
+    finally:
+        await services.close()
+    for name in ("scrub_bytes", "scrub_damaged", "scrub_repaired", "orphans_found"):
+        assert f"entrepot_{name}_total 0" in text
