@@ -83,6 +83,7 @@ def test_haproxy_takes_its_example(tmp_path: Path) -> None:
     argv = [require_program("haproxy"), "-c", "-f", str(config)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "log format ignored" not in done.stdout + done.stderr, "requests are logged nowhere"
 
 
 def test_systemd_takes_its_units(tmp_path: Path) -> None:
@@ -176,6 +177,10 @@ def test_the_helm_chart_renders_to_the_same(tmp_path: Path) -> None:
         "gc": {"undo_window": "14d"},
         "server": {"drain_delay": "20s"},
         "limits": {"uploads_per_principal": 2_000_000},
+        "tracing": {"sample": 0.1},
+        "repair": {
+            "sources": [{"url": "s3://backups/entrepot", "allow_http": True}, {"url": "https://b.test"}]
+        },
     }
     values = json.dumps({"settings": settings, "image": {"tag": "1.2.3"}})
     argv = [sys.executable, "-c", script, str(DEPLOY / "helm" / "entrepot"), values]
@@ -196,4 +201,5 @@ def test_the_helm_chart_renders_to_the_same(tmp_path: Path) -> None:
     assert written["gc"] == settings["gc"]
     assert written["server"]["drain_delay"] == "20s", "what an operator says wins"
     assert written["server"]["public_url"] == "https://registry.example.org"
-    assert written["limits"] == settings["limits"]
+    for section in ("limits", "tracing", "repair"):
+        assert written[section] == settings[section]

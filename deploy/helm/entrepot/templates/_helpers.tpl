@@ -7,6 +7,19 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
 
+{{- /* A value of a settings file. Whole numbers come as floats from JSON; tables are written inline. */}}
+{{- define "entrepot.toml" -}}
+{{- if kindIs "slice" . -}}
+[{{ range $index, $one := . }}{{ if $index }}, {{ end }}{{ include "entrepot.toml" $one }}{{ end }}]
+{{- else if kindIs "map" . -}}
+{ {{- range $index, $key := keys . | sortAlpha }}{{ if $index }},{{ end }} {{ $key }} = {{ include "entrepot.toml" (get $ $key) }}{{ end }} }
+{{- else if and (kindIs "float64" .) (eq . (floor .)) -}}
+{{ . | int64 }}
+{{- else -}}
+{{ toJson . }}
+{{- end -}}
+{{- end }}
+
 {{- define "entrepot.pod" -}}
 automountServiceAccountToken: false
 securityContext:
