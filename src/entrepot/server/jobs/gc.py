@@ -31,7 +31,7 @@ from entrepot.server.db.engine import Catalog, RetryTransaction
 from entrepot.server.db.hot import INTEGRITY_ERRORS
 from entrepot.server.jobs import gcqueries as queries
 from entrepot.server.jobs.pace import Pace
-from entrepot.server.jobs.removal import GcReport, Reason, Removal
+from entrepot.server.jobs.removal import GcReport, Reason, Removal, Waiting
 from entrepot.server.repos.changes import SYSTEM, allow_all
 from entrepot.server.repos.errors import ManifestUnknown
 from entrepot.server.repos.links import throw_away
@@ -59,6 +59,8 @@ IDLE: Final = 2.0
 MAX_PASSES: Final = 16
 """Over the untagged manifests: an index that goes lets go of its children."""
 _HIGHEST: Final = 1 << 30
+_END: Final = 1 << 62
+"""A time after all others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,9 @@ async def collect(
     dry_run: bool = False,
     on_removal: Callable[[Removal], None] | None = None,
 ) -> GcReport:
-    """Collect once. With `dry_run` nothing is changed and every removal is told with its reason."""
+    """Collect once. With `dry_run` nothing is changed and every removal is told with its reason; the report
+    says what waits, too.
+    """
     run = _Run(catalog, settings, dry_run=dry_run, on_removal=on_removal)
     await run.manifests()
     if settings.untagged:
@@ -91,8 +95,47 @@ async def collect(
     await run.blobs()
     await run.uploads()
     await run.repositories()
+    if dry_run:
+        run.report.waiting = await _waiting(catalog, settings, run.report)
+        run.report.trash = await catalog.read(_in_trash, catalog.clock.now() - catalog.clock.steady())
     log.info("gc done", **run.report.to_json())
     return run.report
+
+
+async def _waiting(catalog: Catalog, settings: GcSettings, now: GcReport) -> Waiting:
+    """What a run at the end of all times would take more than one now: it is kept by a time only.
+
+    Uploads under way are left out: they will be blobs.
+    """
+    first: int | None = None
+    steady = catalog.clock.steady()
+
+    def look(removal: Removal) -> None:
+        nonlocal first
+        due = _END - removal.elapsed
+        if removal.why is Reason.UNDO_OVER:
+            due += microseconds(settings.undo_window_s)
+        if due >= steady and (first is None or due < first):
+            first = due
+
+    ahead = _Run(catalog, settings, dry_run=True, on_removal=look, steady=_END)
+    await ahead.manifests()
+    await ahead.links()
+    await ahead.blobs()
+    await ahead.repositories()
+    more = {kind: number - now.removed.get(kind, 0) for kind, number in ahead.report.removed.items()}
+    return Waiting(
+        {kind: number for kind, number in more.items() if number > 0},
+        max(0, ahead.report.size_of(Reason.UNLINKED) - now.size_of(Reason.UNLINKED)),
+        None if first is None else first + catalog.clock.now() - steady,
+    )
+
+
+def _in_trash(connection: Connection, to_wall_clock: int) -> Waiting:
+    files, size, first = connection.execute(queries.TRASH).one()
+    return Waiting(
+        {"file": files} if files else {}, int(size), None if first is None else first + to_wall_clock
+    )
 
 
 class _Link(NamedTuple):
@@ -128,12 +171,14 @@ class _Run:
         *,
         dry_run: bool,
         on_removal: Callable[[Removal], None] | None,
+        steady: int | None = None,
     ) -> None:
+        """`steady` is the time of the run, when that is another than now."""
         self._catalog = catalog
         self._settings = settings
         self._dry_run = dry_run
         self._on_removal = on_removal
-        self._steady = catalog.clock.steady()
+        self._steady = catalog.clock.steady() if steady is None else steady
         self._cutoff = self._steady - microseconds(settings.undo_window_s)
         # Somebody waits for the answer of a dry run, and nobody for what it reads.
         idle, least = (0.0, 100_000) if dry_run else (IDLE, 5_000)

@@ -509,3 +509,4 @@ TRASH_DUE: Final = (
     .limit(LIMIT)
     .with_for_update(skip_locked=True)
 )
+TRASH: Final = select(func.count(), func.coalesce(func.sum(trash.c.size), 0), func.min(trash.c.delete_after))

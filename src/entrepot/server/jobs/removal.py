@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final, Literal
 
 from entrepot.server.db.clock import SECOND
 
-__all__ = ["GcReport", "Kind", "Reason", "Removal"]
+__all__ = ["GcReport", "Kind", "Reason", "Removal", "Waiting"]
 
 Kind = Literal["manifest", "untagged-manifest", "link", "blob", "upload", "repository", "file"]
 SAMPLE: Final = 5
@@ -66,6 +67,25 @@ class _Sum:
     size: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What is kept for a time only."""
+
+    count: dict[str, int]
+    """By kind."""
+    size: int
+    """Bytes that will be freed."""
+    first_due: int | None
+    """When the first of it may go: microseconds since 1970. None when nothing waits."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As `--json` has it."""
+        due = None
+        if self.first_due is not None:
+            due = datetime.fromtimestamp(self.first_due // SECOND, UTC).isoformat().replace("+00:00", "Z")
+        return {"count": self.count, "bytes": self.size, "first_due": due}
+
+
 @dataclass(slots=True)
 class GcReport:
     """What a run did, or would do. It names a few things of each kind, however many there were."""
@@ -79,6 +99,10 @@ class GcReport:
     """Things that came into use again while this run looked at them, and stayed."""
     sample: list[Removal] = field(default_factory=list)
     """The first things of each kind."""
+    waiting: Waiting | None = None
+    """Of a dry run: what goes when an undo window or a lease is over, if nobody asks for it until then."""
+    trash: Waiting | None = None
+    """Of a dry run: files whose last row is gone."""
     _reasons: dict[Reason, _Sum] = field(default_factory=dict)
 
     def add(self, removal: Removal) -> None:
@@ -96,8 +120,14 @@ class GcReport:
         reason.count += 1
         reason.size += removal.size
 
+    def size_of(self, why: Reason) -> int:
+        """Bytes of what goes for a reason."""
+        found = self._reasons.get(why)
+        return 0 if found is None else found.size
+
     def to_json(self) -> dict[str, Any]:
         """As a job's result and `--json` have it."""
+        later = {"waiting": self.waiting, "trash": self.trash}
         return {
             "dry_run": self.dry_run,
             "removed": dict(sorted(self.removed.items())),
@@ -108,6 +138,7 @@ class GcReport:
                 for why, found in sorted(self._reasons.items(), key=lambda item: item[0].key)
             },
             "sample": [removal.to_json() for removal in self.sample],
+            **{name: found.to_json() for name, found in later.items() if found is not None},
         }
 
 

@@ -9,9 +9,11 @@ import pytest
 from sqlalchemy import Connection, delete, select, update
 
 from entrepot.oci.digest import Digest
+from entrepot.server.db.clock import SECOND
 from entrepot.server.db.tables import blob, manifest, project, repo_blob
 from entrepot.server.jobs import gc
 from entrepot.server.jobs.pace import Pace
+from entrepot.server.jobs.removal import Waiting
 from entrepot.server.jobs.sweep import sweep
 from entrepot.server.repos.errors import ManifestBlobUnknown
 from tests.unit.server.jobs.world import ACTOR, DAY, HOUR, REPO, World, image_manifest, on_both, pieces
@@ -139,6 +141,50 @@ async def test_manifest_tagged_again_stays(world: World) -> None:
     assert [removal.name for removal in planned] == [str(old)]
     await world.push_manifest(image_manifest((b"old",)), tag="again")
     assert (await world.collect_and_sweep(untagged=True)).removed == {}
+
+
+@on_both
+async def test_dry_run_tells_what_waits_and_until_when(world: World) -> None:
+    """What an undo window, a lease or the trash keeps, from when, and how many bytes it is."""
+
+    def seconds(waiting: Waiting | None) -> float:
+        assert waiting is not None
+        assert waiting.first_due is not None
+        return round((waiting.first_due - world.clock.now()) / SECOND)
+
+    await world.push_image(b"kept")
+    report, _ = await world.collect(dry_run=True)
+    assert report.waiting == Waiting({}, 0, None)  # its manifest needs it, lease or not
+    gone = await world.push_image(b"other layer", repository="team/other")
+    world.clock.advance(2 * DAY)
+    await world.manifests.delete_manifest("team/other", gone, actor=ACTOR)
+    world.clock.advance(DAY)
+    await world.push_blob(b"early")
+
+    report, _ = await world.collect(dry_run=True)
+    assert report.removed == {}
+    assert report.waiting is not None
+    # "{}" is needed in the other repository: only its link goes.
+    assert report.waiting.count == {"manifest": 1, "link": 3, "blob": 2}
+    assert report.waiting.size == len(b"other layer") + len(b"early")
+    assert seconds(report.waiting) == DAY  # the lease of what has no manifest yet
+    assert report.trash == Waiting({}, 0, None)
+
+    world.clock.advance(2 * DAY)
+    report, _ = await world.collect(dry_run=True)
+    assert report.removed == {"link": 1, "blob": 1}
+    assert report.waiting is not None
+    assert report.waiting.count == {"manifest": 1, "link": 2, "blob": 1}
+    assert seconds(report.waiting) == 4 * DAY
+    assert report.to_json()["waiting"]["first_due"].endswith("Z")
+
+    world.clock.advance(5 * DAY)
+    assert (await world.collect())[0].removed == {"manifest": 1, "link": 3, "blob": 2}
+    report, _ = await world.collect(dry_run=True)
+    assert report.waiting == Waiting({}, 0, None)
+    assert report.trash is not None
+    assert (report.trash.count, report.trash.size) == ({"file": 2}, len(b"other layer") + len(b"early"))
+    assert seconds(report.trash) == HOUR
 
 
 @on_both

@@ -11,6 +11,8 @@ import click
 from entrepot.cli.commands.admin import with_services
 from entrepot.cli.output import human_size, table, write
 
+_PLURAL = {"repository": "repositories"}
+
 
 @click.command("gc", short_help="Remove what nothing refers to")
 @click.option("--dry-run", is_flag=True, help="Change nothing; tell what would go, and why.")
@@ -33,12 +35,26 @@ def gc(dry_run: bool, untagged: bool, as_json: bool) -> None:
             for row in removals
         ]
         write(table(["WHAT", "NAME", "SIZE", "WHY"], rows).rstrip("\n"))
-    counts = ", ".join(
-        f"{number} {kind}{'s' if number > 1 else ''}" for kind, number in report["removed"].items()
-    )
     verb = "would remove" if dry_run else "removed"
     freed = human_size(report["bytes_freed"])
-    write(f"{verb} {counts or 'nothing'}" + (f"; {freed} to be freed" if report["bytes_freed"] else ""))
+    counts = _counts(report["removed"]) or "nothing"
+    write(f"{verb} {counts}" + (f"; {freed} to be freed" if report["bytes_freed"] else ""))
+    if dry_run:
+        _write_waiting("waiting for an undo window or a lease", report["waiting"])
+        _write_waiting("in the trash", report["trash"])
+
+
+def _counts(number_of: dict[str, int]) -> str:
+    return ", ".join(
+        f"{number} {kind if number == 1 else _PLURAL.get(kind, f'{kind}s')}"
+        for kind, number in number_of.items()
+    )
+
+
+def _write_waiting(where: str, waiting: dict[str, Any]) -> None:
+    if waiting["count"]:
+        size = f"; {human_size(waiting['bytes'])} to be freed" if waiting["bytes"] else ""
+        write(f"{where}: {_counts(waiting['count'])}{size}, the first from {waiting['first_due']}")
 
 
 def _name(row: dict[str, Any]) -> str:
