@@ -27,6 +27,7 @@ from entrepot.server.metrics import Metrics
 from entrepot.server.operations.figures import ClusterFigures
 from entrepot.server.operations.observed import unwrapped
 from entrepot.server.operations.repair import Mender, open_sources
+from entrepot.server.pulse import Pulse
 from entrepot.server.storage.filesystem import FilesystemStore
 from entrepot.server.worker import new_loop, start_tracing
 
@@ -179,14 +180,24 @@ async def _prune_events(services: Services, _context: JobContext) -> Result:
     return {"events": events, "uploads": await services.v2.uploads.forget_begun()}
 
 
-def run_jobs(config: Config, mode: str, lifeline: int, scratch: Path, *, role: str = "jobs") -> int:
+def run_jobs(
+    config: Config,
+    mode: str,
+    lifeline: int,
+    scratch: Path,
+    *,
+    role: str = "jobs",
+    pulse: Pulse | None = None,
+) -> int:
     """The jobs process of a server: work until SIGTERM or until the supervisor is gone."""
     loop = new_loop()
     asyncio.set_event_loop(loop)
-    return loop.run_until_complete(_work(config, mode, lifeline, scratch, role))
+    return loop.run_until_complete(_work(config, mode, lifeline, scratch, role, pulse))
 
 
-async def _work(config: Config, mode: str, lifeline: int, scratch: Path, role: str) -> int:
+async def _work(
+    config: Config, mode: str, lifeline: int, scratch: Path, role: str, pulse: Pulse | None
+) -> int:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGUSR1, lambda: None)
@@ -199,11 +210,14 @@ async def _work(config: Config, mode: str, lifeline: int, scratch: Path, role: s
     start_tracing(config)
     metrics = Metrics(scratch, role="jobs")
     services = await build(config, mode, metrics=metrics)
-    publishing = asyncio.create_task(metrics.run())
+    background = [asyncio.create_task(metrics.run())]
+    if pulse is not None:
+        background.append(asyncio.create_task(pulse.run()))
     try:
         await make_jobs_worker(services, role=role).run(stop)
     finally:
-        publishing.cancel()
+        for task in background:
+            task.cancel()
         await services.close()
         await asyncio.to_thread(shut_down_tracing)
         metrics.publish()

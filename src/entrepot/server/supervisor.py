@@ -1,8 +1,8 @@
-"""`entrepot serve`: a small process that starts the others, replaces those that die, and stops them in order.
+"""`entrepot serve`: a small process that starts the others, replaces those that die or hang, and stops all.
 
 It holds the listening sockets, so that no connection is lost while a worker is replaced, and does nothing
-else: it sleeps in `select` until a signal, an ended child or a changed certificate wakes it. It runs no
-event loop and no threads, so that it can fork at any time.
+else: it sleeps in `select` until a signal, an ended child, a changed certificate or the time to feel its
+children's pulse wakes it. It runs no event loop and no threads, so that it can fork at any time.
 
 Stopping, on SIGTERM:
 
@@ -40,6 +40,7 @@ from entrepot.server.config.model import Config
 from entrepot.server.exposure import check_exposure, has_tls
 from entrepot.server.granian_host import TlsFiles
 from entrepot.server.metrics import retire
+from entrepot.server.pulse import Pulse, Silence
 from entrepot.server.tls import CertificateInvalid, tls_files, trust_instructions
 from entrepot.server.worker import ADMIN, METRICS, READY, REGISTRY, Listener, WorkerPlan, run_worker
 
@@ -77,9 +78,13 @@ class Child:
     pid: int
     started_at: float
     report: int
+    pulse: Pulse
+    silence: Silence
     ready: bool = False
     retiring: bool = False
     """Its successor runs already."""
+    given_up: bool = False
+    """It hung and was killed."""
     ended: str = ""
     """How it ended: `exit 1`, `SIGKILL`."""
 
@@ -103,7 +108,7 @@ class Supervisor:
         config: Config,
         *,
         prepare: Callable[[], dict[str, str]],
-        run_jobs: Callable[[str, int, Path], int] | None,
+        run_jobs: Callable[[str, int, Path, Pulse], int] | None,
         announce: Callable[[Sequence[str]], None],
     ) -> None:
         self._config = config
@@ -189,17 +194,20 @@ class Supervisor:
 
     def _start(self, slot: Slot) -> None:
         read, write = os.pipe()
-        pid = self._fork(lambda: self._child(slot, write), keep=write)
+        pulse = Pulse(self._config.server.hang_timeout)
+        pid = self._fork(lambda: self._child(slot, write, pulse), keep=write)
         os.close(write)
-        self._children[pid] = Child(slot.role, slot.number, pid, time.monotonic(), read)
+        self._children[pid] = Child(
+            slot.role, slot.number, pid, time.monotonic(), read, pulse, Silence(pulse.look_s)
+        )
 
-    def _child(self, slot: Slot, report: int) -> int:
+    def _child(self, slot: Slot, report: int, pulse: Pulse) -> int:
         # A listener is open for as long as anybody holds it: each process keeps its own alone.
         self._close_listeners([other for other in self._slots if other is not slot])
         if slot.role == JOBS:
             assert self._run_jobs is not None
             os.write(report, READY)
-            return self._run_jobs(self._mode, self._lifeline_read, self._scratch)
+            return self._run_jobs(self._mode, self._lifeline_read, self._scratch, pulse)
         return run_worker(
             WorkerPlan(
                 config=self._config,
@@ -209,6 +217,7 @@ class Supervisor:
                 scratch=self._scratch,
                 report=report,
                 lifeline=self._lifeline_read,
+                pulse=pulse,
             )
         )
 
@@ -314,6 +323,7 @@ class Supervisor:
             for child in self._reap():
                 if not child.retiring:
                     self._replace_later(child)
+            self._end_silent()
             if self._certificate_changed() or self._reload_asked:
                 self._reload_asked = False
                 self._renew_workers()
@@ -327,6 +337,7 @@ class Supervisor:
         waits = [slot.start_at - time.monotonic() for slot in self._empty_slots()]
         if self._tls is not None:
             waits.append(CERTIFICATE_CHECK_S)
+        waits += [child.pulse.look_s for child in self._children.values() if child.pulse.timeout_s]
         return max(0.0, min(waits)) if waits else None
 
     def _empty_slots(self) -> list[Slot]:
@@ -346,6 +357,25 @@ class Supervisor:
             pid=child.pid,
             how=child.ended,
         )
+
+    def _end_silent(self) -> None:
+        """Kill who hangs: a signal that asks would be heard by the very loop that stands still."""
+        now = time.monotonic()
+        for child in self._children.values():
+            timeout_s, beats = child.pulse.timeout_s, child.pulse.count
+            silent_s = child.silence.look(beats, now)
+            patience_s = timeout_s if beats else max(timeout_s, START_TIMEOUT_S)
+            if not timeout_s or silent_s < patience_s or child.given_up:
+                continue
+            child.given_up = True
+            log.error(
+                "process does not answer and is killed",
+                role=child.role,
+                number=child.slot + 1,
+                pid=child.pid,
+                silent_s=round(silent_s, 1),
+            )
+            _kill(child.pid, signal.SIGKILL)
 
     def _renew_workers(self) -> None:
         """Replace the workers one by one, each after its successor is ready: for a changed certificate."""
@@ -466,6 +496,7 @@ class Supervisor:
             child = self._children.pop(pid, None)
             if child is not None:
                 os.close(child.report)
+                child.pulse.close()
                 child.ended = _describe(os.waitstatus_to_exitcode(status))
                 retire(self._scratch, pid)
                 ended.append(child)

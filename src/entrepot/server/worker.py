@@ -33,6 +33,7 @@ from entrepot.server.metrics import Metrics
 from entrepot.server.operations.nodes import NodeBeat
 from entrepot.server.operations.traced import TracedApplication
 from entrepot.server.probes import Probes
+from entrepot.server.pulse import Pulse
 from entrepot.server.v2.dispatch import V2Application
 
 log = get_log(__name__)
@@ -63,6 +64,8 @@ class WorkerPlan:
     """Descriptor on which READY is written."""
     lifeline: int
     """Descriptor that becomes readable when the supervisor is gone."""
+    pulse: Pulse
+    """What shows the supervisor that the event loop runs."""
 
 
 def start_tracing(config: Config) -> None:
@@ -127,6 +130,7 @@ class Worker:
             background = [
                 asyncio.create_task(run)
                 for run in (
+                    plan.pulse.run(),
                     access_log.run(),
                     metrics.run(),
                     services.v2.watch.run(),

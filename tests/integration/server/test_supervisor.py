@@ -1,10 +1,12 @@
 """The processes of `entrepot serve`: replaced when they die, drained when they stop, one server per data."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -220,3 +222,64 @@ def test_a_start_tells_what_it_serves(tmp_path: Path) -> None:
         assert str(server.data) in said
         assert f"docker push localhost:{server.port}/" in said
         assert (server.data.stat().st_mode & 0o777) == 0o700
+
+
+def test_processes_that_hang_are_replaced(tmp_path: Path) -> None:
+    """Their event loops stand still, and nothing ends them but the supervisor; requests go on."""
+    with running_server(tmp_path, env={"ENTREPOT_SERVER_HANG_TIMEOUT": "5s"}) as server:
+        wait_until(lambda: "docker push" in server.log.read_text(), what="the start to be told")
+        wire = Wire(server.port)
+        raw = WireRepository(wire, "a/b").put_image("t")
+        wait_until(
+            lambda: b"entrepot_part_up" in wire("GET", "/metrics").body, what="the jobs process to work"
+        )
+        wire.close()
+        before = children(server)
+        worker, healthy, jobs = before
+        for hung in (worker, jobs):
+            os.kill(hung, signal.SIGSTOP)
+        answers: list[bytes] = []
+
+        def ask() -> None:
+            again = Wire(server.port)
+            answers.append(again("GET", "/v2/a/b/manifests/t").body)
+            again.close()
+
+        asking = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in asking:
+            thread.start()
+        wait_until(
+            lambda: set(before) & set(children(server)) == {healthy} and len(children(server)) == 3,
+            what="the hung processes to be replaced",
+            timeout_s=60,
+        )
+        for thread in asking:
+            thread.join(60)
+        assert answers == [raw] * 8  # whoever waited for the hung worker got its successor
+        assert healthy in children(server)
+        told = [
+            line for line in server.log.read_text().splitlines() if "does not answer and is killed" in line
+        ]
+        assert {pid for pid in before for line in told if re.search(rf"\b{pid}\b", line)} == {worker, jobs}
+
+
+def test_a_server_that_was_stopped_as_a_whole_goes_on_with_the_same_processes(tmp_path: Path) -> None:
+    """Ctrl-Z and fg, a suspended machine, a frozen container: nobody hangs, everybody slept."""
+    with running_server(tmp_path, env={"ENTREPOT_SERVER_HANG_TIMEOUT": "5s"}) as server:
+        wait_until(lambda: "docker push" in server.log.read_text(), what="the start to be told")
+        assert server.process is not None
+        before = children(server)
+        stopped_at = time.monotonic()
+        os.killpg(server.process.pid, signal.SIGSTOP)
+        wait_until(
+            lambda: time.monotonic() - stopped_at > 7, what="longer than a process may hang", timeout_s=30
+        )
+        os.kill(server.process.pid, signal.SIGCONT)  # the supervisor wakes first
+        for pid in before:
+            os.kill(pid, signal.SIGCONT)
+        wire = Wire(server.port)
+        for _ in range(5):
+            assert wire("GET", "/v2/").status == 200
+        wire.close()
+        assert children(server) == before
+        assert "is killed" not in server.log.read_text()

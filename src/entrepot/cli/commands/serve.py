@@ -47,7 +47,9 @@ def serve(config: str | None, **flags: Any) -> None:
     supervisor = Supervisor(
         settings,
         prepare=lambda: prepare_now(settings),
-        run_jobs=lambda mode, lifeline, scratch: run_jobs(settings, mode, lifeline, scratch),
+        run_jobs=lambda mode, lifeline, scratch, pulse: run_jobs(
+            settings, mode, lifeline, scratch, pulse=pulse
+        ),
         announce=_announce,
     )
     sys.exit(supervisor.run())

@@ -59,6 +59,9 @@ class ServerSection:
     looks away first."""
     drain_timeout: Seconds = Seconds(30)
     """After `drain_delay`: how long requests in flight may take to finish before they are cut."""
+    hang_timeout: Seconds = Seconds(60)
+    """A process of the server whose event loop stands still for so long is killed and replaced. Less than 5 s
+    counts as 5 s; 0: never."""
     backlog: int = 1024
     """Connections the kernel keeps waiting on each listener."""
     http2: bool = False
