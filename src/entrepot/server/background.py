@@ -20,6 +20,7 @@ from entrepot.server.jobs.outbox import OutboxDelivery
 from entrepot.server.jobs.reconcile import reconcile
 from entrepot.server.jobs.reserve import keep_reserve
 from entrepot.server.jobs.scrub import scrub
+from entrepot.server.jobs.surestore import sure_store
 from entrepot.server.jobs.sweep import sweep
 from entrepot.server.jobs.worker import Handler, JobContext, Periodic, Worker, worker_name
 from entrepot.server.management.version import VERSION
@@ -141,7 +142,7 @@ async def _scrub(services: Services, upkeep: UpkeepFigures, _context: JobContext
     settings = services.config.scrub
     report = await scrub(
         services.catalog,
-        services.store,
+        sure_store(services.catalog, services.store),
         budget_bytes=settings.run_bytes,
         bytes_per_s=settings.rate,
         again_after_s=settings.every,

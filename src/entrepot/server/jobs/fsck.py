@@ -149,7 +149,7 @@ class _Fsck:
         await self._database()
         # Objects first: a blob that is stored meanwhile then has its row when rows are looked at.
         await self._strays(pair=pair)
-        await self._blobs()
+        await self._blobs(repair=self._settings.repair and pair)
         await self._manifests()
         await self._usage()
         self._report.uploads = await self._catalog.read(_count_uploads)
@@ -197,16 +197,19 @@ class _Fsck:
         for stray in old:
             self._found("orphan", stray.phys, f"{stray.size} bytes that no row knows of", repaired=repaired)
 
-    async def _blobs(self) -> None:
+    async def _blobs(self, *, repair: bool) -> None:
+        """With `repair` what is missing is taken out of service: never for the word of another's store."""
         after = ""
         while page := await self._catalog.read(_blob_page, after):
             after = page[-1].digest
             self._report.blobs += len(page)
             for start in range(0, len(page), AT_ONCE):
-                await asyncio.gather(*(self._blob(row) for row in page[start : start + AT_ONCE]))
+                await asyncio.gather(
+                    *(self._blob(row, repair=repair) for row in page[start : start + AT_ONCE])
+                )
 
-    async def _blob(self, row: Any) -> None:
-        mend = self._settings.mend if self._settings.repair else None
+    async def _blob(self, row: Any, *, repair: bool) -> None:
+        mend = self._settings.mend if repair else None
         if row.state != "live":
             if await self._catalog.read(is_needed, row.digest):
                 tags = await self._catalog.read(affected_tags, row.digest)
@@ -220,7 +223,7 @@ class _Fsck:
             return
         state, reason = fault
         repaired = None
-        if self._settings.repair:
+        if repair:
             damage = await take_out_of_service(self._catalog, row.digest, row.phys, state, reason, mend=mend)
             repaired = "taken out of service; push the image again to bring it back"
             if damage is not None and damage.repaired_from is not None:

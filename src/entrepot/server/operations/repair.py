@@ -1,5 +1,6 @@
-"""Brings back blobs whose bytes were lost: from an older copy in the store's own trash, another registry, or
-a backup.
+"""Brings back blobs whose bytes were lost: from where they should be, when they are there again (a disk was
+not mounted, a bucket not to be reached); from an older copy in the store's own trash, another registry, or a
+backup.
 
 What comes is verified by size and digest before it is stored, durable, under a new physical name; the row
 then changes in one transaction, which checks that the blob is still wanted. The damaged copy goes to the
@@ -18,7 +19,7 @@ from typing import ClassVar, Final, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, select, update
 
 from entrepot.client.credentials import Credential, OneCredential
 from entrepot.client.hosts import RegistrySettings
@@ -32,7 +33,7 @@ from entrepot.oci.digest import Digest
 from entrepot.server.config.model import RepairSource
 from entrepot.server.db.clock import microseconds
 from entrepot.server.db.engine import Catalog
-from entrepot.server.db.tables import outbox, trash
+from entrepot.server.db.tables import blob, outbox, trash
 from entrepot.server.jobs.mending import Lost
 from entrepot.server.operations.archive import Archive
 from entrepot.server.operations.blobcopy import read_verified, store_verified
@@ -47,6 +48,7 @@ log = get_log(__name__)
 
 PIECE_BYTES: Final = 1 << 20
 MOST_COPIES: Final = 5
+THERE_AGAIN: Final = "the store itself"
 _OCTETS: Final = "application/octet-stream"
 
 
@@ -81,6 +83,12 @@ class Mender:
         self._trash_delay = microseconds(trash_delay_s)
 
     async def __call__(self, lost: Lost) -> str | None:
+        digest = Digest.parse(lost.digest)
+        if await holds_right_bytes(self._store, digest, lost.phys, lost.size):
+            if await self._catalog.write(_put_into_service, lost, THERE_AGAIN, self._catalog.clock.now()):
+                log.warning("blob repaired", digest=lost.digest, source=THERE_AGAIN)
+                return THERE_AGAIN
+            return None  # it was pushed again meanwhile
         for source in self._sources:
             if await self._mend_from(source, lost):
                 log.warning("blob repaired", digest=lost.digest, source=source.name)
@@ -101,6 +109,23 @@ class Mender:
         )
 
 
+def _put_into_service(connection: Connection, lost: Lost, origin: str, now: int) -> bool:
+    """The bytes under the blob's own name are right. False when its row has changed."""
+    done = connection.execute(
+        update(blob)
+        .where(blob.c.digest == lost.digest, blob.c.phys == lost.phys, blob.c.state != "live")
+        .values(state="live")
+    )
+    if done.rowcount:
+        _tell(connection, lost, origin, now)
+    return bool(done.rowcount)
+
+
+def _tell(connection: Connection, lost: Lost, origin: str, now: int) -> None:
+    said = {"digest": lost.digest, "source": origin, "repositories": list(lost.repositories)}
+    connection.execute(insert(outbox).values(kind="blob-repaired", payload=json.dumps(said), at=now))
+
+
 def _put_back(
     connection: Connection, lost: Lost, phys: str, origin: str, now: int, steady: int, trash_delay: int
 ) -> bool:
@@ -119,8 +144,7 @@ def _put_back(
         return False
     stored = StoredBytes(lost.digest, lost.size, phys)
     adopt_blob(connection, stored, distrusted=None, lease_until=0, now=steady, trash_delay=trash_delay)
-    said = {"digest": lost.digest, "source": origin, "repositories": list(lost.repositories)}
-    connection.execute(insert(outbox).values(kind="blob-repaired", payload=json.dumps(said), at=now))
+    _tell(connection, lost, origin, now)
     return True
 
 
@@ -136,23 +160,25 @@ class TrashSource:
     async def fetch(self, lost: Lost) -> AsyncGenerator[bytes, None]:
         digest = Digest.parse(lost.digest)
         for phys in await self._catalog.read(_copies, lost):
-            if await self._is_right(digest, phys, lost.size):
+            if await holds_right_bytes(self._store, digest, phys, lost.size):
                 async with aclosing(await self._store.open(phys, 0, lost.size)) as pieces:
                     async for piece in pieces:
                         yield piece
                 return
         raise NothingHere(f"no right copy of {lost.digest} is in the trash")
 
-    async def _is_right(self, digest: Digest, phys: str, size: int) -> bool:
-        try:
-            if await self._store.size(phys) != size:
-                return False
-            async with aclosing(read_verified(self._store, digest, phys, size)) as pieces:
-                async for _ in pieces:
-                    pass
-        except EntrepotError:
+
+async def holds_right_bytes(store: BlobStore, digest: Digest, phys: str, size: int) -> bool:
+    """Whether what is stored under `phys` is the whole blob; False too when the store can't tell."""
+    try:
+        if await store.size(phys) != size:
             return False
-        return True
+        async with aclosing(read_verified(store, digest, phys, size)) as pieces:
+            async for _ in pieces:
+                pass
+    except EntrepotError:
+        return False
+    return True
 
 
 def _copies(connection: Connection, lost: Lost) -> list[str]:

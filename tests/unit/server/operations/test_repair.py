@@ -10,15 +10,18 @@ from sqlalchemy import Connection, select
 from entrepot.errors import InvalidInput
 from entrepot.oci.digest import Digest
 from entrepot.server.config.model import RepairSource
+from entrepot.server.db.settings import get_identity
 from entrepot.server.db.tables import outbox
 from entrepot.server.jobs.fsck import FsckSettings, fsck
 from entrepot.server.jobs.mending import Lost
 from entrepot.server.jobs.scrub import scrub
+from entrepot.server.jobs.surestore import sure_store
 from entrepot.server.operations.archive import Archive
 from entrepot.server.operations.backup import back_up
 from entrepot.server.operations.crypt import BackupKey, make_key_file
 from entrepot.server.operations.places import open_place
 from entrepot.server.operations.repair import BlobSource, Mender, NothingHere, open_sources
+from entrepot.server.storage.errors import StorageFailed
 from tests.unit.server.jobs.world import REPO, World
 
 pytestmark = pytest.mark.anyio
@@ -92,6 +95,42 @@ async def test_what_nobody_has_yet_is_asked_for_again_in_each_run(world: World) 
     second = await scrub(world.catalog, world.store, mend=mender(world, place))
     assert (second.repaired, second.lost) == ({str(DIGEST): "late"}, 0)
     assert await world.readable(DIGEST)
+
+
+async def test_bytes_that_are_there_again_are_put_back_into_service(world: World) -> None:
+    """C7: a disk that was not mounted, a bucket that answered 404 for a while: nothing was lost at all."""
+    path = await lose(world, "kept")
+    path.write_bytes(LAYER)
+    aside = path.with_name("aside")
+    path.rename(aside)
+    assert (await scrub(world.catalog, world.store, mend=mender(world))).lost == 1
+    aside.rename(path)
+    report = await scrub(world.catalog, world.store, mend=mender(world))
+    assert (report.repaired, report.lost) == ({str(DIGEST): "the store itself"}, 0)
+    assert world.root / await world.phys(DIGEST) == path, "nothing is copied"
+    assert await world.readable(DIGEST)
+    assert await events(world) == ["blob-damaged", "blob-repaired"]
+    assert (await world.fsck()).findings == []
+
+
+async def test_a_store_without_the_catalogs_mark_is_not_believed_to_lack_a_blob(world: World) -> None:
+    """B4: an endpoint that answers 404 to everything takes no registry out of service."""
+    await lose(world)
+    known = await world.catalog.read(get_identity)
+    assert known is not None
+    await world.store.write_identity("another", known.epoch)
+    sure = sure_store(world.catalog, world.store)
+    with pytest.raises(StorageFailed, match="does not carry this registry's mark"):
+        await scrub(world.catalog, sure, mend=mender(world))
+    assert await events(world) == []
+    report = await fsck(world.catalog, world.store, FsckSettings(repair=True, mend=mender(world)))
+    assert [(one.kind, one.repaired) for one in report.findings] == [
+        ("identity", None),
+        ("blob-missing", None),
+    ]
+    assert await events(world) == [], "it is in service still"
+    await world.store.write_identity(known.store_id, known.epoch)
+    assert (await scrub(world.catalog, sure, mend=mender(world))).lost == 1
 
 
 async def test_blob_that_no_image_needs_is_not_asked_for(world: World) -> None:

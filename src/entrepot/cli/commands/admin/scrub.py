@@ -51,11 +51,12 @@ async def _scrub(services: Any, budget: str | None, rate: str | None) -> dict[st
     from entrepot.server.config.model import Bytes
     from entrepot.server.config.values import convert
     from entrepot.server.jobs.scrub import scrub
+    from entrepot.server.jobs.surestore import sure_store
 
     limit = convert(rate, Bytes, from_text=True) if rate is not None else services.config.scrub.rate
     report = await scrub(
         services.catalog,
-        services.store,
+        sure_store(services.catalog, services.store),
         budget_bytes=None if budget is None else convert(budget, Bytes, from_text=True),
         bytes_per_s=limit or None,
         mend=make_mender(services),
