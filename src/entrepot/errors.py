@@ -15,6 +15,8 @@ class EntrepotError(Exception):
     """Anything the package reports to its user. `str()` is the message alone."""
 
     code: ClassVar[str] = "error"
+    operator_hint: str | None = None
+    """What whoever runs the registry can do about it; told by its commands and never to its clients."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)

@@ -41,7 +41,8 @@ def describe_failure(error: BaseException) -> str:
         message = error.message or type(error).__name__
         if not getattr(error, "bare", False):
             message = f"Error: {message}"
-        return f"{message}; {error.hint}" if error.hint else message
+        hint = error.hint or error.operator_hint
+        return f"{message}; {hint}" if hint else message
     if isinstance(error, OSError):
         return f"Error: {_describe_os_error(error)}"
     if isinstance(error, MemoryError):

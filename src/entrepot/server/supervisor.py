@@ -249,8 +249,8 @@ class Supervisor:
                     os.close(child.report)
             code = run()
         except EntrepotError as error:
-            hint = f"\n{error.hint}" if error.hint else ""
-            sys.stderr.write(f"Error: {error.message}{hint}\n")
+            hint = error.hint or error.operator_hint
+            sys.stderr.write(f"Error: {error.message}" + (f"\n{hint}\n" if hint else "\n"))
         except BaseException:  # noqa: BLE001 - the process ends here; its trace is all there will be
             traceback.print_exc()
         finally:

@@ -225,7 +225,7 @@ def test_a_start_tells_what_it_serves(tmp_path: Path) -> None:
 
 
 def test_processes_that_hang_are_replaced(tmp_path: Path) -> None:
-    """Their event loops stand still, and nothing ends them but the supervisor; requests go on."""
+    """C9: their event loops stand still, and nothing ends them but the supervisor; requests go on."""
     with running_server(tmp_path, env={"ENTREPOT_SERVER_HANG_TIMEOUT": "5s"}) as server:
         wait_until(lambda: "docker push" in server.log.read_text(), what="the start to be told")
         wire = Wire(server.port)

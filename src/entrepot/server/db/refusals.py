@@ -70,14 +70,11 @@ def by_postgresql(error: BaseException | None) -> CatalogUnavailable | None:
     state = sqlstate(error)
     for length in (5, 3, 2):
         if state[:length] in _BY_STATE:
-            message, hint = _BY_STATE[state[:length]]
-            return CatalogUnavailable(message, hint=hint, retry_after_s=2)
+            return _told(*_BY_STATE[state[:length]], retry_after_s=2)
     reason = _broken(error)
     if reason is None:
         return None
-    return CatalogUnavailable(
-        reason, hint="is PostgreSQL running, and is its address in catalog.url right?", retry_after_s=2
-    )
+    return _told(reason, "is PostgreSQL running, and is its address in catalog.url right?", retry_after_s=2)
 
 
 def _broken(error: BaseException | None) -> str | None:
@@ -101,4 +98,10 @@ def by_sqlite(path: Path, error: BaseException) -> CatalogUnavailable | None:
     if code is None or code & 0xFF not in _BY_CODE:
         return None
     message, hint = _BY_CODE[code & 0xFF]
-    return CatalogUnavailable(message.format(path=path), hint=hint.format(path=path), retry_after_s=1)
+    return _told(message.format(path=path), hint.format(path=path), retry_after_s=1)
+
+
+def _told(message: str, operator_hint: str | None, *, retry_after_s: float) -> CatalogUnavailable:
+    told = CatalogUnavailable(message, retry_after_s=retry_after_s)
+    told.operator_hint = operator_hint
+    return told

@@ -132,7 +132,11 @@ async def check_catalog(catalog: Catalog) -> list[Verdict]:
         settings, skew_s = await catalog.read(_postgresql_facts, catalog.clock.now())
     except EntrepotError as error:
         return [
-            fail("catalog", error.message, error.hint or "is the database running, and catalog.url right?")
+            fail(
+                "catalog",
+                error.message,
+                error.hint or error.operator_hint or "is the database running, and catalog.url right?",
+            )
         ]
     verdicts = []
     for name in ("fsync", "full_page_writes"):

@@ -112,7 +112,12 @@ def check_wire(url: str, *, cafile: str | None = None) -> list[Verdict]:
         return [fail("address", f"what answers at {url} does not speak {parts.scheme.upper()}", mend)]
     except OSError as error:
         mend = "is `entrepot serve` running, its address right, and the way to it open?"
-        return [fail("address", f"{url} can't be reached: {error}", mend)]
+        return [fail("address", f"{url} can't be reached: {_why(error)}", mend)]
+
+
+def _why(error: OSError | http.client.HTTPException) -> str:
+    """Without the number that systems put before it."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _look(there: _There) -> Iterator[Verdict]:
@@ -297,7 +302,7 @@ def _check_realm(there: _There, ping: _Answer) -> Verdict:
     try:
         answer = giver.ask("GET", f"{parts.path}?service=doctor&scope=repository:entrepot-doctor/none:pull")
     except (OSError, http.client.HTTPException) as error:
-        return fail("realm", f"clients are sent to {realm}, which can't be reached: {error}", mend)
+        return fail("realm", f"clients are sent to {realm}, which can't be reached: {_why(error)}", mend)
     if answer.status not in (200, 401):
         return fail("realm", f"{realm} answers {answer.status}: {_words(answer)}", mend)
     if parts.hostname != there.host:
