@@ -12,7 +12,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Final, get_type_hints
 
 from entrepot.server.config.errors import ConfigInvalid
 from entrepot.server.config.model import Config
@@ -124,6 +124,13 @@ def _did_you_mean(word: str, known: Any) -> str:
     return f"; did you mean `{near[0]}`?" if near else ""
 
 
+_PLAIN: Final = "is plain HTTP; write https://, or set {} = true"
+
+
+def _is_plain(endpoint: str) -> bool:
+    return endpoint.startswith("http://")
+
+
 def contradictions(config: Config) -> list[str]:
     """What no single setting can tell. Pure."""
     problems = []
@@ -135,6 +142,10 @@ def contradictions(config: Config) -> list[str]:
         problems.append("server.listen is empty; give at least one address such as 127.0.0.1:5000")
     if (config.storage.cdn_key_id == "") != (config.storage.cdn_key_file is None):
         problems.append("storage.cdn_key_id and storage.cdn_key_file belong together; give both")
+    if _is_plain(config.storage.endpoint) and not config.storage.allow_http:
+        problems.append(f"storage.endpoint {_PLAIN.format('storage.allow_http')}")
+    if any(_is_plain(source.endpoint) and not source.allow_http for source in config.repair.sources):
+        problems.append(f"an endpoint of repair.sources {_PLAIN.format('its allow_http')}")
     if config.tracing.sample > 1:
         problems.append("tracing.sample is a share between 0 and 1")
     if config.access.mode == "accounts" and config.server.allow_open:

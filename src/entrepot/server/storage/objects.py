@@ -240,7 +240,7 @@ class ObjectStore:
     async def size(self, phys: str) -> int | None:
         try:
             found = await self._do(
-                "reading a blob", obstore.head_async(self._bucket, keys.checked_blob(phys))
+                "reading a blob", obstore.head_async(self._bucket, keys.checked_blob(phys)), may_lack=True
             )
         except BlobMissing:
             return None
@@ -263,9 +263,11 @@ class ObjectStore:
     async def read_identity(self) -> StoreIdentity | None:
         try:
             answer = await self._do(
-                "reading the store's identity", obstore.get_async(self._bucket, keys.IDENTITY)
+                "reading the store's identity",
+                obstore.get_async(self._bucket, keys.IDENTITY),
+                may_lack=True,
             )
-            data = await self._do("reading the store's identity", answer.bytes_async())
+            data = await self._do("reading the store's identity", answer.bytes_async(), may_lack=True)
         except BlobMissing:
             return None
         return parse_identity(bytes(data), keys.IDENTITY)
@@ -311,13 +313,13 @@ class ObjectStore:
 
     async def _delete(self, key: str) -> None:
         try:
-            await self._do("removing a blob", obstore.delete_async(self._bucket, key))
+            await self._do("removing a blob", obstore.delete_async(self._bucket, key), may_lack=True)
         except BlobMissing:
             return
 
     async def _delete_all(self, names: Sequence[str]) -> None:
         try:
-            await self._do("removing an upload", obstore.delete_async(self._bucket, [*names]))
+            await self._do("removing an upload", obstore.delete_async(self._bucket, [*names]), may_lack=True)
         except BlobMissing:  # somebody else was here; the store has not said which are left
             for name in names:
                 await self._delete(name)
@@ -337,8 +339,8 @@ class ObjectStore:
     async def _get(self, key: str, start: int, end: int) -> GetResult:
         try:
             return await obstore.get_async(self._bucket, key, options={"range": (start, end)})
-        except NOT_FOUND:
-            raise BlobMissing(key) from None
+        except NOT_FOUND as error:
+            raise _absent(error, key) from None
         except (BaseError, OSError) as error:
             raise _failed(error, f"reading {key}") from error
 
@@ -358,8 +360,8 @@ class ObjectStore:
                     start += len(data)
                     got += len(data)
                     yield data
-            except NOT_FOUND:
-                raise BlobMissing(key) from None
+            except NOT_FOUND as error:
+                raise _absent(error, key) from None
             except (BaseError, OSError) as error:
                 failures = 1 if got else failures + 1
                 if failures >= READ_ATTEMPTS:
@@ -372,11 +374,14 @@ class ObjectStore:
                     hint="find out what else is damaged with: entrepot admin fsck",
                 )
 
-    async def _do(self, doing: str, call: Any) -> Any:
+    async def _do(self, doing: str, call: Any, *, may_lack: bool = False) -> Any:
+        """Raises BlobMissing where `may_lack`; elsewhere a 404 says that the bucket is not there."""
         try:
             return await call
-        except NOT_FOUND:
-            raise BlobMissing(doing) from None
+        except NOT_FOUND as error:
+            if may_lack and not _lacks_bucket(error):
+                raise BlobMissing(doing) from None
+            raise _bucket_missing(doing) from error
         except (BaseError, OSError) as error:
             raise _failed(error, doing) from error
 
@@ -513,5 +518,25 @@ def _bound(remembered: OrderedDict[str, Any]) -> None:
         remembered.popitem(last=False)
 
 
+def _lacks_bucket(error: Exception) -> bool:
+    return "NoSuchBucket" in str(error)
+
+
+def _bucket_missing(doing: str) -> StorageFailed:
+    return StorageFailed(
+        f"{doing} failed: the bucket is not there (404)",
+        hint="create it, or correct storage.url and storage.endpoint",
+        retry_after_s=RETRY_AFTER_S,
+    )
+
+
+def _absent(error: Exception, key: str) -> StorageFailed | BlobMissing:
+    """What a 404 for one object means."""
+    return _bucket_missing(f"reading {key}") if _lacks_bucket(error) else BlobMissing(key)
+
+
 def _failed(error: Exception, doing: str) -> StorageFailed:
-    return StorageFailed(f"{doing} failed: {str(error).strip().splitlines()[0]}", retry_after_s=RETRY_AFTER_S)
+    said = str(error).strip()
+    if _lacks_bucket(error) or "404 Not Found" in said:  # no object is asked for here
+        return _bucket_missing(doing)
+    return StorageFailed(f"{doing} failed: {said.splitlines()[0]}", retry_after_s=RETRY_AFTER_S)

@@ -74,6 +74,7 @@ def test_a_file_that_is_none_is_told(tmp_path: Path, text: str, said: str) -> No
     ("overrides", "said"),
     [
         ({"tls.cert": "/c.pem"}, "belong together"),
+        ({"storage.endpoint": "http://s3.test"}, r"set storage\.allow_http = true"),
         ({"tls.cert": "/c.pem", "tls.key": "/k.pem", "tls.self_signed": True}, "cannot be used with"),
         ({"server.listen": []}, "is empty"),
         ({"access.mode": "accounts", "server.allow_open": True}, "--open"),
