@@ -134,7 +134,8 @@ def test_store_that_takes_no_files_is_told_and_survived(tmp_path: Path) -> None:
         journal, wire = Journal(), Wire(server.port)
         pusher = Pusher(server.port, journal, 3, repository="ro/app")
         pusher.push_image()
-        with no_files_taken(server.data / "uploads"):
+        shard = server.data / "blobs" / "sha256" / digest_of(b"x").removeprefix("sha256:")[:2]
+        with no_files_taken(server.data / "uploads"), no_files_taken(shard):
             wait_until(lambda: wire("GET", "/readyz").status == 503, what="/readyz to say so")
             assert "store" in wire("GET", "/readyz").json()["problems"]
             location = expect(wire("POST", "/v2/ro/app/blobs/uploads/"), 202).headers["location"]

@@ -9,12 +9,14 @@ import asyncio
 import errno
 import os
 import threading
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from entrepot.oci.digest import Digest, Hasher
+from entrepot.server.storage import files
 from entrepot.server.storage.errors import StorageFailed, StorageFull, StoredBytesDiffer, UploadShort
 from entrepot.server.storage.filesystem import FilesystemStore
 from entrepot.server.storage.fsops import FileOps
@@ -111,6 +113,7 @@ class FailingOps(FileOps):
     """Fails the n-th call of one operation, once, with one error."""
 
     def __init__(self, operation: str, number: int, code: int) -> None:
+        super().__init__()
         self.calls: list[str] = []
         self._operation = operation
         self._left = number
@@ -193,6 +196,52 @@ async def test_failed_call_fails_the_push_and_leaves_nothing(
     await store.close()
 
 
+@pytest.mark.parametrize("operation", ["fsync", "fsync-directory"])
+async def test_a_slow_disk_syncs_a_small_file_and_its_name_at_once(
+    tmp_path: Path, operation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C6, D3: each half waits for the other, and when one fails there is no file."""
+    monkeypatch.setattr(files, "SLOW_FOR_S", 3600)
+    ops = PacedOps(operation, 3)
+    store = await prepared(tmp_path, ops)
+    kept = await store.put(Digest.of(b"that was slow"), b"that was slow")
+    assert ops.at_once == 1
+    phys = await store.put(Digest.of(b"both at once"), b"both at once")
+    assert ops.at_once == 2
+    with pytest.raises(StorageFailed):
+        await store.put(Digest.of(b"doomed"), b"doomed")
+    assert {tmp_path / kept, tmp_path / phys} == {path for path in tmp_path.rglob("*") if path.is_file()}
+    await store.close()
+
+
+class PacedOps(FailingOps):
+    """The first sync is slow; from then on the two of a file wait until both are there, or for long."""
+
+    def __init__(self, operation: str, number: int) -> None:
+        super().__init__(operation, number, errno.EIO)
+        self.at_once = 0
+        self._meet = threading.Barrier(2)
+
+    def fsync(self, fd: int) -> None:
+        if not self.at_once:
+            self.at_once = 1
+            time.sleep(2 * files.SLOW_SYNC_S)
+            self._count("fsync")
+            os.fsync(fd)
+            return
+        self._meeting()
+        super().fsync(fd)
+
+    def fsync_directory(self, path: Path) -> None:
+        if self.calls.count("fsync-directory"):
+            self._meeting()
+        super().fsync_directory(path)
+
+    def _meeting(self) -> None:
+        self._meet.wait(60)
+        self.at_once = 2
+
+
 async def test_failed_write_gives_back_only_what_its_request_took(tmp_path: Path) -> None:
     """D1: an earlier request's bytes stay, so the client goes on from there."""
     ops = FailingOps("write", 3, errno.ENOSPC)
@@ -222,6 +271,7 @@ class StuckOps(FileOps):
     """A disk whose fsync takes as long as the test likes."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.stuck = threading.Event()
         self.go_on = threading.Event()
 

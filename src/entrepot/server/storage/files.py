@@ -52,13 +52,18 @@ class OpenFile:
             self._ops.close(self.fd)
 
 
+SLOW_SYNC_S = 0.002
+"""A disk that takes longer to sync a small file is asked for the file and its name at the same time."""
+SLOW_FOR_S = 1.0
+"""How long a slow sync is remembered."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unsynced:
-    """A whole small file that has been written, and where it goes."""
+    """A whole small file that has been written under its own name, which nobody knows yet."""
 
     file: OpenFile
-    source: Path
-    target: Path
+    path: Path
 
 
 class Files:
@@ -66,12 +71,12 @@ class Files:
 
     def __init__(self, root: Path, ops: FileOps, *, reserve_bytes: int, boot: str) -> None:
         self.root = root
-        self._uploads = root / keys.UPLOADS
         self.ops = ops
         self.boot = boot
         self._reserve_bytes = reserve_bytes
         self._synced: set[Path] = set()
         self._roomy_until = 0.0
+        self._slow_until = 0.0
 
     # Uploads
 
@@ -117,7 +122,7 @@ class Files:
                 self._verify(source, digest, size)
             self.ops.fsync(file.fd)
         except BaseException:
-            self._forget(source)
+            self.forget(source)
             raise
         self._publish(source, self.blob_path(phys))
 
@@ -129,33 +134,54 @@ class Files:
 
     def is_ready_for(self, target: Path) -> bool:
         """Whether every directory of a blob is durable already, so that `begin_put` syncs none."""
-        return self._uploads in self._synced and target.parent in self._synced
+        return target.parent in self._synced
 
     def begin_put(self, target: Path, data: bytes) -> Unsynced:
         """Step 1 of a commit: the bytes in a file that only the page cache has."""
-        source = self.upload_path(keys.file_upload_key(self.boot))
-        self._make_durable(self._uploads)
+        self._make_durable(target.parent)
         try:
-            file = OpenFile(self.ops, self.ops.open_append(source), 0)
+            file = OpenFile(self.ops, self.ops.open_append(target), 0)
             self.write(file, [data], 0)
         except BaseException:
-            self._forget(source)
+            self.forget(target)
             raise
-        return Unsynced(file, source, target)
+        return Unsynced(file, target)
 
     def end_put(self, written: Unsynced) -> None:
-        """Steps 2 to 4; these wait for the disk."""
+        """The other steps; these wait for the disk."""
         try:
-            self.ops.fsync(written.file.fd)
+            self.sync_bytes(written)
+            self.sync_name(written)
         except BaseException:
-            self._forget(written.source)
+            self.forget(written.path)
             raise
-        self._publish(written.source, written.target)
+
+    def sync_bytes(self, written: Unsynced) -> None:
+        """Half of `end_put`; after an error of either half the file is for `forget`."""
+        began = time.monotonic()
+        self.ops.fsync(written.file.fd)
+        ended = time.monotonic()
+        if ended - began > SLOW_SYNC_S:
+            self._slow_until = ended + SLOW_FOR_S
+
+    def sync_name(self, written: Unsynced) -> None:
+        """The other half, in any order."""
+        self.ops.fsync_directory(written.path.parent)
+
+    def is_slow(self) -> bool:
+        """Whether the disk took long for a sync lately."""
+        return time.monotonic() < self._slow_until
 
     def write_identity(self, identity: StoreIdentity) -> None:
         """Replace the identity, durable."""
         data = json.dumps({"store_id": identity.store_id, "epoch": identity.epoch}).encode()
-        self.end_put(self.begin_put(self.root / keys.IDENTITY, data))
+        written = self.begin_put(self.upload_path(keys.file_upload_key(self.boot)), data)
+        try:
+            self.sync_bytes(written)
+        except BaseException:
+            self.forget(written.path)
+            raise
+        self._publish(written.path, self.root / keys.IDENTITY)
 
     def read_identity(self) -> StoreIdentity | None:
         """The identity, None when there is none."""
@@ -213,6 +239,13 @@ class Files:
         with suppress(FileNotFoundError, NotADirectoryError):
             self.ops.unlink(path)
 
+    def forget(self, path: Path) -> None:
+        """Remove a file after a failure; what can't be removed now is swept later."""
+        try:
+            self.remove(path)
+        except OSError as error:
+            log.warning("leftover file", path=str(path), reason=error.strerror)
+
     def walk_blobs(self) -> Iterator[StoredObject]:
         """Every blob file; other names are passed over."""
         for algorithm in ALGORITHMS:
@@ -263,12 +296,12 @@ class Files:
             self._make_durable(parent)
             self.ops.rename(source, target)
         except BaseException:
-            self._forget(source)
+            self.forget(source)
             raise
         try:
             self.ops.fsync_directory(parent)
         except BaseException:
-            self._forget(target)
+            self.forget(target)
             raise
 
     def _make_durable(self, directory: Path) -> None:
@@ -308,13 +341,6 @@ class Files:
                 hint="free space on the data disk, or run: entrepot admin gc",
                 retry_after_s=FULL_RETRY_AFTER_S,
             )
-
-    def _forget(self, path: Path) -> None:
-        """Remove a file after a failure; what can't be removed now is swept later."""
-        try:
-            self.remove(path)
-        except OSError as error:
-            log.warning("leftover file", path=str(path), reason=error.strerror)
 
     def _walk_files(self, parent: str, check: Callable[[str], str]) -> Iterator[StoredObject]:
         for entry in self.ops.entries(self.root / parent):
