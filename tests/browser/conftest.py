@@ -141,7 +141,7 @@ def site(empty_site: Site) -> Site:
     api = empty_site.api
     for name, visibility in (("acme", "private"), ("base", "public")):
         api("POST", "/projects", {"name": name, "visibility": visibility, "quota_bytes": 20_000_000_000})
-    for name in ("alice", "bob"):
+    for name in ("alice", "bob", LONG_USER):
         api("POST", "/users", {"name": name, "password": PASSWORD, "display_name": name.title()})
     api("POST", "/teams", {"name": "developers", "description": "Everyone who writes code"})
     api("PUT", "/teams/developers/members/alice")
@@ -166,6 +166,7 @@ def platform_image(number: int, architecture: str = "amd64") -> Image:
 
 
 LONG_TAG = "feature-" + "a-very-long-name-of-a-branch-" * 4 + "end"
+LONG_USER = "somebody-" + "x" * 90
 LONG_REPOSITORY = ("acme/" + "pipelines/feature-extraction/nearest-neighbour-search/" * 4)[:199] + "x"
 
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page
 
 from entrepot.server.web.app import PAGES
-from tests.browser.conftest import DESKTOP, LONG_REPOSITORY, LONG_TAG, PHONE, Site, violations
+from tests.browser.conftest import DESKTOP, LONG_REPOSITORY, LONG_TAG, LONG_USER, PHONE, Site, violations
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -43,7 +43,7 @@ SAMPLES: dict[str, list[str]] = {
     "/admin/explain": ["/admin/explain?user=bob&action=pull&on=acme/shop", "/admin/explain?user=none&on="],
     "/admin/roles/{role:str}": ["/admin/roles/releaser"],
     "/admin/teams/{team:str}": ["/admin/teams/developers"],
-    "/admin/users/{user:str}": ["/admin/users/alice"],
+    "/admin/users/{user:str}": ["/admin/users/alice", f"/admin/users/{LONG_USER}"],
     "/sign-in": [],
     "/setup": [],
 }

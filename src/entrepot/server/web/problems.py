@@ -46,6 +46,24 @@ _WORDS: Final = {
     429: _Words("Too many attempts", "Wait a moment, then try again."),
     503: _Words("Not now", "The registry can't do this at the moment. Try again shortly."),
 }
+_BY_RULE: Final = {
+    "open-mode": _Words(
+        "Not in an open registry",
+        "Users, roles and tokens come with accounts: set access.mode to accounts and start it again.",
+    ),
+    "read-only": _Words(
+        "Read-only for now",
+        "Nothing was changed. Pulls go on; an admin says when changes are possible again.",
+    ),
+    "csrf": _Words(
+        "That form was too old", "Nothing was changed. Go back, load the page again, and send it from there."
+    ),
+}
+"""Where nobody's leave would help."""
+_OURS: Final = frozenset(
+    {"account", "admin", "new-project", "projects", "repositories", "search", "setup", "sign-in", "upstreams"}
+)
+"""First parts of our own pages: whoever opens one looks for no repository of that name."""
 _FAILED: Final = _Words(
     "The registry failed", "Try again. If it goes on, an admin finds the reason in the log."
 )
@@ -59,8 +77,8 @@ def _page(
     path = str(sent.path if sent is not None else request.scope["path"])
     context = {
         "code": status,
-        "words": _WORDS.get(status, _FAILED if status >= 500 else _WORDS[400]),
-        "message": message,
+        "words": _BY_RULE.get(rule) or _WORDS.get(status, _FAILED if status >= 500 else _WORDS[400]),
+        "message": "" if rule == "csrf" else message,  # its words are for programs
         "hint": hint,
         "rule": rule,
         "request_id": sent.id if sent is not None else "",
@@ -93,6 +111,8 @@ class _LatePage(Response[Any]):
 
 def _repository_in(path: str) -> str | None:
     """Somebody who types an image's name behind the host may mean its page."""
+    if path.strip("/").partition("/")[0] in _OURS:
+        return None
     try:
         return parse_repository(path.strip("/").partition(":")[0])
     except InvalidInput:

@@ -9,8 +9,10 @@ from entrepot.server.access.accounts import get_account
 from entrepot.server.access.grants import add_grant
 from entrepot.server.access.projects import get_project
 from entrepot.server.access.role_table import create_role
+from entrepot.server.access.settings import set_read_only
 from entrepot.server.access.teams import add_member, create_team
 from entrepot.server.db.tables.access import principal
+from tests.support.images import OCI_INDEX, index
 from tests.unit.server.management.conftest import PASSWORD, Registry
 from tests.unit.server.web.conftest import visit, words
 
@@ -397,3 +399,49 @@ async def test_jobs_tell_how_each_kind_went_and_when_it_comes(team: Registry) ->
     page = words(await root.get("/admin/jobs"))
     assert "Removes what nothing refers to" in page
     assert "just now Run now" in page
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [("/acme/nothing", "acme/nothing"), ("/projects/absent", None), ("/repositories/acme/nothing", None)],
+)
+async def test_a_missing_page_offers_the_repository_that_may_be_meant(
+    team: Registry, path: str, meant: str | None
+) -> None:
+    answer = await (await visit(team, "root")).get(path)
+    assert answer.status_code == 404
+    assert ("Looking for the repository?" in answer.text) == (meant is not None)
+    assert meant is None or f'href="/repositories/{meant}"' in answer.text
+
+
+async def test_nobody_is_sent_to_an_owner_who_could_not_help(team: Registry) -> None:
+    owner = await visit(team, "owner")
+    await team.write(set_read_only, True)
+    held = words(await owner.post("/repositories/acme/app/-/delete", name="acme/app"))
+    assert "Read-only for now" in held
+    root = await visit(team, "root")
+    assert "refused read-only in Settings" in words(await root.get("/admin"))
+    await team.write(set_read_only, False)
+    answer = await owner.post("/repositories/acme/app/-/star", _csrf="of an older session", star="yes")
+    assert answer.status_code == 403
+    assert "That form was too old" in words(answer)
+    assert "Ask an owner" not in held + words(answer)
+
+
+async def test_only_the_shown_platform_is_chosen(team: Registry) -> None:
+    """Also where several platforms share one image."""
+    made = await team.push("acme/app", "v2")
+    many = [(made, {"os": f"os{n}", "architecture": "amd64"}) for n in range(20)]
+    headers = {"content-type": OCI_INDEX}
+    path = "/v2/acme/app/manifests/many"
+    assert (await team.call("PUT", path, "root", content=index(many), headers=headers)).status_code == 201
+    page = (
+        await (await visit(team, "owner")).get("/repositories/acme/app/-/tags/many?platform=os7/amd64")
+    ).text
+    assert re.findall(r"<option[^>]* selected>([^<]*)", page) == ["os7/amd64"]
+
+
+async def test_an_empty_list_of_other_registries_says_how_it_fills(team: Registry) -> None:
+    page = words(await (await visit(team, "root")).get("/upstreams"))
+    assert "access.registries" in page
+    assert "/api/v1/upstreams/SERVICE/events" in page

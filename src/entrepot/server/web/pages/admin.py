@@ -75,6 +75,7 @@ async def health(visit: Visit) -> Response[Any]:
         "admin_health.html",
         tab="health",
         parts=parts,
+        is_read_only=not visit.is_open and (await visit.read(get_registry_settings)).read_only,
         state=state,
         mode="open" if visit.is_open else "accounts",
         dialect=visit.api.catalog.dialect,
@@ -359,6 +360,19 @@ async def change_settings(visit: Visit) -> Response[Any]:
 # --- other registries
 
 
+_UPSTREAM: Final = """auth:
+  token:
+    realm: BASE/token
+    service: SERVICE
+    issuer: ISSUER
+    rootcertbundle: /etc/docker/registry/bundle.pem
+notifications:
+  endpoints:
+    - name: entrepot
+      url: BASE/api/v1/upstreams/SERVICE/events
+      headers: { Authorization: ["Bearer SECRET-OF-THE-ROBOT"] }"""
+
+
 @page("/upstreams", Action.SEARCH)
 async def upstreams(visit: Visit) -> Response[Any]:
     """Repositories of other registries, as their notifications tell."""
@@ -372,6 +386,9 @@ async def upstreams(visit: Visit) -> Response[Any]:
         "upstreams.html",
         rows=rows[:ROWS],
         registry=registry,
+        example=_UPSTREAM.replace("BASE", visit.caller.base_url).replace(
+            "ISSUER", visit.api.config.access.issuer
+        ),
         next=addresses.with_query("/upstreams", registry=registry, after=more) if more else None,
     )
 
