@@ -225,9 +225,12 @@ class _Fsck:
         repaired = None
         if repair:
             damage = await take_out_of_service(self._catalog, row.digest, row.phys, state, reason, mend=mend)
-            repaired = "taken out of service; push the image again to bring it back"
             if damage is not None and damage.repaired_from is not None:
                 repaired = f"brought back from {damage.repaired_from}"
+            elif await self._catalog.read(is_needed, row.digest):
+                reason += "; out of service until an image that has it is pushed again"
+            else:
+                repaired = "taken out of service; no image needs it"
         tags = await self._catalog.read(affected_tags, row.digest)
         kind = "blob-missing" if state == "missing" else "blob-damaged"
         self._found(kind, row.digest, f"{row.phys}: {reason}", repaired=repaired, tags=tags)

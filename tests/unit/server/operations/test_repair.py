@@ -133,6 +133,19 @@ async def test_a_store_without_the_catalogs_mark_is_not_believed_to_lack_a_blob(
     assert (await scrub(world.catalog, sure, mend=mender(world))).lost == 1
 
 
+async def test_what_fsck_could_not_bring_back_is_not_mended(world: World) -> None:
+    """Out of service is what is left to do, not success: the images still can't be pulled."""
+    await lose(world)
+    unneeded = await world.push_blob(b"nobody's")
+    (world.root / await world.phys(unneeded)).unlink()
+    report = await fsck(world.catalog, world.store, FsckSettings(repair=True, mend=mender(world)))
+    done = {one.subject: (one.repaired, one.detail) for one in report.findings}
+    assert done[str(DIGEST)][0] is None
+    assert "until an image that has it is pushed again" in done[str(DIGEST)][1]
+    assert done[str(unneeded)][0] == "taken out of service; no image needs it"
+    assert not report.is_clean
+
+
 async def test_blob_that_no_image_needs_is_not_asked_for(world: World) -> None:
     digest = await world.push_blob(b"nobody's")
     (world.root / await world.phys(digest)).unlink()
