@@ -110,6 +110,7 @@ def open_store(config: Config) -> BlobStore:
             virtual_hosted=storage.virtual_hosted,
             part_bytes=part_size(config.limits.blob_bytes, storage.part_bytes),
             sign=sign,
+            arriving=config.server.data / "arriving",
         )
     from entrepot.server.storage.filesystem import FilesystemStore
 

@@ -8,18 +8,19 @@ from pathlib import Path
 import pytest
 
 from entrepot.oci.digest import Digest, Hasher
-from entrepot.server.storage.base import BlobStore, StoreIdentity
+from entrepot.server.storage.arriving import FORGOTTEN_S
+from entrepot.server.storage.base import BlobStore, ShowsArriving, StoreIdentity
 from entrepot.server.storage.errors import BlobMissing, InvalidKey, UploadShort
 from entrepot.server.storage.filesystem import FilesystemStore
 from entrepot.server.storage.memory import MemoryStore
-from entrepot.server.storage.objects import LEAST_PART_BYTES, open_bucket
+from entrepot.server.storage.objects import LEAST_PART_BYTES, ObjectStore, open_bucket
 
 pytestmark = pytest.mark.anyio
 
 MIB = 1024 * 1024
 
 
-def _objects(request: pytest.FixtureRequest, _: Path) -> BlobStore:
+def _objects(request: pytest.FixtureRequest, folder: Path) -> ObjectStore:
     location = request.getfixturevalue("s3_location")
     return open_bucket(
         f"s3://{location.bucket}/{location.prefix}",
@@ -29,6 +30,7 @@ def _objects(request: pytest.FixtureRequest, _: Path) -> BlobStore:
         secret_access_key=location.secret_key,
         allow_http=True,
         part_bytes=LEAST_PART_BYTES,
+        arriving=folder / "arriving",
     )
 
 
@@ -246,3 +248,53 @@ async def test_twenty_uploads_at_once_stay_apart(store: BlobStore) -> None:
     for body, (phys, digest) in zip(bodies, done, strict=True):
         assert digest == Digest.of(body)
         assert await stored_bytes(store, phys) == body
+
+
+async def test_a_request_into_an_object_store_is_seen_by_other_processes_while_it_comes(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """The store itself has nothing until it ends, however large the layer is."""
+    receiving, watching = _objects(request, tmp_path), _objects(request, tmp_path)
+    assert isinstance(watching, ShowsArriving)
+    upload, go_on = await receiving.new_upload(), asyncio.Event()
+    await receiving.append(upload, 0, pieces(b"a" * 1000), on_chunk=lambda _: None)
+    assert await watching.arriving(upload) == 0
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"b" * MIB
+        yield b"c" * MIB
+        await go_on.wait()
+        yield b"d" * 500
+
+    coming = asyncio.create_task(receiving.append(upload, 1000, body(), on_chunk=lambda _: None))
+    async with asyncio.timeout(60):
+        while await watching.arriving(upload) < 1000 + 2 * MIB:
+            await asyncio.sleep(0.01)
+    assert await watching.upload_size(upload) == 1000
+    go_on.set()
+    assert await coming == 2 * MIB + 500
+    assert (await watching.arriving(upload), await watching.upload_size(upload)) == (0, 1500 + 2 * MIB)
+    await receiving.close()
+    await watching.close()
+
+
+async def test_what_a_killed_process_counted_goes(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    store, folder = _objects(request, tmp_path), tmp_path / "arriving"
+    folder.mkdir()
+    for name, age in (("old", 2 * FORGOTTEN_S), ("new", 0.0)):
+        (folder / name).write_bytes(b"")
+        then = (folder / name).stat().st_mtime - age
+        os.utime(folder / name, (then, then))
+    await store.prepare()
+    assert [path.name for path in folder.iterdir()] == ["new"]
+    await store.close()
+
+
+async def test_a_folder_that_cannot_be_written_costs_the_count_alone(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    (tmp_path / "arriving").write_bytes(b"in the way")
+    store = _objects(request, tmp_path)
+    phys, _digest = await pushed(store, b"all", b" of it")
+    assert await stored_bytes(store, phys) == b"all of it"
+    await store.close()

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, or_, select
 from entrepot.server.db.clock import Clock
 from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import upload
-from entrepot.server.storage.base import BlobStore
+from entrepot.server.storage.base import BlobStore, ShowsArriving
 from entrepot.server.storage.errors import StorageFailed
 
 __all__ = ["Arriving", "UnderWay"]
@@ -26,7 +26,7 @@ class Arriving:
 
     principal: str
     bytes: int
-    """What has arrived so far. On an object store: in requests that have ended."""
+    """What has arrived so far. On an object store: in requests that have ended or come to this machine."""
     started_at: int
     """The steady clock's, microseconds."""
 
@@ -70,4 +70,6 @@ class UnderWay:
         if row.claimed_until is not None and row.claimed_until > now:
             with contextlib.suppress(StorageFailed):  # the row's own number is true as well
                 arrived = max(arrived, await self._store.upload_size(row.phys))
+            if isinstance(self._store, ShowsArriving):
+                arrived = max(arrived, await self._store.arriving(row.phys))
         return Arriving(row.principal, arrived, row.started_at)

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from entrepot.oci.digest import Digest
 
@@ -157,4 +157,14 @@ class BlobStore(Protocol):
 
     async def close(self) -> None:
         """Give back threads and connections."""
+        ...
+
+
+@runtime_checkable
+class ShowsArriving(Protocol):
+    """A store whose `upload_size` learns of a request only at its end."""
+
+    async def arriving(self, upload: str) -> int:
+        """How far a request that comes to this machine has got, in bytes of the upload; 0 when there is none.
+        Only to be shown: these bytes may yet be lost."""
         ...

@@ -15,7 +15,7 @@ import asyncio
 import json
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -30,6 +30,7 @@ from obstore.store import ObjectStore as Bucket
 from entrepot.errors import InvalidInput
 from entrepot.oci.digest import Digest, Hasher
 from entrepot.server.storage import keys
+from entrepot.server.storage.arriving import ArrivingBytes
 from entrepot.server.storage.base import Chunk, StoredObject, StoreIdentity
 from entrepot.server.storage.errors import (
     RETRY_AFTER_S,
@@ -90,8 +91,10 @@ class ObjectStore:
         *,
         sign: Callable[[str, timedelta], str] | None = None,
         part_bytes: int = PART_BYTES,
+        arriving: ArrivingBytes | None = None,
     ) -> None:
         self._bucket = bucket
+        self._arriving = arriving
         self._sign = sign
         self._part_bytes = part_bytes
         self._hashing = hash_pool()
@@ -119,11 +122,17 @@ class ObjectStore:
         before = () if is_new else _chain(await self._listed(upload), offset)
         if before is None:
             raise UploadShort(upload, await self.upload_size(upload), offset)
-        feed = _Feed(chunks, self._hashing, on_chunk)
-        try:
-            segment = await self._put_segment(upload, offset, feed)
-        finally:
-            await feed.quiet()
+        with self._counted(upload, offset) as count:
+
+            def arrived(chunk: Chunk) -> None:
+                on_chunk(chunk)
+                count(len(chunk))
+
+            feed = _Feed(chunks, self._hashing, arrived)
+            try:
+                segment = await self._put_segment(upload, offset, feed)
+            finally:
+                await feed.quiet()
         if segment is not None:
             self._remember(upload, (*before, segment))
         if feed.failure is not None:
@@ -161,6 +170,15 @@ class ObjectStore:
 
     async def upload_size(self, upload: str) -> int:
         return _reach(await self._listed(upload))
+
+    def _counted(self, upload: str, offset: int) -> AbstractContextManager[Callable[[int], object]]:
+        return (
+            nullcontext(lambda _: None) if self._arriving is None else self._arriving.counted(upload, offset)
+        )
+
+    async def arriving(self, upload: str) -> int:
+        """See ShowsArriving."""
+        return 0 if self._arriving is None else self._arriving.of(keys.checked_upload(upload))
 
     async def read_upload(self, upload: str, start: int, end: int) -> AsyncGenerator[bytes, None]:
         segments = await self._listed(upload)
@@ -277,7 +295,8 @@ class ObjectStore:
         await self._do("marking the store", obstore.put_async(self._bucket, keys.IDENTITY, data))
 
     async def prepare(self) -> None:
-        return None
+        if self._arriving is not None:
+            self._arriving.forget_old()
 
     async def check(self) -> None:
         await self.read_identity()
@@ -457,9 +476,11 @@ def open_bucket(
     virtual_hosted: bool = False,
     part_bytes: int = PART_BYTES,
     sign: Callable[[str, timedelta], str] | None = None,
+    arriving: Path | None = None,
 ) -> ObjectStore:
     """The store at `url` (`s3://bucket/prefix`, `gs://…`, `az://…`); empty values come from the
-    environment. `sign` makes URLs for clients, unless the store itself does.
+    environment. `sign` makes URLs for clients, unless the store itself does. `arriving` is a folder that all
+    processes of this machine share, for how far requests have come.
     """
     options: dict[str, Any] = {
         "client_options": {"allow_http": allow_http, "timeout": "1h", "read_timeout": "30s"},
@@ -477,7 +498,12 @@ def open_bucket(
 
     if not isinstance(bucket, (S3Store, GCSStore, AzureStore)):
         raise InvalidInput(f"{url} is not an object store", hint="use s3://, gs:// or az://")
-    return ObjectStore(bucket, sign=sign or partial(obstore.sign, bucket, "GET"), part_bytes=part_bytes)
+    return ObjectStore(
+        bucket,
+        sign=sign or partial(obstore.sign, bucket, "GET"),
+        part_bytes=part_bytes,
+        arriving=None if arriving is None else ArrivingBytes(arriving),
+    )
 
 
 def part_size(largest_blob: int, wanted: int = PART_BYTES) -> int:
