@@ -20,6 +20,7 @@ from entrepot.server.jobs.outbox import OutboxDelivery
 from entrepot.server.jobs.reconcile import reconcile
 from entrepot.server.jobs.reserve import keep_reserve
 from entrepot.server.jobs.scrub import scrub
+from entrepot.server.jobs.stored import count_stored, note_stored
 from entrepot.server.jobs.surestore import sure_store
 from entrepot.server.jobs.sweep import sweep
 from entrepot.server.jobs.worker import Handler, JobContext, Periodic, Worker, worker_name
@@ -131,6 +132,8 @@ async def _gc(services: Services, upkeep: UpkeepFigures, _context: JobContext) -
     report = await collect(services.catalog, gc_settings(services.config))
     for kind, number in report.removed.items():
         upkeep.removed.add(kind, by=number)
+    catalog = services.catalog
+    await catalog.write(note_stored, await catalog.read(count_stored), catalog.clock.now(), durable=False)
     return report.to_json()
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "RESTORED_SEEN",
     "SCHEMA_SERVES",
     "SCRUB_ROUND",
+    "STORED",
     "STORE_EPOCH",
     "STORE_ID",
     "UNFINISHED_MOVE",
@@ -51,6 +52,8 @@ SCHEMA_SERVES: Final = "schema_serves"
 """Older schema revisions, with spaces between, whose programs may work on this schema; see `db.migrate`."""
 SCRUB_ROUND: Final = "scrub_round"
 """`<steady time it began> <digest>`: how far the round of the scrub is; see `jobs.scrub`."""
+STORED: Final = "stored"
+"""JSON: how many live blobs and bytes there were at a time; see `jobs.stored`."""
 UNFINISHED_MOVE: Final = "unfinished_move"
 """The store id of the registry whose rows were copied here, until the move is done or a server starts."""
 OF_THE_DATABASE: Final = (CLOCK_ANCHOR, CLOCK_OFFSET, SCHEMA_SERVES)

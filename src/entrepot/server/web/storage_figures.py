@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from entrepot.server.db.tables import blob, project, repo, trash, upload
+from entrepot.server.db.tables import project, repo, trash, upload
+from entrepot.server.jobs.stored import out_of_service, stored
 
 __all__ = ["Storage", "storage_figures"]
 
@@ -18,6 +19,8 @@ class Storage:
 
     blobs: int
     blob_bytes: int
+    as_of: int | None
+    """When the two above were counted, microseconds since 1970; None: now."""
     damaged: list[tuple[str, int]]
     """State (missing, quarantined) and how many blobs have it."""
     trash: int
@@ -32,10 +35,7 @@ class Storage:
 
 
 def storage_figures(connection: Connection, *, n: int = 20) -> Storage:
-    states = connection.execute(
-        select(blob.c.state, func.count(), func.coalesce(func.sum(blob.c.size), 0)).group_by(blob.c.state)
-    ).all()
-    live = {state: (count, int(size)) for state, count, size in states}
+    live = stored(connection)
     trashed: Any = connection.execute(select(func.count(), func.coalesce(func.sum(trash.c.size), 0))).one()
     uploads: Any = connection.execute(select(func.count(), func.coalesce(func.sum(upload.c.offset), 0))).one()
     biggest = connection.execute(
@@ -45,11 +45,11 @@ def storage_figures(connection: Connection, *, n: int = 20) -> Storage:
         .limit(n)
     )
     used = select(func.coalesce(func.sum(project.c.usage_bytes), 0)).where(project.c.deleted_at.is_(None))
-    count, size = live.get("live", (0, 0))
     return Storage(
-        blobs=count,
-        blob_bytes=size,
-        damaged=[(state, number) for state, (number, _size) in sorted(live.items()) if state != "live"],
+        blobs=live.blobs,
+        blob_bytes=live.size,
+        as_of=live.as_of,
+        damaged=out_of_service(connection),
         trash=trashed[0],
         trash_bytes=int(trashed[1]),
         uploads=uploads[0],

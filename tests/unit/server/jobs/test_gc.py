@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, select, update
 from entrepot.oci.digest import Digest
 from entrepot.server.db.clock import SECOND
 from entrepot.server.db.tables import blob, manifest, project, repo_blob
-from entrepot.server.jobs import gc
+from entrepot.server.jobs import gc, stored
 from entrepot.server.jobs.pace import Pace
 from entrepot.server.jobs.removal import Waiting
 from entrepot.server.jobs.sweep import sweep
@@ -451,3 +451,24 @@ async def test_blob_that_was_linked_since_it_was_found_stays(
 
 def _unlink_all(connection: Connection) -> None:
     connection.execute(delete(repo_blob))
+
+
+@on_both
+async def test_what_is_stored_is_counted_by_collection_once_it_is_very_much(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page must not read a table of a million rows."""
+    await world.push_image(b"layer")
+    assert await world.catalog.read(stored.stored) == stored.Stored(2, 7)
+    monkeypatch.setattr(stored, "COUNTED_AT_ONCE", 1)
+    assert await world.catalog.read(stored.stored) == stored.Stored(2, 7)  # not collected yet
+    await world.catalog.write(stored.note_stored, await world.catalog.read(stored.count_stored), 42)
+    await world.push_blob(b"more")
+    assert await world.catalog.read(stored.stored) == stored.Stored(2, 7, as_of=42)
+    assert await world.catalog.read(stored.out_of_service) == []
+    await world.catalog.write(_take_out, b"more")
+    assert await world.catalog.read(stored.out_of_service) == [("missing", 1)]
+
+
+def _take_out(connection: Connection, data: bytes) -> None:
+    connection.execute(update(blob).where(blob.c.digest == str(Digest.of(data))).values(state="missing"))

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, insert
 
 from entrepot.server.db.clock import SECOND
 from entrepot.server.db.tables import node
+from entrepot.server.jobs import stored
 from tests.unit.server.web.conftest import Registry, visit, words
 
 pytestmark = pytest.mark.anyio
@@ -53,3 +54,16 @@ async def test_damage_of_the_catalog(registry: Registry) -> None:
         )
     finally:
         catalog.set_read_only(None)
+
+
+async def test_what_is_stored_of_very_much_says_when_it_was_counted(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = registry.services.catalog
+    monkeypatch.setattr(stored, "COUNTED_AT_ONCE", -1)
+    hour_ago = catalog.clock.now() - 3600 * SECOND
+    await catalog.write(stored.note_stored, stored.Stored(3_000_000, 5_000_000), hour_ago)
+    page = words(await (await visit(registry, "root")).get("/admin/storage"))
+    assert "On disk 5.00 MB in 3 000 000 blobs, 1 hour ago" in page.replace("\u202f", " ").replace(
+        "\xa0", " "
+    )
