@@ -21,6 +21,7 @@ __all__ = [
     "configure_tracing",
     "is_tracing",
     "mark_failed",
+    "require_tracing",
     "server_span",
     "shut_down_tracing",
     "span",
@@ -41,6 +42,18 @@ def is_tracing() -> bool:
     return _tracer is not None
 
 
+def require_tracing() -> None:
+    """Raises TracingMissing when the libraries are not there."""
+    try:
+        import opentelemetry.exporter.otlp.proto.http.trace_exporter
+        import opentelemetry.sdk.trace  # noqa: F401  # asked for, not used
+    except ImportError as error:
+        raise TracingMissing(
+            "tracing.endpoint is set, but OpenTelemetry is not installed",
+            hint="install it with: pip install 'entrepot[server,tracing]'",
+        ) from error
+
+
 def configure_tracing(endpoint: str, *, version: str = "", sample: float = 1.0, exporter: Any = None) -> None:
     """Send spans of this process to `endpoint` (`http://collector:4318`). Call it after a fork, not before.
 
@@ -48,16 +61,12 @@ def configure_tracing(endpoint: str, *, version: str = "", sample: float = 1.0, 
     Raises TracingMissing.
     """
     global _tracer, _provider
-    try:
-        from opentelemetry.sdk.resources import Resource
-        from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
-        from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-    except ImportError as error:
-        raise TracingMissing(
-            "tracing.endpoint is set, but OpenTelemetry is not installed",
-            hint="install it with: pip install 'entrepot[server,tracing]'",
-        ) from error
+    require_tracing()
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
+    from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+
     provider = TracerProvider(
         resource=Resource.create({"service.name": "entrepot", "service.version": version}),
         sampler=ParentBased(TraceIdRatioBased(sample)),

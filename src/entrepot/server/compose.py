@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from entrepot.errors import NotFound
+from entrepot.observability.tracing import require_tracing
 from entrepot.oci.manifest import ManifestLimits
 from entrepot.server.access.accounts_control import AccessSettings, AccountsControl
 from entrepot.server.access.control import AccessControl
@@ -243,6 +244,8 @@ async def prepare(config: Config) -> dict[str, str]:
     url = catalog_url(config)
     from entrepot.server.db import upgrade
 
+    if config.tracing.endpoint:
+        await asyncio.to_thread(require_tracing)
     await asyncio.to_thread(upgrade, url)
     catalog, store = open_catalog(url), open_store(config)
     try:

@@ -5,11 +5,21 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
 from entrepot.observability import tracing
-from entrepot.observability.tracing import configure_tracing, is_tracing, server_span, shut_down_tracing, span
+from entrepot.observability.tracing import (
+    TracingMissing,
+    configure_tracing,
+    is_tracing,
+    server_span,
+    shut_down_tracing,
+    span,
+)
+from entrepot.server.compose import prepare_now
+from entrepot.server.config.model import Config, ServerSection, TracingSection
 from entrepot.server.operations.traced import TracedApplication
 
 exporters = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
@@ -129,3 +139,15 @@ def test_without_its_libraries_it_says_how_to_get_them(monkeypatch: pytest.Monke
     with pytest.raises(tracing.TracingMissing) as told:
         configure_tracing("http://localhost:1")
     assert "entrepot[server,tracing]" in (told.value.hint or "")
+
+
+def test_missing_libraries_are_told_before_any_process_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processes that end for it would be replaced for ever."""
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    config = Config(
+        server=ServerSection(data=tmp_path), tracing=TracingSection(endpoint="http://c.test:4318")
+    )
+    with pytest.raises(TracingMissing, match="not installed"):
+        prepare_now(config)
