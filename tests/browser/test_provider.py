@@ -68,6 +68,18 @@ def test_a_person_who_may_not_in_reads_why_and_can_go_on(corporate: Site, axe: s
     page.wait_for_url("**/sign-in?next=%2Faccount")
 
 
+def test_a_person_who_turns_back_at_the_provider_keeps_the_page_they_asked_for(corporate: Site) -> None:
+    page = corporate.visitor().new_page()
+    page.goto("/account/tokens")
+    page.get_by_role("link", name="Sign in with Corporate").click()
+    page.wait_for_url("**/interaction/**")
+    page.get_by_role("link", name="Cancel").click()
+    page.wait_for_url("**/sign-in?problem=sign-in-cancelled&next=%2Faccount%2Ftokens")
+    expect(page.get_by_role("alert")).to_contain_text("You turned back at the provider")
+    keep(page, "provider-cancelled")
+    assert page.locator("input[name=next]").input_value() == "/account/tokens"
+
+
 def test_a_provider_that_is_away_is_told_in_words(corporate: Site) -> None:
     settings = {"issuer": "http://localhost:9", "client_id": "x", "title": "Away"}
     corporate.api("POST", "/sources", {"name": "away", "kind": "oidc", "settings": settings, "secret": "s"})
