@@ -39,6 +39,19 @@ def test_exit_handlers_and_threads_are_waited_for() -> None:
     assert (done.returncode, done.stdout.split()[-2:]) == (0, ["thread", "handler"])
 
 
+@pytest.mark.parametrize("argv", [("images",), ("admin", "gc", "--help"), ("config", "show")], ids=" ".join)
+def test_python_is_not_taken_apart_at_the_end(argv: tuple[str, ...]) -> None:
+    """Threads of an object store's client may still want Python then; the process would end by SIGABRT."""
+    before = (
+        "import builtins\n"
+        "class Late:\n"
+        "    def __del__(self): sys.stderr.write('taken apart')\n"
+        "builtins.late = Late()"
+    )
+    done = program(*argv, before=before)
+    assert (done.returncode, "taken apart" in done.stderr) == (0, False)
+
+
 def test_output_that_cannot_be_written_is_an_error() -> None:
     code = RUN.format(argv=["--help"], before="")
     done = subprocess.run(
