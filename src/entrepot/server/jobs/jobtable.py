@@ -89,6 +89,16 @@ def enqueue(
     return int(made.inserted_primary_key[0]) if made.inserted_primary_key else None
 
 
+def bring_forward(connection: Connection, kind: str, *, key: str, run_at: int) -> None:
+    """Let a queued job that was not tried yet run at `run_at`, when that is earlier than it would."""
+    connection.execute(
+        update(job)
+        .where(job.c.kind == kind, job.c.key == key, job.c.state == "queued")
+        .where(job.c.attempts == 0, job.c.run_at > run_at)
+        .values(run_at=run_at)
+    )
+
+
 def claim(
     connection: Connection, kinds: Collection[str], *, by: str, now: int, leased_until: int
 ) -> Job | None:

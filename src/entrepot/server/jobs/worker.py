@@ -252,6 +252,8 @@ def _schedule(connection: Connection, periodic: Sequence[Periodic], now: int) ->
         jobtable.enqueue(
             connection, one.kind, key=PERIODIC, payload={}, run_at=run_at, now=now, by="schedule"
         )
+        if last is not None:  # the interval may have been made shorter
+            jobtable.bring_forward(connection, one.kind, key=PERIODIC, run_at=run_at)
     jobtable.forget(connection, before=now - microseconds(HISTORY_S))
 
 

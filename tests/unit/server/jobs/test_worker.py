@@ -101,6 +101,19 @@ async def test_periodic_job_comes_round(world: World) -> None:
         world.clock.advance(1801)
 
 
+@on_both
+async def test_a_shorter_interval_holds_at_once(world: World) -> None:
+    """What was queued with the old one would otherwise wait for its whole length."""
+    recorder = Recorder()
+    for every_s, wanted in ((30 * 86400, 1), (30 * 86400, 1), (600, 2)):
+        worker = Worker(world.catalog, {"tidy": recorder}, periodic=[Periodic("tidy", every_s)])
+        await worker.schedule()
+        await worker.run_due()
+        assert len(recorder.seen) == wanted
+        await worker.schedule()
+        world.clock.advance(601)
+
+
 async def test_stopping_gives_the_job_back(world: World) -> None:
     started = asyncio.Event()
 
