@@ -29,8 +29,8 @@ async def bind_identity(catalog: Catalog, store: BlobStore) -> CatalogIdentity:
         if marked is not None:
             raise IdentityMismatch(
                 f"the catalog is new, but the blobs belong to catalog {marked.store_id}",
-                hint="point catalog.url and storage.url at a pair, or restore the catalog from a backup; where there "
-                "is none: entrepot admin rebuild",
+                hint="point catalog.url and storage.url at a pair, or restore the catalog from a backup; "
+                "where there is none: entrepot admin rebuild",
             )
         known = await catalog.write(keep_identity, secrets.token_hex(16))
     if marked is None and await _holds_blobs(store):
