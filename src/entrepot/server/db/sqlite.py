@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool
 from entrepot.observability.logs import get_log
 from entrepot.server.db.clock import SteadyClock, boot_id
 from entrepot.server.db.damage import DamageNote
-from entrepot.server.db.errors import CatalogDamaged, CatalogUnavailable
+from entrepot.server.db.errors import CatalogBroken, CatalogDamaged, CatalogUnavailable
 from entrepot.server.db.hot import HotQuery
 from entrepot.server.db.refusals import by_sqlite
 from entrepot.server.db.settings import CLOCK_ANCHOR, get_setting, set_setting
@@ -67,6 +67,14 @@ def sqlite_engine(
         connection.isolation_level = None
 
     return engine
+
+
+def _opened_log(path: Path) -> WalFile:
+    """The log, so that no transaction on the event loop has to open it and wait for the disk."""
+    log = WalFile(path)
+    with suppress(CatalogBroken):  # there is none yet: the first transaction makes it
+        log.follow()
+    return log
 
 
 def _without_checkpoints(connection: Any, record: object) -> None:  # noqa: ARG001 - the event's signature
@@ -140,7 +148,7 @@ class SqliteCatalog:
         lock = WriterLock(path)
         self.clock = SteadyClock(self._clock_anchor(lock))
         self._writer = Writer(
-            self._writing.connect, lock, WalFile(path), on_broken=on_broken, on_damaged=self.set_read_only
+            self._writing.connect, lock, _opened_log(path), on_broken=on_broken, on_damaged=self.set_read_only
         )
         self._threads = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="catalog-read")
         self._local = threading.local()

@@ -11,10 +11,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
 from entrepot.server.db.errors import CatalogBroken
 
-__all__ = ["WalFile"]
+__all__ = ["SYNCS_AT_ONCE", "WalFile"]
+
+SYNCS_AT_ONCE: Final = 3
+"""Each has the log open for itself: the kernel tells of a failed write once for each opening, and no sync may
+succeed because another has heard of it.
+"""
 
 
 class WalFile:
@@ -22,7 +28,7 @@ class WalFile:
 
     def __init__(self, database: Path) -> None:
         self._path = Path(f"{database}-wal")
-        self._fd: int | None = None
+        self._fds: list[int] = []
         self._identity: tuple[int, int] | None = None
         self.size = 0
         """Bytes at the last `follow`."""
@@ -43,23 +49,23 @@ class WalFile:
             return
         if self._identity is not None:
             raise CatalogBroken(f"the database's log {self._path} was replaced under the running registry")
-        self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._fds = [os.open(self._path, flags) for _ in range(SYNCS_AT_ONCE)]
         self._sync_name()
         self._identity = identity
 
-    def sync(self) -> None:
-        """Wait until everything committed before this call is on the disk.
+    def sync(self, number: int = 0) -> None:
+        """Wait until everything committed before this call is on the disk. `number`, below SYNCS_AT_ONCE, is
+        that of the one thread that calls it.
 
         Raises OSError; then what is on the disk is not known, and a second call must not be believed.
         """
-        assert self._fd is not None
-        os.fdatasync(self._fd)
+        os.fdatasync(self._fds[number])
 
     def close(self) -> None:
         """Let go of the file. SQLite keeps no locks on the log, so none are lost by this."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        while self._fds:
+            os.close(self._fds.pop())
 
     def _sync_name(self) -> None:
         directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

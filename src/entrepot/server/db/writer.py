@@ -5,7 +5,8 @@
 3. BEGIN IMMEDIATE; each function in a SAVEPOINT of its own, so that one's failure is only its own.
 4. One COMMIT for all, which does not wait for the disk; both locks are free again. Calls that need not be
    durable are answered.
-5. A second thread syncs the log for every transaction committed so far, then answers the durable ones.
+5. Another thread syncs the log for every transaction committed so far, then answers the durable ones. When
+   the disk is slow more threads do the same for what is committed meanwhile.
 
 So nobody's transaction waits for another's disk, and the slower the disk is, the more of them share a sync.
 
@@ -41,7 +42,7 @@ from sqlalchemy.exc import DBAPIError
 
 from entrepot.server.db.engine import RetryTransaction
 from entrepot.server.db.errors import CatalogBroken, CatalogDamaged, CatalogFull, CatalogUnavailable
-from entrepot.server.db.walfile import WalFile
+from entrepot.server.db.walfile import SYNCS_AT_ONCE, WalFile
 
 __all__ = ["BATCH", "QUEUE_LIMIT", "Writer", "WriterLock", "raise_translated", "translated"]
 
@@ -62,6 +63,9 @@ PATIENCE_S: Final = 10.0
 """How long a transaction waits for someone who writes without the flock (SQLite's shell, a backup), or holds
 all changes back."""
 HOLD_POLL_S: Final = 0.05
+SLOW_SYNC_S: Final = 0.002
+"""After a sync that took longer the next ones need not wait for each other."""
+SLOW_FOR_S: Final = 1.0
 CHECKPOINT_CALLS: Final = 256
 """Functions committed between checkpoints: each changes about ten pages, and SQLite's measure is 1 000."""
 CHECKPOINT_BYTES: Final = 16 * 1024 * 1024
@@ -83,6 +87,9 @@ class _Call:
     runs: int = 0
     result: Any = None
     error: BaseException | None = None
+
+
+_Committed = queue.SimpleQueue["list[_Call] | None"]
 
 
 class _Checkpoint:
@@ -192,14 +199,23 @@ class Writer:
         self._since_checkpoint = 0
         self._size_then = 0
         self._checkpoint_due = False
-        self._committed: queue.SimpleQueue[list[_Call] | None] = queue.SimpleQueue()
+        self._committed = _Committed()
+        self._committed_meanwhile = _Committed()
+        self._syncing = False
+        self._slow_until = 0.0
         self._connection: Connection | None = None
         self._closing = False
         self.broken: str | None = None
         self._thread = threading.Thread(target=self._run, name="catalog-writer", daemon=True)
-        self._syncer = threading.Thread(target=self._run_syncs, name="catalog-sync", daemon=True)
+        self._syncers = [
+            threading.Thread(
+                target=self._run_syncs, args=(number,), name=f"catalog-sync-{number}", daemon=True
+            )
+            for number in range(SYNCS_AT_ONCE)
+        ]
         self._thread.start()
-        self._syncer.start()
+        for syncer in self._syncers:
+            syncer.start()
 
     async def submit(
         self, fn: Callable[..., Any], args: tuple[Any, ...], *, durable: bool, brief: bool = False
@@ -212,7 +228,8 @@ class Writer:
             raise CatalogBroken(self.broken)
         if self._closing:
             raise CatalogUnavailable("the database is being closed", retry_after_s=1)
-        if self._queue.qsize() + self._committed.qsize() >= QUEUE_LIMIT:
+        unsynced = self._committed.qsize() + self._committed_meanwhile.qsize()
+        if self._queue.qsize() + unsynced >= QUEUE_LIMIT:
             raise CatalogUnavailable("too many changes wait for the disk; try again soon", retry_after_s=5)
         loop = asyncio.get_running_loop()
         call = _Call(fn, args, durable, loop, loop.create_future())
@@ -299,41 +316,37 @@ class Writer:
                 else:
                     self._checkpoint()
         finally:
-            self._committed.put(None)
-            self._syncer.join()
+            for committed in (self._committed, self._committed_meanwhile):
+                committed.put(None)
+            for syncer in self._syncers:
+                syncer.join()
             # Only now: the last connection to go takes the log with it.
             if self._connection is not None:
                 self._connection.close()
             self._wal.close()
             self._lock.close()
 
-    def _run_syncs(self) -> None:
-        while (waiting := self._take_committed()) is not None:
+    def _run_syncs(self, number: int) -> None:
+        committed = self._committed_meanwhile if number else self._committed
+        while (waiting := _take_committed(committed)) is not None:
+            began = time.monotonic()
+            self._syncing = self._syncing or not number
             try:
                 if self.broken is not None:
                     raise CatalogBroken(self.broken)
-                self._wal.sync()
+                self._wal.sync(number)
+                if self.broken is not None:
+                    raise CatalogBroken(self.broken)  # by the sync of something before
             except BaseException as error:  # noqa: BLE001 - each caller gets it; the thread must go on
                 failure = self._failure(_unsynced(error))
                 for call in waiting:
                     call.error = failure
+            if not number:
+                self._syncing = False
+            ended = time.monotonic()
+            if ended - began > SLOW_SYNC_S:
+                self._slow_until = ended + SLOW_FOR_S
             answer(waiting)
-
-    def _take_committed(self) -> list[_Call] | None:
-        """Everything that has been committed by now; None at the end."""
-        waiting = self._committed.get()
-        if waiting is None:
-            return None
-        waiting = list(waiting)
-        while True:
-            try:
-                more = self._committed.get_nowait()
-            except queue.Empty:
-                return waiting
-            if more is None:
-                self._committed.put(None)  # nothing can come behind it
-                return waiting
-            waiting += more
 
     def _take(self) -> list[_Call] | None:
         """What waits; nothing at all means that a checkpoint is due, None that it is over."""
@@ -399,7 +412,8 @@ class Writer:
         if len(waiting) < len(calls):
             tell([call for call in calls if not call.durable or call.error is not None])
         if waiting:
-            self._committed.put(waiting)
+            meanwhile = self._syncing and time.monotonic() < self._slow_until
+            (self._committed_meanwhile if meanwhile else self._committed).put(waiting)
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -513,6 +527,24 @@ def _begun(raw: sqlite3.Connection, *, last: bool = True) -> bool:
             raise
         return False
     return True
+
+
+def _take_committed(committed: _Committed) -> list[_Call] | None:
+    """Everything that has been committed by now; None at the end."""
+    waiting = committed.get()
+    if waiting is None:
+        committed.put(None)  # for whoever else takes from it
+        return None
+    waiting = list(waiting)
+    while True:
+        try:
+            more = committed.get_nowait()
+        except queue.Empty:
+            return waiting
+        if more is None:
+            committed.put(None)  # nothing can come behind it
+            return waiting
+        waiting += more
 
 
 def answer(calls: Iterable[_Call]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, bindparam, select
 
-from entrepot.server.db import HotQuery, open_catalog
+from entrepot.server.db import HotQuery, open_catalog, writer
 from entrepot.server.db.clock import boot_id
 from entrepot.server.db.errors import CatalogBroken, CatalogFull, CatalogUnavailable, InvalidCatalogUrl
 from entrepot.server.db.settings import get_setting, set_setting
@@ -164,15 +164,17 @@ class HeldSync:
         self.begun, self.through = threading.Semaphore(0), threading.Semaphore(0)
         self.count = 0
         self.error: OSError | None = None
+        self.fails_once = False
         real = WalFile.sync
 
-        def sync(wal: WalFile) -> None:
+        def sync(wal: WalFile, number: int = 0) -> None:
             self.count += 1
             self.begun.release()
             assert self.through.acquire(timeout=60)
-            if self.error is not None:
-                raise self.error
-            real(wal)
+            error, self.error = self.error, None if self.fails_once else self.error
+            if error is not None:
+                raise error
+            real(wal, number)
 
         monkeypatch.setattr(WalFile, "sync", sync)
 
@@ -199,6 +201,32 @@ async def test_durable_answers_wait_for_the_disk_and_nothing_else_does(
     disk.through.release()
     await asyncio.gather(*later)
     assert disk.count == 2
+
+
+async def test_on_a_slow_disk_what_is_committed_meanwhile_does_not_wait_for_the_sync_before(
+    catalog: SqliteCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C5, C6: several syncs run at once; when one fails, none that was under way is believed."""
+    monkeypatch.setattr(writer, "SLOW_SYNC_S", 0.0)
+    monkeypatch.setattr(writer, "SLOW_FOR_S", 3600.0)
+    await catalog.write(set_setting, "slow", "x")
+    disk = HeldSync(monkeypatch)
+    first = asyncio.ensure_future(catalog.write(set_setting, "first", "x"))
+    await disk.wait()
+    second = asyncio.ensure_future(catalog.write(set_setting, "second", "x"))
+    await disk.wait()
+    assert disk.count == 2
+    assert not first.done()
+    assert not second.done()
+    disk.error = OSError(errno.EIO, "the disk is gone")
+    disk.fails_once = True
+    disk.through.release()
+    done, (other,) = await asyncio.wait([first, second], return_when=asyncio.FIRST_COMPLETED)
+    with pytest.raises(CatalogBroken):
+        await done.pop()
+    disk.through.release()
+    with pytest.raises(CatalogBroken):
+        await other
 
 
 async def test_a_durable_call_that_changes_nothing_waits_for_the_disk_too(
