@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import re
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 
+from tests.integration.accounts.setup import setup_token
 from tests.support.images import (
     OCI_INDEX,
     OCI_MANIFEST,
@@ -24,7 +24,6 @@ from tests.support.images import (
     push_blob,
     push_image,
 )
-from tests.support.processes import tail
 from tests.support.programs import missing, require_program
 from tests.support.server import RunningServer, running_server
 from tests.support.wire import Wire
@@ -79,9 +78,7 @@ class Site:
     @property
     def setup_link(self) -> str:
         """As `serve` prints it at first start."""
-        found = re.search(r"(/setup\?token=\S+)", tail(self.server.log, max_chars=100_000))
-        assert found, "serve printed no set-up link"
-        return self.url + found[1]
+        return f"{self.url}/setup?token={setup_token(self.server.log)}"
 
     def visitor(self, name: str | None = None, **options: Any) -> BrowserContext:
         """A browser of its own, signed in as `name`."""
@@ -117,8 +114,7 @@ class Site:
 
     def become_admin(self) -> None:
         """Use the set-up link up without a browser."""
-        token = self.setup_link.partition("token=")[2]
-        body = {"token": token, "password": PASSWORD}
+        body = {"token": setup_token(self.server.log), "password": PASSWORD}
         answer = httpx.post(f"{self.url}/api/v1/setup", json=body, timeout=60)
         assert answer.status_code == 200, answer.text
 
