@@ -9,7 +9,7 @@ import pytest
 
 from entrepot.oci.digest import Digest, Hasher
 from entrepot.server.storage.arriving import FORGOTTEN_S
-from entrepot.server.storage.base import BlobStore, ShowsArriving, StoreIdentity
+from entrepot.server.storage.base import BlobStore, StoreIdentity
 from entrepot.server.storage.errors import BlobMissing, InvalidKey, UploadShort
 from entrepot.server.storage.filesystem import FilesystemStore
 from entrepot.server.storage.memory import MemoryStore
@@ -255,7 +255,6 @@ async def test_a_request_into_an_object_store_is_seen_by_other_processes_while_i
 ) -> None:
     """The store itself has nothing until it ends, however large the layer is."""
     receiving, watching = _objects(request, tmp_path), _objects(request, tmp_path)
-    assert isinstance(watching, ShowsArriving)
     upload, go_on = await receiving.new_upload(), asyncio.Event()
     await receiving.append(upload, 0, pieces(b"a" * 1000), on_chunk=lambda _: None)
     assert await watching.arriving(upload) == 0

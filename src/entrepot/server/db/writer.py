@@ -330,7 +330,8 @@ class Writer:
         committed = self._committed_meanwhile if number else self._committed
         while (waiting := _take_committed(committed)) is not None:
             began = time.monotonic()
-            self._syncing = self._syncing or not number
+            if number == 0:
+                self._syncing = True
             try:
                 if self.broken is not None:
                     raise CatalogBroken(self.broken)
@@ -341,7 +342,7 @@ class Writer:
                 failure = self._failure(_unsynced(error))
                 for call in waiting:
                     call.error = failure
-            if not number:
+            if number == 0:
                 self._syncing = False
             ended = time.monotonic()
             if ended - began > SLOW_SYNC_S:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, or_, select
 from entrepot.server.db.clock import Clock
 from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import upload
-from entrepot.server.storage.base import BlobStore, ShowsArriving
+from entrepot.server.storage.base import BlobStore
 from entrepot.server.storage.errors import StorageFailed
 
 __all__ = ["Arriving", "UnderWay"]
@@ -69,7 +69,5 @@ class UnderWay:
         arrived = row.offset
         if row.claimed_until is not None and row.claimed_until > now:
             with contextlib.suppress(StorageFailed):  # the row's own number is true as well
-                arrived = max(arrived, await self._store.upload_size(row.phys))
-            if isinstance(self._store, ShowsArriving):
                 arrived = max(arrived, await self._store.arriving(row.phys))
         return Arriving(row.principal, arrived, row.started_at)

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from entrepot.oci.digest import Digest
 
@@ -76,6 +76,12 @@ class BlobStore(Protocol):
 
     async def upload_size(self, upload: str) -> int:
         """Bytes held; 0 when nothing was stored or the upload is unknown."""
+        ...
+
+    async def arriving(self, upload: str) -> int:
+        """How far an upload has got by a request that comes to this machine, in bytes of the upload; a store
+        that learns of a request only at its end says 0 when there is none. Only to be shown: these bytes may
+        yet be lost."""
         ...
 
     async def read_upload(self, upload: str, start: int, end: int) -> AsyncGenerator[bytes, None]:
@@ -157,14 +163,4 @@ class BlobStore(Protocol):
 
     async def close(self) -> None:
         """Give back threads and connections."""
-        ...
-
-
-@runtime_checkable
-class ShowsArriving(Protocol):
-    """A store whose `upload_size` learns of a request only at its end."""
-
-    async def arriving(self, upload: str) -> int:
-        """How far a request that comes to this machine has got, in bytes of the upload; 0 when there is none.
-        Only to be shown: these bytes may yet be lost."""
         ...

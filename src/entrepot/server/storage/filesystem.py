@@ -107,6 +107,9 @@ class FilesystemStore:
         path = self._files.upload_path(upload)
         return await self._call("reading an upload", self._files.size, path) or 0
 
+    async def arriving(self, upload: str) -> int:
+        return await self.upload_size(upload)
+
     async def read_upload(self, upload: str, start: int, end: int) -> AsyncGenerator[bytes, None]:
         path = self._files.upload_path(upload)
         if end == 0:

@@ -47,6 +47,9 @@ class MemoryStore:
         held = self._uploads.get(keys.checked_upload(upload))
         return 0 if held is None else len(held[0])
 
+    async def arriving(self, upload: str) -> int:
+        return await self.upload_size(upload)
+
     async def read_upload(self, upload: str, start: int, end: int) -> AsyncGenerator[bytes, None]:
         size = await self.upload_size(upload)
         if size < end:

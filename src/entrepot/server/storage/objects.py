@@ -177,7 +177,7 @@ class ObjectStore:
         )
 
     async def arriving(self, upload: str) -> int:
-        """See ShowsArriving."""
+        """See BlobStore."""
         return 0 if self._arriving is None else self._arriving.of(keys.checked_upload(upload))
 
     async def read_upload(self, upload: str, start: int, end: int) -> AsyncGenerator[bytes, None]:
