@@ -219,16 +219,16 @@ class Containers:
     @contextlib.contextmanager
     def new(self, container_id: str) -> Iterator[Path]:
         """A directory to make a container in; `add` gives it its name, otherwise it is removed again."""
-        self.prepare()
         path = self.root / f".new-{container_id}"
-        path.mkdir(mode=0o711)
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with self._locked():  # `clean` takes a directory that nobody has locked for a leftover
+            path.mkdir(mode=0o711)
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(fd, fcntl.LOCK_EX)
+        try:
             yield path
         finally:
-            os.close(fd)
             remove_path(path)
+            os.close(fd)
 
     def prepare(self) -> None:
         """Make the directories."""
@@ -275,22 +275,23 @@ class Containers:
 
     def clean(self, before_removal: Callable[[Path], None]) -> None:
         """Remove what killed processes left: half-made and half-removed containers."""
-        with contextlib.suppress(FileNotFoundError):
-            leftovers = [path for path in self.root.iterdir() if path.name.startswith((".new-", ".old-"))]
-            for path in leftovers:
-                self._clean_one(path, before_removal)
-
-    def _clean_one(self, path: Path, before_removal: Callable[[Path], None]) -> None:
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:
+        if not self._leftovers():
             return
+        with self._locked():
+            taken = {path: fd for path in self._leftovers() if (fd := _lock_directory(path)) is not None}
         try:
-            if try_lock(fd):
+            for path in taken:
                 before_removal(path)
                 remove_path(path)
         finally:
-            os.close(fd)
+            for fd in taken.values():
+                os.close(fd)
+
+    def _leftovers(self) -> Sequence[Path]:
+        try:
+            return [path for path in self.root.iterdir() if path.name.startswith((".new-", ".old-"))]
+        except FileNotFoundError:
+            return []
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -324,6 +325,18 @@ class Containers:
             return fd
         os.close(fd)
         return None
+
+
+def _lock_directory(path: Path) -> int | None:
+    """A descriptor that holds its lock, or None when somebody has that or it is gone."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    if try_lock(fd):
+        return fd
+    os.close(fd)
+    return None
 
 
 def _free_name(taken: dict[str, str]) -> str:

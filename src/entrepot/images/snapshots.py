@@ -30,7 +30,7 @@ import msgspec
 from msgspec import Struct
 
 from entrepot.errors import InvalidInput
-from entrepot.images.files import locked, replace_file
+from entrepot.images.files import locked, replace_file, try_lock
 from entrepot.images.image import Image
 from entrepot.images.store import ImageStore
 from entrepot.layers.directory import remove_tree
@@ -326,10 +326,8 @@ class Snapshots:
             except OSError:
                 continue
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.rename(self.root / f".old-{secrets.token_hex(8)}")
-            except BlockingIOError:
-                pass
+                if try_lock(fd) and _is_same(fd, path):
+                    path.rename(self.root / f".old-{secrets.token_hex(8)}")
             finally:
                 os.close(fd)
 

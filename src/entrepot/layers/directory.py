@@ -205,8 +205,8 @@ def by_descriptor(fd: int) -> str:
 
 
 def remove_tree(dir_fd: int, name: bytes) -> None:
-    """Remove an entry and all below it, never through a link. Missing is fine. Any depth, with few
-    descriptors."""
+    """Remove an entry and all below it, never through a link. Any depth, with few descriptors. Missing is
+    fine, also what somebody else removes meanwhile."""
     if _remove_one(dir_fd, name):
         return
     _remove_directory(dir_fd, name)
@@ -235,7 +235,10 @@ def _remove_directory(dir_fd: int, top: bytes) -> None:
     round."""
     moved = 0
     while True:
-        top_fd = _open_writable(dir_fd, top)
+        try:
+            top_fd = _open_writable(dir_fd, top)
+        except FileNotFoundError:
+            return
         try:
             moved = _empty(top_fd, top_fd, 0, moved)
         finally:
@@ -259,9 +262,13 @@ def _empty(fd: int, top_fd: int, depth: int, moved: int) -> int:
             continue
         if depth >= _REMOVE_DEPTH:
             moved += 1
-            os.rename(name, b".removing-%d-%d" % (os.getpid(), moved), src_dir_fd=fd, dst_dir_fd=top_fd)
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(name, b".removing-%d-%d" % (os.getpid(), moved), src_dir_fd=fd, dst_dir_fd=top_fd)
             continue
-        child = _open_writable(fd, name)
+        try:
+            child = _open_writable(fd, name)
+        except FileNotFoundError:
+            continue
         try:
             moved = _empty(child, top_fd, depth + 1, moved)
         finally:
