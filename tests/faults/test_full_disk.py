@@ -9,13 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from entrepot.server.db import open_catalog
+from entrepot.server.db.errors import CatalogFull
+from entrepot.server.db.migrate import upgrade
+from entrepot.server.db.settings import get_setting, set_setting
 from tests.faults.journal import Journal, Pusher, digest_of, expect, with_digest
 from tests.support.processes import wait_until
 from tests.support.programs import require_program, require_root
 from tests.support.server import running_server
 from tests.support.wire import Answer, Wire
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.anyio]
 
 MIB = 1024 * 1024
 ENV = {
@@ -83,6 +87,28 @@ def test_full_disk_refuses_pushes_and_recovers_by_deletes(tmp_path: Path) -> Non
         wait_until(lambda: push_works(wire), what="pushes to work again")
         assert journal.lost(server.port) == []
         assert server.fsck()["findings"] == []
+
+
+async def test_full_disk_does_not_end_changes_that_need_no_room(tmp_path: Path) -> None:
+    """D1: the log is copied into the database and started over, however few changes it holds."""
+    with small_disk(tmp_path / "disk", "size=4m") as disk:
+        url = f"sqlite:///{disk}/catalog.db"
+        upgrade(url)
+        catalog = open_catalog(url)
+        try:
+            await catalog.write(set_setting, "name", "before")
+            fill(disk / "somebody-elses-file")
+            kept, refused = "before", 0
+            for number in range(1000):
+                try:
+                    await catalog.write(set_setting, "name", f"{number:1000}")
+                    kept = f"{number:1000}"
+                except CatalogFull:
+                    refused += 1
+                assert await catalog.read(get_setting, "name") == kept
+            assert refused < 250
+        finally:
+            await catalog.close()
 
 
 def fill(path: Path) -> None:

@@ -17,8 +17,9 @@ its cache has to be waited for) sends all of them to the thread for a while. So 
 copied into the database by the thread, since that waits for the disk.
 
 An error that ends the transaction itself (a full disk, an I/O error) fails the function that met it; the
-others are run again. An error of COMMIT fails the batch. An error of the sync fails all that wait for it,
-and this process writes no more: the kernel tells of lost bytes once.
+others are run again. When it was a full disk the log is copied into the database at once: started over, it
+has room for the next ones. An error of COMMIT fails the batch. An error of the sync fails all that wait for
+it, and this process writes no more: the kernel tells of lost bytes once.
 """
 
 from __future__ import annotations
@@ -374,10 +375,11 @@ class Writer:
             try:
                 with self._lock.held():
                     self._open().execute("PRAGMA wal_checkpoint(PASSIVE)")
-            except Exception as error:  # noqa: BLE001 - nobody waits for it; a full disk is met by the next
+            except Exception as error:  # noqa: BLE001 - nobody waits for it; it is due again with the next
                 self._failure(error)
-            self._since_checkpoint = 0
-            self._size_then = self._wal.size
+            else:
+                self._since_checkpoint = 0
+                self._size_then = self._wal.size
             self._checkpoint_due = False
 
     @contextmanager
@@ -455,8 +457,11 @@ class Writer:
         self._since_checkpoint += calls
         self._size_then = min(self._size_then, self._wal.size)
         grown = self._wal.size - self._size_then
-        due = self._since_checkpoint >= CHECKPOINT_CALLS or grown >= CHECKPOINT_BYTES
-        if due and not self._checkpoint_due:
+        if self._since_checkpoint >= CHECKPOINT_CALLS or grown >= CHECKPOINT_BYTES:
+            self._ask_for_checkpoint()
+
+    def _ask_for_checkpoint(self) -> None:
+        if not self._checkpoint_due:
             self._checkpoint_due = True
             self._queue.put(_Checkpoint())
 
@@ -516,6 +521,8 @@ class Writer:
                 self._on_broken(failure.message)
         if isinstance(failure, CatalogDamaged) and self._on_damaged is not None:
             self._on_damaged(failure.reason)
+        if isinstance(failure, CatalogFull):
+            self._ask_for_checkpoint()
         return failure
 
 

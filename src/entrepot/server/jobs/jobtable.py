@@ -173,9 +173,9 @@ def fail(connection: Connection, job_id: int, *, by: str, now: int, error: str, 
         _end(connection, job_id, by, state="queued", run_at=retry_at, error=error)
 
 
-def release(connection: Connection, job_id: int, *, by: str, now: int) -> None:
-    """Give a job back unfinished, for anybody to take at once."""
-    _end(connection, job_id, by, state="queued", run_at=now)
+def release(connection: Connection, job_id: int, *, by: str, run_at: int) -> None:
+    """Give a job back unfinished, for anybody to take from `run_at` on; this run does not count."""
+    _end(connection, job_id, by, state="queued", run_at=run_at, attempts=job.c.attempts - 1)
 
 
 def last_finished(connection: Connection, kind: str) -> int | None:

@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import socket
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,6 +23,7 @@ from entrepot.errors import EntrepotError
 from entrepot.observability.logs import get_log
 from entrepot.server.db.clock import microseconds
 from entrepot.server.db.engine import Catalog
+from entrepot.server.db.errors import CatalogUnavailable
 from entrepot.server.db.tables import node
 from entrepot.server.jobs import jobtable
 from entrepot.server.jobs.jobtable import PERIODIC, Job
@@ -39,6 +41,8 @@ NODE_FORGOTTEN_S: Final = 24 * 3600.0
 MAX_ATTEMPTS: Final = 8
 BACKOFF_S: Final = (5.0, 3600.0)
 """Wait after the first failure, and the longest one."""
+CATALOG_AWAY_S: Final = 1.0
+"""Wait before the catalog is asked again that could not take a change: a full disk, a restart."""
 HISTORY_S: Final = 30 * 24 * 3600.0
 """How long finished jobs stay to be looked at."""
 
@@ -194,12 +198,17 @@ class Worker:
             result = await work
         except asyncio.CancelledError:
             work.cancel()
-            await self._quietly(self._end(jobtable.release, job))
+            await self._quietly(self._end(jobtable.release, job, run_at=self._catalog.clock.steady()))
             raise
+        except CatalogUnavailable as error:
+            log.warning("job waits for the catalog", kind=job.kind, job=job.id, reason=error.message)
+            later = self._catalog.clock.steady() + microseconds(CATALOG_AWAY_S)
+            await self._surely_end(jobtable.release, job, run_at=later)
         except Exception as error:  # noqa: BLE001 - a job's failure is a row, not the worker's end
             await self._failed(job, error)
         else:
-            await self._quietly(self._end(jobtable.finish, job, result=result))
+            finished_at = self._catalog.clock.steady()
+            await self._surely_end(jobtable.finish, job, now=finished_at, result=result)
         finally:
             renewing.cancel()
 
@@ -229,13 +238,25 @@ class Worker:
         if job.attempts < MAX_ATTEMPTS:
             retry_at = steady + microseconds(min(BACKOFF_S[0] * 2 ** (job.attempts - 1), BACKOFF_S[1]))
         text = str(error) if expected else f"{type(error).__name__}: {error}"
-        await self._quietly(self._end(jobtable.fail, job, error=text, retry_at=retry_at))
+        await self._surely_end(jobtable.fail, job, now=steady, error=text, retry_at=retry_at)
+
+    async def _surely_end(self, how: Callable[..., None], job: Job, **values: Any) -> None:
+        """Go on until the catalog takes it: the job would otherwise be nobody's until its lease ends."""
+        until = time.monotonic() + LEASE_S
+        while True:
+            try:
+                await self._end(how, job, **values)
+            except CatalogUnavailable as error:
+                if time.monotonic() > until:
+                    log.warning("jobs wait for the catalog", reason=error.message)
+                    return
+                await asyncio.sleep(CATALOG_AWAY_S)
+            else:
+                return
 
     async def _end(self, how: Callable[..., None], job: Job, **values: Any) -> None:
-        steady = self._catalog.clock.steady()
-
         def write(connection: Connection) -> None:
-            how(connection, job.id, by=self.name, now=steady, **values)
+            how(connection, job.id, by=self.name, **values)
 
         await self._catalog.write(write, durable=False)
 

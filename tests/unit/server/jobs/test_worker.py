@@ -8,6 +8,8 @@ import pytest
 from sqlalchemy import Connection, insert, select
 
 from entrepot.errors import Unavailable
+from entrepot.server.db.engine import Catalog
+from entrepot.server.db.errors import CatalogFull
 from entrepot.server.db.tables import job, outbox
 from entrepot.server.jobs import jobtable
 from entrepot.server.jobs.outbox import Event, OutboxDelivery
@@ -71,6 +73,55 @@ async def test_failed_job_runs_again_later(world: World) -> None:
     assert await worker.run_due() == 0
     world.clock.advance(6)
     assert await worker.run_due() == 1
+    assert await states(world) == [("work", "done")]
+
+
+class FullCatalog:
+    """The catalog of a world on a disk that is full for some time."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self.refusals = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._catalog, name)
+
+    async def write(self, *args: Any, **options: Any) -> Any:
+        if self.refusals:
+            self.refusals -= 1
+            raise CatalogFull("the disk is full")
+        return await self._catalog.write(*args, **options)
+
+
+async def test_catalog_that_took_no_change_is_no_failure_of_the_job(world: World) -> None:
+    """D1: the job is not left to its lease, nor put off as one that fails again and again."""
+    full = FullCatalog(world.catalog)
+    seen: list[int] = []
+
+    async def work(context: JobContext) -> None:
+        seen.append(context.job.attempts)
+        if len(seen) <= 10:
+            full.refusals = 2 if len(seen) == 1 else 1
+            await context.progress({})
+
+    await queue(world, "work")
+    worker = Worker(full, {"work": work})  # type: ignore[arg-type]  # all that it uses
+    for ran in range(1, 12):
+        assert await worker.run_due() == 1
+        assert len(seen) == ran
+        world.clock.advance(1)
+    assert await states(world) == [("work", "done")]
+    assert seen == [1] * 11
+
+
+async def test_end_of_a_job_is_told_to_a_catalog_that_was_away(world: World) -> None:
+    full = FullCatalog(world.catalog)
+
+    async def work(_: JobContext) -> None:
+        full.refusals = 1
+
+    await queue(world, "work")
+    await Worker(full, {"work": work}).run_due()  # type: ignore[arg-type]  # all that it uses
     assert await states(world) == [("work", "done")]
 
 
