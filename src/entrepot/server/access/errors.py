@@ -13,6 +13,7 @@ __all__ = [
     "InvalidName",
     "InvalidPassword",
     "InvalidPattern",
+    "InvalidTagPattern",
     "InvalidToken",
     "NameTaken",
     "NotAdmitted",
@@ -91,6 +92,10 @@ class InvalidPattern(InvalidInput):
     """A repository glob or tag pattern outside of its grammar."""
 
     code: ClassVar[str] = "invalid-pattern"
+
+
+class InvalidTagPattern(InvalidPattern):
+    """One of tags."""
 
 
 class Unknown(NotFound):

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, and_, false, func, or_, true
 
-from entrepot.server.access.errors import InvalidPattern
+from entrepot.server.access.errors import InvalidPattern, InvalidTagPattern
 
 __all__ = [
     "RepositoryPattern",
@@ -41,9 +41,9 @@ def parse_repository_pattern(text: str) -> RepositoryPattern:
 
 
 def parse_tag_pattern(text: str) -> TagPattern:
-    """`latest`, `v*`, `*-rc*`. Raises InvalidPattern."""
+    """`latest`, `v*`, `*-rc*`. Raises InvalidTagPattern."""
     if not _TAG_PATTERN.match(text):
-        raise InvalidPattern(f"tag pattern {text!r} is not valid", hint="use letters, digits, . _ - and *")
+        raise InvalidTagPattern(f"tag pattern {text!r} is not valid", hint="use letters, digits, . _ - and *")
     return TagPattern(text)
 
 

@@ -33,9 +33,11 @@ _LOW_SHARE: Final = 0.05
 _SKEW_S: Final = 5.0
 _NETWORK_FILESYSTEMS: Final = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "fuse.glusterfs", "ceph"}
 _STORE_SIGNS: Final = {
-    "Skewed": "run an NTP client on this machine",
+    "RequestTimeTooSkewed": "run an NTP client on this machine",
     "NoSuchBucket": "create the bucket, or correct storage.url",
     "404": "create the bucket, or correct storage.url",
+    "incorrectly configured region": "correct storage.region",
+    "401": "are storage.access_key_id and storage.secret_access_key right?",
     "403": "are storage.access_key_id and storage.secret_access_key right, and may that key read, write, "
     "list and delete objects of the bucket?",
     "error sending request": "is storage.endpoint right, and the way to it open?",
@@ -43,10 +45,11 @@ _STORE_SIGNS: Final = {
     "Permission denied": "give the directory to the account that runs the server: chown -R USER DIRECTORY",
 }
 """What a store's message has in it → how it is mended."""
-_NOISE: Final = re.compile(
-    r" for path \S+(?=:)|Error performing \w+ \S+ in [\d.µ]+\w+(, after .*?)?\s+- |: <\?xml.*", re.DOTALL
+_CLIENTS_NOTES: Final = re.compile(
+    r" for path \S+(?=:)|Error performing \w+ \S+ in [\d.µ]+\w+(, after .*?)?\s+- ", re.DOTALL
 )
-"""What an object store's client adds for its developers."""
+"""What an object store's client adds for its developers: names and times, in which any number may be."""
+_STORES_DOCUMENT: Final = re.compile(r": <\?xml.*", re.DOTALL)
 _PROBE: Final = b"entrepot doctor was here\n"
 
 
@@ -177,7 +180,9 @@ async def check_store(catalog: Catalog | None, store: BlobStore) -> list[Verdict
                 fail("store", "it does not give back what was written, or keeps what was deleted", mend)
             )
     except EntrepotError as error:
-        return [fail("store", _NOISE.sub("", error.message), _mend_of_store(error))]
+        said = _CLIENTS_NOTES.sub("", error.message)
+        mend = _mend_of_store(said) or error.hint or "may this account read, write, list and delete there?"
+        return [fail("store", _STORES_DOCUMENT.sub("", said), mend)]
     whose = "" if catalog is None else "; it is this catalog's"
     return verdicts or [ok("store", f"writes, reads and removes blobs{whose}")]
 
@@ -208,11 +213,8 @@ async def _probe(store: BlobStore) -> bool:
     return read == _PROBE and await store.size(phys) is None
 
 
-def _mend_of_store(error: EntrepotError) -> str:
-    for sign, mend in _STORE_SIGNS.items():
-        if sign in error.message:
-            return mend
-    return error.hint or "may this account read, write, list and delete there?"
+def _mend_of_store(said: str) -> str | None:
+    return next((mend for sign, mend in _STORE_SIGNS.items() if re.search(rf"\b{sign}\b", said)), None)
 
 
 async def check_nodes(catalog: Catalog) -> list[Verdict]:

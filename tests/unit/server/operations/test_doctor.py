@@ -11,6 +11,7 @@ from threading import Thread
 import pytest
 from sqlalchemy import insert
 
+from entrepot.oci.digest import Digest
 from entrepot.server.db.settings import set_identity
 from entrepot.server.db.tables import node
 from entrepot.server.operations.doctor import check_catalog, check_directory, check_nodes, check_store
@@ -18,6 +19,8 @@ from entrepot.server.operations.doctor_wire import check_wire
 from entrepot.server.operations.lifecycle import BucketLogin, check_lifecycle, signed_headers
 from entrepot.server.operations.nodes import NodeBeat, list_nodes
 from entrepot.server.operations.verdict import Verdict
+from entrepot.server.storage.errors import StorageFailed
+from entrepot.server.storage.memory import MemoryStore
 from entrepot.server.storage.objects import open_bucket
 from tests.support.seaweedfs import S3Location
 from tests.unit.server.jobs.world import World
@@ -133,6 +136,43 @@ async def test_a_store_that_refuses_is_told_calmly(places: Places, tmp_path: Pat
     assert found.state == "fail"
     assert "endpoint" in found.mend
     assert "performing" not in found.says
+
+
+class Refusing(MemoryStore):
+    """A store whose client says something."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__()
+        self._said = said
+
+    async def put(self, digest: Digest, data: bytes) -> str:
+        raise StorageFailed(f"storing a blob failed: {self._said}")
+
+
+@pytest.mark.parametrize(
+    ("said", "mend"),
+    [
+        pytest.param("Generic S3 error: HTTP error: error sending request", "endpoint", id="no-way-there"),
+        pytest.param("non-2xx status code: 403 Forbidden: <?xml ?>", "may that key", id="forbidden"),
+        pytest.param("non-2xx status code: 401 Unauthorized: <?xml ?>", "access_key_id", id="unauthorized"),
+        pytest.param("the bucket is not there (404)", "create the bucket", id="no-bucket"),
+        pytest.param("403 Forbidden: <?xml ?><Code>RequestTimeTooSkewed</Code>", "NTP", id="clock"),
+        pytest.param(
+            "this normally indicates an incorrectly configured region", "storage.region", id="region"
+        ),
+        pytest.param("something else", "may this account", id="anything-else"),
+    ],
+)
+@pytest.mark.anyio
+async def test_what_a_store_says_tells_how_to_mend_it(said: str, mend: str) -> None:
+    """Not the names of its objects, in which any number may be."""
+    name = "x/blobs/4034040000/skewed.404-401.403"
+    notes = f"Error performing PUT http://127.0.0.1:404/none/{name} in 1.403404ms, after 403 retries  - "
+    (found,) = await check_store(None, Refusing(f"{notes}{said}"))
+    assert mend in found.mend
+    assert "403404" not in found.says
+    (found,) = await check_store(None, Refusing(f"The operation failed for path {name}: {notes}{said}"))
+    assert mend in found.mend
 
 
 Respond = Callable[[BaseHTTPRequestHandler], None]

@@ -37,6 +37,12 @@ WRONG: list[tuple[str, str, dict[str, str], str]] = [
         {**ROLE, "kind": "user", "name": "viewer", "repositories": "other/**"},
         "repositories",
     ),
+    (
+        "owner",
+        "/projects/acme/members",
+        {**ROLE, "kind": "user", "name": "viewer", "repositories": "stage/**"},
+        "repositories",
+    ),
     ("owner", "/projects/acme/members", {**ROLE, "kind": "user", "name": "viewer", "tags": "a b"}, "tags"),
     ("owner", "/projects/acme/robots", {**ROLE, "name": "a b"}, "name"),
     ("owner", "/projects/acme/robots", {**ROLE, "name": "ci"}, "name"),

@@ -25,6 +25,7 @@ from entrepot.server.access.errors import (
     AlreadyExists,
     InvalidName,
     InvalidPattern,
+    InvalidTagPattern,
     Unknown,
 )
 from entrepot.server.access.grants import GrantRow, add_grant, get_grant, list_grants, remove_grant
@@ -110,7 +111,7 @@ async def add_member(visit: Visit, project: str) -> Response[Any]:
             await visit.write(write)
             return visit.go(addresses.project(project, "members"), f"{name} is {role} now.")
         except InvalidPattern as error:
-            form.blame(error, "tags" if "tag" in error.message else "repositories")
+            form.blame(error, {InvalidTagPattern: "tags", InvalidPattern: "repositories"})
         except EntrepotError as error:
             form.blame(error, {Unknown: "name", AlreadyExists: "name"})
             if kind == "user" and isinstance(error, Unknown):
@@ -218,7 +219,7 @@ async def add_robot(visit: Visit, project: str) -> Response[Any]:
             made, secret = await visit.write(write)
             return await _robot_page(visit, project, made.name, secret=secret)
         except InvalidPattern as error:
-            form.blame(error, "tags" if "tag" in error.message else "repositories")
+            form.blame(error, {InvalidTagPattern: "tags", InvalidPattern: "repositories"})
         except AccessDenied as error:
             form.refuse("role", f"You can't give what you don't have: {error.message}.")
         except EntrepotError as error:
