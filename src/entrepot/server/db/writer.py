@@ -2,7 +2,8 @@
 
 1. Take what is waiting (at most `BATCH`).
 2. `flock(<database>.writer)`: processes queue fairly in the kernel instead of polling SQLite's lock.
-3. BEGIN IMMEDIATE; each function in a SAVEPOINT of its own, so that one's failure is only its own.
+3. BEGIN IMMEDIATE; each function in a SAVEPOINT of its own, so that one's failure is only its own (a single
+   one needs none).
 4. One COMMIT for all, which does not wait for the disk; both locks are free again. Calls that need not be
    durable are answered.
 5. Another thread syncs the log for every transaction committed so far, then answers the durable ones. When
@@ -64,9 +65,10 @@ PATIENCE_S: Final = 10.0
 """How long a transaction waits for someone who writes without the flock (SQLite's shell, a backup), or holds
 all changes back."""
 HOLD_POLL_S: Final = 0.05
-SLOW_SYNC_S: Final = 0.002
-"""After a sync that took longer the next ones need not wait for each other."""
-SLOW_FOR_S: Final = 1.0
+SLOW_SYNC_S: Final = 0.003
+"""Where a sync takes longer, on average, the next ones need not wait for each other."""
+SYNCS_REMEMBERED: Final = 16
+"""How many syncs the average goes back, about."""
 CHECKPOINT_CALLS: Final = 256
 """Functions committed between checkpoints: each changes about ten pages, and SQLite's measure is 1 000."""
 CHECKPOINT_BYTES: Final = 16 * 1024 * 1024
@@ -91,6 +93,20 @@ class _Call:
 
 
 _Committed = queue.SimpleQueue["list[_Call] | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Undo:
+    """Statements around one function that undo it alone."""
+
+    before: tuple[str, ...]
+    failed: tuple[str, ...]
+    done: tuple[str, ...]
+
+
+_UNDO_ONE: Final = _Undo(("SAVEPOINT call",), ("ROLLBACK TO call", "RELEASE call"), ("RELEASE call",))
+_UNDO_ALL: Final = _Undo((), ("ROLLBACK", "BEGIN IMMEDIATE"), ())
+"""For a function that is alone in its transaction; three calls less, each a turn at Python's lock."""
 
 
 class _Checkpoint:
@@ -203,7 +219,7 @@ class Writer:
         self._committed = _Committed()
         self._committed_meanwhile = _Committed()
         self._syncing = False
-        self._slow_until = 0.0
+        self._sync_s = 0.0
         self._connection: Connection | None = None
         self._closing = False
         self.broken: str | None = None
@@ -345,9 +361,7 @@ class Writer:
                     call.error = failure
             if number == 0:
                 self._syncing = False
-            ended = time.monotonic()
-            if ended - began > SLOW_SYNC_S:
-                self._slow_until = ended + SLOW_FOR_S
+            self._sync_s += (time.monotonic() - began - self._sync_s) / SYNCS_REMEMBERED
             answer(waiting)
 
     def _take(self) -> list[_Call] | None:
@@ -415,7 +429,7 @@ class Writer:
         if len(waiting) < len(calls):
             tell([call for call in calls if not call.durable or call.error is not None])
         if waiting:
-            meanwhile = self._syncing and time.monotonic() < self._slow_until
+            meanwhile = self._syncing and self._sync_s > SLOW_SYNC_S
             (self._committed_meanwhile if meanwhile else self._committed).put(waiting)
 
     def _open(self) -> sqlite3.Connection:
@@ -440,8 +454,9 @@ class Writer:
                 raise CatalogBroken(self.broken)
             if not raw.in_transaction:
                 _begun(raw, last=True)  # once more, after one of the batch has ended the first
+            undo = _UNDO_ALL if len(batch) == 1 else _UNDO_ONE
             for position, call in enumerate(batch):
-                if not self._run_one(call, connection, raw):
+                if not self._run_one(call, connection, raw, undo):
                     return self._others(batch, position)
             self._wal.follow()
             self._commit(raw)
@@ -469,34 +484,36 @@ class Writer:
     def _commit(raw: sqlite3.Connection) -> None:
         raw.execute("COMMIT")
 
-    def _run_one(self, call: _Call, connection: Connection, raw: sqlite3.Connection) -> bool:
-        """Run one function in its savepoint; False when the whole transaction is gone."""
+    def _run_one(self, call: _Call, connection: Connection, raw: sqlite3.Connection, undo: _Undo) -> bool:
+        """Run one function so that it can be undone; False when the whole transaction is gone."""
         call.result = call.error = None
         call.runs += 1
         if call.future.cancelled():
             return True
         for _ in range(RUNS):
-            raw.execute("SAVEPOINT call")
+            for statement in undo.before:
+                raw.execute(statement)
             try:
                 call.result = call.fn(connection, *call.args)
             except BaseException as error:  # noqa: BLE001 - handed to the caller
                 call.error = self._failure(error)
                 if not raw.in_transaction:
                     return False
-                raw.execute("ROLLBACK TO call")
-                raw.execute("RELEASE call")
+                for statement in undo.failed:
+                    raw.execute(statement)
                 if not isinstance(error, RetryTransaction):
                     return True
             else:
-                return self._release(call, raw)
+                return self._keep(call, raw, undo)
         return True
 
     @staticmethod
-    def _release(call: _Call, raw: sqlite3.Connection) -> bool:
+    def _keep(call: _Call, raw: sqlite3.Connection, undo: _Undo) -> bool:
         if not raw.in_transaction:
             call.error = RuntimeError(f"{call.fn!r} ended the transaction it runs in")
             return False
-        raw.execute("RELEASE call")
+        for statement in undo.done:
+            raw.execute(statement)
         call.error = None
         return True
 

@@ -208,7 +208,6 @@ async def test_on_a_slow_disk_what_is_committed_meanwhile_does_not_wait_for_the_
 ) -> None:
     """C5, C6: several syncs run at once; when one fails, none that was under way is believed."""
     monkeypatch.setattr(writer, "SLOW_SYNC_S", 0.0)
-    monkeypatch.setattr(writer, "SLOW_FOR_S", 3600.0)
     await catalog.write(set_setting, "slow", "x")
     disk = HeldSync(monkeypatch)
     first = asyncio.ensure_future(catalog.write(set_setting, "first", "x"))
