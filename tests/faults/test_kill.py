@@ -245,6 +245,13 @@ def put_into_trash(server: RunningServer, count: int) -> list[Path]:
     return [server.data / phys for phys, _ in rows]
 
 
+def end_leases(server: RunningServer) -> None:
+    """Those of a dead run end by themselves; here time is made to pass."""
+    with closing(sqlite3.connect(server.data / "catalog.db", timeout=60)) as catalog, catalog:
+        catalog.execute("UPDATE trash SET leased_until = 0")
+        catalog.execute("UPDATE job SET leased_until = 0 WHERE state = 'running'")
+
+
 def test_sweeper_killed_between_unlinks_is_run_again(tmp_path: Path) -> None:
     """C3: unlinking what is gone is a success, so a second run finishes the first one's work."""
     env = {"ENTREPOT_GC_TRASH_DELAY": "0", "ENTREPOT_GC_INTERVAL": "1s"}
@@ -255,10 +262,21 @@ def test_sweeper_killed_between_unlinks_is_run_again(tmp_path: Path) -> None:
         ):
             files = put_into_trash(server, 20)
             wait_until(lambda: is_dead(jobs), what="the jobs process to be killed")
-        # The lease of the dead run ends by itself; here time is made to pass.
-        with closing(sqlite3.connect(server.data / "catalog.db", timeout=60)) as catalog, catalog:
-            catalog.execute("UPDATE trash SET leased_until = 0")
-            catalog.execute("UPDATE job SET leased_until = 0 WHERE state = 'running'")
+        end_leases(server)
+        wait_until(lambda: not any(path.exists() for path in files), what="the trash to be empty")
+        assert server.fsck()["findings"] == []
+
+
+def test_jobs_process_that_cannot_sync_is_replaced(tmp_path: Path) -> None:
+    """C6: else nothing would be collected, scrubbed or delivered until somebody starts the server again."""
+    env = {"ENTREPOT_GC_TRASH_DELAY": "0", "ENTREPOT_GC_INTERVAL": "1s"}
+    with running_server(tmp_path, workers=1, env=env) as server:
+        jobs = jobs_process(server)
+        fault = "inject=fdatasync:error=EIO:when=1"
+        with traced(jobs, "-e", "trace=fdatasync", "-e", fault, log=tmp_path / "strace"):
+            files = put_into_trash(server, 3)
+            wait_until(lambda: is_dead(jobs), what="the jobs process to give up")
+        end_leases(server)
         wait_until(lambda: not any(path.exists() for path in files), what="the trash to be empty")
         assert server.fsck()["findings"] == []
 

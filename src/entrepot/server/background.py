@@ -213,7 +213,14 @@ async def _work(
     loop.add_reader(lifeline, orphaned)
     start_tracing(config)
     metrics = Metrics(scratch, role="jobs")
-    services = await build(config, mode, metrics=metrics)
+    broken: list[str] = []
+
+    def give_up(reason: str) -> None:
+        """The catalog cannot be written by this process any more: a new one may."""
+        broken.append(reason)
+        loop.call_soon_threadsafe(stop.set)
+
+    services = await build(config, mode, metrics=metrics, on_broken=give_up)
     background = [asyncio.create_task(metrics.run())]
     if pulse is not None:
         background.append(asyncio.create_task(pulse.run()))
@@ -225,4 +232,4 @@ async def _work(
         await services.close()
         await asyncio.to_thread(shut_down_tracing)
         metrics.publish()
-    return 0
+    return 1 if broken else 0

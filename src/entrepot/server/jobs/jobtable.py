@@ -90,11 +90,11 @@ def enqueue(
 
 
 def bring_forward(connection: Connection, kind: str, *, key: str, run_at: int) -> None:
-    """Let a queued job that was not tried yet run at `run_at`, when that is earlier than it would."""
+    """Let a queued job that was never begun run at `run_at`, when that is earlier than it would."""
     connection.execute(
         update(job)
         .where(job.c.kind == kind, job.c.key == key, job.c.state == "queued")
-        .where(job.c.attempts == 0, job.c.run_at > run_at)
+        .where(job.c.started_at.is_(None), job.c.run_at > run_at)
         .values(run_at=run_at)
     )
 

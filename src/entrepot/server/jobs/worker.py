@@ -43,6 +43,8 @@ BACKOFF_S: Final = (5.0, 3600.0)
 """Wait after the first failure, and the longest one."""
 CATALOG_AWAY_S: Final = 1.0
 """Wait before the catalog is asked again that could not take a change: a full disk, a restart."""
+CATALOG_TRIES: Final = 16
+"""With more in a row it is the job that fails: what no catalog takes must not go on at full speed, unseen."""
 HISTORY_S: Final = 30 * 24 * 3600.0
 """How long finished jobs stay to be looked at."""
 
@@ -109,6 +111,7 @@ class Worker:
         self._heartbeat_s = min(HEARTBEAT_S, max(shortest_s, SHORTEST_PERIOD_S))
         self._poll_s = min(poll_s, self._heartbeat_s)
         self._running: set[asyncio.Task[None]] = set()
+        self._away: dict[int, int] = {}  # how often in a row a job found the catalog away
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; jobs under way are then given back unfinished."""
@@ -202,11 +205,18 @@ class Worker:
             raise
         except CatalogUnavailable as error:
             log.warning("job waits for the catalog", kind=job.kind, job=job.id, reason=error.message)
-            later = self._catalog.clock.steady() + microseconds(CATALOG_AWAY_S)
-            await self._surely_end(jobtable.release, job, run_at=later)
+            times = self._away.pop(job.id, 0) + 1
+            if times < CATALOG_TRIES:
+                self._away[job.id] = times
+                later = self._catalog.clock.steady() + microseconds(CATALOG_AWAY_S)
+                await self._surely_end(jobtable.release, job, run_at=later)
+            else:
+                await self._failed(job, error)
         except Exception as error:  # noqa: BLE001 - a job's failure is a row, not the worker's end
+            self._away.pop(job.id, None)
             await self._failed(job, error)
         else:
+            self._away.pop(job.id, None)
             finished_at = self._catalog.clock.steady()
             await self._surely_end(jobtable.finish, job, now=finished_at, result=result)
         finally:

@@ -9,11 +9,11 @@ from sqlalchemy import Connection, insert, select
 
 from entrepot.errors import Unavailable
 from entrepot.server.db.engine import Catalog
-from entrepot.server.db.errors import CatalogFull
+from entrepot.server.db.errors import CatalogFull, CatalogUnavailable
 from entrepot.server.db.tables import job, outbox
 from entrepot.server.jobs import jobtable
 from entrepot.server.jobs.outbox import Event, OutboxDelivery
-from entrepot.server.jobs.worker import JobContext, Periodic, Worker
+from entrepot.server.jobs.worker import CATALOG_TRIES, JobContext, Periodic, Worker
 from tests.unit.server.jobs.world import World, on_both
 
 pytestmark = pytest.mark.anyio
@@ -112,6 +112,24 @@ async def test_catalog_that_took_no_change_is_no_failure_of_the_job(world: World
         world.clock.advance(1)
     assert await states(world) == [("work", "done")]
     assert seen == [1] * 11
+
+
+async def test_job_that_no_catalog_ever_takes_is_seen_to_fail(world: World) -> None:
+    """Whoever looks finds it, and it comes round less and less often."""
+
+    async def work(_: JobContext) -> None:
+        raise CatalogUnavailable("that takes too long")
+
+    await queue(world, "work")
+    worker = Worker(world.catalog, {"work": work})
+    ran = 0
+    for _ in range(60):
+        ran += await worker.run_due()
+        world.clock.advance(1)
+    assert CATALOG_TRIES < ran < 60
+    row = await world.catalog.read(lambda connection: connection.execute(select(job)).one())
+    assert row.attempts >= 1
+    assert row.error == "that takes too long"
 
 
 async def test_end_of_a_job_is_told_to_a_catalog_that_was_away(world: World) -> None:
