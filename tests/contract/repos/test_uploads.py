@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from entrepot.errors import Denied
 from entrepot.oci.digest import Digest, InvalidDigest
@@ -439,6 +439,21 @@ async def test_bytes_lost_in_a_power_cut_are_asked_for_again(world: World) -> No
     await fresh.uploads.append(REPO, name, stream(DATA[20:]), expected_start=20)
     found = await fresh.uploads.finish(REPO, name, Digest.of(DATA), actor=ALICE)
     assert await content(world, found) == DATA
+
+
+async def test_an_upload_whose_row_was_lost_in_a_power_cut_is_unknown(world: World) -> None:
+    """Its client begins again then; DIGEST_INVALID would tell it to give up."""
+    name, empty, later = await begun(world, DATA), await begun(world), Digest.of(b"")
+    for table in (upload, upload_begun):
+        await world.catalog.write(lambda connection, table=table: connection.execute(delete(table)) and None)
+    world.clock.advance(1)
+    restarted = world.worker()
+    with pytest.raises(UploadUnknown):
+        await restarted.uploads.finish(REPO, name, Digest.of(DATA), content_length=0, actor=ALICE)
+    await restarted.uploads.finish(REPO, empty, later, content_length=0, actor=ALICE)
+    wrong = await begun(restarted)
+    with pytest.raises(DigestMismatch):
+        await restarted.uploads.finish(REPO, wrong, Digest.of(DATA), content_length=0, actor=ALICE)
 
 
 async def test_a_cancelled_request_loses_no_recorded_byte(world: World) -> None:

@@ -155,6 +155,7 @@ class Uploads:
         self._blobs = Blobs(catalog, store, limits, clock)
         self._running: OrderedDict[str, _Running] = OrderedDict()
         self._ids: UploadIds | None = None
+        self._since = self._clock.steady()
 
     async def start(
         self, repository: str, *, actor: Actor, permit: Permit = allow_all, algorithm: str = "sha256"
@@ -502,7 +503,12 @@ class Uploads:
     ) -> StoredBlob:
         try:
             small = not expected_start and feed.expected is not None and feed.expected <= WHOLE_BYTES
-            if small and await self._is_fresh(target.repository, upload_id):
+            fresh = await self._read_id(target.repository, upload_id) if small else None
+            if fresh is not None and not await self._catalog.hot(_BEGUN, id=upload_id):
+                # A small blob needs no row: its only transaction is the last one, which finds out whether it
+                # is still true that nobody has written to the upload.
+                if not feed.expected and self._has_lost(fresh, target.digest):
+                    raise UploadUnknown(upload_id)
                 copy = await self._find_copy(target.digest)
                 return await self._commit_whole(feed, target, _Hold(upload_id, None), copy)
             held = await self._claim(target.repository, upload_id, target.actor)
@@ -551,15 +557,11 @@ class Uploads:
             await self._release_unchanged(held)
             raise
 
-    async def _is_fresh(self, repository: str, upload_id: str) -> bool:
-        """Whether nobody has written to an upload.
-
-        A small blob needs no row then: its only transaction is the last one, which finds out whether that is
-        still so.
+    def _has_lost(self, fresh: Fresh, digest: Digest) -> bool:
+        """Whether an upload that seems to be empty, and is to end with `digest`, had bytes before a power
+        cut: its row and its mark are not waited for, so both may be gone.
         """
-        if await self._read_id(repository, upload_id) is None:
-            return False
-        return not await self._catalog.hot(_BEGUN, id=upload_id)
+        return fresh.started_at < self._since and digest != Digest.of(b"", digest.algorithm)
 
     async def _find_copy(self, digest: Digest) -> _Copy | None:
         rows = await self._catalog.hot(_COPY, digest=str(digest))
