@@ -19,7 +19,7 @@ from entrepot.server.access.control import AccessControl
 from entrepot.server.access.first_start import prepare_accounts
 from entrepot.server.access.issuing import MAX_LIFE_S, MIN_LIFE_S
 from entrepot.server.access.open import OpenPolicy
-from entrepot.server.access.sealing import LOST, SealKey
+from entrepot.server.access.sealing import LOST, SealKey, key_file_exists
 from entrepot.server.access.signing_keys import has_signing_keys, load_keys
 from entrepot.server.config.model import Config
 from entrepot.server.db import Catalog, open_catalog
@@ -276,7 +276,7 @@ async def _prepare_accounts(config: Config, catalog: Catalog) -> str | None:
 
 async def _require_key_file(path: Path, catalog: Catalog) -> None:
     """Raises NotFound when what is sealed in the catalog could not be opened: a key made now is of no use."""
-    if await catalog.read(has_signing_keys) and not await asyncio.to_thread(path.exists):
+    if await catalog.read(has_signing_keys) and not await asyncio.to_thread(key_file_exists, path):
         raise _key_file_missing(path)
 
 
@@ -306,7 +306,7 @@ async def settle_mode(config: Config, catalog: Catalog) -> str:
 async def worker_mode(config: Config) -> str:
     """The access mode of the registry whose background work is to be done on this machine.
 
-    Raises NotFound when the key file that its accounts need is not here.
+    Raises NotFound when the key file that its accounts need is not here, InvalidInput when it is not ours.
     """
     catalog = open_catalog(catalog_url(config))
     try:
@@ -314,7 +314,7 @@ async def worker_mode(config: Config) -> str:
     finally:
         await catalog.close()
     seal_file = access_settings(config).seal_file
-    if mode == "accounts" and not seal_file.exists():
+    if mode == "accounts" and not key_file_exists(seal_file):
         raise _key_file_missing(seal_file)
     return mode
 

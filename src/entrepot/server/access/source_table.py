@@ -116,15 +116,15 @@ def set_source_enabled(connection: Connection, by: ActorLike, name: str, *, enab
     record(connection, by, "change-sign-in-source", now=now, new=f"{name} enabled={enabled}")
 
 
-def disable_unreadable(connection: Connection, by: ActorLike, seal: SealKey, *, now: int) -> list[str]:
-    """Disable the sources whose secret `seal` can't open, and name them."""
-    unreadable = list[str]()
+def disable_unreadable(connection: Connection, by: ActorLike, seal: SealKey, *, now: int) -> list[Source]:
+    """Disable the sources whose secret `seal` can't open, and return them as they were."""
+    unreadable = list[Source]()
     for row in list_sources(connection):
         try:
             _open_secret(row, seal)
         except SealBroken:
             set_source_enabled(connection, by, row.name, enabled=False, now=now)
-            unreadable.append(row.name)
+            unreadable.append(row)
     return unreadable
 
 

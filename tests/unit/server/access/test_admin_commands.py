@@ -1,6 +1,7 @@
 """`entrepot admin` for accounts: one walk through all commands, on a catalog of its own."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -147,18 +148,21 @@ def test_a_key_file_that_is_missing_or_another_one_is_told_before_anything_start
 def test_a_lost_key_file_costs_signing_keys_and_secrets_of_sources_only(run: Admin) -> None:
     config = Config(server=ServerSection(data=run.data), access=AccessSection(mode="accounts"))
     run("user", "create", "alice", "--admin", "--password-stdin", stdin=PASSWORD)
-    corp = ["corp", "oidc", "issuer=https://id.example.org", "client_id=entrepot"]
+    corp = ["corp", "oidc", "issuer=https://id.example.org", "client_id=entrepot", "scopes=openid email"]
     run("source", "add", *corp, "--secret-stdin", stdin="a secret of theirs\n")
     (run.data / "access.key").unlink()
     said = run("token", "rotate-key", "--key-file-lost").splitlines()
     assert said[0].count(":") == 11
-    assert said[1:] == ["corp: its secret is lost; add it again"]
+    assert said[1] == "corp: its secret is lost; remove it and add it again:"
     assert [row["enabled"] for row in run.json("source", "list")] == [False]
     prepare_now(config)
     assert run("token", "certificates").count("BEGIN CERTIFICATE") == 1
     assert "alice" in run("user", "list")
-    run("source", "remove", "corp")
-    run("source", "add", *corp, "--secret-stdin", stdin="a secret of theirs\n")
+    before = run.json("source", "list")[0]["settings"]
+    for line in said[2:]:  # as it says, word for word
+        run(*shlex.split(line)[2:], stdin="a secret of theirs\n")
+    (corp_again,) = run.json("source", "list")
+    assert (corp_again["enabled"], corp_again["settings"]) == (True, before)
 
 
 def test_a_key_file_that_opens_everything_is_not_lost(run: Admin) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import shlex
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +18,9 @@ from entrepot.cli.commands.admin.accounts import (
     show_secret,
 )
 from entrepot.cli.options import format_option
+
+if TYPE_CHECKING:
+    from entrepot.server.access.source_table import Source
 
 
 @click.group("token", short_help="Personal access tokens and signing keys")
@@ -155,11 +159,21 @@ def _replace_what_was_sealed() -> None:
 
     kid, unreadable = asyncio.run(_replaced())
     click.echo(kid)
-    for name in unreadable:
-        click.echo(f"{name}: its secret is lost; add it again")
+    for source in unreadable:
+        click.echo(f"{source.name}: its secret is lost; remove it and add it again:")
+        click.echo(f"  entrepot admin source remove {source.name}")
+        click.echo(f"  entrepot admin source add {source.name} {source.kind} {_typed(source)} --secret-stdin")
 
 
-async def _replaced() -> tuple[str, list[str]]:
+def _typed(source: Source) -> str:
+    """The settings of a source as `source add` takes them."""
+    values = {
+        key: ",".join(value) if isinstance(value, list) else value for key, value in source.settings.items()
+    }
+    return " ".join(shlex.quote(f"{key}={value}") for key, value in values.items())
+
+
+async def _replaced() -> tuple[str, list[Source]]:
     """The new key's id, and the sources whose secrets are lost. Opens the catalog alone."""
     import asyncio
 
@@ -177,7 +191,7 @@ async def _replaced() -> tuple[str, list[str]]:
     settings = access_settings(config)
     catalog = open_catalog(catalog_url(config))
 
-    def replace(connection: Any, seal: SealKey) -> tuple[str, list[str]]:
+    def replace(connection: Any, seal: SealKey) -> tuple[str, list[Source]]:
         try:
             load_keys(connection, seal)
         except SealBroken:
