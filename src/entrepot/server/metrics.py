@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
@@ -51,7 +52,7 @@ class Counter:
         self.counts[values] = self.counts.get(values, 0) + by
 
     def samples(self) -> dict[Labels, Any]:
-        return self.counts
+        return dict(self.counts)  # a snapshot is read in a thread while requests go on counting
 
 
 class Gauge:
@@ -72,7 +73,7 @@ class Gauge:
     def samples(self) -> dict[Labels, Any]:
         if self._read is not None:
             self.values[()] = self._read()
-        return self.values
+        return dict(self.values)
 
 
 class Histogram:
@@ -92,7 +93,7 @@ class Histogram:
         cells[-1] += seconds
 
     def samples(self) -> dict[Labels, Any]:
-        return self.cells
+        return dict(self.cells)
 
 
 Metric = Counter | Gauge | Histogram
@@ -170,7 +171,7 @@ class Metrics:
             return
         name = f"{self._role}-{os.getpid()}.json"
         with contextlib.suppress(OSError):
-            temporary = self._directory / f".{name}"
+            temporary = self._directory / f".{name}.{threading.get_ident()}"
             temporary.write_bytes(msgspec.json.encode(self.snapshot()))
             temporary.replace(self._directory / name)
 

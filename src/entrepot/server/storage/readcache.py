@@ -61,7 +61,8 @@ class ReadCache:
             return self._read(held, phys, start, end)
         self._count("miss")
         stream = await self._store.open(phys, start, end)
-        if start or end < size or size > self._limit * LARGEST_SHARE or name in self._filling:
+        whole = size and not start and end == size
+        if not whole or size > self._limit * LARGEST_SHARE or name in self._filling:
             return stream
         return self._filled(stream, name, size)
 
@@ -97,7 +98,9 @@ class ReadCache:
     async def _filled(
         self, stream: AsyncGenerator[bytes, None], name: str, size: int
     ) -> AsyncGenerator[bytes, None]:
-        """`stream`, and a copy of it once it has ended whole."""
+        """`stream`, and a copy of it once it is whole: before the last piece goes out, since whoever has all
+        of a blob may ask for a part of it at once.
+        """
         self._filling.add(name)
         partial = self._folder / f"{_PARTIAL}{secrets.token_hex(8)}"
         try:
@@ -108,10 +111,11 @@ class ReadCache:
                     if file is not None and not await run(self._disk, _keep, file, piece):
                         file = None
                     written += len(piece)
+                    if file is not None and written == size:
+                        file.close()
+                        with contextlib.suppress(OSError):
+                            await run(self._disk, os.replace, partial, self._folder / name)
                     yield piece
-                if file is not None and written == size:
-                    file.close()
-                    await run(self._disk, os.replace, partial, self._folder / name)
         finally:
             self._filling.discard(name)
             with contextlib.suppress(OSError):

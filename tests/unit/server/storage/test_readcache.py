@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from entrepot.oci.digest import Digest
+from entrepot.server.storage import memory
 from entrepot.server.storage.errors import BlobMissing
 from entrepot.server.storage.memory import MemoryStore
 from entrepot.server.storage.readcache import ReadCache
@@ -66,7 +67,22 @@ async def test_what_is_too_large_or_read_in_part_is_not_kept(place: Place) -> No
     assert place.used() == 0
 
 
-async def test_read_that_ends_early_leaves_nothing(place: Place) -> None:
+async def test_copy_is_there_when_the_last_piece_goes_out(place: Place) -> None:
+    """Its reader may ask for a part of it before this process has heard that the answer is out."""
+    data = os.urandom(20_000)
+    phys = await place.put(data)
+    stream = await place.cache.open(phys, len(data), 0, None)
+    got = b""
+    while len(got) < len(data):
+        got += await anext(stream)
+    part = await place.cache.open(phys, len(data), 5, 10)
+    assert b"".join([piece async for piece in part]) == data[5:10]
+    assert place.found == ["miss", "hit"]
+    await stream.aclose()
+
+
+async def test_read_that_ends_early_leaves_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_PIECE_BYTES", 1000)
     phys = await place.put(os.urandom(24_000))
     stream = await place.cache.open(phys, 24_000, 0, None)
     await anext(stream)
