@@ -142,11 +142,12 @@ def test_disk_without_inodes_refuses_pushes(tmp_path: Path) -> None:
     ):
         fillers = disk / "fillers"
         fillers.mkdir()
-        with contextlib.suppress(OSError):
-            for number in range(1000):
-                (fillers / str(number)).touch()
         wire = Wire(server.port)
         location = expect(wire("POST", "/v2/inodes/app/blobs/uploads/"), 202).headers["location"]
+        for _ in range(2):  # the server's own probe of the disk may have had one of them
+            with contextlib.suppress(OSError):
+                for number in range(1000):
+                    (fillers / str(number)).touch()
         answer = wire("PUT", with_digest(location, digest_of(b"x")), body=b"x")
         assert answer.status == 507
         for path in fillers.iterdir():

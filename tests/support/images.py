@@ -159,9 +159,12 @@ def debootstrap_root() -> Path:
         if archive.exists():
             return archive
         root, unfinished = _CACHE / "debian-rootfs", archive.with_suffix(".part")
-        subprocess.run(["rm", "-rf", str(root)], check=True)
         argv = [program, "--variant=minbase", *_debian_suite(), str(root), *_debian_mirror()]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=900)
+        for _ in range(3):  # mirrors have hiccups
+            subprocess.run(["rm", "-rf", str(root)], check=True)
+            done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=900)
+            if done.returncode == 0:
+                break
         assert done.returncode == 0, done.stdout[-2_000:] + done.stderr[-2_000:]
         subprocess.run(
             ["rm", "-rf", f"{root}/var/cache/apt/archives", f"{root}/var/lib/apt/lists"], check=True

@@ -2,8 +2,11 @@
 
 import http.client
 import json
+import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+LONG_IDLE_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,11 @@ class Answer:
 
 
 class Wire:
-    """One connection to `host:port`, reopened when it was closed."""
+    """One connection to `host:port`, reopened when it was closed or stood idle for long.
+
+    Registries close idle connections; one that is closed while a request is on its way can't be told from one
+    that broke.
+    """
 
     def __init__(
         self,
@@ -36,6 +43,7 @@ class Wire:
     ) -> None:
         self._connection = http.client.HTTPConnection(host, port, timeout=patience_s)
         self._headers = headers or {}
+        self._last = time.monotonic()
 
     def __call__(
         self,
@@ -48,9 +56,12 @@ class Wire:
     ) -> Answer:
         """Send a request and read the whole answer; `chunked` sends `body` (an iterable) in chunks."""
         sent = {**self._headers, **(headers or {})}
+        if time.monotonic() - self._last > LONG_IDLE_S:
+            self._connection.close()
         self._connection.request(method, path, body=body, headers=sent, encode_chunked=chunked)
         answer = self._connection.getresponse()
         content = answer.read()
+        self._last = time.monotonic()
         return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, content)
 
     def close(self) -> None:

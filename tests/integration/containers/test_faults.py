@@ -90,9 +90,11 @@ def test_a_commit_that_was_killed_leaves_the_images_as_they_were(box: Box) -> No
     before = box.output("images", "-q", "--no-trunc")
     tmp = box.store / "entrepot/tmp"
     code = killed_when(box, lambda: unnamed_files_in(tmp), "commit", "big", "big:1")
+    images = set(box.output("images", "-q", "--no-trunc").split())
+    assert images >= set(before.split())
+    if code == 0:
+        assert len(images) == 2
     assert leftovers(box) == []
-    if code != 0:
-        assert box.output("images", "-q", "--no-trunc") == before
     box.run("commit", "big", "big:2")
     assert box.output("run", "--rm", "big:2", "stat", "-c", "%s", "/big") == "30000000"
     box.run("image", "prune", "-f")
@@ -103,7 +105,9 @@ def test_an_export_that_was_killed_leaves_no_file(box: Box) -> None:
     box.run("run", "--name", "big", "tiny:1", "sh", "-c", "head -c 30000000 /dev/urandom > /big")
     before = set(box.home.iterdir())
     code = killed_when(box, lambda: unnamed_files_in(box.home), "export", "-o", "out.tar", "big")
-    assert set(box.home.iterdir()) - before == ({box.home / "out.tar"} if code == 0 else set())
+    left = set(box.home.iterdir()) - before
+    # Between its last step and its end there is a moment in which it can be killed, too.
+    assert left == {box.home / "out.tar"} or (code != 0 and left == set())
     box.run("export", "-o", "out.tar", "big")
     assert (box.home / "out.tar").stat().st_size > 30_000_000
 

@@ -257,7 +257,7 @@ def test_readiness_tells_what_is_wrong(tmp_path: Path) -> None:
             assert "store" in wire("GET", "/readyz").json()["problems"]
             assert repository("GET", f"blobs/{kept}").body == b"before"
         finally:
-            subprocess.run(["umount", str(blobs)], check=True)
+            subprocess.run(["umount", "-l", str(blobs)], check=True)
         wait_until(lambda: wire("GET", "/readyz").status == 200, what="/readyz to say 200")
         wire.close()
 
