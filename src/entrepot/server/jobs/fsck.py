@@ -32,10 +32,12 @@ from entrepot.server.jobs.affected import affected_tags, is_needed
 from entrepot.server.jobs.integrity import check_integrity
 from entrepot.server.jobs.mending import Mend, find_lost
 from entrepot.server.jobs.reconcile import is_pair
-from entrepot.server.jobs.scrub import Fault, examine, take_out_of_service
+from entrepot.server.jobs.scrub import Fault, examine, take_out_of_service, unreadable
 from entrepot.server.jobs.strays import Stray, Tally, find_strays, throw_away_strays
+from entrepot.server.jobs.surestore import ensure_it_stores, sure_store
 from entrepot.server.jobs.usage import recount, wrong_counters
 from entrepot.server.storage.base import BlobStore
+from entrepot.server.storage.errors import BlobUnreadable
 
 __all__ = ["Finding", "FsckReport", "FsckSettings", "fsck"]
 
@@ -146,6 +148,8 @@ class _Fsck:
 
     async def run(self) -> FsckReport:
         pair = await self._identity()
+        if pair:  # should that change while this runs, nothing is believed to be missing
+            self._store = sure_store(self._catalog, self._store)
         await self._database()
         # Objects first: a blob that is stored meanwhile then has its row when rows are looked at.
         await self._strays(pair=pair)
@@ -188,7 +192,8 @@ class _Fsck:
                 old.append(stray)
         self._report.objects = tally.objects
         repaired = None
-        if old and self._settings.repair and pair:
+        # Asked again: an endpoint that leads elsewhere by now has listed what is not ours.
+        if old and self._settings.repair and pair and await is_pair(self._catalog, self._store):
             delay = microseconds(self._settings.trash_delay_s)
             for start in range(0, len(old), PAGE):
                 page = old[start : start + PAGE]
@@ -204,9 +209,10 @@ class _Fsck:
             after = page[-1].digest
             self._report.blobs += len(page)
             for start in range(0, len(page), AT_ONCE):
-                await asyncio.gather(
-                    *(self._blob(row, repair=repair) for row in page[start : start + AT_ONCE])
-                )
+                looks = [self._blob(row, repair=repair) for row in page[start : start + AT_ONCE]]
+                outcomes = await asyncio.gather(*looks, return_exceptions=True)
+                if failures := [one for one in outcomes if one is not None]:
+                    raise failures[0]
 
     async def _blob(self, row: Any, *, repair: bool) -> None:
         mend = self._settings.mend if repair else None
@@ -218,7 +224,7 @@ class _Fsck:
                 repaired = None if origin is None else f"brought back from {origin}"
                 self._found("blob-out-of-service", row.digest, _OUT[row.state], repaired=repaired, tags=tags)
             return
-        fault = await self._fault(row)
+        fault = await self._fault(row, repair=repair)
         if fault is None or await self._catalog.read(_current_phys, row.digest) != row.phys:
             return
         state, reason = fault
@@ -235,10 +241,15 @@ class _Fsck:
         kind = "blob-missing" if state == "missing" else "blob-damaged"
         self._found(kind, row.digest, f"{row.phys}: {reason}", repaired=repaired, tags=tags)
 
-    async def _fault(self, row: Any) -> tuple[Fault, str] | None:
-        if self._settings.deep:
-            return await examine(self._store, row.digest, row.phys, row.size)
-        stored = await self._store.size(row.phys)
+    async def _fault(self, row: Any, *, repair: bool) -> tuple[Fault, str] | None:
+        try:
+            if self._settings.deep:
+                return await examine(self._store, row.digest, row.phys, row.size)
+            stored = await self._store.size(row.phys)
+        except BlobUnreadable as error:
+            if repair:
+                await ensure_it_stores(self._store)
+            return unreadable(error)
         if stored is None:
             return "missing", "there is no such file"
         if stored != row.size:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from sqlalchemy import Connection, exists, literal_column, select
 
 from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import blob, manifest, manifest_blob, repo, repo_blob
+from entrepot.server.jobs.byterate import ByteRate
 
 __all__ = ["Lost", "Mend", "find_lost", "lost_blobs"]
 
@@ -28,9 +28,16 @@ class Lost:
     """Some that show it: where a registry that mirrors this one has it."""
 
 
-Mend = Callable[[Lost], Awaitable[str | None]]
-"""Puts verified bytes back under a new physical name and returns where they came from; None when nobody has
-them. Raises nothing for a source that fails."""
+class Mend(Protocol):
+    """Brings a blob back."""
+
+    async def __call__(self, lost: Lost, rate: ByteRate | None = None) -> str | None:
+        """Put verified bytes back and return where they came from; None when nobody has them.
+
+        Raises nothing for a source that fails. What the store holds under the blob's own name is read at
+        `rate`.
+        """
+        ...
 
 
 async def find_lost(catalog: Catalog, digest: str) -> Lost | None:

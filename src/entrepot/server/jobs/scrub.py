@@ -16,6 +16,7 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, insert, select, update
@@ -28,11 +29,13 @@ from entrepot.server.db.engine import Catalog
 from entrepot.server.db.settings import SCRUB_ROUND, get_setting, set_setting
 from entrepot.server.db.tables import blob, outbox
 from entrepot.server.jobs.affected import affected_tags
+from entrepot.server.jobs.byterate import ByteRate
 from entrepot.server.jobs.mending import Mend, find_lost, lost_blobs
+from entrepot.server.jobs.surestore import ensure_it_stores
 from entrepot.server.storage.base import BlobStore
-from entrepot.server.storage.errors import BlobMissing, InvalidKey
+from entrepot.server.storage.errors import BlobMissing, BlobUnreadable, InvalidKey
 
-__all__ = ["Damage", "ScrubReport", "scrub", "take_out_of_service"]
+__all__ = ["Damage", "ScrubReport", "examine", "scrub", "take_out_of_service", "unreadable"]
 
 log = get_log(__name__)
 
@@ -114,14 +117,15 @@ async def scrub(
     `bytes_per_s` slows it down so that pulls don't suffer. When a round is done, the next one begins
     `again_after_s` after that one did.
     """
-    report = ScrubReport()
+    report, rate = ScrubReport(), ByteRate(bytes_per_s)
     if mend is not None:
+        mend = partial(mend, rate=rate)
         await _mend_lost(catalog, mend, report)
     turn = await catalog.read(
         _next_turn, catalog.clock.steady(), microseconds(again_after_s), budget_bytes is None
     )
     if turn is not None:
-        await _read_back(catalog, store, report, turn, budget_bytes, _Pace(bytes_per_s), on_damage, mend)
+        await _read_back(catalog, store, report, turn, budget_bytes, rate, on_damage, mend)
     report.lost = len(await lost_blobs(catalog, MOST_LOST))
     return report
 
@@ -158,7 +162,7 @@ async def _read_back(
     report: ScrubReport,
     turn: _Turn,
     budget_bytes: int | None,
-    pace: _Pace,
+    rate: ByteRate,
     on_damage: Callable[[Damage], None] | None,
     mend: Mend | None,
 ) -> None:
@@ -179,7 +183,11 @@ async def _read_back(
                 report.complete = False
                 await note(after)
                 return
-            fault = await examine(store, row.digest, row.phys, row.size, pace)
+            try:
+                fault = await examine(store, row.digest, row.phys, row.size, rate)
+            except BlobUnreadable as error:
+                await ensure_it_stores(store)
+                fault = unreadable(error)
             after = row.digest
             report.blobs += 1
             report.bytes += row.size
@@ -199,11 +207,11 @@ async def _read_back(
 
 
 async def examine(
-    store: BlobStore, digest: str, phys: str, size: int, pace: _Pace | None = None
+    store: BlobStore, digest: str, phys: str, size: int, rate: ByteRate | None = None
 ) -> tuple[Fault, str] | None:
     """What is wrong with the bytes of a blob; None when they are right.
 
-    Raises StorageFailed when it can't tell.
+    Raises StorageFailed when it can't tell: BlobUnreadable for a bad sector, or a disk that has gone.
     """
     wanted = Digest.parse(digest)
     hasher = Hasher(wanted.algorithm)
@@ -216,8 +224,8 @@ async def examine(
         async with aclosing(await store.open(phys, 0, size)) as pieces:
             async for piece in pieces:
                 await asyncio.to_thread(hasher.update, piece)
-                if pace is not None:
-                    await pace.spend(len(piece))
+                if rate is not None:
+                    await rate.spend(len(piece))
     except (BlobMissing, InvalidKey) as error:
         return "missing", error.message
     except VerificationFailed as error:
@@ -225,6 +233,11 @@ async def examine(
     if hasher.digest() != wanted:
         return "quarantined", f"its bytes have the digest {hasher.digest()}"
     return None
+
+
+def unreadable(error: BlobUnreadable) -> tuple[Fault, str]:
+    """What is wrong with a blob that a disk can't read which works otherwise."""
+    return "quarantined", f"it can't be read: {error.reason}"
 
 
 async def take_out_of_service(
@@ -241,22 +254,6 @@ async def take_out_of_service(
     if mend is None or (lost := await find_lost(catalog, digest)) is None:
         return damage
     return replace(damage, repaired_from=await mend(lost))
-
-
-class _Pace:
-    """Sleeps so that no more than so many bytes a second are read."""
-
-    def __init__(self, bytes_per_s: int | None) -> None:
-        self._rate = bytes_per_s
-        self._ahead = 0
-
-    async def spend(self, count: int) -> None:
-        if self._rate is None:
-            return
-        self._ahead += count
-        if self._ahead >= self._rate // 10:
-            owed, self._ahead = self._ahead, 0
-            await asyncio.sleep(owed / self._rate)
 
 
 def _next_turn(connection: Connection, now: int, again_after: int, anew: bool) -> _Turn | None:

@@ -1,7 +1,8 @@
-"""A store that is believed to lack a blob only while it carries the catalog's mark.
+"""When a store is believed to have lost a blob: not when the whole of it has gone.
 
 An endpoint that has come to answer 404 to everything, or a bucket that was removed and made anew, lacks every
-blob. That is no damage of blobs, and must not take a whole registry out of service.
+blob; a disk that has gone reads none. That is no damage of blobs, and must not take a whole registry out of
+service.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Any
 
+from entrepot.oci.digest import Digest
 from entrepot.server.db.engine import Catalog
 from entrepot.server.jobs.reconcile import is_pair
 from entrepot.server.storage.base import BlobStore
 from entrepot.server.storage.errors import RETRY_AFTER_S, BlobMissing, StorageFailed
 
-__all__ = ["sure_store"]
+__all__ = ["ensure_it_stores", "sure_store"]
 
 
 def sure_store(catalog: Catalog, store: BlobStore) -> BlobStore:
@@ -22,6 +24,22 @@ def sure_store(catalog: Catalog, store: BlobStore) -> BlobStore:
     wrapped: Any = _SureStore(catalog, store)
     sure: BlobStore = wrapped
     return sure
+
+
+async def ensure_it_stores(store: BlobStore) -> None:
+    """Return when `store`, which can't read a blob, works otherwise: when it keeps a new one, durable.
+
+    Raises StorageFailed.
+    """
+    try:
+        await store.delete(await store.put(Digest.of(b""), b""))
+    except StorageFailed as error:
+        raise StorageFailed(
+            "the disk can't read a blob and takes none either, so it is not taken for damage of that one: "
+            f"{error.message}",
+            hint="is the disk gone, read-only or full?",
+            retry_after_s=RETRY_AFTER_S,
+        ) from error
 
 
 class _SureStore:

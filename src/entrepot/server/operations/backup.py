@@ -42,7 +42,7 @@ from entrepot.server.operations.rows import (
     schema_of,
 )
 from entrepot.server.storage.base import BlobStore, StoreIdentity
-from entrepot.server.storage.errors import BlobMissing
+from entrepot.server.storage.errors import BlobMissing, BlobUnreadable
 
 __all__ = ["BackedUp", "Restored", "back_up", "check_backup", "restore", "store_identity_of"]
 
@@ -196,7 +196,7 @@ class _Copier:
         try:
             pieces = read_verified(self._store, one.digest, one.phys, one.size)
             await self._archive.put_blob(one.digest, one.size, pieces)
-        except (BlobMissing, VerificationFailed):
+        except (BlobMissing, BlobUnreadable, VerificationFailed):
             self.damaged.add(one.digest)
             return
         self.copied += 1
@@ -282,7 +282,7 @@ class _Bringer:
         name = self._names.get(one.phys)
         if name is not None and await self._store.size(name) == one.size:
             return  # by an interrupted run; all of it is read back at the end
-        if self._reuse and await examine(self._store, str(one.digest), one.phys, one.size) is None:
+        if self._reuse and await self._is_whole(one):
             self._names.add(one.phys, one.phys)
             self.kept += 1
             return
@@ -293,6 +293,13 @@ class _Bringer:
             self._names.forget(one.phys)
             return  # its row says that it is missing
         self.copied += 1
+
+    async def _is_whole(self, one: StoredBlob) -> bool:
+        """Whether the store has it already."""
+        try:
+            return await examine(self._store, str(one.digest), one.phys, one.size) is None
+        except BlobUnreadable:
+            return False
 
 
 async def check_backup(archive: Archive, snapshot: Snapshot) -> list[Digest]:

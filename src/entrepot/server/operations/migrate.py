@@ -36,6 +36,7 @@ from entrepot.server.db.settings import (
 )
 from entrepot.server.db.tables import blob
 from entrepot.server.jobs.fsck import FsckReport, FsckSettings, fsck
+from entrepot.server.jobs.surestore import ensure_it_stores
 from entrepot.server.operations.blobcopy import at_once, store_verified
 from entrepot.server.operations.errors import TargetInUse
 from entrepot.server.operations.hold import changes_held
@@ -43,7 +44,7 @@ from entrepot.server.operations.notes import CopiedNames
 from entrepot.server.operations.rewrite import Rewrite, clear_rows
 from entrepot.server.operations.rows import count_rows, dump_rows, file_pieces, load_rows, read_lines
 from entrepot.server.storage.base import BlobStore
-from entrepot.server.storage.errors import BlobMissing
+from entrepot.server.storage.errors import BlobMissing, BlobUnreadable
 
 __all__ = ["Migrated", "Side", "migrate"]
 
@@ -212,6 +213,10 @@ class _Move:
         try:
             async with aclosing(await self._old.store.open(one.phys, 0, one.size)) as pieces:
                 phys = await store_verified(self._new.store, digest, one.size, pieces)
+        except BlobUnreadable:
+            # Where all of the disk is gone, perhaps for a moment, nothing may be left behind for good.
+            await ensure_it_stores(self._old.store)
+            return
         except (BlobMissing, VerificationFailed):
             return  # perhaps collected just now; if the last look at the catalog has it, it is damaged
         self._copied.add(one.phys, phys)

@@ -34,6 +34,7 @@ from entrepot.server.config.model import RepairSource
 from entrepot.server.db.clock import microseconds
 from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import blob, outbox, trash
+from entrepot.server.jobs.byterate import ByteRate
 from entrepot.server.jobs.mending import Lost
 from entrepot.server.operations.archive import Archive
 from entrepot.server.operations.blobcopy import read_verified, store_verified
@@ -41,6 +42,7 @@ from entrepot.server.operations.crypt import BackupKey
 from entrepot.server.operations.places import open_place
 from entrepot.server.repos.links import StoredBytes, adopt_blob, find_blob, throw_away
 from entrepot.server.storage.base import BlobStore
+from entrepot.server.storage.errors import StorageFailed
 
 __all__ = ["Mender", "NothingHere", "open_sources"]
 
@@ -82,9 +84,9 @@ class Mender:
         self._sources = (TrashSource(catalog, store), *sources)
         self._trash_delay = microseconds(trash_delay_s)
 
-    async def __call__(self, lost: Lost) -> str | None:
+    async def __call__(self, lost: Lost, rate: ByteRate | None = None) -> str | None:
         digest = Digest.parse(lost.digest)
-        if await holds_right_bytes(self._store, digest, lost.phys, lost.size):
+        if await holds_right_bytes(self._store, digest, lost.phys, lost.size, rate):
             if await self._catalog.write(_put_into_service, lost, THERE_AGAIN, self._catalog.clock.now()):
                 log.warning("blob repaired", digest=lost.digest, source=THERE_AGAIN)
                 return THERE_AGAIN
@@ -104,9 +106,21 @@ class Mender:
             log.info("no repair", digest=lost.digest, source=source.name, reason=error.message)
             return False
         clock = self._catalog.clock
-        return await self._catalog.write(
-            _put_back, lost, phys, source.name, clock.now(), clock.steady(), self._trash_delay
-        )
+        try:
+            return await self._catalog.write(
+                _put_back, lost, phys, source.name, clock.now(), clock.steady(), self._trash_delay
+            )
+        except Exception as error:  # when it is cancelled the row may come yet
+            if not getattr(error, "outcome_unknown", False):
+                await self._forget(phys)
+            raise
+
+    async def _forget(self, phys: str) -> None:
+        """Remove a copy that no row names."""
+        try:
+            await self._store.delete(phys)
+        except StorageFailed as error:
+            log.warning("leftover blob", phys=phys, reason=error.message)
 
 
 def _put_into_service(connection: Connection, lost: Lost, origin: str, now: int) -> bool:
@@ -168,14 +182,17 @@ class TrashSource:
         raise NothingHere(f"no right copy of {lost.digest} is in the trash")
 
 
-async def holds_right_bytes(store: BlobStore, digest: Digest, phys: str, size: int) -> bool:
+async def holds_right_bytes(
+    store: BlobStore, digest: Digest, phys: str, size: int, rate: ByteRate | None = None
+) -> bool:
     """Whether what is stored under `phys` is the whole blob; False too when the store can't tell."""
     try:
         if await store.size(phys) != size:
             return False
         async with aclosing(read_verified(store, digest, phys, size)) as pieces:
-            async for _ in pieces:
-                pass
+            async for piece in pieces:
+                if rate is not None:
+                    await rate.spend(len(piece))
     except EntrepotError:
         return False
     return True

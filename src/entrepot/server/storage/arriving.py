@@ -2,8 +2,8 @@
 
 The store tells of an object only once it is whole. Meanwhile the process that receives it keeps a file as
 long as what has arrived, in a folder that all processes of the machine share. Nothing is decided by it: a
-folder that can't be written costs the picture alone, and a number that a killed process leaves goes after
-an hour.
+folder that can't be written costs the picture alone, and a number that a killed process leaves goes at the
+first start that comes an hour later.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class ArrivingBytes:
             return 0
 
     def forget_old(self) -> None:
-        """Remove what killed processes have left."""
+        """Remove what killed processes left an hour ago or earlier: for each start."""
         with contextlib.suppress(OSError):
             for path in self._folder.iterdir():
                 if path.stat().st_mtime < time.time() - FORGOTTEN_S:

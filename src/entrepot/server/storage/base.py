@@ -104,7 +104,8 @@ class BlobStore(Protocol):
     async def open(self, phys: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
         """Bytes `start` up to but not including `end`. Raises BlobMissing here, before the first byte.
 
-        The stream delivers exactly that many bytes or raises: a blob cut short never looks complete.
+        The stream delivers exactly that many bytes or raises: a blob cut short never looks complete. Here and
+        in `size` a bad sector is a BlobUnreadable.
         Close it with `aclose()` when it is not read to its end.
         """
         ...

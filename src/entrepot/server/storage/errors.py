@@ -50,6 +50,17 @@ class StorageFailed(Unavailable):
     code: ClassVar[str] = "storage-failed"
 
 
+class BlobUnreadable(StorageFailed):
+    """The disk fails to give back what is stored here: a bad sector, or all of the disk has gone."""
+
+    code: ClassVar[str] = "storage-blob-unreadable"
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"reading {name} failed: {reason}", retry_after_s=RETRY_AFTER_S)
+        self.reason = reason
+        """What the disk says."""
+
+
 class StorageFull(StorageFailed):
     """No room is left for more blobs; reads and deletes go on working."""
 
@@ -70,3 +81,14 @@ def translated(error: OSError, doing: str) -> StorageFailed:
             retry_after_s=FULL_RETRY_AFTER_S,
         )
     return StorageFailed(f"{doing} failed: {reason}", retry_after_s=RETRY_AFTER_S)
+
+
+_UNREADABLE = {errno.EIO, errno.ENODATA, errno.EUCLEAN, errno.EBADMSG}
+"""What Linux says of a sector that can't be read, the last two of metadata that make no sense."""
+
+
+def reading_failed(error: OSError, name: str) -> StorageFailed:
+    """The error to raise for a failed system call that was to read what is stored under `name`."""
+    if error.errno in _UNREADABLE:
+        return BlobUnreadable(name, error.strerror or str(error))
+    return translated(error, f"reading {name}")

@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from types import TracebackType
 from typing import Final
 
-from entrepot.server.storage.errors import StoredBytesDiffer, translated
+from entrepot.server.storage.errors import StoredBytesDiffer, reading_failed
 from entrepot.server.storage.files import OpenFile
 from entrepot.server.storage.fsops import FileOps
 from entrepot.server.storage.threads import settled
@@ -54,7 +54,7 @@ class FileStream(AsyncGenerator[bytes, None]):
             data = await self._next(file)
         except OSError as error:
             await self.aclose()
-            raise translated(error, f"reading {self._name}") from error
+            raise reading_failed(error, self._name) from error
         if not data:
             await self.aclose()
             raise StoredBytesDiffer(

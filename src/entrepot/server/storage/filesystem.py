@@ -22,7 +22,7 @@ from typing import TypeVar
 from entrepot.oci.digest import Digest
 from entrepot.server.storage import keys
 from entrepot.server.storage.base import Chunk, StoredObject, StoreIdentity
-from entrepot.server.storage.errors import BlobMissing, StorageFailed, UploadShort, translated
+from entrepot.server.storage.errors import BlobMissing, StorageFailed, UploadShort, reading_failed, translated
 from entrepot.server.storage.fileappend import FileAppend
 from entrepot.server.storage.files import Files, OpenFile, Unsynced
 from entrepot.server.storage.filestream import FileStream
@@ -172,7 +172,11 @@ class FilesystemStore:
         return None
 
     async def size(self, phys: str) -> int | None:
-        return await self._call("reading a blob", self._files.size, self._files.blob_path(phys))
+        path = self._files.blob_path(phys)
+        try:
+            return await run(self._disk, self._files.size, path)
+        except OSError as error:
+            raise reading_failed(error, phys) from error
 
     async def delete(self, phys: str) -> None:
         await self._call("removing a blob", self._files.remove, self._files.blob_path(phys))
@@ -222,7 +226,7 @@ class FilesystemStore:
         except (FileNotFoundError, NotADirectoryError):
             raise BlobMissing(name) from None
         except OSError as error:
-            raise translated(error, f"reading {name}") from error
+            raise reading_failed(error, name) from error
 
 
 async def _nothing() -> AsyncGenerator[bytes, None]:

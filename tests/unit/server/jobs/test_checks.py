@@ -10,6 +10,7 @@ from entrepot.oci.digest import Digest
 from entrepot.server.db.settings import set_identity
 from entrepot.server.db.tables import manifest_blob, outbox, project
 from entrepot.server.jobs import scrub as scrubbing
+from entrepot.server.jobs.fsck import FsckSettings, fsck
 from entrepot.server.jobs.reconcile import reconcile
 from entrepot.server.jobs.scrub import scrub
 from entrepot.server.jobs.sweep import sweep
@@ -28,12 +29,16 @@ async def damage(world: World, data: bytes, how: str) -> Digest:
     path = world.root / await world.phys(digest)
     if how == "removed":
         path.unlink()
+    elif how == "bad sector":
+        world.disk.bad_sectors[path] = 0
+    elif how == "bad inode":
+        world.disk.bad_inodes.add(path)
     else:
         path.write_bytes({"torn": data[: len(data) // 2], "empty": b"", "flipped": b"X" + data[1:]}[how])
     return digest
 
 
-@pytest.mark.parametrize("how", ["removed", "torn", "empty", "flipped"])
+@pytest.mark.parametrize("how", ["removed", "torn", "empty", "flipped", "bad sector", "bad inode"])
 async def test_scrub_takes_a_damaged_blob_out_until_it_is_pushed_again(world: World, how: str) -> None:
     """C7: HEAD says 404 after the scrub, so the next push brings the bytes again."""
     await world.push_image(b"precious layer", tag="v1")
@@ -55,6 +60,84 @@ async def test_push_of_a_blob_whose_file_is_gone_or_short_mends_it(world: World,
     await world.push_blob(b"precious layer")
     assert await world.readable(digest)
     assert await kinds(world) == []
+
+
+async def test_bad_sectors_end_no_scrub(world: World) -> None:
+    """C7: however many blobs can't be read, one after the other, the run goes on to the last one."""
+    digests = sorted([await world.push_blob(bytes([number]) * 100) for number in range(8)], key=str)
+    bad = digests[1:6]
+    for digest in bad:
+        world.disk.bad_sectors[world.root / await world.phys(digest)] = 50
+    found = (await world.fsck()).findings
+    assert sorted(one.subject for one in found) == [str(digest) for digest in bad]
+    assert all("it can't be read: Input/output error" in one.detail for one in found)
+    report = await scrub(world.catalog, world.store)
+    assert (report.blobs, report.complete) == (8, True)
+    assert [(one.digest, one.state) for one in report.damaged] == [
+        (str(digest), "quarantined") for digest in bad
+    ]
+
+
+async def test_a_disk_that_has_gone_takes_no_blob_out_of_service(world: World) -> None:
+    """B4: it can't be told from a bad sector by reading alone."""
+    await world.push_image(b"layer", b"another")
+    world.disk.gone = True
+    for deep in (True, False):
+        assert set(await kinds(world, deep=deep)) <= {"blob-damaged"}, "fsck tells of it and does nothing"
+    with pytest.raises(StorageFailed, match="takes none either"):
+        await scrub(world.catalog, world.store)
+    with pytest.raises(StorageFailed, match="takes none either"):
+        await world.fsck(repair=True)
+    world.disk.gone = False
+    assert await kinds(world) == []
+    assert len(world.files()) == 3, "nothing is left of asking the disk"
+
+
+class Elsewhere:
+    """A store whose endpoint leads to another one from the n-th call of one method on."""
+
+    def __init__(self, store: Any, method: str, number: int) -> None:
+        self._store = store
+        self._method = method
+        self._left = number
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._method:
+            self._left -= 1
+        return getattr(self._store, name)
+
+    async def size(self, phys: str) -> int | None:
+        size = self.__getattr__("size")
+        return await size(phys) if self._left > 0 else None
+
+    async def read_identity(self) -> Any:
+        return await self._store.read_identity() if self._left > 0 else None
+
+
+@pytest.mark.parametrize("deep", [True, False], ids=["deep", "shallow"])
+async def test_fsck_asks_for_the_mark_whenever_a_blob_is_missing(world: World, deep: bool) -> None:
+    """B4: a store that answers 404 to everything from the middle of a run on."""
+    for number in range(40):
+        await world.push_blob(bytes([number]) * 100)
+    store: Any = Elsewhere(world.store, "size", 4)
+    with pytest.raises(StorageFailed, match="does not carry this registry's mark"):
+        await fsck(world.catalog, store, FsckSettings(deep=deep, repair=True))
+    assert await kinds(world) == []
+
+
+async def test_fsck_throws_nothing_away_that_another_store_has_listed(world: World) -> None:
+    """B4: the endpoint leads elsewhere by the time that objects are listed."""
+    await world.push_image(b"layer")
+    await stray(world, days_old=8)
+    store: Any = Elsewhere(world.store, "list", 1)
+    with pytest.raises(StorageFailed, match="does not carry this registry's mark"):
+        await fsck(world.catalog, store, FsckSettings(repair=True))
+    assert await world.count_trash() == 0
+
+
+async def test_scrub_without_a_rate_reads_as_quickly_as_it_can(world: World) -> None:
+    await world.push_blob(b"layer")
+    assert (await scrub(world.catalog, world.store, bytes_per_s=0)).blobs == 1
 
 
 async def test_damage_is_an_event(world: World) -> None:
@@ -140,7 +223,14 @@ async def test_fsck_of_a_healthy_registry_finds_nothing(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "kind"), [("removed", "blob-missing"), ("torn", "blob-damaged"), ("flipped", "blob-damaged")]
+    ("how", "kind"),
+    [
+        ("removed", "blob-missing"),
+        ("torn", "blob-damaged"),
+        ("flipped", "blob-damaged"),
+        ("bad sector", "blob-damaged"),
+        ("bad inode", "blob-damaged"),
+    ],
 )
 async def test_fsck_finds_and_repairs_lost_bytes(world: World, how: str, kind: str) -> None:
     await world.push_image(b"layer", tag="v1")

@@ -1,6 +1,8 @@
 """A registry without HTTP for the tests of jobs: catalog, store, services, and a clock that tests move."""
 
+import errno
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ from entrepot.server.repos.manifests import Manifests
 from entrepot.server.repos.uploads import Uploads
 from entrepot.server.storage.base import BlobStore
 from entrepot.server.storage.filesystem import FilesystemStore
+from entrepot.server.storage.fsops import FileOps
 
 on_both = pytest.mark.parametrize("world", ["sqlite", "postgresql"], indirect=True)
 """For tests whose statements or locks differ between the databases."""
@@ -39,6 +42,50 @@ OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
 
 
+class Disk(FileOps):
+    """The real one, but for what a test breaks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bad_sectors: dict[Path, int] = {}
+        """The first byte of a file that can't be read."""
+        self.bad_inodes: set[Path] = set()
+        self.gone = False
+        """No blob is read and nothing written durably; small files like the mark are in memory still."""
+        self._paths: dict[int, Path] = {}
+
+    def open_read(self, path: Path) -> int:
+        fd = super().open_read(path)
+        self._paths[fd] = path
+        return fd
+
+    def is_cached(self, fd: int, offset: int, size: int) -> bool:
+        return not self._fails(fd, offset + size) and super().is_cached(fd, offset, size)
+
+    def read(self, fd: int, size: int, offset: int) -> bytes:
+        if self._fails(fd, offset + size):
+            raise _failure(errno.EIO)
+        return super().read(fd, size, offset)
+
+    def size(self, path: Path) -> int | None:
+        if path in self.bad_inodes:
+            raise _failure(errno.EUCLEAN)
+        return super().size(path)
+
+    def fsync(self, fd: int) -> None:
+        if self.gone:
+            raise _failure(errno.EIO)
+        super().fsync(fd)
+
+    def _fails(self, fd: int, end: int) -> bool:
+        path = self._paths[fd]
+        return (self.gone and "blobs" in path.parts) or end > self.bad_sectors.get(path, end)
+
+
+def _failure(code: int) -> OSError:
+    return OSError(code, os.strerror(code))
+
+
 @dataclass
 class World:
     """Everything a test touches. Leases run a day, the undo window a week, the trash an hour."""
@@ -46,6 +93,7 @@ class World:
     catalog: Catalog
     store: BlobStore
     root: Path
+    disk: Disk
     clock: ManualClock
     uploads: Uploads
     blobs: Blobs
@@ -163,7 +211,8 @@ async def opened(
     """A new world on SQLite in `folder`, or on the database `url`."""
     url = url or f"sqlite:///{folder / 'catalog.db'}"
     upgrade(url)
-    catalog, store = open_catalog(url), FilesystemStore(folder / "store")
+    catalog, disk = open_catalog(url), Disk()
+    store = FilesystemStore(folder / "store", disk)
     clock = StillClock()
     catalog.clock = clock  # type: ignore[misc]
     limits = limits or RepositoryLimits()
@@ -175,6 +224,7 @@ async def opened(
             catalog,
             store,
             store.root,
+            disk,
             clock,
             uploads,
             Blobs(catalog, store, limits),

@@ -20,7 +20,7 @@ from entrepot.server.operations.places import BackupPlace, open_place
 from tests.support.seaweedfs import S3Location
 from tests.unit.server.jobs.world import World
 from tests.unit.server.operations.conftest import Places
-from tests.unit.server.operations.test_migrate import fill, rows
+from tests.unit.server.operations.test_migrate import fill, push_with_a_bad_sector, rows
 
 pytestmark = pytest.mark.anyio
 
@@ -131,6 +131,29 @@ async def test_damage_is_told_and_never_hidden(world: World, places: Places, tmp
         restored = await restore(archive, done.snapshot, new.catalog, new.store, tmp_path / "notes.db")
         assert restored.damaged == tuple(sorted([str(bad), str(good)]))
         assert {one.kind for one in restored.check.findings} == {"blob-out-of-service"}
+
+
+async def test_a_bad_sector_ends_no_backup(world: World, where: Any) -> None:
+    """C7: what can't be read is named, and all else is copied."""
+    bad = await push_with_a_bad_sector(world)
+    async with archive_at(where(True)) as archive:
+        done = await back_up(world.catalog, world.store, archive)
+    assert done.snapshot.damaged == (str(bad),)
+    async with archive_at(where(False), store_id=None) as archive:
+        assert await check_backup(archive, done.snapshot) == [bad]
+
+
+async def test_a_blob_that_can_not_be_read_any_more_is_restored(
+    world: World, places: Places, tmp_path: Path
+) -> None:
+    await world.push_image(b"good", b"bad", tag="v1")
+    async with archive_at(open_place(str(tmp_path / "b"), create=True)) as archive:
+        done = await back_up(world.catalog, world.store, archive)
+        world.disk.bad_sectors[world.root / await world.phys(Digest.of(b"bad"))] = 0
+        new = places.side("sqlite", "folder", "new")
+        restored = await restore(archive, done.snapshot, new.catalog, world.store, tmp_path / "notes.db")
+    assert (restored.copied, restored.kept) == (1, 2)
+    assert restored.check.findings == []
 
 
 async def test_one_tar_is_one_backup(world: World, tmp_path: Path) -> None:

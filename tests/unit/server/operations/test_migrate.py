@@ -52,6 +52,15 @@ async def fill(world: World) -> None:
     await world.uploads.append("team/app", begun.id, pieces(b"half"))
 
 
+async def push_with_a_bad_sector(world: World) -> Digest:
+    """An image with a blob that can be read in part."""
+    layer = bytes(200_000)
+    await world.push_image(layer, b"good", tag="v1")
+    digest = Digest.of(layer)
+    world.disk.bad_sectors[world.root / await world.phys(digest)] = 150_000
+    return digest
+
+
 async def move(old: Side, new: Side, folder: Path, *, same_store: bool = False) -> Migrated:
     return await migrate(
         old, new, folder / "notes.db", same_store=same_store, servers_stopped=stopped, deep=True
@@ -155,6 +164,29 @@ async def test_interrupted_move_goes_on_where_it_was(
     monkeypatch.setattr(module, "store_verified", real)
     report = await move(side_of(world), new, tmp_path)
     assert report.blobs == await world.count_blobs() - len(calls)
+    await check_same(side_of(world), new)
+
+
+@pytest.mark.parametrize("kind", ["folder", "bucket"])
+async def test_a_bad_sector_ends_no_move(world: World, places: Places, tmp_path: Path, kind: str) -> None:
+    """C7: what can't be read is named, and all else is there."""
+    bad = await push_with_a_bad_sector(world)
+    new = places.side("sqlite", kind, "new")
+    report = await move(side_of(world), new, tmp_path)
+    assert (report.damaged, report.blobs) == ((str(bad),), 2)
+    assert report.check is not None
+    assert [one.kind for one in report.check.findings] == ["blob-out-of-service"]
+
+
+async def test_a_disk_that_has_gone_ends_a_move(world: World, places: Places, tmp_path: Path) -> None:
+    """B4: it comes back, and then nothing was lost."""
+    await fill(world)
+    new = places.side("sqlite", "folder", "new")
+    world.disk.gone = True
+    with pytest.raises(StorageFailed, match="takes none either"):
+        await move(side_of(world), new, tmp_path)
+    world.disk.gone = False
+    assert (await move(side_of(world), new, tmp_path)).damaged == ()
     await check_same(side_of(world), new)
 
 

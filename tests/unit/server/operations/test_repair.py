@@ -1,8 +1,10 @@
 """Blobs whose bytes were lost come back by themselves, where there is somebody to ask."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, select
@@ -10,10 +12,12 @@ from sqlalchemy import Connection, select
 from entrepot.errors import InvalidInput
 from entrepot.oci.digest import Digest
 from entrepot.server.config.model import RepairSource
+from entrepot.server.db.engine import Catalog
+from entrepot.server.db.errors import CatalogUnavailable
 from entrepot.server.db.settings import get_identity
 from entrepot.server.db.tables import outbox
 from entrepot.server.jobs.fsck import FsckSettings, fsck
-from entrepot.server.jobs.mending import Lost
+from entrepot.server.jobs.mending import Lost, find_lost
 from entrepot.server.jobs.scrub import scrub
 from entrepot.server.jobs.surestore import sure_store
 from entrepot.server.operations.archive import Archive
@@ -22,6 +26,7 @@ from entrepot.server.operations.crypt import BackupKey, make_key_file
 from entrepot.server.operations.places import open_place
 from entrepot.server.operations.repair import BlobSource, Mender, NothingHere, open_sources
 from entrepot.server.storage.errors import StorageFailed
+from entrepot.server.storage.filesystem import FilesystemStore
 from tests.unit.server.jobs.world import REPO, World
 
 pytestmark = pytest.mark.anyio
@@ -54,6 +59,8 @@ async def lose(world: World, how: str = "removed") -> Path:
     path = world.root / await world.phys(DIGEST)
     if how == "removed":
         path.unlink()
+    elif how == "bad sector":
+        world.disk.bad_sectors[path] = 0
     else:
         path.write_bytes(b"X" + LAYER[1:])
     return path
@@ -68,7 +75,7 @@ async def events(world: World) -> list[str]:
     return await world.catalog.read(read)
 
 
-@pytest.mark.parametrize("how", ["removed", "flipped"])
+@pytest.mark.parametrize("how", ["removed", "flipped", "bad sector"])
 async def test_scrub_brings_a_lost_blob_back_under_a_new_name(world: World, how: str) -> None:
     old = await lose(world, how)
     nothing, wrong, right = Kept("nothing", None), Kept("wrong", b"other bytes!!"), Kept("right", LAYER)
@@ -95,6 +102,90 @@ async def test_what_nobody_has_yet_is_asked_for_again_in_each_run(world: World) 
     second = await scrub(world.catalog, world.store, mend=mender(world, place))
     assert (second.repaired, second.lost) == ({str(DIGEST): "late"}, 0)
     assert await world.readable(DIGEST)
+
+
+async def test_looking_whether_bytes_are_there_again_keeps_to_the_rate(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lose(world, "flipped")
+    await scrub(world.catalog, world.store)
+    world.clock.advance(1)
+    slept_s = list[float]()
+    real = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        slept_s.append(seconds)
+        await real(0)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    report = await scrub(world.catalog, world.store, bytes_per_s=10, mend=mender(world))
+    assert report.bytes == len(b"{}"), "all that is in service"
+    assert sum(slept_s) * 10 == pytest.approx(len(LAYER) + report.bytes)
+
+
+class Refusing:
+    """A catalog that makes no change."""
+
+    def __init__(self, catalog: Catalog, error: BaseException) -> None:
+        self._catalog = catalog
+        self._error = error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._catalog, name)
+
+    async def write(self, *_: object) -> None:
+        raise self._error
+
+
+def unknown() -> CatalogUnavailable:
+    error = CatalogUnavailable("the connection is gone", retry_after_s=1)
+    error.outcome_unknown = True
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "copies"),
+    [
+        (CatalogUnavailable("the disk is full", retry_after_s=1), 0),
+        (RuntimeError("a mistake"), 0),
+        (unknown(), 1),
+        (asyncio.CancelledError(), 1),
+    ],
+    ids=["refused", "mistaken", "unknown", "cancelled"],
+)
+async def test_a_copy_stays_only_where_a_row_may_name_it(
+    world: World, error: BaseException, copies: int
+) -> None:
+    """Else each try on a full disk would leave one more behind."""
+    (await lose(world)).unlink(missing_ok=True)
+    await scrub(world.catalog, world.store)
+    lost = await find_lost(world.catalog, str(DIGEST))
+    assert lost is not None
+    refusing: Any = Refusing(world.catalog, error)
+    mend = Mender(refusing, world.store, [Kept("right", LAYER)], trash_delay_s=3600)
+    with pytest.raises(type(error)) as raised:
+        await mend(lost)
+    assert raised.value is error
+    assert len([name for name in world.files() if name.startswith(DIGEST.hex)]) == copies
+
+
+async def test_a_copy_that_can_not_be_removed_hides_no_error(world: World) -> None:
+    await lose(world)
+    await scrub(world.catalog, world.store)
+    lost = await find_lost(world.catalog, str(DIGEST))
+    assert lost is not None
+    refused = CatalogUnavailable("the disk is full", retry_after_s=1)
+    refusing: Any = Refusing(world.catalog, refused)
+
+    class Keeping(FilesystemStore):
+        async def delete(self, phys: str) -> None:
+            raise StorageFailed(f"removing {phys} failed")
+
+    store = Keeping(world.root)
+    with pytest.raises(CatalogUnavailable) as raised:
+        await Mender(refusing, store, [Kept("right", LAYER)], trash_delay_s=3600)(lost)
+    assert raised.value is refused
+    await store.close()
 
 
 async def test_bytes_that_are_there_again_are_put_back_into_service(world: World) -> None:

@@ -8,7 +8,7 @@ import entrepot.server.repos.errors as repos
 from entrepot.errors import Conflict, Denied, EntrepotError, InvalidInput, NotFound, Unavailable
 from entrepot.oci.distribution import ErrorCode
 from entrepot.server.db.errors import CatalogFull, CatalogUnavailable
-from entrepot.server.storage.errors import StorageFailed, StorageFull
+from entrepot.server.storage.errors import BlobUnreadable, StorageFailed, StorageFull
 from entrepot.server.v2.errors import TABLE, classify, response_to
 from entrepot.server.v2.request import Request
 
@@ -37,6 +37,7 @@ def request(path: str = "/v2/a/manifests/t") -> Request:
         (repos.TooManyUploads(5), 429, ErrorCode.TOOMANYREQUESTS),
         (StorageFull("full"), 507, ErrorCode.UNAVAILABLE),
         (StorageFailed("failed"), 503, ErrorCode.UNAVAILABLE),
+        (BlobUnreadable("blobs/x", "Input/output error"), 503, ErrorCode.UNAVAILABLE),
         (CatalogFull("full"), 507, ErrorCode.UNAVAILABLE),
         (CatalogUnavailable("locked"), 503, ErrorCode.UNAVAILABLE),
         (Denied("no"), 403, ErrorCode.DENIED),
