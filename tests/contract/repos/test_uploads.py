@@ -490,6 +490,28 @@ async def test_a_cancelled_finish_is_done_or_not_and_can_be_repeated(world: Worl
 
 
 @SQLITE_ONLY
+async def test_a_loop_that_ends_takes_no_bytes_from_under_a_row(world: World) -> None:
+    """A server that stops cancels what is left, while the transaction of a push may be under way."""
+    for turns in range(0, 60, 2):
+        data = DATA + bytes([turns])
+        name = await begun(world)
+        mine = asyncio.all_tasks()
+        finish = world.uploads.finish(
+            REPO, name, Digest.of(data), stream(data), content_length=len(data), actor=ALICE
+        )
+        request = asyncio.ensure_future(finish)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for task in asyncio.all_tasks() - mine:
+            task.cancel()
+        await asyncio.wait([request])
+        await world.catalog.write(lambda _: None)  # behind whatever was under way
+        found = await world.blobs.find(REPO, Digest.of(data))
+        if found is not None:
+            assert await content(world, found) == data
+
+
+@SQLITE_ONLY
 async def test_what_a_dead_process_held_is_free_at_once(world: World) -> None:
     name = await begun(world, DATA[:50])
     boot, namespace, _, started, token = holder.new_claim().split("/")

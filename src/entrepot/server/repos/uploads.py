@@ -652,10 +652,12 @@ class Uploads:
     async def _adopt(
         self, phys: str, size: int, target: _Target, held: _Hold | None, distrusted: str | None
     ) -> StoredBlob:
-        """Record durable bytes. When that fails for certain they are removed again."""
+        """Record durable bytes. When that fails for certain they are removed again, which is not so when this
+        is cancelled: the transaction may go on.
+        """
         try:
             return await self._record(phys, size, target, held, distrusted)
-        except BaseException as error:
+        except Exception as error:
             if not getattr(error, "outcome_unknown", False):
                 with contextlib.suppress(StorageFailed):
                     await self._store.delete(phys)
