@@ -42,6 +42,8 @@ async def test_a_text_with_nul_is_the_clients_mistake(catalog: Catalog) -> None:
         await catalog.write(set_setting, "colour", "r\0d")
     with pytest.raises(TextRefused, match="NUL"):
         await catalog.read(get_setting, "r\0d")
+    with pytest.raises(TextRefused, match="NUL"):
+        await catalog.hot(VALUE, name="r\0d")
     assert await catalog.read(get_setting, "colour") is None
 
 

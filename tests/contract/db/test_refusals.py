@@ -3,15 +3,18 @@
 import re
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
+from sqlalchemy import Select, column, select, table
 from sqlalchemy.exc import DBAPIError
 
-from entrepot.server.db import Catalog, migrate, open_catalog, postgresql, sqlite, upgrade
+from entrepot.server.db import Catalog, HotQuery, migrate, open_catalog, postgresql, sqlite, upgrade
 from entrepot.server.db.engine import parse_catalog_url
 from entrepot.server.db.errors import CatalogUnavailable
 from entrepot.server.db.settings import get_setting, set_setting
+from entrepot.server.db.tables import setting
 from entrepot.server.operations.errors import HoldFailed
 from entrepot.server.operations.hold import changes_held
 from tests.contract.db.test_catalog import VALUE
@@ -100,6 +103,34 @@ async def test_a_read_that_takes_too_long_is_told_in_words(
         await catalog.hot(VALUE, name="a")
     in_our_words(told.value)
     await catalog.close()
+
+
+@pytest.mark.parametrize(
+    ("broken", "refusal"),
+    [
+        pytest.param(
+            select(column("value")).select_from(table("nowhere")), asyncpg.UndefinedTableError, id="no table"
+        ),
+        pytest.param(
+            select(column("colour")).select_from(setting), asyncpg.UndefinedColumnError, id="no column"
+        ),
+    ],
+)
+async def test_a_mistake_of_ours_is_no_connection_that_broke(
+    migrated_postgresql_url: str, broken: Select[Any], refusal: type[Exception]
+) -> None:
+    """Nobody is told to try again what never works; it is a failure to look into."""
+    catalog = open_catalog(migrated_postgresql_url)
+    try:
+        with pytest.raises(refusal):
+            await catalog.hot(HotQuery(broken))
+        for attempt in (catalog.read, catalog.write):
+            with pytest.raises(DBAPIError) as told:
+                await attempt(lambda connection: connection.execute(broken))
+            assert isinstance(getattr(told.value.orig, "__cause__", None), refusal)
+        assert await catalog.hot(VALUE, name="colour") == []
+    finally:
+        await catalog.close()
 
 
 async def test_a_migration_that_meets_a_push_in_a_circle_of_locks_is_run_again(

@@ -1,5 +1,6 @@
 """Accounts on PostgreSQL: the same statements, the same answers."""
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,6 +70,10 @@ def test_a_team_works_on_postgresql(on_postgresql: Registry) -> None:
     assert {"create-user", "add-grant", "add-member", "create-token", "edit-repository", "restore"} <= actions
     explained = registry.api("GET", "/explain?user=acme%2Bci&action=delete-tag&repository=acme/app")
     assert (explained["allowed"], explained["rule"]) == (False, "no-grant")
+    for pair in (b"ol\0ga:a password", b"olga:a pass\0word"):
+        nul = {"Authorization": "Basic " + base64.b64encode(pair).decode()}
+        for path in ("/v2/", "/token", "/api/v1/self"):
+            assert registry.wire(None)("GET", path, headers=nul).status == 401, (pair, path)
     for command in (
         ("user", "list"),
         ("grant", "list"),

@@ -85,7 +85,7 @@ def parse_basic(encoded: str) -> tuple[str, str]:
     except (binascii.Error, UnicodeDecodeError):
         raise InvalidCredentials("the Authorization header can't be read") from None
     name, colon, password = text.partition(":")
-    if not colon or len(text) > 16 * 1024:
+    if not colon or "\0" in text or len(text) > 16 * 1024:  # RFC 7617 section 2: no control characters
         raise InvalidCredentials("the Authorization header can't be read")
     return name, password
 

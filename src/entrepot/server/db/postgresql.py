@@ -194,7 +194,7 @@ class PostgresqlCatalog:
                 last = error
             except asyncpg.PostgresError as error:  # from the driver itself, in a hot read
                 if sqlstate(error) not in _REFUSED:
-                    raise (by_postgresql(error) or error) from error
+                    raise _translated(error) from error
                 last = error
             if asyncio.get_running_loop().time() > give_up_at:
                 break
@@ -349,7 +349,7 @@ def _is_lost(error: DBAPIError) -> bool:
     return error.connection_invalidated or isinstance(cause, CONNECTION_ERRORS)
 
 
-def _translated(error: DBAPIError) -> Exception:
+def _translated(error: DBAPIError | asyncpg.PostgresError) -> Exception:
     state = sqlstate(error)
     if state in _FULL:
         return CatalogFull("the database can't grow: its disk is full", retry_after_s=60)

@@ -86,7 +86,11 @@ def _broken(error: BaseException | None) -> str | None:
     if isinstance(cause, OSError):
         why = os.strerror(cause.errno).lower() if cause.errno and cause.errno > 0 else "no connection"
         return f"the database can't be reached: {why}"
-    if isinstance(error, DBAPIError) and not error.connection_invalidated:
+    if isinstance(error, DBAPIError):
+        refused = not error.connection_invalidated
+    else:  # from the driver itself, which tells of the connection in class 08 or without a state
+        refused = sqlstate(error)[:2] not in {"", "08"}
+    if refused:
         return None
     return "the connection to the database broke; try again soon"
 
