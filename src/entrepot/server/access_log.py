@@ -28,7 +28,10 @@ MAX_WAITING: Final = 100_000
 Entry = tuple[float, float, str, str, str, bytes, int, int, str, str, bytes, str]
 """When, how long, id, method, path, query, status, bytes sent, address, principal, user agent, route."""
 
-_SECRET_QUERY = re.compile(rb"(?i)((?:token|password|secret|signature|code|state)=)[^&]*")
+_SECRET_QUERY = re.compile(
+    rb"(?i)((?:token|password|secret|signature|code|state)=)[^&]*"
+    rb"|(ent_[a-z]{3}_)[0-9a-z]+"  # one of ours, wherever it got to, as in the address to return to
+)
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _encode = msgspec.json.Encoder().encode
 
@@ -128,7 +131,7 @@ def line(entry: Entry) -> bytes:
             address,
             principal,
             route,
-            _SECRET_QUERY.sub(rb"\1***", query[:1024]).decode("latin-1") if query else "",
+            _SECRET_QUERY.sub(rb"\1\2***", query[:1024]).decode("latin-1") if query else "",
             agent[:256].decode("latin-1") if agent else "",
         )
     )

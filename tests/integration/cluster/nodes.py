@@ -101,7 +101,7 @@ def nginx_config(folder: Path, nodes: Sequence[str], port: int, later: int | Non
         servers += f"    server 127.0.0.1:{later} backup;\n"
     text = re.sub(r"(    server 10\.0\.0\.\d+:5000[^\n]*\n)+", servers, text)
     text = text.replace("listen 443 ssl;", f"listen 127.0.0.1:{port};")
-    text = re.sub(r"    ssl_[^\n]*\n", "", text)
+    text = re.sub(r"    ssl_[^\n]*\n", "", text).replace("/var/log/nginx", str(folder))
     places = "".join(
         f"{kind}_temp_path {folder}/{kind};\n"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -146,12 +146,13 @@ class HaProxy:
 
 
 def haproxy_config(nodes: Sequence[str], port: int, stats_port: int) -> str:
-    """`deploy/haproxy/haproxy.cfg` for nodes at `address:port`, without TLS, with statistics."""
+    """`deploy/haproxy/haproxy.cfg` for nodes at `address:port`: no TLS, statistics, a log on stdout."""
     text = (DEPLOY / "haproxy" / "haproxy.cfg").read_text()
     servers = "".join(f"    server node{number} {node} check\n" for number, node in enumerate(nodes, 1))
     text = re.sub(r"(    server node\d+ [^\n]*\n)+", servers, text)
     text = re.sub(r"bind :443 [^\n]*", f"bind 127.0.0.1:{port}", text)
     text = re.sub(r"    ssl-default[^\n]*\n", "", text)
+    text = text.replace("log /dev/log local0", "log stdout format raw local0")
     # A busy machine is no reason to think a node dead.
     text = text.replace("timeout check 5s", "timeout check 60s").replace("inter 2s", "inter 200ms")
     text = text.replace(" slowstart 5s", "").replace("X-Forwarded-Proto https", "X-Forwarded-Proto http")

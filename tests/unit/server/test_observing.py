@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from entrepot.server.access.secret import new_secret
 from entrepot.server.access_log import AccessLog, RequestIds, line
 from entrepot.server.metrics import Metrics, render, retire
 from entrepot.server.v2.request import Request
@@ -61,6 +62,13 @@ def test_secrets_in_queries_are_removed(name: str) -> None:
     made = line(entry(query=f"a=1&{name}=hunter2&b=2".encode()))  # type: ignore[arg-type]
     assert b"hunter2" not in made
     assert json.loads(made)["query"] == f"a=1&{name}=***&b=2"
+
+
+def test_secrets_of_ours_are_removed_wherever_they_are() -> None:
+    secret = str(new_secret("set").text)
+    for query in (f"next=%2Fsetup%3Ftoken%3D{secret}", f"q={secret}&n=1", f"token={secret}"):
+        made = line(entry(query=query.encode()))  # type: ignore[arg-type]
+        assert secret.removeprefix("ent_set_") not in made.decode()
 
 
 def test_lines_are_written_together(tmp_path: Path) -> None:

@@ -95,6 +95,13 @@ async def test_pages_run_and_load_only_their_own_files(team: Registry) -> None:
         assert answer.text.count("<script") == answer.text.count('<script src="/static/')
 
 
+async def test_what_a_set_up_page_loads_is_not_asked_for_with_its_secret(team: Registry) -> None:
+    """Proxies log where a request came from."""
+    page = await team.client.get("/setup?token=anything")
+    assert page.headers["referrer-policy"] == "strict-origin"
+    assert (await team.client.get("/sign-in")).headers["referrer-policy"] == "same-origin"
+
+
 async def test_session_cookie_is_for_this_host_over_https(team: Registry) -> None:
     nobody = await visit(team, None)
     answer = await nobody.post("/sign-in", name="owner", password=PASSWORD, next="/")

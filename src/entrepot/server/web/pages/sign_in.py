@@ -115,7 +115,10 @@ async def setup(visit: Visit) -> Response[Any]:
 
 
 def _setup_page(visit: Visit, who: Principal | None, form: Form, status: int) -> Response[Any]:
-    return visit.render("setup.html", status=status, who=who, form=form, shortest=MIN_PASSWORD_LENGTH)
+    shown = visit.render("setup.html", status=status, who=who, form=form, shortest=MIN_PASSWORD_LENGTH)
+    # The page's address is the secret: what it loads is asked for without it, since proxies log the Referer.
+    shown.headers["Referrer-Policy"] = "strict-origin"
+    return shown
 
 
 @submit("/setup", Asked.NOBODY)
