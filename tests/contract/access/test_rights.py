@@ -1,5 +1,6 @@
 """What is remembered of rights in one process holds until another changes them, on each kind of catalog."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,15 +11,17 @@ from sqlalchemy import Connection, insert, update
 from entrepot.server.access.access_tokens import get_token, mint, revoke
 from entrepot.server.access.accounts import change_account, create_user, get_account
 from entrepot.server.access.accounts_control import AccountsControl
-from entrepot.server.access.errors import InvalidCredentials
+from entrepot.server.access.errors import AccessDenied, InvalidCredentials
 from entrepot.server.access.grants import add_grant, list_grants, remove_grant
 from entrepot.server.access.model import Action, Principal, PrincipalKind
 from entrepot.server.access.projects import change_project, create_project, get_project
 from entrepot.server.access.role_table import change_role, create_role, get_role
-from entrepot.server.access.settings import set_read_only
+from entrepot.server.access.settings import set_project_creation, set_read_only
 from entrepot.server.access.teams import add_member, create_team, get_team, remove_member
 from entrepot.server.db.tables import repo
-from tests.contract.access.conftest import ROOT
+from entrepot.server.repos.changes import Actor
+from entrepot.server.repos.uploadrows import make_repository
+from tests.contract.access.conftest import PASSWORD, ROOT
 
 pytestmark = pytest.mark.anyio
 Nodes = tuple[AccountsControl, AccountsControl]
@@ -182,3 +185,24 @@ async def test_a_secret_is_refused_at_once_when_it_was_revoked_elsewhere(nodes: 
 
 def mint_more(c: Connection, carl: Principal) -> None:
     mint(c, ROOT, now=1, kind="pat", owner_id=carl.id, owner="carl")
+
+
+async def test_only_who_made_a_project_by_pushing_owns_it(nodes: Nodes) -> None:
+    """Whoever lost the race for its name owned it too: a transaction that ran again still thought so."""
+    one, two = nodes
+    await one.catalog.write(lambda c: set_project_creation(c, ROOT, "signed-in", now=1))
+    alice = await one.authenticator.basic("alice", PASSWORD, address=None)
+    bob = await two.authenticator.basic("bob", PASSWORD, address=None)
+
+    async def push(node: AccountsControl, who: Principal, name: str) -> bool:
+        try:
+            await node.catalog.write(make_repository, name, Actor(who.name), node.permit_for(who), 1)
+        except AccessDenied:
+            return False
+        return True
+
+    for number in range(10):
+        made = await asyncio.gather(push(one, alice, f"p{number}/a"), push(two, bob, f"p{number}/b"))
+        assert sorted(made) == [False, True]
+        made = await asyncio.gather(push(one, alice, f"q{number}/a"), push(two, alice, f"q{number}/b"))
+        assert made == [True, True]

@@ -165,6 +165,10 @@ def create_robot(
         ).scalar()
         if project_id is None:
             raise Unknown(f"no project is called {project_name}")
+        earlier = find_account(connection, f"{project_name}+{short}", kind="robot")
+        if earlier is not None and earlier.project_id != project_id:
+            # Of a deleted project of that name, which this one has taken: it can't come back any more.
+            delete_account(connection, by, earlier, now=now)
     values = {
         "kind": "robot",
         "name": f"{project_name or ''}+{short}",

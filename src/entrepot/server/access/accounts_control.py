@@ -44,6 +44,7 @@ from entrepot.server.access.source_table import LiveSources, build_sources
 from entrepot.server.access.visible import load_visible
 from entrepot.server.db import Catalog, HotQuery
 from entrepot.server.db.clock import SECOND
+from entrepot.server.db.tables.access import access_grant
 from entrepot.server.db.tables.projects import project
 
 __all__ = ["AccessSettings", "AccountsControl"]
@@ -325,10 +326,18 @@ def _for_change(principal: Principal, action: Action) -> Principal:
 
 
 def _make_owner(connection: Connection, principal: Principal, project_name: str, now: int) -> None:
-    """Whoever creates a project by pushing to it owns it."""
-    project_id = connection.execute(
-        select(project.c.id).where(project.c.name == project_name, project.c.deleted_at.is_(None))
-    ).scalar_one()
+    """Whoever creates a project by pushing to it owns it.
+
+    Not who was only second: their transaction is run again, and finds the project of the first.
+    """
+    project_id, created_by = connection.execute(
+        select(project.c.id, project.c.created_by).where(
+            project.c.name == project_name, project.c.deleted_at.is_(None)
+        )
+    ).one()
+    taken = select(access_grant.c.id).where(access_grant.c.project_id == project_id).limit(1)
+    if created_by != principal.name or connection.execute(taken).first() is not None:
+        return
     by: Any = By(principal=principal.name, kind=principal.kind.value, token_id=principal.token_id)
     if principal.kind in {PrincipalKind.USER, PrincipalKind.ROBOT}:
         add_grant(

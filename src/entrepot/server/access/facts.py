@@ -33,6 +33,8 @@ def _setting(name: str) -> Any:
 
 _one = select(literal(1).label("one")).subquery("one")
 _principal_id: Final[Any] = bindparam("principal_id")
+_home = project.alias("home")
+"""A robot's; it goes and comes back with it."""
 
 FACTS: Final = (
     select(
@@ -42,6 +44,7 @@ FACTS: Final = (
         principal.c.system_role,
         principal.c.may_create_projects,
         principal.c.source,
+        _home.c.deleted_at,
         access_token.c.id,
         access_token.c.expires_at,
         access_token.c.actions,
@@ -60,6 +63,7 @@ FACTS: Final = (
     )
     .select_from(_one)
     .outerjoin(principal, principal.c.id == _principal_id)
+    .outerjoin(_home, _home.c.id == principal.c.project_id)
     .outerjoin(
         access_token,
         (access_token.c.id == bindparam("token_id")) & (access_token.c.principal_id == _principal_id),
@@ -99,12 +103,12 @@ def load_facts(connection: Connection, who: Principal, resource: Resource, *, no
 def facts_from_rows(rows: Sequence[tuple[Any, ...]], who: Principal, *, now: int) -> Facts:
     """`now` in microseconds, as every moment in the catalog."""
     (
-        enabled, expires_at, epoch, system_role, may_create, source,
+        enabled, expires_at, epoch, system_role, may_create, source, home_deleted_at,
         token, token_expires_at, token_actions, token_repositories,
         project_id, visibility, repository_id, creation, read_only, *_,
     ) = rows[0]  # fmt: skip
     return Facts(
-        state=_state(enabled, expires_at, now),
+        state=_state(enabled, expires_at, now) if home_deleted_at is None else PrincipalState.GONE,
         epoch=epoch or 0,
         system_role=SystemRole(system_role) if system_role else None,
         may_create_projects=bool(may_create),
@@ -114,7 +118,7 @@ def facts_from_rows(rows: Sequence[tuple[Any, ...]], who: Principal, *, now: int
         project_id=project_id,
         visibility=Visibility(visibility) if visibility else Visibility.PRIVATE,
         repository_id=repository_id,
-        grants=tuple(_grant(row[15:]) for row in rows if row[15] is not None),
+        grants=tuple(_grant(row[16:]) for row in rows if row[16] is not None),
         project_creation=ProjectCreation(creation) if creation else ProjectCreation.ADMINS,
         read_only=read_only == "true",
         holds_until=min(

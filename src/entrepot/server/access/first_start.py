@@ -11,9 +11,11 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, exists, or_, select
 
+from entrepot.errors import InvalidInput
 from entrepot.server.access.access_tokens import get_token, mint, revoke
 from entrepot.server.access.accounts import create_user, find_account, get_account, set_password_hash
 from entrepot.server.access.audit import SYSTEM, ActorLike, By, record
+from entrepot.server.access.errors import InvalidCredentials
 from entrepot.server.access.model import Principal, SystemRole
 from entrepot.server.access.role_table import ensure_builtin_roles
 from entrepot.server.access.sealing import SealKey
@@ -27,6 +29,8 @@ __all__ = ["FIRST_ADMIN", "SETUP_LIFE_S", "finish_setup", "prepare_accounts", "p
 
 FIRST_ADMIN: Final = "admin"
 SETUP_LIFE_S: Final = 24 * 3600
+FIRST_START: Final = "first start"
+"""Name of the row of a link that no admin has made; it opens nothing once an admin can sign in."""
 TOGETHER_S: Final = 600
 """Starts this close to each other are those of several nodes."""
 
@@ -47,6 +51,9 @@ def prepare_accounts(connection: Connection, seal: SealKey, issuer: str, now: in
     """Roles, a signing key, and the set-up secret when no admin can sign in. Once per start."""
     prepare_tables(connection, seal, issuer, now)
     if connection.execute(_ADMIN_CAN_SIGN_IN).scalar_one():
+        connection.execute(
+            delete(access_token).where(access_token.c.kind == "set", access_token.c.name == FIRST_START)
+        )
         return None
     account = find_account(connection, FIRST_ADMIN, kind="user")
     if account is None:
@@ -58,7 +65,7 @@ def prepare_accounts(connection: Connection, seal: SealKey, issuer: str, now: in
             access_token.c.created_at < now - TOGETHER_S * SECOND,
         )
     )
-    return _mint(connection, account.id, account.name, now)
+    return _mint(connection, account.id, account.name, now, label=FIRST_START)
 
 
 def prepare_tables(connection: Connection, seal: SealKey, issuer: str, now: int) -> None:
@@ -74,6 +81,8 @@ def prepare_tables(connection: Connection, seal: SealKey, issuer: str, now: int)
 def setup_link(connection: Connection, by: ActorLike, name: str, now: int) -> SecretText:
     """A link for any user to choose a password with: invitations and forgotten passwords. Raises Unknown."""
     account = get_account(connection, name, kind="user")
+    if account.source != "local":
+        raise InvalidInput(f"the password of {name} is kept at {account.source}")
     record(connection, by, "create-setup-link", now=now, detail={"name": name})
     return _mint(connection, account.id, account.name, now)
 
@@ -81,15 +90,21 @@ def setup_link(connection: Connection, by: ActorLike, name: str, now: int) -> Se
 def finish_setup(
     connection: Connection, who: Principal, password_hash: str, address: str | None, now: int
 ) -> None:
-    """Set the password of whoever held the link, and use the link up."""
+    """Set the password of whoever held the link, and use the link up. Raises InvalidCredentials."""
     account = get_account(connection, who.name, kind="user")
     by = By(principal=who.name, kind="user", address=address, token_id=who.token_id)
     if who.token_id is not None:
-        revoke(connection, by, get_token(connection, who.token_id, owner_id=account.id), now=now)
+        link = get_token(connection, who.token_id, owner_id=account.id)
+        if link.name == FIRST_START and connection.execute(_ADMIN_CAN_SIGN_IN).scalar_one():
+            raise InvalidCredentials(
+                "this link was for the first admin, and there is one by now",
+                hint="an admin can make another: entrepot admin user link",
+            )
+        revoke(connection, by, link, now=now)
     set_password_hash(connection, by, account, password_hash, now=now)
 
 
-def _mint(connection: Connection, account_id: int, name: str, now: int) -> SecretText:
+def _mint(connection: Connection, account_id: int, name: str, now: int, *, label: str = "") -> SecretText:
     secret = mint(
         connection,
         SYSTEM,
@@ -97,6 +112,7 @@ def _mint(connection: Connection, account_id: int, name: str, now: int) -> Secre
         kind="set",
         owner_id=account_id,
         owner=name,
+        name=label,
         expires_at=now + SETUP_LIFE_S * SECOND,
     )
     return secret.text

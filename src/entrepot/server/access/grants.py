@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert, or_, select
 
 from entrepot.server.access.audit import ActorLike, record
 from entrepot.server.access.errors import AlreadyExists, InvalidPattern, Unknown
 from entrepot.server.access.patterns import parse_repository_pattern, parse_tag_pattern
-from entrepot.server.db.tables.access import access_grant, principal, role, team
+from entrepot.server.db.tables.access import access_grant, principal, role, team, team_member
 from entrepot.server.db.tables.projects import project
 
-__all__ = ["GrantRow", "add_grant", "get_grant", "list_grants", "remove_grant"]
+__all__ = ["EVERY_TAG", "GrantRow", "add_grant", "get_grant", "list_grants", "list_reach", "remove_grant"]
+
+EVERY_TAG: Final = "*"
+"""The pattern of tags that a grant without one stands for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,21 @@ def list_grants(
         if value is not None:
             query = query.where(access_grant.c[column] == value)
     return [_grant(row) for row in connection.execute(query.order_by(access_grant.c.id).limit(n))]
+
+
+def list_reach(connection: Connection, *, principal_id: int, project_id: int) -> set[tuple[str, str]]:
+    """(action, pattern of tags) of all a principal may do in a project, by itself and through teams."""
+    through = select(team_member.c.team_id).where(team_member.c.principal_id == principal_id)
+    query = (
+        select(role.c.actions, access_grant.c.tags)
+        .join(role, role.c.id == access_grant.c.role_id)
+        .where(
+            access_grant.c.project_id == project_id,
+            or_(access_grant.c.principal_id == principal_id, access_grant.c.team_id.in_(through)),
+        )
+    )
+    rows = connection.execute(query).all()
+    return {(action, tags or EVERY_TAG) for actions, tags in rows for action in actions.split()}
 
 
 def _check_inside(project_name: str, pattern: str) -> None:

@@ -55,7 +55,7 @@ READ_ACTIONS: Final = frozenset(
 """What an auditor may do anywhere. Everything else changes something."""
 
 _ASKING: Final = frozenset({Action.PING, Action.LIST, Action.SEARCH})
-_TAG_ACTIONS: Final = frozenset({Action.CREATE_TAG, Action.OVERWRITE_TAG, Action.DELETE_TAG})
+_TAG_ACTIONS: Final = frozenset({Action.CREATE_TAG, Action.OVERWRITE_TAG, Action.DELETE_TAG, Action.RESTORE})
 _PUSH_ACTIONS: Final = frozenset(
     {Action.PUSH, Action.CREATE_TAG, Action.OVERWRITE_TAG, Action.CREATE_REPOSITORY, Action.CREATE_PROJECT}
 )
@@ -95,7 +95,7 @@ class Grant:
     repositories: RepositoryPattern | None = None
     """None: the whole project."""
     tags: TagPattern | None = None
-    """None: every tag. Looked at when a tag is created, overwritten or deleted."""
+    """None: every tag. Looked at when a tag is created, overwritten, deleted or restored."""
     team: str | None = None
     """The team it reaches the principal through."""
 

@@ -181,5 +181,5 @@ def _unverified_issuer(token: str) -> str:
         part = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
         return str(claims["iss"]).rstrip("/")
-    except (IndexError, ValueError, KeyError, TypeError):
+    except (IndexError, ValueError, RecursionError, KeyError, TypeError):
         raise InvalidCredentials("the job's token can't be read") from None

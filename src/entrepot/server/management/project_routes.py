@@ -21,7 +21,15 @@ from entrepot.server.access.accounts import (
     list_accounts,
 )
 from entrepot.server.access.errors import Unknown
-from entrepot.server.access.grants import GrantRow, add_grant, get_grant, list_grants, remove_grant
+from entrepot.server.access.grants import (
+    EVERY_TAG,
+    GrantRow,
+    add_grant,
+    get_grant,
+    list_grants,
+    list_reach,
+    remove_grant,
+)
 from entrepot.server.access.model import Action, PrincipalKind, Resource
 from entrepot.server.access.projects import (
     Project,
@@ -159,6 +167,7 @@ async def list_project_grants(
 async def give(api: Api, caller: Caller, project: str, data: NewGrant) -> GrantView:
     if (data.principal is None) == (data.team is None):
         raise InvalidInput("a grant is for a principal or for a team; name one of them")
+    await _check_not_above(api, caller, project, await api.read(_reach_of_role, data.role, data.tags))
 
     def write(connection: Connection) -> GrantRow:
         return add_grant(
@@ -207,7 +216,7 @@ async def list_robots(
 async def make_robot(api: Api, caller: Caller, project: str, data: NewRobot) -> RobotSecret:
     """The secret is in the answer and nowhere else."""
     if data.role is not None:
-        await _check_not_above(api, caller, project, (await api.read(get_role, data.role)).actions)
+        await _check_not_above(api, caller, project, await api.read(_reach_of_role, data.role, data.tags))
 
     def write(connection: Connection) -> tuple[Account, str]:
         found = get_project(connection, project)
@@ -239,17 +248,24 @@ async def make_robot(api: Api, caller: Caller, project: str, data: NewRobot) -> 
     return RobotSecret(robot=account_view(made), secret=secret)
 
 
-async def _check_not_above(api: Api, caller: Caller, project: str, actions: Iterable[str]) -> None:
-    """Whoever looks after robots can hold their secret: nobody may so get more than they have themselves."""
-    for action in sorted(actions):
-        await api.require(caller, Action(action), Resource(project=project))
+async def _check_not_above(api: Api, caller: Caller, project: str, reach: Iterable[tuple[str, str]]) -> None:
+    """Whoever looks after robots can hold their secret: nobody may so get more than they have themselves.
+
+    A pattern of tags is asked about as if it were a tag: one that fits it fits all that it stands for.
+    """
+    for action, tags in sorted(reach):
+        await api.require(caller, Action(action), Resource(project=project, tag=tags))
 
 
-def _actions_of(connection: Connection, project: str, robot: str) -> set[str]:
+def _reach_of_role(connection: Connection, name: str, tags: str | None) -> set[tuple[str, str]]:
+    return {(action, tags or EVERY_TAG) for action in get_role(connection, name).actions}
+
+
+def _reach_of(connection: Connection, project: str, robot: str) -> set[tuple[str, str]]:
     """All that a robot may do in its project."""
     found = _robot(connection, project, robot)
-    grants = list_grants(connection, principal_id=found.id, project_id=found.project_id)
-    return {action for grant in grants for action in get_role(connection, grant.role).actions}
+    assert found.project_id is not None
+    return list_reach(connection, principal_id=found.id, project_id=found.project_id)
 
 
 def _robot(connection: Connection, project: str, robot: str) -> Account:
@@ -302,7 +318,7 @@ async def remove_robot(api: Api, caller: Caller, project: str, robot: str) -> No
     status_code=200,
 )
 async def rotate_robot(api: Api, caller: Caller, project: str, robot: str, data: Rotation) -> RobotSecret:
-    await _check_not_above(api, caller, project, await api.read(_actions_of, project, robot))
+    await _check_not_above(api, caller, project, await api.read(_reach_of, project, robot))
 
     def write(connection: Connection) -> tuple[Account, str]:
         found = _robot(connection, project, robot)
@@ -344,7 +360,7 @@ async def list_trusts(api: Api, project: str, robot: str) -> list[TrustRule]:
     tags=["robots"],
 )
 async def trust(api: Api, caller: Caller, project: str, robot: str, data: NewTrustRule) -> TrustRule:
-    await _check_not_above(api, caller, project, await api.read(_actions_of, project, robot))
+    await _check_not_above(api, caller, project, await api.read(_reach_of, project, robot))
     if not await api.read(issuer_is_known, data.issuer):
         # The server will fetch from that address: not for everybody to choose.
         await api.require(caller, Action.MANAGE_SYSTEM, Resource())

@@ -285,7 +285,7 @@ async def test_who_creates_a_project_by_pushing_owns_it(accounts: Accounts) -> N
         permit(connection, change("create-project", "fresh"))
         made = connection.execute(
             __import__("sqlalchemy").text(
-                "INSERT INTO project (name, created_at) VALUES ('fresh', 1) RETURNING id"
+                "INSERT INTO project (name, created_at, created_by) VALUES ('fresh', 1, 'alice') RETURNING id"
             )
         )
         assert made.scalar_one()

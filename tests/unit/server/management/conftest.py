@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import update
 
 from entrepot.server.access.access_tokens import mint, rotate_robot_secret
 from entrepot.server.access.accounts import create_robot, create_user
@@ -21,6 +22,7 @@ from entrepot.server.access_log import AccessLog, RequestIds
 from entrepot.server.app import RegistryApp
 from entrepot.server.compose import Services, build, prepare
 from entrepot.server.config.model import AccessSection, Config, LogSection, ServerSection
+from entrepot.server.db.tables.access import principal
 from entrepot.server.front import Front
 from entrepot.server.probes import Probes
 from entrepot.server.site import open_site
@@ -52,6 +54,11 @@ class Registry:
     async def user(self, name: str, *, role: SystemRole | None = None, **more: Any) -> Any:
         self.secrets[name] = PASSWORD
         return await self.write(create_user, name=name, password_hash=PASSWORD_HASH, system_role=role, **more)
+
+    async def forget_passwords(self) -> None:
+        """As right after the first start: no admin can sign in."""
+        forget = update(principal).values(password_hash=None)
+        await self.services.catalog.write(lambda connection: connection.execute(forget) and None)
 
     async def robot(self, name: str) -> Any:
         made = await self.write(create_robot, name=name)

@@ -32,6 +32,8 @@ ALGORITHMS: Final = ["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDS
 _MAX_DOCUMENT_BYTES: Final = 1024 * 1024
 _DOCUMENT_LIFE_S: Final = 3600.0
 _MIN_REFRESH_S: Final = 60.0
+_ASK_AGAIN_S: Final = 10.0
+"""So long an issuer that could not be asked is not asked again: each try may hold a thread for as long."""
 _SKEW_S: Final = 60
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -58,6 +60,7 @@ class OidcIssuer:
         self._metadata: dict[str, Any] = {}
         self._keys: KeySet | None = None
         self._fetched_at = -_DOCUMENT_LIFE_S
+        self._failed_at = -_ASK_AGAIN_S
 
     def metadata(self) -> dict[str, Any]:
         """The discovery document. Raises OidcUnavailable."""
@@ -91,6 +94,15 @@ class OidcIssuer:
     def _refresh_if_old(self, *, at_least_s: float = _DOCUMENT_LIFE_S) -> None:
         if time.monotonic() - self._fetched_at < at_least_s and self._keys is not None:
             return
+        if time.monotonic() - self._failed_at < _ASK_AGAIN_S:
+            raise OidcUnavailable(f"{self.url} could not be asked a moment ago")
+        try:
+            self._refresh()
+        except OidcUnavailable:
+            self._failed_at = time.monotonic()
+            raise
+
+    def _refresh(self) -> None:
         document = self._ask("GET", f"{self.url}/.well-known/openid-configuration")
         if str(document.get("issuer", "")).rstrip("/") != self.url:
             raise OidcUnavailable(f"{self.url} says it is another issuer")
