@@ -31,6 +31,8 @@ log = get_log(__name__)
 
 SITE_ROUTE: Final = "site"
 _STATUS: Final = {status: str(status) for status in range(100, 600)}
+_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
+"""Counted by name; clients could make up any number of others."""
 LINGER_S: Final = 2.0
 """How long what follows a refusal is still read: enough for the answer to arrive."""
 NOBODY_LEFT: Final = 499
@@ -261,7 +263,8 @@ class Front:
         metrics = self._metrics
         route = request.route
         counts = metrics.requests.counts
-        key = (request.method if route else "other", route, _STATUS.get(status, "0"))
+        method = request.method if route and request.method in _METHODS else "other"
+        key = (method, route, _STATUS.get(status, "0"))
         counts[key] = counts.get(key, 0) + 1
         metrics.seconds.observe(took, route)
         if request.received:

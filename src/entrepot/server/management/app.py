@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
-from litestar import Litestar, Request, Router
+from litestar import Litestar, Request, Response, Router
 from litestar.di import Provide
 from litestar.exceptions import LitestarDeprecationWarning
 from litestar.openapi import OpenAPIConfig
@@ -66,6 +66,13 @@ def _caller(request: Request[Any, Any, Any]) -> Caller:
     return caller
 
 
+async def _not_to_be_kept(response: Response[Any]) -> Response[Any]:
+    """What a caller may see is theirs: no cache on the way keeps it, as a cookie alone would not tell it."""
+    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    return response
+
+
 def create_management(
     api: Api,
     *,
@@ -91,7 +98,13 @@ def _application(
     more_routes: Sequence[Any],
     exception_handlers: Mapping[Any, Any],
 ) -> Litestar:
-    router = Router(PREFIX, route_handlers=list(ROUTES), guards=[policy_guard], exception_handlers=HANDLERS)
+    router = Router(
+        PREFIX,
+        route_handlers=list(ROUTES),
+        guards=[policy_guard],
+        exception_handlers=HANDLERS,
+        after_request=_not_to_be_kept,
+    )
     app = Litestar(
         route_handlers=[router, *more_routes],
         dependencies={

@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    LargeBinary,
     Select,
     and_,
     case,
@@ -55,6 +56,7 @@ __all__ = [
     "list_repositories",
     "list_tags",
     "list_upstream",
+    "listed_body",
     "platforms_of",
     "repository_sizes",
     "search",
@@ -69,6 +71,11 @@ MAX_OWN_REPOSITORIES: Final = 100
 """Who sees fewer than so many has all of their tags looked through."""
 MAX_TAG_MATCHES: Final = 2_000
 """Tags of one beginning that are looked at, for those who see many repositories."""
+MAX_LISTED_BYTES: Final = 64 * 1024
+"""Larger manifests are not read for a list: their platforms are told where one alone is shown."""
+_NO_BYTES: Final = literal(b"", LargeBinary)
+listed_body: Final = case((manifest.c.size <= MAX_LISTED_BYTES, manifest.c.body), else_=_NO_BYTES)
+"""A manifest's bytes in a list of many: every tag may point to the same large one."""
 _AFTER_TAGS: Final = "\x7f"
 """Sorts after every character a tag may have."""
 
@@ -158,35 +165,47 @@ _REPOSITORIES: Final = (
     .outerjoin(repo_profile, repo_profile.c.repo_id == repo.c.id)
     .where(repo.c.deleted_at.is_(None), project.c.deleted_at.is_(None))
 )
-_LIVE_TAGS: Final = (
-    select(
-        tag.c.name,
-        tag.c.digest,
+
+
+def _live_tags(body: ColumnElement[bytes]) -> Select[Any]:
+    return (
+        select(
+            tag.c.name,
+            tag.c.digest,
+            manifest.c.media_type,
+            manifest.c.artifact_type,
+            manifest.c.total_size,
+            tag.c.created_at,
+            tag.c.updated_at,
+            tag.c.updated_by,
+            func.coalesce(tag_pull.c.count, 0).label("pulls"),
+            tag_pull.c.pulled_at,
+            body,
+        )
+        .join(manifest, and_(manifest.c.repo_id == tag.c.repo_id, manifest.c.digest == tag.c.digest))
+        .outerjoin(tag_pull, and_(tag_pull.c.repo_id == tag.c.repo_id, tag_pull.c.name == tag.c.name))
+    )
+
+
+def _manifests(body: ColumnElement[bytes]) -> Select[Any]:
+    return select(
+        manifest.c.id,
+        manifest.c.digest,
         manifest.c.media_type,
         manifest.c.artifact_type,
+        manifest.c.size,
         manifest.c.total_size,
-        tag.c.created_at,
-        tag.c.updated_at,
-        tag.c.updated_by,
-        func.coalesce(tag_pull.c.count, 0).label("pulls"),
-        tag_pull.c.pulled_at,
-        manifest.c.body,
-    )
-    .join(manifest, and_(manifest.c.repo_id == tag.c.repo_id, manifest.c.digest == tag.c.digest))
-    .outerjoin(tag_pull, and_(tag_pull.c.repo_id == tag.c.repo_id, tag_pull.c.name == tag.c.name))
-)
-_MANIFESTS: Final = select(
-    manifest.c.id,
-    manifest.c.digest,
-    manifest.c.media_type,
-    manifest.c.artifact_type,
-    manifest.c.size,
-    manifest.c.total_size,
-    manifest.c.pushed_at,
-    manifest.c.pushed_by,
-    manifest.c.config,
-    manifest.c.body,
-).where(manifest.c.deleted_at.is_(None))
+        manifest.c.pushed_at,
+        manifest.c.pushed_by,
+        manifest.c.config,
+        body,
+    ).where(manifest.c.deleted_at.is_(None))
+
+
+_LISTED_TAGS: Final = _live_tags(listed_body)
+_ONE_TAG: Final = _live_tags(manifest.c.body)
+_LISTED_MANIFESTS: Final = _manifests(_NO_BYTES)
+_ONE_MANIFEST: Final = _manifests(manifest.c.body)
 
 
 def seen(query: Select[Any], visible: Visible) -> Select[Any]:
@@ -262,7 +281,7 @@ def list_tags(
     connection: Connection, repo_id: int, *, last: str = "", n: int = 100, contains: str = ""
 ) -> list[TagRow]:
     """By name, after `last`."""
-    query = _LIVE_TAGS.where(tag.c.repo_id == repo_id, tag.c.name > last).order_by(tag.c.name).limit(n)
+    query = _LISTED_TAGS.where(tag.c.repo_id == repo_id, tag.c.name > last).order_by(tag.c.name).limit(n)
     if contains:
         query = query.where(tag.c.name.contains(contains, autoescape=True))
     rows: Any = connection.execute(query)
@@ -271,9 +290,7 @@ def list_tags(
 
 def get_tag(connection: Connection, repo_id: int, name: str) -> TagRow:
     """Raises NotFound."""
-    row: Any = connection.execute(
-        _LIVE_TAGS.where(tag.c.repo_id == repo_id, tag.c.name == name)
-    ).one_or_none()
+    row: Any = connection.execute(_ONE_TAG.where(tag.c.repo_id == repo_id, tag.c.name == name)).one_or_none()
     if row is None:
         raise NotFound(f"no tag is called {name}")
     return TagRow(*row)
@@ -347,9 +364,9 @@ def _repository_is_seen(repo_id: ColumnElement[int], visible: Visible) -> Column
 def list_manifests(
     connection: Connection, repo_id: int, *, last: str = "", n: int = 100, untagged: bool = False
 ) -> list[tuple[ManifestRow, list[str]]]:
-    """By digest, with the tags on each."""
+    """By digest, with the tags on each; without their bytes."""
     query = (
-        _MANIFESTS.where(manifest.c.repo_id == repo_id, manifest.c.digest > last)
+        _LISTED_MANIFESTS.where(manifest.c.repo_id == repo_id, manifest.c.digest > last)
         .order_by(manifest.c.digest)
         .limit(n)
     )
@@ -380,7 +397,7 @@ def tags_on(connection: Connection, repo_id: int, digests: Iterable[str]) -> dic
 def get_manifest_row(connection: Connection, repo_id: int, digest: str) -> ManifestRow:
     """Raises NotFound."""
     row: Any = connection.execute(
-        _MANIFESTS.where(manifest.c.repo_id == repo_id, manifest.c.digest == digest)
+        _ONE_MANIFEST.where(manifest.c.repo_id == repo_id, manifest.c.digest == digest)
     ).one_or_none()
     if row is None:
         raise NotFound(f"no manifest has the digest {digest}")
@@ -402,7 +419,7 @@ def platforms_of(body: bytes) -> list[tuple[str, str | None, int, str]]:
     """(digest, platform, size, media type) of an index's manifests; nothing for other manifests."""
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     children = document.get("manifests") if isinstance(document, dict) else None
     found = []

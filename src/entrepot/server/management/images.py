@@ -72,6 +72,6 @@ def layers_of(body: bytes, config: dict[str, Any] | None) -> list[Layer]:
 def _object(text: bytes) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

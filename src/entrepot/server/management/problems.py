@@ -137,8 +137,14 @@ def _unexpected(request: Request[Any, Any, Any], _error: Exception) -> Response[
     )
 
 
+def _too_deep(request: Request[Any, Any, Any], _error: RecursionError) -> Response[Problem]:
+    """A body nested so deeply that no reader follows it."""
+    return _known(request, InvalidInput("the request is nested too deeply"))
+
+
 HANDLERS: Final[dict[Any, Any]] = {
     EntrepotError: _known,
+    RecursionError: _too_deep,
     ValidationException: _invalid,
     HTTPException: _http,
     Exception: _unexpected,

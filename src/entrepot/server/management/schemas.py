@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from entrepot.errors import InvalidInput
+
 __all__: list[str] = []
 
 Name = Annotated[str, Meta(max_length=255, examples=["acme"])]
@@ -32,9 +34,13 @@ def at(microseconds: int) -> datetime:
 
 
 def microseconds(moment: datetime | None) -> int | None:
+    """Raises InvalidInput for a time that has no year in UTC: nobody could be shown it."""
     if moment is None:
         return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    try:
+        aware = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
+        raise InvalidInput("the time is outside of the years 1 to 9999") from None
     return round(aware.timestamp() * 1_000_000)
 
 

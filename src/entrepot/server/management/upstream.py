@@ -42,7 +42,7 @@ async def events(api: Api, request: Request[Any, Any, Any], registry: str) -> No
         raise InvalidInput("the notification is too large")
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InvalidInput("the notification is no JSON") from None
     found = document.get("events") if isinstance(document, dict) else None
     if not isinstance(found, list):

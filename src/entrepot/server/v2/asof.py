@@ -40,11 +40,12 @@ def parse_time(text: str) -> int:
     """Microseconds since 1970; a time without a zone is UTC. Raises InvalidInput."""
     try:
         when = _parse(text)
-    except ValueError:
+        when = (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):  # a zone may lead out of the years there are
         raise InvalidInput(
             f"at={text[:64]!r} is no time", hint="write it as 2026-10-01 or 2026-10-01T12:00:00Z"
         ) from None
-    return round((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+    return round(when.timestamp() * 1_000_000)
 
 
 def _parse(text: str) -> datetime:

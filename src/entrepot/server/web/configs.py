@@ -67,7 +67,7 @@ class Platforms:
 def _config_digest(body: bytes) -> str | None:
     try:
         config = json.loads(body).get("config")
-    except (ValueError, AttributeError):
+    except (ValueError, RecursionError, AttributeError):
         return None
     digest = config.get("digest") if isinstance(config, dict) else None
     return digest if isinstance(digest, str) else None
@@ -80,7 +80,7 @@ async def _platform(api: Api, stored: StoredBlob) -> str:
     try:
         content = b"".join([bytes(chunk) async for chunk in await api.blobs.open(stored)])
         document: Any = json.loads(content)
-    except (BlobMissing, ValueError):
+    except (BlobMissing, ValueError, RecursionError):
         return ""
     if not isinstance(document, Mapping):
         return ""

@@ -26,7 +26,7 @@ from entrepot.server.db.tables import (
     tag_pull,
 )
 from entrepot.server.db.tables.access import principal, repo_label, repo_profile, star
-from entrepot.server.management.content_queries import RepositoryRow, TagRow
+from entrepot.server.management.content_queries import RepositoryRow, TagRow, listed_body
 from entrepot.server.web.words import plural
 
 __all__ = [
@@ -337,7 +337,7 @@ def _tag_rows(connection: Connection, repo_id: int, names: Sequence[str]) -> lis
             tag.c.updated_by,
             func.coalesce(tag_pull.c.count, 0),
             tag_pull.c.pulled_at,
-            manifest.c.body,
+            listed_body,
         )
         .join(manifest, (manifest.c.repo_id == tag.c.repo_id) & (manifest.c.digest == tag.c.digest))
         .outerjoin(tag_pull, (tag_pull.c.repo_id == tag.c.repo_id) & (tag_pull.c.name == tag.c.name))

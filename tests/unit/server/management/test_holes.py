@@ -1,5 +1,6 @@
 """What somebody without rights could learn or keep: each a way that was tried, and once worked for some."""
 
+import hashlib
 import re
 from typing import Any
 
@@ -7,7 +8,12 @@ import httpx
 import pytest
 from sqlalchemy import insert
 
+from entrepot.server.access.accounts import get_account
+from entrepot.server.access.grants import add_grant
+from entrepot.server.access.projects import get_project
+from entrepot.server.access.teams import add_member, create_team
 from entrepot.server.db.tables.access import upstream_repo
+from entrepot.server.management.content_queries import get_repository, list_tags
 from tests.unit.server.management.conftest import PASSWORD, Registry
 
 pytestmark = pytest.mark.anyio
@@ -287,3 +293,138 @@ def _project(connection: Any, name: str) -> Any:
     from entrepot.server.access.projects import get_project
 
     return get_project(connection, name)
+
+
+async def test_link_of_the_first_start_is_worth_nothing_beside_another_admin(registry: Registry) -> None:
+    """It made its holder an admin for a day, also when the admin had been made on the command line."""
+    body = {"token": registry.setup, "password": "a fine long password"}
+    answer = await registry.api("POST", "/setup", json=body)
+    assert (answer.status_code, "there is one by now" in answer.text) == (401, True)
+    assert (await registry.client.get("/api/v1/users", auth=("admin", body["password"]))).status_code == 401
+
+
+async def test_robot_gets_no_tags_that_its_maker_has_not(team: Registry) -> None:
+    """A maintainer for `v*` made a robot for every tag, and restored tags beside `v*`."""
+    acme = await team.services.catalog.read(lambda c: get_project(c, "acme").id)
+    await team.grant(await team.user("mia"), acme, "maintainer", tags="v*")
+    make = "/projects/acme/robots"
+    for tags, status in ((None, 403), ("*", 403), ("*1", 403), ("v1*", 201)):
+        body = {"name": "x", "role": "maintainer", "tags": tags}
+        assert (await team.api("POST", make, "mia", json=body)).status_code == status
+    assert (await team.api("POST", f"{make}/acme+ci/secret", "mia", json={})).status_code == 403
+    assert (await team.api("POST", f"{make}/acme+x/secret", "mia", json={})).status_code == 200
+    await team.push("acme/app", "latest")
+    await team.api("DELETE", "/repositories/acme%2Fapp/tags/latest", "root")
+    back = "/repositories/acme%2Fapp/tags/latest/restore"
+    assert (await team.api("POST", back, "mia", json={})).status_code == 403
+
+
+async def test_secret_of_a_robot_that_has_more_through_a_team_is_not_for_less(team: Registry) -> None:
+    acme = await team.services.catalog.read(lambda c: get_project(c, "acme").id)
+    owners = await team.write(create_team, name="owners")
+    await team.write(add_grant, project_id=acme, role_name="owner", team_id=owners.id)
+    robot = await team.services.catalog.read(lambda c: get_account(c, "acme+ci"))
+    await team.write(add_member, owners, robot.id, robot.name)
+    for who, status in (("maintainer", 403), ("owner", 200)):
+        answer = await team.api("POST", "/projects/acme/robots/acme+ci/secret", who, json={})
+        assert answer.status_code == status
+
+
+async def test_nobody_gives_a_role_they_do_not_have(team: Registry) -> None:
+    acme = await team.services.catalog.read(lambda c: get_project(c, "acme").id)
+    actions = ["read", "pull", "read-members", "manage-members"]
+    await team.api("POST", "/roles", "root", json={"name": "people", "actions": actions})
+    await team.grant(await team.user("hr"), acme, "people")
+    for role, status in (("owner", 403), ("developer", 403), ("puller", 201)):
+        body = {"principal": "stranger", "role": role}
+        assert (await team.api("POST", "/projects/acme/grants", "hr", json=body)).status_code == status
+
+
+async def test_robot_goes_with_its_project(team: Registry) -> None:
+    """Its secret went on working elsewhere, and in a new project of that name once that gave it a role."""
+    beta = await team.project("beta")
+    robot = await team.services.catalog.read(lambda c: get_account(c, "acme+ci"))
+    await team.grant(robot, beta, "developer")
+    await team.push("beta/app", "v1")
+    assert (await team.call("GET", "/v2/beta/app/manifests/v1", "acme+ci")).status_code == 200
+    await team.api("DELETE", "/projects/acme", "root")
+    assert (await team.call("GET", "/v2/beta/app/manifests/v1", "acme+ci")).status_code == 401
+    await team.api("POST", "/projects/acme/restore", "root")
+    assert (await team.call("GET", "/v2/beta/app/manifests/v1", "acme+ci")).status_code == 200
+    await team.api("DELETE", "/projects/acme", "root")
+    await team.user("newcomer", may_create_projects=True)
+    await team.api("POST", "/projects", "newcomer", json={"name": "acme"})
+    made = await team.api("POST", "/projects/acme/robots", "newcomer", json={"name": "ci", "role": "puller"})
+    assert made.status_code == 201
+    await team.push("acme/app", "v1", who="newcomer")
+    assert (await team.call("GET", "/v2/acme/app/manifests/v1", "acme+ci")).status_code == 401
+    team.secrets["acme+ci"] = made.json()["secret"]
+    assert (await team.call("GET", "/v2/acme/app/manifests/v1", "acme+ci")).status_code == 200
+    assert (await team.call("GET", "/v2/beta/app/manifests/v1", "acme+ci")).status_code == 403
+
+
+async def test_page_of_a_robot_names_no_other_project(team: Registry) -> None:
+    merger = await team.project("secret-merger")
+    robot = await team.services.catalog.read(lambda c: get_account(c, "acme+ci"))
+    await team.grant(robot, merger, "puller")
+    for who, told in (("developer", False), ("root", True)):
+        shown = await team.call("GET", "/projects/acme/robots/acme+ci", who)
+        assert (shown.status_code, "secret-merger" in shown.text) == (200, told)
+
+
+async def test_methods_somebody_made_up_are_counted_together(team: Registry) -> None:
+    before = len(team.services.metrics.requests.counts)
+    for number in range(20):
+        for path in ("/", "/token", "/healthz"):
+            await team.call(f"M{number}", path)
+    assert len(team.services.metrics.requests.counts) < before + 10
+
+
+@pytest.mark.parametrize("until", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+async def test_time_without_a_year_spoils_no_list(team: Registry, until: str) -> None:
+    """The robot was made, and neither its project's nor the registry's robots could be listed any more."""
+    body = {"name": "never", "expires_at": until}
+    assert (await team.api("POST", "/projects/acme/robots", "maintainer", json=body)).status_code == 400
+    assert (await team.api("GET", "/projects/acme/robots", "maintainer")).status_code == 200
+    assert (await team.api("GET", "/robots", "root")).status_code == 200
+
+
+async def test_configuration_nested_too_deeply_spoils_no_page(team: Registry) -> None:
+    config = b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    digest = "sha256:" + hashlib.sha256(config).hexdigest()
+    await team.call("POST", f"/v2/acme/app/blobs/uploads/?digest={digest}", "developer", content=config)
+    kind = "application/vnd.oci.image.manifest.v1+json"
+    about = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest, "size": len(config)}
+    answer = await team.call(
+        "PUT",
+        "/v2/acme/app/manifests/deep",
+        "developer",
+        json={"schemaVersion": 2, "mediaType": kind, "config": about, "layers": []},
+        headers={"content-type": kind},
+    )
+    assert answer.status_code == 201
+    for page in ("/repositories/acme/app", "/repositories/acme/app/-/tags/deep"):
+        assert (
+            await team.call("GET", page, "viewer" if page.endswith("app") else "puller")
+        ).status_code == 200
+    headers = {"content-type": "application/json"}
+    answer = await team.api("POST", "/session", content=b'{"name":' + b"[" * 100_000, headers=headers)
+    assert answer.status_code == 400
+
+
+async def test_list_of_tags_reads_no_large_manifest_for_each(team: Registry) -> None:
+    """Every tag may point to the same one of four megabytes."""
+    made = await team.push("acme/app", "v1")
+    large = made.manifest + b" " * 200_000
+    names = "&".join(f"tag=t{number}" for number in range(20))
+    digest = "sha256:" + hashlib.sha256(large).hexdigest()
+    path = f"/v2/acme/app/manifests/{digest}?{names}"
+    answer = await team.call("PUT", path, "root", content=large, headers={"content-type": made.media_type})
+    assert answer.status_code == 201
+    rows = await team.services.catalog.read(lambda c: list_tags(c, get_repository(c, "acme/app").id, n=100))
+    assert sum(len(row.body) for row in rows) < 200_000
+
+
+async def test_answers_of_the_api_are_kept_by_no_cache(team: Registry) -> None:
+    for path in ("/session", "/self", "/repositories"):
+        assert (await team.api("GET", path, "owner")).headers["cache-control"] == "no-store"
