@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response
@@ -68,6 +68,8 @@ from entrepot.server.management.tombstones import delete_project, restore_projec
 from entrepot.server.management.views import account_view, audit_view, grant_view, project_view
 
 __all__ = ["ROUTES"]
+
+RowNumber = Annotated[int, Parameter(ge=0, le=2**63 - 1)]
 
 
 @get("/projects", Action.SEARCH, "List projects", tags=["projects"])
@@ -188,7 +190,7 @@ async def give(api: Api, caller: Caller, project: str, data: NewGrant) -> GrantV
 @delete(
     "/projects/{project:str}/grants/{grant:int}", Action.MANAGE_MEMBERS, "Take a role away", tags=["grants"]
 )
-async def take(api: Api, caller: Caller, project: str, grant: int) -> None:
+async def take(api: Api, caller: Caller, project: str, grant: RowNumber) -> None:
     """It ends with the next request of whoever held it."""
 
     def write(connection: Connection) -> None:
@@ -388,7 +390,7 @@ async def trust(api: Api, caller: Caller, project: str, robot: str, data: NewTru
     "Stop letting CI jobs in",
     tags=["robots"],
 )
-async def distrust(api: Api, caller: Caller, project: str, robot: str, rule: int) -> None:
+async def distrust(api: Api, caller: Caller, project: str, robot: str, rule: RowNumber) -> None:
     def write(connection: Connection) -> None:
         found = _robot(connection, project, robot)
         remove_rule(connection, caller.actor, rule, robot_id=found.id, now=api.now)

@@ -428,3 +428,8 @@ async def test_list_of_tags_reads_no_large_manifest_for_each(team: Registry) -> 
 async def test_answers_of_the_api_are_kept_by_no_cache(team: Registry) -> None:
     for path in ("/session", "/self", "/repositories"):
         assert (await team.api("GET", path, "owner")).headers["cache-control"] == "no-store"
+
+
+async def test_number_that_no_row_can_have_is_refused(team: Registry) -> None:
+    for path in (f"grants/{10**30}", f"robots/acme+ci/trusts/{10**30}"):
+        assert (await team.api("DELETE", f"/projects/acme/{path}", "owner")).status_code == 400
