@@ -8,13 +8,16 @@ from pathlib import Path
 
 import msgspec
 
+from entrepot.actions.endpoints import parse_endpoint
 from entrepot.actions.manifest_lists import (
+    SCHEMES,
     SUPPORTED_PLATFORMS,
-    Entry,
     ManifestList,
     ManifestLists,
     ManifestNotInList,
+    NoSuchManifestList,
     UnsupportedPlatform,
+    familiar,
     full_name,
 )
 from entrepot.actions.places import the_store
@@ -47,32 +50,37 @@ def annotate_manifest(
 
     Raises NoSuchManifestList, ManifestNotInList, UnsupportedPlatform.
     """
-    lists = ManifestLists(the_store(store))
-    found = lists.get(name)
-    place = _find(found, image, name)
-    descriptor = _changed(found.entries[place].parsed(), change)
-    entries = list(found.entries)
-    entries[place] = msgspec.structs.replace(entries[place], descriptor=descriptor.to_json())
-    made = msgspec.structs.replace(found, entries=entries)
-    lists.save(made)
-    return made
+
+    def changed(found: ManifestList | None) -> ManifestList:
+        if found is None:
+            raise NoSuchManifestList(familiar(name))
+        place = _find(found, image, name)
+        descriptor = _changed(found.entries[place].parsed(), change)
+        entries = list(found.entries)
+        entries[place] = msgspec.structs.replace(entries[place], descriptor=descriptor.to_json())
+        return msgspec.structs.replace(found, entries=entries)
+
+    return ManifestLists(the_store(store)).update(name, changed)
 
 
 def _find(found: ManifestList, image: str, name: str) -> int:
     digest = image.partition("@")[2] or (image if image.startswith("sha256:") else "")
-    wanted = "" if image.startswith("sha256:") else full_name(image)
+    names = _spellings(image)
     matching = [
         index
         for index, entry in enumerate(found.entries)
-        if (digest and entry.descriptor["digest"] == digest) or (wanted and _same(entry, wanted, image))
+        if (digest and entry.descriptor["digest"] == digest) or names & {entry.ref, entry.source}
     ]
     if not matching:
         raise ManifestNotInList(image, Reference.parse(name).with_default_tag().familiar())
     return matching[0]
 
 
-def _same(entry: Entry, wanted: str, typed: str) -> bool:
-    return typed in (entry.ref, entry.source) or wanted == entry.ref
+def _spellings(image: str) -> set[str]:
+    """What an entry may be called that was added as `image`, a name or a place."""
+    if image.startswith("sha256:"):
+        return set()
+    return {image, str(parse_endpoint(image)) if image.startswith(SCHEMES) else full_name(image)}
 
 
 def _changed(descriptor: Descriptor, change: PlatformChange) -> Descriptor:

@@ -31,13 +31,20 @@ def create_manifest(
     """
     place = the_store(store)
     lists = ManifestLists(place)
-    found = lists.find(name)
-    if found is not None and not amend:
+    if not amend and lists.find(name) is not None:
         raise ManifestListExists
+    empty = ManifestList(full_name(name))
     with Ends(place, the_settings(settings, insecure=insecure)) as ends:
-        made = _gathered(found or ManifestList(full_name(name)), images, annotations, ends)
-    lists.save(made)
-    return made
+        added = _gathered(empty, images, annotations, ends)
+
+    def change(now: ManifestList | None) -> ManifestList:
+        if now is not None and not amend:
+            raise ManifestListExists
+        base = now or empty
+        entries = base.with_entries(added.entries).entries
+        return ManifestList(base.name, entries, base.annotations | added.annotations)
+
+    return lists.update(name, change)
 
 
 def create_and_push(

@@ -8,8 +8,9 @@ An entry remembers where its image comes from; nothing but manifests and configs
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -29,7 +30,8 @@ from entrepot.oci.platform import Platform
 from entrepot.oci.reference import Reference
 
 _MAX_CONFIG_BYTES = 8 << 20
-_SCHEMES = ("docker://", "store:", "oci:", "oci-archive:", "docker-archive:", "docker-daemon:")
+SCHEMES = ("docker://", "store:", "oci:", "oci-archive:", "docker-archive:", "docker-daemon:")
+"""What a place begins with that is not meant as a plain name."""
 
 SUPPORTED_PLATFORMS = frozenset(
     (os, architecture)
@@ -210,20 +212,28 @@ class ManifestLists:
             raise NoSuchManifestList(familiar(name))
         return found
 
-    def save(self, found: ManifestList) -> None:
-        """Write a list whole."""
-        self._store.prepare()
-        self._folder.mkdir(exist_ok=True)
-        with locked(self._folder / ".lock", exclusive=True):
-            data = msgspec.json.encode(found)
-            replace_file(self._path(found.name), data, tmp=self._store.paths.tmp, durable=False)
+    def update(self, name: str, change: Callable[[ManifestList | None], ManifestList]) -> ManifestList:
+        """Write what `change` makes of the list as it is now; others wait, so no change of theirs is lost."""
+        with self._alone():
+            made = change(self.find(name))
+            replace_file(
+                self._path(name), msgspec.json.encode(made), tmp=self._store.paths.tmp, durable=False
+            )
+        return made
 
     def remove(self, name: str) -> None:
         """Raises NoSuchManifestList."""
-        try:
-            self._path(name).unlink()
-        except FileNotFoundError:
-            raise NoSuchManifestList(familiar(name)) from None
+        with self._alone():
+            try:
+                self._path(name).unlink()
+            except FileNotFoundError:
+                raise NoSuchManifestList(familiar(name)) from None
+
+    def forget(self, sent: ManifestList) -> None:
+        """Remove a list that was sent; one that others have changed or removed since is theirs."""
+        with self._alone():
+            if self.find(sent.name) == sent:
+                self._path(sent.name).unlink()
 
     def names(self) -> list[str]:
         """Names of all lists in progress."""
@@ -233,6 +243,13 @@ class ManifestLists:
             msgspec.json.decode(path.read_bytes(), type=ManifestList) for path in self._folder.glob("*.json")
         ]
         return sorted(each.name for each in found)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        self._store.prepare()
+        self._folder.mkdir(exist_ok=True)
+        with locked(self._folder / ".lock", exclusive=True):
+            yield
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{quote(full_name(name), safe='')}.json"
@@ -261,7 +278,7 @@ def gather(text: str, ends: Ends) -> Gathered:
 
     A plain name is looked for in its registry, and in the local store when it is not there.
     """
-    if text.startswith(_SCHEMES):
+    if text.startswith(SCHEMES):
         return _gather(text, text, ends)
     try:
         return _gather(text, f"docker://{text}", ends)

@@ -37,8 +37,8 @@ def push_manifest(
     settings: ClientSettings | None = None,
     on_pushed: Callable[[PushedManifest], None] | None = None,
 ) -> PushedManifest:
-    """Send a list in progress; with `purge` it is forgotten afterwards. `on_pushed` is told of each image
-    that was sent.
+    """Send a list in progress; with `purge` it is forgotten afterwards, unless somebody has changed it
+    meanwhile. `on_pushed` is told of each image that was sent.
 
     Images come from wherever they are, other registries included; what the target has is not sent again.
     Raises NoSuchManifestList, NoPlatform, NotFound, Unauthorized, Unavailable.
@@ -49,7 +49,7 @@ def push_manifest(
     with Ends(place, the_settings(settings, insecure=insecure)) as ends:
         pushed = push_list(found, ends, on_pushed=on_pushed)
     if purge:
-        lists.remove(name)
+        lists.forget(found)
     return pushed
 
 
