@@ -24,7 +24,13 @@ from entrepot.images.image import Image
 from entrepot.images.store import ImageStore
 from entrepot.images.times import print_time
 from entrepot.layers.chunks import ChunkBuffer
-from entrepot.layers.compression import Compression, LayerWriter, plain_chunks, sniff_compression
+from entrepot.layers.compression import (
+    Compression,
+    LayerWriter,
+    inflated_chunks,
+    plain_chunks,
+    sniff_compression,
+)
 from entrepot.layers.errors import InvalidLayer
 from entrepot.layers.paths import parse_path
 from entrepot.layers.tar_reader import TarReader
@@ -187,30 +193,13 @@ class _Copying:
 
 def _inflated(head: bytes, stream: _Input) -> Iterator[bytes]:
     """Plain bytes of a plain, bzip2 or xz stream, within the limits of layers."""
-    if not head.startswith((_BZIP2, _XZ)):
-        return plain_chunks(stream)
-    decompressor = (
-        bz2.BZ2Decompressor() if head.startswith(_BZIP2) else lzma.LZMADecompressor(memlimit=1 << 28)
-    )
-    return plain_chunks(_Inflater(stream, decompressor))
-
-
-class _Inflater:
-    def __init__(self, stream: _Input, decompressor: bz2.BZ2Decompressor | lzma.LZMADecompressor) -> None:
-        self._stream = stream
-        self._inner = decompressor
-
-    def read(self, size: int, /) -> bytes:
-        try:
-            while not self._inner.eof:
-                data = self._stream.read(1 << 16) if self._inner.needs_input else b""
-                if self._inner.needs_input and not data:
-                    raise InvalidLayer("its compressed data ends early")
-                if plain := self._inner.decompress(data, size):
-                    return plain
-        except (OSError, lzma.LZMAError, EOFError) as error:
-            raise InvalidLayer(f"its compressed data is damaged: {error}") from error
-        return b""
+    if head.startswith(_BZIP2):
+        return inflated_chunks(stream, bz2.BZ2Decompressor)
+    if head.startswith(_XZ):
+        return inflated_chunks(
+            stream, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY_BYTES)
+        )
+    return plain_chunks(stream)
 
 
 @contextmanager

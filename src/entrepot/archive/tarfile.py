@@ -12,16 +12,16 @@ import lzma
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, Protocol, Self
+from typing import BinaryIO, Final, Self
 
 from entrepot.archive.errors import InvalidArchive
 from entrepot.errors import LimitExceeded, Unavailable
 from entrepot.layers.chunks import ChunkBuffer
-from entrepot.layers.compression import plain_chunks
+from entrepot.layers.compression import inflated_chunks, plain_chunks
 from entrepot.layers.entry import Entry, Kind
 from entrepot.layers.errors import InvalidLayer, LayerLimitExceeded
 from entrepot.layers.limits import UnpackLimits
@@ -32,8 +32,6 @@ MAX_LINKS: Final = 8  # one after another, before it is a loop
 LIMITS: Final = UnpackLimits(max_entries=3 * MAX_MEMBERS)
 
 _WINDOW_BYTES: Final = 32 * 1024
-_CHUNK_BYTES: Final = 1 << 20
-_INPUT_BYTES: Final = 1 << 16
 _BZIP2: Final = b"BZh"
 _XZ: Final = b"\xfd7zXZ\x00"
 _GZIP: Final = b"\x1f\x8b"
@@ -262,46 +260,14 @@ def _is_compressed(head: bytes) -> bool:
 
 def _inflated(head: bytes, stream: _Joined) -> Iterator[bytes]:
     if head.startswith(_BZIP2):
-        return _inflated_by(bz2.BZ2Decompressor, stream)
+        return inflated_chunks(stream, bz2.BZ2Decompressor, LIMITS)
     if head.startswith(_XZ):
-        return _inflated_by(lambda: lzma.LZMADecompressor(memlimit=_XZ_MEMORY_BYTES), stream)
+        return inflated_chunks(stream, _new_xz, LIMITS)
     return plain_chunks(stream, LIMITS)
 
 
-class _Decompressor(Protocol):
-    @property
-    def eof(self) -> bool: ...
-
-    @property
-    def needs_input(self) -> bool: ...
-
-    @property
-    def unused_data(self) -> bytes: ...
-
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
-
-
-def _inflated_by(new: Callable[[], _Decompressor], stream: _Joined) -> Iterator[bytes]:
-    """Streams one after another, as bzip2 and xz allow; the same limits as for gzip."""
-    taken = total = 0
-    inflater, data = new(), b""
-    try:
-        while True:
-            if not data and inflater.needs_input:
-                data = stream.read(_INPUT_BYTES)
-                taken += len(data)
-                if not data:
-                    break
-            chunk = inflater.decompress(data, _CHUNK_BYTES)
-            data = b""
-            total += len(chunk)
-            if total > LIMITS.max_bytes or total > max(LIMITS.ratio_floor_bytes, taken * LIMITS.max_ratio):
-                raise LayerLimitExceeded(f"the layer unpacks to more than {total} bytes from {taken}")
-            yield chunk
-            if inflater.eof:
-                inflater, data = new(), inflater.unused_data
-    except (OSError, EOFError, lzma.LZMAError) as error:
-        raise InvalidLayer(f"the layer's compressed data is damaged: {error}") from error
+def _new_xz() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY_BYTES)
 
 
 def _spool(chunks: Iterator[bytes], tmp: Path | None) -> BinaryIO:

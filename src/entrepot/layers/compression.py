@@ -88,6 +88,57 @@ def plain_chunks(stream: Readable, limits: UnpackLimits = DEFAULT_LIMITS) -> Ite
     return _limited(plain, compressed, limits)
 
 
+class Decompressor(Protocol):
+    """What the objects of `bz2` and `lzma` share."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def needs_input(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+
+
+def inflated_chunks(
+    stream: Readable, new: Callable[[], Decompressor], limits: UnpackLimits = DEFAULT_LIMITS
+) -> Iterator[bytes]:
+    """Inflate what `plain_chunks` doesn't know: bzip2 or xz, `new` making a decompressor of one stream.
+
+    Streams may follow one another, as parallel compressors write them and `cat` joins them, and zeros the
+    last, as for gzip. Raises InvalidLayer for anything else, LayerLimitExceeded.
+    """
+    compressed = _Counted(b"", stream, _INPUT_BYTES)
+    return _limited(_inflate(iter(compressed), new), compressed, limits)
+
+
+def _inflate(compressed: Iterator[bytes], new: Callable[[], Decompressor]) -> Iterator[bytes]:
+    from lzma import LZMAError
+
+    inflater = None
+    for data in compressed:
+        while data or (inflater is not None and not inflater.needs_input):
+            if inflater is None:
+                data = data.lstrip(b"\0")
+                if not data:
+                    break
+                inflater = new()
+            try:
+                chunk = inflater.decompress(data, CHUNK_BYTES)
+            except (OSError, EOFError, LZMAError) as error:
+                raise InvalidLayer(f"the layer's compressed data is damaged: {error}") from error
+            data = b""
+            if chunk:
+                yield chunk
+            if inflater.eof:
+                data, inflater = inflater.unused_data, None
+    if inflater is not None:
+        raise InvalidLayer("the layer's compressed data ends early")
+
+
 class _Counted:
     """Counts the compressed bytes that have been taken, for the ratio."""
 
@@ -233,7 +284,7 @@ def verified_diff(chunks: Iterator[bytes], diff_id: Digest) -> Iterator[bytes]:
         raise DiffIdMismatch(
             f"the layer unpacks to {diff_id.algorithm}:{hasher.hexdigest()}, but the image promises "
             f"{diff_id}",
-            hint="the image is damaged or was made wrongly; pull it again",
+            hint="the image was made wrongly; it can be neither unpacked nor run",
         )
 
 

@@ -5,7 +5,7 @@ import gzip
 import io
 import lzma
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -18,6 +18,9 @@ from entrepot.actions.errors import FileUnusable
 from entrepot.actions.import_ import NotATar, import_
 from entrepot.client.settings import ClientSettings
 from entrepot.images.store import ImageStore
+from entrepot.layers.compression import inflated_chunks
+from entrepot.layers.errors import LayerLimitExceeded
+from entrepot.layers.limits import UnpackLimits
 from entrepot.oci import mediatype
 from entrepot.oci.digest import Digest
 from tests.support.images import layer_tar
@@ -52,11 +55,30 @@ def test_layer_is_the_tar_byte_for_byte(
     assert image.size == 4000  # of the file
 
 
+@pytest.mark.parametrize("compress", [bz2.compress, lzma.compress], ids=["bzip2", "xz"])
+@pytest.mark.parametrize("cut", [1024, 1900], ids=["between entries", "in an entry"])
+def test_streams_one_after_another_are_one_tar(
+    store: ImageStore, compress: Callable[[bytes], bytes], cut: int
+) -> None:
+    packed = compress(TAR[:cut]) + compress(b"") + compress(TAR[cut:]) + bytes(512)
+    assert import_(io.BytesIO(packed), "x:1", store=store).diff_ids == (Digest.of(TAR),)
+
+
+def test_limits_count_all_streams_together() -> None:
+    limits = UnpackLimits(ratio_floor_bytes=1 << 20, max_ratio=400)
+    packed = bz2.compress(bytes(1 << 19))
+    assert len(b"".join(inflated_chunks(io.BytesIO(packed * 2), bz2.BZ2Decompressor, limits))) == 1 << 20
+    with pytest.raises(LayerLimitExceeded):
+        list(inflated_chunks(io.BytesIO(packed * 3), bz2.BZ2Decompressor, limits))
+
+
 @pytest.mark.parametrize(
     "data",
     [b"garbage\n", b"", TAR[:700], gzip.compress(TAR)[:-20], bz2.compress(TAR)[:-5], lzma.compress(TAR)[:-9],
-     gzip.compress(b"garbage\n"), layer_tar({"../outside": b""})],
-    ids=["garbage", "empty", "cut", "cut gzip", "cut bzip2", "cut xz", "garbage in gzip", "leads outside"],
+     gzip.compress(b"garbage\n"), bz2.compress(TAR) + b"garbage", lzma.compress(TAR) + b"garbage",
+     lzma.compress(TAR) + lzma.compress(TAR)[:40], layer_tar({"../outside": b""})],
+    ids=["garbage", "empty", "cut", "cut gzip", "cut bzip2", "cut xz", "garbage in gzip",
+         "garbage after bzip2", "garbage after xz", "cut second xz", "leads outside"],
 )  # fmt: skip
 def test_what_is_no_tar_is_refused_and_leaves_nothing(store: ImageStore, data: bytes) -> None:
     with pytest.raises(NotATar):
