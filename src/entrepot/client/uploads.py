@@ -241,7 +241,7 @@ class Uploads:
                     raise RegistryMisbehaved(
                         f"registry {self._place.registry} finds another digest than {descriptor.digest} "
                         "in the bytes it was sent",
-                        hint="the copy they came from may be damaged; pull it again",
+                        hint="the copy they came from may be damaged; remove the image and pull it again",
                     )
                 if body.code == "SIZE_INVALID":
                     raise SizeMismatch(descriptor.digest, descriptor.size, 0)

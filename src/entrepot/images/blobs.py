@@ -54,7 +54,10 @@ class BlobFiles:
         try:
             file = self.path(digest).open("rb", buffering=0)
         except FileNotFoundError:
-            raise BlobNotFound(f"blob {digest} is not in the store {self._paths.root}") from None
+            raise BlobNotFound(
+                f"blob {digest} is not in the store {self._paths.root}",
+                hint="pull or load the image it belongs to again",
+            ) from None
         if offset:
             file.seek(offset)
         return file
@@ -70,6 +73,20 @@ class BlobFiles:
                 hint="remove the image and pull it again",
             )
         return data
+
+    def remove_if_damaged(self, digest: Digest) -> bool:
+        """Whether the bytes were others than their digest says; they are gone then, so that the next pull or
+        load brings them again. Reads the whole blob."""
+        try:
+            with self.open(digest) as file:
+                hasher = Hasher(digest.algorithm)
+                _hash_file(file.fileno(), hasher, os.fstat(file.fileno()).st_size)
+                if hasher.digest() == digest or not _is_same_file(file.fileno(), self.path(digest)):
+                    return False
+                self.path(digest).unlink(missing_ok=True)
+        except BlobNotFound:
+            return False
+        return True
 
     def put_bytes(self, data: bytes, algorithm: str = "sha256") -> Digest:
         """Store a small blob. It may be there already."""

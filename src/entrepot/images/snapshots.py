@@ -246,6 +246,7 @@ class Snapshots:
     def _apply(self, layer: Layer, lower: Union | None) -> Applied:
         from entrepot.layers.apply import Form, LayerApplier
         from entrepot.layers.compression import plain_chunks, prefetched, verified_diff
+        from entrepot.layers.errors import DiffIdMismatch, InvalidLayer, LayerLimitExceeded
         from entrepot.layers.tar_reader import TarReader
 
         with self._store.open_layer(layer.descriptor) as blob:
@@ -259,6 +260,14 @@ class Snapshots:
                     limits=self._limits,
                 )
                 return applier.apply(TarReader(chunks, self._limits))
+            except (InvalidLayer, LayerLimitExceeded, DiffIdMismatch) as error:
+                # Blobs are not synced as they come: a power cut may have left others' bytes under the name.
+                if self._store.blobs.remove_if_damaged(layer.descriptor.digest):
+                    raise DiffIdMismatch(
+                        f"layer {layer.descriptor.digest} was damaged on this disk and has been removed",
+                        hint="pull or load the image again; what is whole of it is kept",
+                    ) from error
+                raise
             finally:
                 chunks.close()  # type: ignore[attr-defined]  # a generator: ends its thread
 

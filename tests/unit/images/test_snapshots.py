@@ -89,6 +89,24 @@ def test_a_layer_that_is_not_what_the_image_says_leaves_nothing(store: ImageStor
     assert [path.name for path in snapshots.root.iterdir() if path.is_dir()] == [
         snapshot_name(Digest.of(BASE))
     ]
+    assert store.blobs.has(
+        store.manifest(image).layers[1].digest
+    )  # it is whole: fetching it again changes nothing
+
+
+@pytest.mark.parametrize("at", [20, -6], ids=["in the tar", "in the checksum"])
+def test_a_layer_that_was_damaged_on_disk_is_removed_to_be_fetched_again(store: ImageStore, at: int) -> None:
+    image = add_image(store, "a:1", BASE, TOP)
+    layer = store.manifest(image).layers[0].digest
+    data = bytearray(store.blobs.path(layer).read_bytes())
+    data[at] ^= 0xFF
+    store.blobs.path(layer).write_bytes(data)
+    snapshots = Snapshots(store)
+    with snapshots.in_use(), pytest.raises(DiffIdMismatch, match="damaged on this disk and has been removed"):
+        snapshots.ensure(image)
+    assert not store.blobs.has(layer)
+    store.blobs.put_bytes(gzip.compress(BASE, mtime=0))
+    assert content(snapshots, image)[b"usr/lib/a"] == b"a"
 
 
 def test_a_broken_layer_below_stops_those_above(store: ImageStore) -> None:
