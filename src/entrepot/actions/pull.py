@@ -22,7 +22,8 @@ from entrepot.actions.sources import AsOf, Prefetched
 from entrepot.client.mirrors import MirroredRepository
 from entrepot.client.registry import Repository, open_repository
 from entrepot.client.settings import ClientSettings
-from entrepot.content.graph import walk
+from entrepot.content.errors import GraphTooDeep
+from entrepot.content.graph import MAX_DEPTH, walk
 from entrepot.content.protocols import CancelToken, ManifestBytes, Source
 from entrepot.images.image import Image
 from entrepot.images.sink import StoreSink
@@ -221,6 +222,8 @@ class _Pull:
         parsed = root.parse()
         while isinstance(parsed, Index) and not choice.is_all:
             child = select_children(parsed, choice)[0]
+            if len(found) > MAX_DEPTH:
+                raise GraphTooDeep(f"{child.digest} is nested deeper than {MAX_DEPTH} indexes")
             found.append(self._source.get_manifest(child.digest))
             parsed = found[-1].parse()
         if isinstance(parsed, Index):

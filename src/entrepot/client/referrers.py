@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from entrepot.client.answers import refusal
-from entrepot.client.errors import RegistryMisbehaved
+from entrepot.client.errors import AnswerTooLarge, RegistryMisbehaved
 from entrepot.client.manifests import MANIFEST_BYTES, get_manifest
 from entrepot.client.place import Place
 from entrepot.client.transport import ConnectionBroken
@@ -14,6 +14,8 @@ from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import Index, InvalidManifest, parse_manifest
 
 MAX_PAGES = 1000
+MAX_BYTES = 16 << 20
+"""Of all pages together: tens of thousands of entries."""
 
 
 def list_referrers(place: Place, digest: Digest, artifact_type: str | None = None) -> list[Descriptor]:
@@ -30,6 +32,7 @@ def _from_api(place: Place, digest: Digest) -> list[Descriptor] | None:
     url: str | None = distribution.referrers_path(place.repository, digest)
     found: list[Descriptor] = []
     seen: set[str] = set()
+    size = 0
     while url is not None:
         if url in seen or len(seen) >= MAX_PAGES:
             raise RegistryMisbehaved(f"registry {place.registry} lists referrers of {digest} in circles")
@@ -47,6 +50,11 @@ def _from_api(place: Place, digest: Digest) -> list[Descriptor] | None:
                 raw = answer.read_capped(MANIFEST_BYTES, "a list of referrers")
             except ConnectionBroken as error:
                 raise place.session.unreachable(error) from error
+        size += len(raw)
+        if size > MAX_BYTES:
+            raise AnswerTooLarge(
+                f"registry {place.registry} lists more than {MAX_BYTES >> 20} MiB of referrers of {digest}"
+            )
         found.extend(_entries(place, digest, raw))
         url = place.session.on_registry(link, "the next page") if link else None
     return found

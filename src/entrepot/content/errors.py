@@ -25,6 +25,12 @@ class GraphTooDeep(LimitExceeded):
     code = "graph-too-deep"
 
 
+class GraphTooLarge(LimitExceeded):
+    """An image has more manifests, by number or by bytes, than anything in use."""
+
+    code = "graph-too-large"
+
+
 class Interrupted(Unavailable):
     """A sink's connection broke in the middle of a blob; `blob_offset` tells where to go on."""
 

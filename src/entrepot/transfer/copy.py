@@ -18,8 +18,8 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from entrepot.content.errors import Interrupted
-from entrepot.content.graph import Node, load_node, walk
+from entrepot.content.errors import GraphTooDeep, Interrupted
+from entrepot.content.graph import MAX_DEPTH, Node, load_node, walk
 from entrepot.content.protocols import CancelToken, ManifestBytes, PutResult, Sink, Source
 from entrepot.content.verify import SizeMismatch
 from entrepot.errors import Cancelled, InvalidInput, VerificationFailed
@@ -90,7 +90,8 @@ def copy(
     """Copy what `reference` names in `source` to `sink`, where `to` is its tag (None: by digest alone).
 
     `platforms` (default: all) narrows an index. With `if_absent` the sink refuses to move a tag.
-    Raises NoMatchingPlatform, VerificationFailed, Cancelled, and whatever source and sink raise.
+    Raises NoMatchingPlatform, GraphTooDeep, GraphTooLarge, VerificationFailed, Cancelled, and whatever source
+    and sink raise.
     """
     token = cancel or CancelToken()
     root = source.get_manifest(reference)
@@ -121,9 +122,11 @@ def read_plan(
 
 
 def _gather(
-    source: Source, root: ManifestBytes, choice: PlatformChoice, limits: TransferLimits
+    source: Source, root: ManifestBytes, choice: PlatformChoice, limits: TransferLimits, depth: int = 0
 ) -> tuple[list[Node], ManifestBytes]:
     """All nodes wanted, children first, and the top."""
+    if depth > MAX_DEPTH:
+        raise GraphTooDeep(f"{root.digest} is nested deeper than {MAX_DEPTH} indexes")
     node = load_node(root, limits=limits.manifest)
     if choice.is_all or not isinstance(node.parsed, Index):
         return _walk(_Rooted(source, root), root.digest, limits), root
@@ -132,11 +135,11 @@ def _gather(
         narrowed = ManifestBytes.from_manifest(narrowed_index(node.parsed, chosen))
         return _walk(_Rooted(source, narrowed), narrowed.digest, limits), narrowed
     child = _fetch_child(source, chosen[0])
-    return _gather(source, child, choice, limits)
+    return _gather(source, child, choice, limits, depth + 1)
 
 
 def _walk(source: Source, digest: Digest, limits: TransferLimits) -> list[Node]:
-    return list(walk(source, digest, limits=limits.manifest))
+    return list(walk(source, digest, limits=limits.manifest, max_manifests=limits.max_manifests))
 
 
 def _fetch_child(source: Source, descriptor: Descriptor) -> ManifestBytes:

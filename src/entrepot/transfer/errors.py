@@ -18,6 +18,6 @@ class NoMatchingPlatform(NotFound):
 
 
 class CopyTooLarge(LimitExceeded):
-    """The graph has more manifests or bytes than this copy may move."""
+    """The blobs have more bytes than this copy may move."""
 
     code: ClassVar[str] = "copy-too-large"

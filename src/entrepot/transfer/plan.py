@@ -120,8 +120,6 @@ def make_plan(nodes: Iterable[Node], limits: TransferLimits) -> Plan:
         if node.manifest.digest in manifests:
             continue
         manifests[node.manifest.digest] = node
-        if len(manifests) > limits.max_manifests:
-            raise CopyTooLarge(f"the image has more than {limits.max_manifests} manifests")
         for descriptor in node.blobs:
             if descriptor.digest not in blobs:
                 blobs[descriptor.digest] = PlannedBlob(descriptor, _role(node.parsed, descriptor))

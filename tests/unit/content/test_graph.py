@@ -2,7 +2,8 @@
 
 import pytest
 
-from entrepot.content.errors import GraphTooDeep
+from entrepot.content import graph
+from entrepot.content.errors import GraphTooDeep, GraphTooLarge
 from entrepot.content.graph import walk
 from entrepot.content.memory import MemoryStore
 from entrepot.content.protocols import CancelToken, ManifestBytes
@@ -72,6 +73,39 @@ def test_m5_nesting_has_an_end(store: Counting) -> None:
     deeper = put_index(store, below, note="8")
     with pytest.raises(GraphTooDeep):
         list(walk(store, deeper.digest))
+
+
+def test_m5_depth_counts_on_the_longest_way_to_what_is_shared(store: Counting) -> None:
+    levels = [put_image(store)]
+    for level in range(9):
+        levels.append(put_index(store, levels[-1], note=str(level)))
+    fits = put_index(store, *levels[:8], note="fits")
+    assert len(list(walk(store, fits.digest))) == 9
+    deeper = put_index(store, *levels[:9], note="deeper")  # each of them is right below it, too
+    with pytest.raises(GraphTooDeep):
+        list(walk(store, deeper.digest))
+
+
+def test_m5_a_graph_of_too_many_manifests_is_not_fetched_to_its_end(store: Counting) -> None:
+    images = [put_image(store, bytes([number])) for number in range(20)]
+    index = put_index(store, *images)
+    assert len(list(walk(store, index.digest, max_manifests=21))) == 21
+    store.fetched = 0
+    with pytest.raises(GraphTooLarge, match="has more than 5 manifests"):
+        list(walk(store, index.digest, max_manifests=5))
+    assert store.fetched == 7  # the index, and one more than may be
+
+
+def test_m5_manifests_of_too_many_bytes_are_not_fetched_to_the_end(
+    store: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = [put_index(store, note=f"{number}" + "x" * 60_000) for number in range(100, 160)]
+    index = put_index(store, *images)
+    monkeypatch.setattr(graph, "MAX_MANIFEST_BYTES", 1 << 20)
+    store.fetched = 0
+    with pytest.raises(GraphTooLarge, match="have more than 1 MiB together"):
+        list(walk(store, index.digest))
+    assert store.fetched == 19
 
 
 def test_a_child_of_another_size_is_refused(store: Counting) -> None:

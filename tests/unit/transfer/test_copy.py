@@ -3,9 +3,10 @@
 import threading
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
-from entrepot.content.errors import Interrupted
+from entrepot.content.errors import GraphTooDeep, GraphTooLarge, Interrupted
 from entrepot.content.memory import MemoryStore
 from entrepot.content.protocols import BlobStream, CancelToken, ManifestBytes, PutResult
 from entrepot.errors import Cancelled, InvalidInput, NotFound, VerificationFailed
@@ -84,6 +85,26 @@ def test_several_platforms_become_a_smaller_index(source: MemoryStore) -> None:
     children = result.top.parse().references()[1]
     assert {str(child.platform) for child in children} == {"linux/amd64", "linux/s390x"}
     assert len(target.manifests) == 3
+
+
+def test_m5_indexes_of_one_platform_in_one_another_have_an_end(source: MemoryStore) -> None:
+    platform = Platform("linux", "amd64")
+    below = add_image(source, b"amd", platform=platform)
+    for level in range(9):
+        index = build_index([below], annotations={"level": str(level)})
+        source.put_manifest(ManifestBytes.from_manifest(index), f"level{level}")
+        below = msgspec.structs.replace(index.descriptor(), platform=platform)
+    choice = PlatformChoice.one(platform)
+    assert copy(source, MemoryStore(), reference="level7", to="t", platforms=choice).moved_blobs == 2
+    with pytest.raises(GraphTooDeep):
+        copy(source, MemoryStore(), reference="level8", to="t", platforms=choice)
+
+
+def test_m5_too_many_manifests_stop_a_copy_while_they_are_read(source: MemoryStore) -> None:
+    target = Recording()
+    with pytest.raises(GraphTooLarge):
+        copy(source, target, reference="all", to="t", limits=TransferLimits(max_manifests=2))
+    assert (target.order, target.blobs) == ([], {})
 
 
 def test_a_copy_again_moves_nothing(source: MemoryStore) -> None:

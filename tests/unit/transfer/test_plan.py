@@ -100,10 +100,9 @@ def test_shared_blobs_are_planned_once_in_the_order_of_the_manifest() -> None:
     assert plan.total_bytes == sum(one.descriptor.size for one in plan.blobs)
 
 
-@pytest.mark.parametrize("limits", [TransferLimits(max_manifests=1), TransferLimits(max_total_bytes=5)])
-def test_limits_are_kept_before_anything_moves(limits: TransferLimits) -> None:
+def test_a_limit_on_bytes_is_kept_before_anything_moves() -> None:
     with pytest.raises(CopyTooLarge):
-        make_plan([image("a"), image("b")], limits)
+        make_plan([image("a"), image("b")], TransferLimits(max_total_bytes=5))
 
 
 def test_mount_candidates_are_few_and_never_the_target() -> None:
