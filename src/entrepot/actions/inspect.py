@@ -12,6 +12,7 @@ from entrepot.images.image import Image
 from entrepot.images.store import ImageStore
 from entrepot.images.times import print_time
 from entrepot.oci.imageconfig import ImageConfig
+from entrepot.oci.manifest import ImageManifest, Index
 from entrepot.oci.platform import Platform
 
 CONFIG_DEFAULTS: dict[str, Any] = {
@@ -87,7 +88,7 @@ def describe(store: ImageStore, image: Image) -> dict[str, Any]:
 
 
 def _describe_artifact(store: ImageStore, image: Image) -> dict[str, Any]:
-    manifest = store.manifest(image)
+    manifest = store.get_manifest(image.manifest.digest).parse()
     return {
         "Id": str(image.id),
         "RepoTags": [tag.familiar() for tag in image.tags],
@@ -96,8 +97,14 @@ def _describe_artifact(store: ImageStore, image: Image) -> dict[str, Any]:
         "Annotations": dict(manifest.annotations),
         "Size": image.size,
         "Descriptor": _descriptor(image),
-        "Layers": [layer.to_json() for layer in manifest.layers],
+        **_parts(manifest),
     }
+
+
+def _parts(manifest: ImageManifest | Index) -> dict[str, Any]:
+    if isinstance(manifest, Index):  # one without an image in it
+        return {"Manifests": [child.to_json() for child in manifest.manifests]}
+    return {"Layers": [layer.to_json() for layer in manifest.layers]}
 
 
 def _descriptor(image: Image) -> dict[str, Any]:

@@ -90,8 +90,10 @@ class View:
         if found is None or not found.children:
             return (text, found) if found is not None else None
         child = self._child(found.children)
-        facts = self._facts.manifests.get(child.digest) if child else None
-        return (child.digest, facts) if child is not None and facts is not None else None
+        if child is None:  # no image in it: it stands for itself, so that it can be seen and removed
+            return text, found
+        facts = self._facts.manifests.get(child.digest)
+        return (child.digest, facts) if facts is not None else None
 
     def _child(self, children: tuple[Child, ...]) -> Child | None:
         """The platform `run` would pick, else the first there is; never an attestation."""

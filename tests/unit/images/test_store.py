@@ -18,7 +18,7 @@ from entrepot.images.store import ImageStore
 from entrepot.oci import mediatype
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
-from entrepot.oci.manifest import build_manifest
+from entrepot.oci.manifest import build_index, build_manifest
 from entrepot.oci.reference import Reference
 from tests.unit.images.makers import add_image, add_index
 
@@ -183,6 +183,19 @@ def test_index_and_its_images_stay_together(store: ImageStore) -> None:
     store.collect()
     for image in store.list():
         store.manifest(image)
+
+
+def test_an_index_without_an_image_is_listed_and_can_be_removed(store: ImageStore) -> None:
+    store.prepare()
+    inner = build_index([])
+    outer = build_index([inner.descriptor()])
+    for each in (inner, outer):
+        store.blobs.put_bytes(each.raw)
+    store.add([(outer.descriptor(), [Reference.parse("indexes:1")])])
+    assert names(store) == [["indexes:1"]]
+    assert store.resolve("indexes:1").id == store.resolve(outer.digest().hex[:12]).id == outer.digest()
+    store.remove_image(store.resolve("indexes:1"))
+    assert names(store) == []
 
 
 def test_incomplete_image_is_not_listed(store: ImageStore) -> None:

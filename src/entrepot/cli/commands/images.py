@@ -87,6 +87,7 @@ def _print_tree(store: ImageStore, found: Sequence[Image]) -> None:
     below."""
     from entrepot.actions.platforms import platforms_of
     from entrepot.actions.uses import containers_by_image
+    from entrepot.oci.mediatype import is_index
 
     uses = containers_by_image(store)
     rows = [("IMAGE", "ID", "DISK USAGE", "CONTENT SIZE", "EXTRA")]
@@ -97,7 +98,7 @@ def _print_tree(store: ImageStore, found: Sequence[Image]) -> None:
             platforms = [one for one in platforms_of(store, named) if one.attests is None]
             stored = sum(one.content_size for one in platforms)
             unpacked = sum(one.unpacked_size for one in platforms)
-            if not platforms:
+            if not platforms and not is_index(named.manifest.media_type):
                 stored = sum(layer.size for layer in store.manifest(named).layers)
                 unpacked = named.size
             extra = "U" if image.id in uses else ""
