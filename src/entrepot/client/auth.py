@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -303,8 +304,11 @@ def _parse_token(body: bytes, server: Origin) -> TokenAnswer:
             or not isinstance(lifetime, int | float)
         ):
             raise ValueError("no token in it")  # noqa: TRY004 - one handler for whatever is wrong with the body
-    except (ValueError, AttributeError, RecursionError) as error:
+        lifetime = float(lifetime)
+        if not math.isfinite(lifetime):
+            raise ValueError("its lifetime is no number")
+    except (ValueError, OverflowError, AttributeError, RecursionError) as error:
         raise RegistryMisbehaved(f"the token server {server} gave no token: {error}") from error
     if not token.isascii() or not token.isprintable() or " " in token:
         raise RegistryMisbehaved(f"the token server {server} gave a token that cannot be sent")
-    return TokenAnswer(token, refresh, float(lifetime))
+    return TokenAnswer(token, refresh, lifetime)

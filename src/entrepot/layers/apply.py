@@ -45,6 +45,7 @@ from entrepot.layers.paths import Path, join, parse_path
 from entrepot.layers.whiteout import PREFIX, Ignored, Opaque, Removed, parse_whiteout
 
 _MAX_ID = (1 << 32) - 2
+_MAX_MAJOR, _MAX_MINOR = (1 << 12) - 1, (1 << 20) - 1
 _FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_TIME_NS = ((1 << 34) - 1) * 1_000_000_000
 """ext4's last representable second, in the year 2446; kernels clamp differently, so nothing later is asked of
@@ -156,13 +157,17 @@ class LayerApplier:
 
     def _apply_entry(self, entry: Entry, reader: EntrySource) -> None:
         path = parse_path(entry.name, self._limits)
-        if not path:
-            self._note_directory(entry, path)
-            return
         if entry.uid > _MAX_ID or entry.gid > _MAX_ID:
             raise InvalidLayer(
                 f"entry {entry.name!r} has the owner {entry.uid}:{entry.gid}, more than 32 bits"
             )
+        if entry.major > _MAX_MAJOR or entry.minor > _MAX_MINOR:
+            raise InvalidLayer(
+                f"entry {entry.name!r} is the device {entry.major}:{entry.minor}, more than 12 and 20 bits"
+            )
+        if not path:
+            self._note_directory(entry, path)
+            return
         base = path[-1]
         fd, parent = self._directory.open_directory(path[:-1], self._missing)
         if base.startswith(PREFIX) and self._form is not Form.COPY:

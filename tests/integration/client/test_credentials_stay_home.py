@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from entrepot.client.errors import AccessDenied, DestinationForbidden
+from entrepot.client.errors import AccessDenied, DestinationForbidden, RegistryMisbehaved
 from entrepot.client.settings import ClientSettings
 from entrepot.errors import EntrepotError
 from entrepot.oci import mediatype
@@ -75,6 +75,22 @@ def test_k5_what_is_logged_holds_no_secret(
     assert f"http GET {registry.url}/token auth=basic -> 200" in lines
     text = "\n".join(lines)
     assert not any(hidden in text for hidden in ("secret", BASIC.split()[1], "t-repository"))
+
+
+@pytest.mark.parametrize(
+    "lifetime", [b"1" + b"0" * 400, b"NaN", b"Infinity"], ids=["huge", "NaN", "infinite"]
+)
+def test_k4_a_token_with_a_lifetime_that_is_no_time_is_refused(
+    settings: ClientSettings, lifetime: bytes
+) -> None:
+    def answer(request: Request) -> Reply:
+        if request.path == "/token":
+            return Reply(200, body=b'{"token": "t", "expires_in": ' + lifetime + b"}")
+        realm = f'Bearer realm="http://{request.headers["host"]}/token",scope="repository:team/app:pull"'
+        return Reply(401, {"WWW-Authenticate": realm})
+
+    with lying_registry(answer) as registry, pytest.raises(RegistryMisbehaved, match="gave no token"):
+        repository_of(registry, settings).get_manifest("latest")
 
 
 def test_k5_a_token_server_on_another_host_never_sees_the_password(with_account: WithAccount) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from entrepot.layers.apply import Applied, Form, LayerApplier
 from entrepot.layers.errors import InvalidLayer
-from entrepot.layers.ownership import PLAIN
+from entrepot.layers.ownership import PLAIN, Privileges
 from entrepot.layers.settle import NeedsLowerLayers, settle
 from entrepot.layers.tar_reader import TarReader
 from entrepot.layers.union import Union, copy_tree
@@ -290,3 +290,23 @@ def test_gnu_tar_makes_the_same_tree(tmp_path: Path) -> None:
         apply_flat(ours, archive.read_bytes())
         assert different(rows(theirs), rows(ours)) == {}
         assert link_groups(theirs) == link_groups(ours)
+
+
+@pytest.mark.parametrize("privileges", [None, PLAIN], ids=["own rights", "plain user"])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        t.pax({b"uid": b"%d" % 2**33}) + t.directory(b"./"),
+        t.pax({b"gid": b"%d" % (2**32 - 1)}) + t.directory(b"./"),
+        t.header(b"null", kind=b"3", device=(1 << 12, 3)),
+        t.header(b"null", kind=b"4", device=(1, 1 << 20)),
+    ],
+    ids=["owner of the root", "group of the root", "device major", "device minor"],
+)
+def test_K2_numbers_that_no_kernel_has_are_refused(
+    tmp_path: Path, layer: bytes, privileges: Privileges | None
+) -> None:
+    with pytest.raises(InvalidLayer, match="more than"):
+        LayerApplier(tmp_path, form=Form.OVERLAY, privileges=privileges).apply(
+            TarReader(iter([layer + t.END]))
+        )
