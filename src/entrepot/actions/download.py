@@ -6,11 +6,10 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, ClassVar
-from urllib.parse import urljoin
 
 from entrepot.client.hosts import Trust
 from entrepot.client.settings import ClientSettings
-from entrepot.client.transport import Answer, ConnectionBroken, Origin, Transport
+from entrepot.client.transport import Answer, ConnectionBroken, Origin, Transport, followed
 from entrepot.errors import Unavailable
 
 MAX_REDIRECTS = 5
@@ -71,7 +70,7 @@ def _get(transport: Transport, url: str) -> Answer:
         place = answer.header("Location")
         if answer.status in _REDIRECTS and place is not None:
             answer.discard()
-            following = urljoin(current, place)
+            following = followed(current, place)
             if Origin.of(current).scheme == "https" and Origin.of(following).scheme != "https":
                 raise DownloadFailed(f"{url} leads from https to http; refused")
             current = following

@@ -17,7 +17,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -33,7 +33,7 @@ from entrepot.client.errors import (
 from entrepot.client.hosts import Endpoint, Trust, check_host, endpoint_for, is_loopback
 from entrepot.client.retry import RETRIED_STATUSES, parse_retry_after
 from entrepot.client.settings import ClientSettings
-from entrepot.client.transport import Answer, ConnectionBroken, Origin, Transport
+from entrepot.client.transport import Answer, ConnectionBroken, Origin, Transport, followed
 from entrepot.content.protocols import CancelToken
 
 log = logging.getLogger(__name__)
@@ -151,8 +151,8 @@ class Session:
         return self._transport(self.endpoint.trust).send(method, absolute, complete, body)
 
     def absolute(self, url: str) -> str:
-        """`url` resolved against the registry."""
-        return urljoin(f"{self.origin()}/", url) if "://" not in url else url
+        """`url` resolved against the registry. Raises DestinationForbidden when it is none."""
+        return followed(f"{self.origin()}/", url)
 
     def on_registry(self, url: str, what: str) -> str:
         """`url` made absolute; it must be on the registry itself. Raises DestinationForbidden."""
@@ -223,7 +223,7 @@ class Session:
                 raise DestinationForbidden(
                     f"registry {self.registry} redirects {request.method} {urlsplit(url).path}; not followed"
                 )
-            following = urljoin(url, place)
+            following = followed(url, place)
             self._judge_redirect(target, following)
             url = following
         raise RegistryMisbehaved(f"registry {self.registry} redirected more than {MAX_REDIRECTS} times")

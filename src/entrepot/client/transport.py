@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import msgspec
 import urllib3
@@ -69,6 +69,14 @@ class Origin(msgspec.Struct, frozen=True):
         """Whether `host[:port]` (the scheme's port when there is none) is this origin's."""
         name, port = split_host(host)
         return name.lower() == self.name and (port or _DEFAULT_PORTS[self.scheme]) == self.port
+
+
+def followed(base: str, place: str) -> str:
+    """Where a Location leads from `base`. Raises DestinationForbidden when it is no URL."""
+    try:
+        return urljoin(base, place)
+    except ValueError as error:
+        raise DestinationForbidden(f"a Location of {_shown(base)} is not a URL") from error
 
 
 def _shown(url: str) -> str:

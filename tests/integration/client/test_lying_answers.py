@@ -14,6 +14,7 @@ from entrepot.client.errors import (
 )
 from entrepot.client.settings import ClientSettings
 from entrepot.content.memory import MemoryStore
+from entrepot.content.protocols import PutResult
 from entrepot.content.verify import DigestMismatch, SizeMismatch, VerifiedReader
 from entrepot.errors import VerificationFailed
 from entrepot.oci import mediatype
@@ -140,6 +141,7 @@ def test_k4_redirects_end_after_five(settings: ClientSettings) -> None:
         "http://[fe80::1]/x",
         "http://0.0.0.0:1/x",
         "http://user:secret@localhost/x",
+        "http://[::1/x",
         "gopher:x",
     ],
 )
@@ -214,6 +216,28 @@ def test_k4_an_upload_location_on_another_host_is_refused(settings: ClientSettin
             with pytest.raises(DestinationForbidden):
                 repository.put_blob(BLOB, store.open_blob(BLOB))
         assert other.requests == []
+
+
+def test_k4_an_upload_location_that_is_no_url_is_refused(settings: ClientSettings) -> None:
+    script = routes({("POST", "/uploads/"): Reply(202, {"Location": "http://[::1/x"})})
+    store = MemoryStore()
+    store.add_blob(DATA)
+    with lying_registry(script) as registry, pytest.raises(DestinationForbidden):
+        repository_of(registry, settings, push=True).put_blob(BLOB, store.open_blob(BLOB))
+
+
+def test_a_relative_upload_location_may_have_an_address_in_its_query(settings: ClientSettings) -> None:
+    location = {"Location": "/v2/team/app/blobs/uploads/1?from=https://elsewhere.example/x"}
+    script = routes({
+        ("POST", "/uploads/"): Reply(202, location),
+        ("PATCH", "/uploads/1?from=https://elsewhere.example/x"): Reply(202, location),
+        ("PUT", "/uploads/1?from=https://elsewhere.example/x"): Reply(201),
+    })  # fmt: skip
+    with lying_registry(script) as registry:
+        store = MemoryStore()
+        store.add_blob(DATA)
+        result = repository_of(registry, settings, push=True).put_blob(BLOB, store.open_blob(BLOB))
+    assert result is PutResult.STORED
 
 
 def test_k4_errors_of_any_size_and_kind_stay_short_sentences(settings: ClientSettings) -> None:
