@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from entrepot.content.errors import BlobNotFound, IncompleteGraph, ManifestNotFound
+from entrepot.content.errors import BlobNotFound, IncompleteGraph, Interrupted, ManifestNotFound
 from entrepot.content.protocols import BlobStream, ManifestBytes, PutResult
 from entrepot.content.verify import VerifiedReader, verify_bytes, verify_manifest
 from entrepot.errors import VerificationFailed
@@ -84,10 +84,16 @@ class ImageLayout:
         return self.blob_path(digest).is_file()
 
     def blob_offset(self, descriptor: Descriptor) -> int:
+        """What an interrupted copy left; nothing while another process is at work on it."""
         try:
-            size = self._partial_path(descriptor.digest).stat().st_size
+            fd = os.open(self._partial_path(descriptor.digest), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return 0
+        try:
+            # Shared: it stops no other that only looks, and NFS gives no other lock to a reader.
+            size = os.fstat(fd).st_size if _try_lock(fd, fcntl.LOCK_SH) else 0
+        finally:
+            os.close(fd)
         return size if size < descriptor.size else 0
 
     def put_blob(
@@ -105,8 +111,10 @@ class ImageLayout:
             _receive(descriptor, stream, fd, offset, progress)
             os.fsync(fd)
             self._adopt(path, descriptor.digest)
-        except VerificationFailed:
-            path.unlink(missing_ok=True)
+        except BaseException as error:
+            # Of a file of one's own nobody would ever go on; nor should anybody with wrong bytes.
+            if isinstance(error, VerificationFailed) or path != self._partial_path(descriptor.digest):
+                path.unlink(missing_ok=True)
             raise
         finally:
             os.close(fd)
@@ -263,7 +271,9 @@ class ImageLayout:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         if os.fstat(fd).st_size < offset:
             os.close(fd)
-            raise BlobNotFound(f"the first {offset} bytes of {descriptor.digest} are gone", hint="try again")
+            if path != self._partial_path(descriptor.digest):
+                path.unlink(missing_ok=True)
+            raise Interrupted(f"another process has taken over the copy of {descriptor.digest}")
         return path, fd
 
     def _adopt(self, partial: Path, digest: Digest) -> None:
@@ -299,9 +309,9 @@ class ImageLayout:
         return alive
 
 
-def _try_lock(fd: int) -> bool:
+def _try_lock(fd: int, kind: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -4,14 +4,15 @@ import io
 import json
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrepot.content.errors import BlobNotFound
-from entrepot.content.protocols import ManifestBytes
+from entrepot.content.errors import BlobNotFound, Interrupted
+from entrepot.content.protocols import ManifestBytes, PutResult
 from entrepot.errors import VerificationFailed
 from entrepot.layout.directory import ImageLayout
 from entrepot.layout.errors import AmbiguousName, InvalidLayout
@@ -164,6 +165,68 @@ def test_a_blob_cut_short_counts_as_missing(layout: ImageLayout) -> None:
     assert not layout.has_blob(blob)
     put(layout, b"0123456789")
     assert layout.blob_path(blob.digest).read_bytes() == b"0123456789"
+
+
+LAYER = bytes(range(256)) * 1024
+BLOB = Descriptor(mediatype.OCI_LAYER, Digest.of(LAYER), len(LAYER))
+
+
+class Scripted(io.BytesIO):
+    """Does something, once, when its first thousand bytes have been read."""
+
+    def __init__(self, data: bytes, then: Callable[[], object]) -> None:
+        super().__init__(data)
+        self._then: Callable[[], object] | None = then
+
+    def readinto(self, buffer: object, /) -> int:
+        if self._then is None:
+            return super().readinto(buffer)  # type: ignore[arg-type]
+        if self.tell() == 0:
+            return super().readinto(memoryview(buffer)[:1000])  # type: ignore[arg-type]
+        then, self._then = self._then, None
+        then()
+        return self.readinto(buffer)
+
+
+def fail() -> None:
+    raise ConnectionError("gone")
+
+
+def partials(layout: ImageLayout) -> list[str]:
+    return [path.name for path in (layout.root / ".entrepot" / "partial").iterdir()]
+
+
+def test_k6_two_copies_into_one_layout_at_once_both_succeed(layout: ImageLayout) -> None:
+    other = ImageLayout(layout.root)
+
+    def copy_meanwhile() -> None:
+        offset = other.blob_offset(BLOB)
+        assert other.put_blob(BLOB, io.BytesIO(LAYER[offset:]), offset=offset) is PutResult.STORED
+
+    layout.put_blob(BLOB, Scripted(LAYER, copy_meanwhile))
+    assert layout.blob_path(BLOB.digest).read_bytes() == LAYER
+    assert partials(layout) == []
+
+
+def test_k6_a_copy_whose_beginning_another_took_over_is_interrupted_and_leaves_nothing(
+    layout: ImageLayout,
+) -> None:
+    other = ImageLayout(layout.root)
+    with pytest.raises(ConnectionError):
+        layout.put_blob(BLOB, Scripted(LAYER, fail))
+    assert other.blob_offset(BLOB) == 1000
+
+    def too_late() -> None:
+        with pytest.raises(Interrupted):
+            other.put_blob(BLOB, io.BytesIO(LAYER[1000:]), offset=1000)
+        assert other.blob_offset(BLOB) == 0
+        with pytest.raises(ConnectionError):  # starting over in a file of its own, which breaks off
+            other.put_blob(BLOB, Scripted(LAYER, fail))
+        assert len(partials(layout)) == 1
+
+    layout.put_blob(BLOB, Scripted(LAYER[1000:], too_late), offset=1000)
+    assert layout.blob_path(BLOB.digest).read_bytes() == LAYER
+    assert partials(layout) == []
 
 
 def test_collecting_leaves_what_is_named(layout: ImageLayout) -> None:
