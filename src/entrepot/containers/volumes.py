@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 
 from entrepot.containers.records import Container, Mount
+from entrepot.images.files import locked
 from entrepot.images.snapshots import remove_path
 from entrepot.images.store import ImageStore
 from entrepot.layers.entry import Kind
@@ -28,9 +28,9 @@ def make_volume(store: ImageStore, mount: Mount, image: Union) -> Mount:
     if not path.is_dir():
         path.parent.parent.mkdir(mode=0o711, exist_ok=True)
         path.parent.mkdir(mode=0o711, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            path.mkdir(mode=0o755)
-            _fill(path, mount.target, image)
+        with locked(path.parent / "lock", exclusive=True):
+            if not path.is_dir():  # else another container was faster
+                _make_filled(path, mount.target, image)
     return Mount(
         source=str(path.absolute()),
         target=mount.target,
@@ -40,6 +40,19 @@ def make_volume(store: ImageStore, mount: Mount, image: Union) -> Mount:
         propagation=mount.propagation,
         anonymous=mount.anonymous,
     )
+
+
+def _make_filled(path: Path, target: str, image: Union) -> None:
+    """It has its name once it is filled: a half-filled one would be taken for the container's own data."""
+    new = path.with_name("new")
+    remove_path(new)  # of a process that was killed
+    try:
+        new.mkdir(mode=0o755)
+        _fill(new, target, image)
+        new.rename(path)
+    except BaseException:
+        remove_path(new)
+        raise
 
 
 def _fill(path: Path, target: str, image: Union) -> None:
