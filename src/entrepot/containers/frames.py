@@ -31,7 +31,12 @@ Frame = tuple[FrameKind, bytes]
 
 def send_frame(sock: socket.socket, kind: FrameKind, data: bytes = b"") -> None:
     """Send one frame whole. Raises OSError when the other side has gone."""
-    sock.sendall(_HEAD.pack(kind.value, len(data)) + data)
+    sock.sendall(frame_of(kind, data))
+
+
+def frame_of(kind: FrameKind, data: bytes = b"") -> bytes:
+    """One frame's bytes."""
+    return _HEAD.pack(kind.value, len(data)) + data
 
 
 class FrameParser:

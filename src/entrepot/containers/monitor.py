@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import select
 import selectors
 import signal
 import socket
@@ -29,7 +30,7 @@ import msgspec
 from msgspec import Struct
 
 from entrepot.containers.errors import RuntimeFailed
-from entrepot.containers.frames import FrameKind, FrameParser, send_frame
+from entrepot.containers.frames import FrameKind, FrameParser, frame_of
 from entrepot.containers.logs import LogWriter
 from entrepot.containers.mounts import set_subreaper
 from entrepot.containers.records import Containers, State, utc_now
@@ -109,7 +110,10 @@ def _run_detached(start: Start, lock_fd: int, sock_fd: int) -> None:
     sock = socket.socket(fileno=sock_fd)
     code = 1
     try:
-        Monitor(start, sock).run()
+        monitor = Monitor(start, sock)
+        monitor.run()
+        os.close(lock_fd)  # it is over for everybody but a client that is slow to read
+        monitor.finish()
         code = 0
     finally:
         os._exit(code)
@@ -135,6 +139,8 @@ class Monitor:
         self._container = self._containers.find(start.container_id)
         self._directory = self._containers.directory(self._container)
         self._client: socket.socket | None = sock
+        self._unsent = bytearray()
+        self._pidfd = -1
         self._parser = FrameParser()
         self._selector = selectors.DefaultSelector()
         self._log = LogWriter(self._directory / "log")
@@ -260,7 +266,7 @@ class Monitor:
 
     def _watch(self, pid: int) -> int:
         ended = False
-        pidfd = os.pidfd_open(pid)
+        pidfd = self._pidfd = os.pidfd_open(pid)
 
         def on_exit(_: int, __: int) -> None:
             nonlocal ended
@@ -273,6 +279,7 @@ class Monitor:
             self._turn(None)
         self._selector.unregister(pidfd)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        self._pidfd = -1
         os.close(pidfd)
         while self._open_outputs and self._turn(_DRAIN_S):
             pass
@@ -335,6 +342,7 @@ class Monitor:
                 self._selector.unregister(self._client)
             self._client.close()
             self._client = None
+            self._unsent.clear()
             self._stdin_ending = True
             self._write_stdin()
 
@@ -380,12 +388,34 @@ class Monitor:
             self._selector.unregister(self._client)
 
     def _tell(self, kind: FrameKind, data: bytes) -> None:
-        if self._client is None:
-            return
-        try:
-            send_frame(self._client, kind, data)
-        except OSError:
-            self._drop_client()
+        if self._client is not None:
+            self._unsent += frame_of(kind, data)
+            self._send()
+
+    def _send(self) -> None:
+        """Wait for a client that does not read (`| less`) while the process lives; `finish` does the rest."""
+        while self._unsent and self._client is not None:
+            try:
+                del self._unsent[: self._client.send(self._unsent, socket.MSG_DONTWAIT)]
+            except BlockingIOError:
+                if self._pidfd < 0 or not self._client_reads():
+                    return
+            except OSError:
+                self._drop_client()
+
+    def _client_reads(self) -> bool:
+        """Wait; False when the process ended first."""
+        assert self._client is not None
+        poll = select.poll()
+        poll.register(self._client, select.POLLOUT)
+        poll.register(self._pidfd, select.POLLIN)
+        return self._client.fileno() in {fd for fd, _ in poll.poll()}
+
+    def finish(self) -> None:
+        """Send what the client has not read yet, however long that takes."""
+        if self._client is not None and self._unsent:
+            with contextlib.suppress(OSError):
+                self._client.sendall(self._unsent)
 
     # Ending.
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from entrepot.containers.errors import InvalidOption, MountFailed
 from entrepot.containers.mounts import MS_RDONLY, is_mounted, mount_overlay, unmount
 from entrepot.containers.records import Container, Containers
+from entrepot.images.files import locked
 from entrepot.images.snapshots import Snapshots
 from entrepot.layers.diff import Change, tree_changes, upper_changes
 from entrepot.layers.directory import Directory
@@ -85,12 +86,15 @@ class RootFs:
         return [self.directory / "init", *self.layers]
 
     def mount(self) -> None:
-        """Make `path` the container's root. Raises MountFailed."""
-        self._mount(volatile=self._short_lived)
+        """Make `path` the container's root, once nobody has it `mounted` for a moment. Raises MountFailed."""
+        with self._alone():
+            self.unmount()  # of a process that was killed: programs may not run in a volatile one
+            self._mount(volatile=self._short_lived)
 
-    def _mount(self, *, volatile: bool) -> None:
+    def _mount(self, *, volatile: bool) -> bool:
+        """Whether it was this call that mounted it."""
         if self.kind != "overlay" or is_mounted(self.path):
-            return
+            return False
         try:
             try:
                 self._mount_overlay(volatile=volatile)
@@ -100,6 +104,7 @@ class RootFs:
                 self._mount_overlay(volatile=False)  # kernels before 5.10 know no such mounts
         except OSError as error:
             raise MountFailed(f"the container's file system cannot be mounted: {error.strerror}") from error
+        return True
 
     def _mount_overlay(self, *, volatile: bool) -> None:
         mount_overlay(
@@ -120,14 +125,21 @@ class RootFs:
 
     @contextlib.contextmanager
     def mounted(self) -> Iterator[Path]:
-        """The root directory, unmounted again afterwards unless it was mounted before."""
-        before = self.kind != "overlay" or is_mounted(self.path)
-        self._mount(volatile=True)  # for a moment, and no program runs in it
-        try:
-            yield self.path
-        finally:
-            if not before:
-                self.unmount()
+        """The root directory, unmounted again afterwards unless it was mounted before.
+
+        One process at a time: another one's end would take the mount away, and what is written then would go
+        to the empty directory below it.
+        """
+        with self._alone():
+            ours = self._mount(volatile=True)  # for a moment, and no program runs in it
+            try:
+                yield self.path
+            finally:
+                if ours:
+                    self.unmount()
+
+    def _alone(self) -> contextlib.AbstractContextManager[None]:
+        return locked(self.directory / "mount.lock", exclusive=True)
 
     def view(self) -> Union:
         """The merged tree, to read. The caller closes it."""
