@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from msgspec import Struct
@@ -11,6 +14,8 @@ from entrepot.actions.create import lifecycle_of
 from entrepot.containers.frames import FrameKind, received_frames, send_frame
 from entrepot.containers.lifecycle import exit_code_from
 from entrepot.images.store import ImageStore
+
+_PIECE = 1 << 16
 
 
 class Finished(Struct):
@@ -38,17 +43,36 @@ def collect_output(sock: socket.socket, *, stdin: bytes | None = None) -> Finish
     """Everything a started container writes until it ends. Closes the socket."""
     parts: dict[FrameKind, list[bytes]] = {FrameKind.STDOUT: [], FrameKind.STDERR: []}
     code = 137
-    with sock:
-        if stdin is not None:
-            for at in range(0, len(stdin), 1 << 16):
-                send_frame(sock, FrameKind.STDIN, stdin[at : at + (1 << 16)])
-            send_frame(sock, FrameKind.STDIN_END)
+    with sock, _input_sent(sock, stdin):
         for kind, data in received_frames(sock):
             if kind is FrameKind.EXITED:
                 code = int(data)
                 break
             parts[kind].append(data)
     return Finished(code, b"".join(parts[FrameKind.STDOUT]), b"".join(parts[FrameKind.STDERR]))
+
+
+@contextlib.contextmanager
+def _input_sent(sock: socket.socket, stdin: bytes | None) -> Iterator[None]:
+    """Send it beside the block: a program that answers while it reads would wait for us, and we for it."""
+    if stdin is None:
+        yield
+        return
+
+    def send() -> None:
+        with contextlib.suppress(OSError):  # it may end without reading everything
+            for at in range(0, len(stdin), _PIECE):
+                send_frame(sock, FrameKind.STDIN, stdin[at : at + _PIECE])
+            send_frame(sock, FrameKind.STDIN_END)
+
+    thread = threading.Thread(target=send, name="container-stdin", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+        thread.join()
 
 
 __all__ = ["Finished", "collect_output", "exit_code_from", "start_container"]

@@ -4,16 +4,19 @@ arrival."""
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 from msgspec import Struct
 
 _PIECE = 16 * 1024
 """A longer line is cut into records; only the last ends in a newline. docker's size."""
+
+
+_BLOCK = 1 << 16
 
 
 class LogRecord(msgspec.Struct):
@@ -98,11 +101,8 @@ def read_log(
     except FileNotFoundError:
         return
     with file:
-        first = deque(_records(file.read()), query.tail) if query.tail is not None else None
-        if first is not None:
-            yield from (record for record in first if _wanted(record, query))
-        else:
-            file.seek(0)
+        if query.tail is not None:
+            file.seek(_start_of_last(query.tail, file))
         yield from _following(file, query, follow)
 
 
@@ -122,11 +122,24 @@ def _following(file, query: LogQuery, follow: Callable[[], bool] | None) -> Iter
             return
 
 
-def _records(data: bytes) -> Iterator[LogRecord]:
-    for line in data.split(b"\n"):
-        record = _parsed(line)
-        if record is not None:
-            yield record
+def _start_of_last(count: int, file: BinaryIO) -> int:
+    """Where the last `count` records begin. Reads from the end, and no more than it has to."""
+    at = file.seek(0, os.SEEK_END)
+    found, rest = 0, b""
+    while at:
+        size = min(_BLOCK, at)
+        at -= size
+        file.seek(at)
+        data = file.read(size) + rest
+        rest, *lines = data.split(b"\n")
+        start = at + len(data)
+        for line in reversed(lines):
+            start -= len(line)
+            found += _parsed(line) is not None
+            if found >= count:
+                return start
+            start -= len(b"\n")
+    return 0
 
 
 def _parsed(line: bytes) -> LogRecord | None:

@@ -84,12 +84,16 @@ def parse_volume(text: str) -> Mount:
         source = str(Path(parts[0]).expanduser().absolute())
         return Mount(source=source, target=target, read_only="ro" in flags, propagation=propagation)
     if not _VOLUME_NAME.match(parts[0]):
-        raise InvalidOption(
-            f'create {parts[0]}: "{parts[0]}" includes invalid characters for a local volume name, only '
-            '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, '
-            "use absolute path"
-        )
+        raise _bad_volume_name(parts[0])
     return Mount(source="", target=target, kind="volume", name=parts[0], read_only="ro" in flags)
+
+
+def _bad_volume_name(name: str) -> InvalidOption:
+    return InvalidOption(
+        f'create {name}: "{name}" includes invalid characters for a local volume name, only '
+        '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, '
+        "use absolute path"
+    )
 
 
 def _target(path: str, text: str) -> str:
@@ -129,6 +133,8 @@ def parse_mount(text: str) -> Mount:
         return Mount(source=str(Path(source).absolute()), target=target, read_only=read_only,
                      propagation=values.get("bind-propagation", "rprivate"))  # fmt: skip
     if kind == "volume":
+        if source and not _VOLUME_NAME.match(source):
+            raise _bad_volume_name(source)
         return Mount(source="", target=target, kind="volume", name=source, read_only=read_only,
                      anonymous=not source)  # fmt: skip
     raise InvalidOption(f"mount type unknown: '{kind}'")

@@ -309,10 +309,16 @@ class Containers:
 
     @contextlib.contextmanager
     def alone(self, container: Container) -> Iterator[None]:
-        """Hold the monitor's lock. Raises ContainerRunning when a monitor has it."""
-        fd = self.try_monitor_lock(container)
+        """Hold the monitor's lock. Raises ContainerRunning when somebody has it, NoSuchContainer when it is
+        gone."""
+        try:
+            fd = self.try_monitor_lock(container)
+        except FileNotFoundError as error:
+            raise NoSuchContainer(container.name) from error
         if fd is None:
-            raise ContainerRunning(f"container {container.id[:12]} is running")
+            raise ContainerRunning(
+                f"container {container.name} is being started or removed by another command: try again later"
+            )
         try:
             yield
         finally:

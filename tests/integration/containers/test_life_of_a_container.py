@@ -481,6 +481,9 @@ def test_library_runs_and_collects_output(box: Box) -> None:
         "tiny:1", ["cat"], stdin=b"hello", options=CreateOptions(auto_remove=True), store=box.store
     )
     assert (done.exit_code, done.stdout) == (0, b"hello")
+    much = bytes(3_000_000)
+    assert run_container("tiny:1", ["cat"], stdin=much, store=box.store).stdout == much
+    assert run_container("tiny:1", ["true"], stdin=much, store=box.store).exit_code == 0
     box.run("create", "--name", "lib", "tiny:1", "sleep", "1000")
     start_container("lib", store=box.store)
     assert exec_in_container("lib", ["id", "-u"], store=box.store).stdout == b"0\n"

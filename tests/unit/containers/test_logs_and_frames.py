@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -46,6 +47,31 @@ def test_the_tail_and_a_cut_record_are_read(tmp_path: Path) -> None:
         file.write(b'{"log":"4\\n","stream":"std')  # its writer was killed
     assert [record.log for record in read_log(path, LogQuery(tail=2))] == ["2\n", "3\n"]
     assert list(read_log(tmp_path / "none")) == []
+
+
+def test_the_last_records_are_found_from_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with path.open("wb") as file:
+        for number in range(300):
+            row = {"log": f"{number} " + "x" * (number * 997 % 16384), "stream": "stdout", "time": ""}
+            file.write(json.dumps(row).encode() + b"\n" + b'{"log":"cut\n' * (number % 7 == 0))
+    everything = [record.log for record in read_log(path)]
+    assert len(everything) == 300
+    for count in (0, 1, 2, 7, 150, 299, 300, 301):
+        assert [record.log for record in read_log(path, LogQuery(tail=count))] == everything[
+            max(300 - count, 0) :
+        ]
+
+
+def test_the_tail_of_a_large_log_takes_little_memory(tmp_path: Path) -> None:
+    row = {"log": "x" * 100, "stream": "stdout", "time": ""}
+    (tmp_path / "log").write_bytes((json.dumps(row).encode() + b"\n") * 50_000)
+    tracemalloc.start()
+    try:
+        assert len(list(read_log(tmp_path / "log", LogQuery(tail=10)))) == 10
+        assert tracemalloc.get_traced_memory()[1] < 3_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_following_ends_with_what_was_written_before_the_end(tmp_path: Path) -> None:

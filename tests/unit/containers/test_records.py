@@ -2,11 +2,13 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from entrepot.containers.records import Containers
+from entrepot.containers.errors import ContainerRunning, NoSuchContainer
+from entrepot.containers.records import Container, Containers, HostConfig, ProcessConfig
 from entrepot.images.snapshots import remove_path
 from entrepot.images.store import ImageStore
 
@@ -68,3 +70,17 @@ def test_a_tree_may_be_removed_by_several_at_once(tmp_path: Path) -> None:
             for done in [pool.submit(remove) for _ in range(3)]:
                 done.result(timeout=60)
         assert not tree.exists()
+
+
+def test_a_container_that_another_command_has_or_has_removed_is_told(containers: Containers) -> None:
+    """Two `rm` at once."""
+    twice = Container("1" * 64, "twice", datetime.now(UTC), "i:1", "", [], ProcessConfig(), HostConfig())
+    with pytest.raises(NoSuchContainer, match="twice"), containers.alone(twice):
+        pass
+    containers.directory(twice).mkdir(parents=True)
+    with (
+        containers.alone(twice),
+        pytest.raises(ContainerRunning, match="being started or removed by another"),
+        containers.alone(twice),
+    ):
+        pass

@@ -273,7 +273,8 @@ def test_mounts_and_tmpfs_are_read(tmp_path: Path) -> None:
     assert parse_mount("source=v,dst=/t") == Mount("", "/t", kind="volume", name="v")
     assert parse_mount("type=tmpfs,target=/t,tmpfs-size=1m").options == f"size={1 << 20}"
     assert parse_tmpfs("/t:size=1m") == Mount("", "/t", kind="tmpfs", options="size=1m")
-    for text in ("type=bind,source=/nope,target=/t", "type=what,target=/t", "type=bind,source=/"):
+    outside = "type=volume,source=../..,target=/t"
+    for text in ("type=bind,source=/nope,target=/t", "type=what,target=/t", "type=bind,source=/", outside):
         with pytest.raises(InvalidOption):
             parse_mount(text)
 
