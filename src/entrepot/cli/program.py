@@ -6,12 +6,16 @@ Both exist for the milliseconds people wait at each command; nothing else may de
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import os
 import sys
 
 _GARBAGE_THRESHOLD = 100_000
 """Objects made before garbage is looked for. Loading modules makes many and leaves none."""
+
+_MOST_FILES = 1 << 20
+"""docker's limit. A program that closes every possible one would take minutes with some machines' own."""
 
 
 class QuickExit:
@@ -38,6 +42,20 @@ class QuickExit:
         os._exit(self.code)
 
 
+def _allow_many_files() -> None:
+    """A tree of many layers takes a descriptor for each layer and directory: more than the usual 1024.
+
+    Containers have the same limit, as docker's have.
+    """
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(hard, _MOST_FILES)
+    if soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def run() -> None:
     """Carry out the command line and end the process with its exit code."""
     leave = QuickExit()
@@ -50,5 +68,6 @@ def run() -> None:
     if not SERVER_COMMANDS.isdisjoint(argv):
         # They live long.
         gc.set_threshold(*before)
+    _allow_many_files()
     leave.code = main(argv)
     sys.exit(leave.code)

@@ -60,3 +60,13 @@ def test_output_that_cannot_be_written_is_an_error() -> None:
     )  # fmt: skip
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
+
+
+def test_as_many_files_may_be_open_as_the_system_permits() -> None:
+    """Trees of more than a hundred layers need more than the usual 1024."""
+    before = (
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (100, 300))\n"
+        "from entrepot.cli import main as module\n"
+        "module.main = lambda argv: print(*resource.getrlimit(resource.RLIMIT_NOFILE)) or 0"
+    )
+    assert program("images", before=before).stdout == "300 300\n"
