@@ -181,21 +181,24 @@ class _Push:
 
     def _diff_ids(self, image: Image) -> dict[Digest, Digest]:
         named: dict[Digest, Digest] = {}
-        for manifest in self._image_manifests(image.target):
+        for manifest in self._image_manifests(image.target, set()):
             document = self._store.image_config(manifest)
             if document is not None and len(document.diff_ids) == len(manifest.layers):
                 digests = (layer.digest for layer in manifest.layers)
                 named.update(zip(digests, document.diff_ids, strict=True))
         return named
 
-    def _image_manifests(self, target: Descriptor) -> Iterable[ImageManifest]:
+    def _image_manifests(self, target: Descriptor, done: set[Digest]) -> Iterable[ImageManifest]:
+        if target.digest in done:
+            return
+        done.add(target.digest)
         try:
             parsed = self._store.get_manifest(target.digest, target.media_type).parse()
         except NotFound:
             return
         if isinstance(parsed, Index):
             for child in parsed.manifests:
-                yield from self._image_manifests(child)
+                yield from self._image_manifests(child, done)
         else:
             yield parsed
 

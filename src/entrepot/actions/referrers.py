@@ -6,10 +6,10 @@ the tags `sha256-<hex>.sig`, `.att` and `.sbom` that cosign wrote before there w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+from entrepot.actions.sources import Prefetched
 from entrepot.client.registry import Repository
 from entrepot.content.errors import ManifestNotFound
+from entrepot.content.graph import walk
 from entrepot.content.protocols import CancelToken, ManifestBytes, ReferrerSource, Sink, Source
 from entrepot.oci import mediatype
 from entrepot.oci.descriptor import Descriptor
@@ -35,7 +35,7 @@ def copy_referrers(
     """Copy what belongs to `top` and the manifests in it; how many manifests that were."""
     count = 0
     done: set[Digest] = set()
-    for digest in _manifests(source, top):
+    for digest in [node.manifest.digest for node in walk(Prefetched(source, [top]), top.digest)]:
         for descriptor in _listed(referrers, digest):
             count += _copy_one(source, referrers, sink, digest, descriptor, done, events, cancel, depth=1)
         for suffix in SIGNATURE_SUFFIXES:
@@ -75,14 +75,6 @@ def _copy_one(
 
 def _listed(referrers: ReferrerSource | None, digest: Digest) -> list[Descriptor]:
     return referrers.list_referrers(digest) if referrers is not None else []
-
-
-def _manifests(source: Source, top: ManifestBytes) -> Iterator[Digest]:
-    yield top.digest
-    parsed = top.parse()
-    if isinstance(parsed, Index):
-        for child in parsed.references()[1]:
-            yield from _manifests(source, source.get_manifest(child.digest))
 
 
 def ensure_listed(sink: Sink, subject: Digest, descriptor: Descriptor) -> None:

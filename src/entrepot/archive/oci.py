@@ -7,6 +7,8 @@ stands for the image that is.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from entrepot.archive.errors import InvalidArchive
 from entrepot.archive.names import ArchivedImage
 from entrepot.archive.tarfile import Member, TarArchive
@@ -26,12 +28,22 @@ from entrepot.oci.reference import Reference
 MAX_DEPTH = 8
 
 
+class _Checked(NamedTuple):
+    """What is known of a manifest in the archive."""
+
+    missing: Digest | None
+    """What is not there of all it needs."""
+    levels: int
+    """Of manifests below it."""
+
+
 class OciContent:
     """Manifests and blobs of an archive by digest."""
 
     def __init__(self, tar: TarArchive) -> None:
         self._tar = tar
         self._media_types: dict[Digest, str] = {}
+        self._checked: dict[Digest, _Checked] = {}
 
     def images(self) -> list[ArchivedImage]:
         """In the order of `index.json`; entries of one manifest are one image with several names.
@@ -80,7 +92,7 @@ class OciContent:
     def _available(self, target: Descriptor) -> tuple[Descriptor, ImageManifest | Index]:
         """The target itself when it is whole; for an index that is not, the best image that is."""
         parsed = self._parse(target)
-        missing = self._missing(target, 0)
+        missing = self._missing(target)
         if missing is None:
             return target, parsed
         if isinstance(parsed, Index):
@@ -96,23 +108,35 @@ class OciContent:
     def _is_whole_image(self, child: Descriptor) -> bool:
         is_image = mediatype.is_image_manifest(child.media_type)
         is_attestation = child.platform is not None and child.platform.is_unknown
-        return is_image and not is_attestation and self._missing(child, 0) is None
+        return is_image and not is_attestation and self._missing(child) is None
 
-    def _missing(self, descriptor: Descriptor, depth: int) -> Digest | None:
+    def _missing(self, descriptor: Descriptor) -> Digest | None:
         """The first thing under a manifest that is not there."""
+        return self._check(descriptor, 0).missing
+
+    def _check(self, descriptor: Descriptor, depth: int) -> _Checked:
+        """Each once: through indexes that share their children there are more ways than could be gone."""
         if self._find(descriptor.digest) is None:
-            return descriptor.digest
-        if depth > MAX_DEPTH:
+            return _Checked(descriptor.digest, 0)
+        known = self._checked.get(descriptor.digest)
+        if depth + (known.levels if known else 0) > MAX_DEPTH:
             raise InvalidArchive(f"{self._tar.label}: {descriptor.digest} is nested too deep")
+        if known is None:
+            known = self._checked[descriptor.digest] = self._check_below(descriptor, depth)
+        return known
+
+    def _check_below(self, descriptor: Descriptor, depth: int) -> _Checked:
         blobs, children = self._parse(descriptor).references()
+        levels = 0
         for blob in blobs:
             if not self._has(blob):
-                return blob.digest
+                return _Checked(blob.digest, levels)
         for child in children:
-            missing = self._missing(child, depth + 1)
-            if missing is not None:
-                return missing
-        return None
+            found = self._check(child, depth + 1)
+            levels = max(levels, 1 + found.levels)
+            if found.missing is not None:
+                return _Checked(found.missing, levels)
+        return _Checked(None, levels)
 
     def _has(self, blob: Descriptor) -> bool:
         member = self._find(blob.digest)

@@ -89,9 +89,13 @@ class Archive:
         return images
 
     def _configs(self, image: ArchivedImage) -> set[Digest]:
-        waiting, found = [image.target.digest], set()
+        waiting, found, seen = [image.target.digest], set(), set()
         while waiting:
-            parsed = self._content.get_manifest(waiting.pop()).parse()
+            digest = waiting.pop()
+            if digest in seen:
+                continue
+            seen.add(digest)
+            parsed = self._content.get_manifest(digest).parse()
             if isinstance(parsed, Index):
                 waiting.extend(child.digest for child in parsed.references()[1])
             else:

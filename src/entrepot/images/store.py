@@ -22,7 +22,7 @@ from entrepot.content.errors import BlobNotFound, ManifestNotFound
 from entrepot.content.protocols import ManifestBytes
 from entrepot.errors import NotFound
 from entrepot.images.blobs import BlobFiles, BlobWriter, PartialDownloads
-from entrepot.images.entries import Entries, entry_name, parse_entries, print_entries
+from entrepot.images.entries import Entries, Entry, entry_name, parse_entries, print_entries
 from entrepot.images.errors import IncompleteImage, NoSuchImage, StoreDamaged
 from entrepot.images.facts import Facts, ManifestFacts, facts_of_image, facts_of_index
 from entrepot.images.files import locked, replace_file, try_lock
@@ -109,11 +109,8 @@ class ImageStore:
     def blobs_at_registries(self) -> frozenset[Digest]:
         """Configs and layers of everything that has a name by digest: some registry has them."""
         facts = self._read_facts()
-        found: set[str] = set()
-        for entry in self._read_entries():
-            if entry.is_digest_name:
-                self._reach(entry.target, facts, found)
-        return frozenset(map(Digest.parse, found))
+        entries = [entry for entry in self._read_entries() if entry.is_digest_name]
+        return frozenset(map(Digest.parse, self._reach(entries, facts)))
 
     def manifest(self, image: Image) -> ImageManifest:
         return self._image_manifest(image.manifest)
@@ -275,9 +272,7 @@ class ImageStore:
         with locked(self.paths.lock, exclusive=True):
             entries, facts = self._read_entries(), self._read_facts()
             needed = leased_digests(self.paths.leases)
-            alive: set[str] = set()
-            for entry in entries:
-                self._reach(entry.target, facts, alive)
+            alive = self._reach(entries, facts)
             freed, size = self._sweep(needed | alive)
             self._forget(facts, alive)
         self._sweep_leftovers()
@@ -364,18 +359,22 @@ class ImageStore:
             if str(digest) in facts.manifests and not is_new:
                 continue
             try:
-                self._add_facts(target, facts, check=is_new)
+                self._add_facts(target, facts, check=is_new, done=set())
             except NotFound as error:
                 if is_new:
                     raise IncompleteImage(f"{target.digest} cannot be listed: {error}") from error
 
-    def _add_facts(self, target: Descriptor, facts: Facts, *, check: bool) -> None:
+    def _add_facts(self, target: Descriptor, facts: Facts, *, check: bool, done: set[Digest]) -> None:
+        """`done` keeps what several indexes share from being read once for each way to it."""
+        if target.digest in done:
+            return
+        done.add(target.digest)
         manifest = self.get_manifest(target.digest, target.media_type).parse()
         if isinstance(manifest, Index):
             present = {str(child.digest) for child in manifest.manifests if self.blobs.has(child.digest)}
             for child in manifest.manifests:
                 if str(child.digest) in present and mediatype.is_manifest(child.media_type):
-                    self._add_facts(child, facts, check=check)
+                    self._add_facts(child, facts, check=check, done=done)
             facts.manifests[str(target.digest)] = facts_of_index(manifest, present)
             return
         found = facts_of_image(manifest, self.image_config(manifest))
@@ -410,26 +409,30 @@ class ImageStore:
                     for layer in one.layers:
                         self._layer_size(facts, layer, 0)
 
-    def _reach(self, target: Descriptor, facts: Facts, alive: set[str]) -> None:
-        """Everything `target` needs. Raises StoreDamaged rather than let too little stay."""
-        text = str(target.digest)
-        if text in alive:
-            return
-        alive.add(text)
-        found = facts.manifests.get(text)
-        if found is None:
-            try:
-                self._add_facts(target, facts, check=False)
-            except ManifestNotFound:
-                return
+    def _reach(self, entries: Iterable[Entry], facts: Facts) -> set[str]:
+        """Everything the entries need. Raises StoreDamaged rather than let too little stay."""
+        needed: set[str] = set()
+        reached: set[str] = set()  # not `needed`: what one image has for a blob may be another's manifest
+        waiting = [entry.target for entry in entries]
+        while waiting:
+            target = waiting.pop()
+            text = str(target.digest)
+            needed.add(text)
+            if text in reached:
+                continue
+            reached.add(text)
+            if text not in facts.manifests:
+                try:
+                    self._add_facts(target, facts, check=False, done=set())
+                except ManifestNotFound:
+                    continue
             found = facts.manifests[text]
-        alive.update(found.blobs)
-        for child in found.children:
-            alive.add(child.digest)
-            if mediatype.is_manifest(child.media_type):
-                descriptor = Descriptor(child.media_type, Digest.parse(child.digest), child.size)
-                alive.discard(child.digest)
-                self._reach(descriptor, facts, alive)
+            needed.update(found.blobs)
+            for child in found.children:
+                needed.add(child.digest)
+                if mediatype.is_manifest(child.media_type):
+                    waiting.append(Descriptor(child.media_type, Digest.parse(child.digest), child.size))
+        return needed
 
     def _sweep(self, needed: set[str]) -> tuple[Sequence[Digest], int]:
         freed, size = [], 0
