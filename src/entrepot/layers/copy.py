@@ -36,20 +36,24 @@ class EntryStream:
 
     def __init__(self, found: Iterator[Found]) -> None:
         self._found = found
-        self._current: Found | None = None
+        self._first = b""
+        self._rest: Iterator[bytes] = iter(())
         self._links: dict[tuple[int, int], bytes] = {}
 
     def __iter__(self) -> Iterator[Entry]:
         for found in self._found:
-            self._current = found
             _mark_hard_link(found, self._links)
+            # Read from before anything is made at the target: a file that can't be read leaves that as it is.
+            is_file = found.entry.kind is Kind.FILE
+            self._rest = file_data(found.dir_fd, found.name, found.entry.size) if is_file else iter(())
+            self._first = next(self._rest, b"")
             yield found.entry
 
     def data(self) -> Iterator[tuple[int, memoryview]]:
         """As `TarReader.data`."""
-        assert self._current is not None
-        at = 0
-        for piece in file_data(self._current.dir_fd, self._current.name, self._current.entry.size):
+        yield 0, memoryview(self._first)
+        at = len(self._first)
+        for piece in self._rest:
             yield at, memoryview(piece)
             at += len(piece)
 

@@ -1,6 +1,13 @@
 """What can be wrong with a layer."""
 
-from entrepot.errors import Conflict, InvalidInput, LimitExceeded, Unavailable, VerificationFailed
+from entrepot.errors import (
+    Conflict,
+    EntrepotError,
+    InvalidInput,
+    LimitExceeded,
+    Unavailable,
+    VerificationFailed,
+)
 
 
 class InvalidLayer(InvalidInput):
@@ -25,6 +32,12 @@ class DiffIdMismatch(VerificationFailed):
     """The uncompressed layer is not the one that the image config promises."""
 
     code = "diff-id-mismatch"
+
+
+class FileUnreadable(EntrepotError):
+    """A file that was to be copied or packed is there, and its bytes can't be had."""
+
+    code = "file-unreadable"
 
 
 class DiskFull(Unavailable):

@@ -53,8 +53,13 @@ class Child(Struct):
         """Descriptors of the directory in each layer that has it, topmost first; the caller closes them."""
         opened: list[int] = []
         for holder in self.holders:
-            with contextlib.suppress(OSError):  # a running container has just removed it
+            try:
                 opened.append(os.open(self.name, O_READ_DIRECTORY, dir_fd=holder))
+            except OSError as error:
+                if error.errno in _GONE:
+                    continue  # a running container has just removed it
+                _close_all(opened)
+                raise
         return opened
 
 

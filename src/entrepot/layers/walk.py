@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 
 from entrepot.layers.directory import by_descriptor
 from entrepot.layers.entry import KIND_OF_MODE, Entry, Kind
+from entrepot.layers.errors import FileUnreadable
 from entrepot.layers.ownership import read_override
 
 CAPABILITY_XATTR = b"security.capability"
 _READ_BYTES = 1 << 20
+_NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV)
+"""What opening answers when the file has been removed or replaced by something else."""
 _DROPPED_XATTRS = (b"user.overlay.", b"user.containers.", b"user.fuseoverlayfs.")
 
 
@@ -70,16 +75,34 @@ def _read_attributes(dir_fd: int, name: bytes, status: os.stat_result, entry: En
 
 
 def file_data(dir_fd: int, name: bytes, size: int) -> Iterator[bytes]:
-    """The bytes of a regular file, at most `size`. Nothing when it is no longer a regular file."""
+    """The bytes of a regular file, at most `size`. Nothing when it is no longer a regular file. Raises
+    FileUnreadable."""
     try:
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
-    except OSError:
+    except OSError as error:
+        if error.errno not in _NO_FILE:
+            raise _unreadable(error, "open", dir_fd, name) from error
         return
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             return
-        while size > 0 and (piece := os.read(fd, min(size, _READ_BYTES))):
+        while size > 0 and (piece := _read(fd, min(size, _READ_BYTES), dir_fd, name)):
             size -= len(piece)
             yield piece
     finally:
         os.close(fd)
+
+
+def _read(fd: int, size: int, dir_fd: int, name: bytes) -> bytes:
+    try:
+        return os.read(fd, size)
+    except OSError as error:
+        raise _unreadable(error, "read", dir_fd, name) from error
+
+
+def _unreadable(error: OSError, doing: str, dir_fd: int, name: bytes) -> FileUnreadable:
+    """In docker's words: `open /home/me/key: permission denied`."""
+    where = name.decode(errors="replace")
+    with contextlib.suppress(OSError):
+        where = f"{Path(by_descriptor(dir_fd)).readlink()}/{where}"
+    return FileUnreadable(f"{doing} {where}: {(error.strerror or 'cannot be read').lower()}")

@@ -90,3 +90,31 @@ def test_with_ranges_of_ids_files_have_real_owners(mapped_box: Box) -> None:
     assert box.output("exec", "live", "id", "-u") == "1234"
     box.run("rm", "-f", "live", "made")
     assert not list((box.home / "store/entrepot/containers").glob("*/upper"))
+
+
+def test_a_file_that_may_not_be_read_is_told_and_not_copied_empty(plain_box: Box) -> None:
+    box = plain_box
+    (box.home / "dir").mkdir()
+    for name in ("secret", "dir/secret"):
+        (box.home / name).write_text("of root\n")
+        (box.home / name).chmod(0o600)
+    box.run("create", "--name", "made", "tiny:1")
+    told = box.run("cp", "secret", "made:/copied", code=1).stderr
+    assert told == f"Error: open {box.home}/secret: permission denied\n"
+    assert box.output("diff", "made") == ""
+    told = box.run("append", "tiny:1", "dir", "-t", "made:1", code=1).stderr
+    assert told == f"Error: open {box.home}/dir/secret: permission denied\n"
+    assert box.output("images", "-q", "made") == ""
+
+
+def test_files_that_their_owner_closed_are_in_commits_and_exports(plain_box: Box) -> None:
+    """Root in the container can read them, so can whoever is root of its user namespace."""
+    box = plain_box
+    box.run("run", "--name", "made", "tiny:1", "sh", "-c", "echo x > /closed; chmod 0 /closed")
+    box.run("commit", "made", "made:1")
+    assert box.output("run", "--rm", "made:1", "cat", "/closed") == "x"
+    box.run("export", "-o", "out.tar", "made")
+    with tarfile.open(box.home / "out.tar") as tar:
+        assert (tar.getmember("closed").size, tar.getmember("closed").mode) == (2, 0)
+    box.run("cp", "made:/closed", "copied")
+    assert (box.home / "copied").stat().st_size == 2
