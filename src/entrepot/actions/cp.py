@@ -222,8 +222,15 @@ def _target_outside(
     here = Path(target)
     if here.is_dir():
         return target, b"" if content_only else place.name
+    if here.is_symlink():  # what it leads to is written, not the link itself
+        try:
+            here = here.resolve()
+        except (OSError, RuntimeError) as error:  # a circle; the latter until Python 3.13
+            raise BadRequest(f'invalid output path: "{target}" leads to itself') from error
     if here.exists() and is_directory:
         raise BadRequest("cannot copy directory")
+    if here.exists() and not here.is_file():
+        raise BadRequest(f'invalid output path: "{target}" must be a directory or a regular file')
     if target.endswith("/") and not is_directory:
         raise BadRequest("no such directory")
     parent = here.absolute().parent

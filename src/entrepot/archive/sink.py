@@ -8,24 +8,27 @@ file appears whole, under its name, or not at all.
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Self
 
 from entrepot.archive.reading import ArchiveFormat
 from entrepot.archive.writing import SavedImage, write_archive
 from entrepot.content.protocols import BlobStream, ManifestBytes, PutResult
+from entrepot.images.files import real_path, replaced_file, try_lock
 from entrepot.layers.tar_writer import Writable
 from entrepot.layout.directory import ImageLayout
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.reference import Reference
 
+_STAGING_PREFIX = ".entrepot-archive-"
+_ABANDONED_S = 60
+"""A directory without a lock may be one that is just being made, but not for that long."""
 _CLOSE_TRIES = 50
 """How often a folder that is still written to is removed."""
 
@@ -51,7 +54,10 @@ class ArchiveSink:
         self._format = archive_format
         self._reference = reference
         self._also = tuple(also)
-        self._directory = Path(tempfile.mkdtemp(prefix=".entrepot-archive-", dir=staging))
+        remove_abandoned(Path(staging or tempfile.gettempdir()))
+        self._directory = Path(tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=staging))
+        self._lock = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try_lock(self._lock)
         self._layout = ImageLayout(self._directory, create=True)
         self._saved: list[SavedImage] = []
 
@@ -64,13 +70,15 @@ class ArchiveSink:
         reference: Reference | None = None,
         also: Sequence[Reference] = (),
     ) -> ArchiveSink:
-        """A file, replaced when it is there; content gathers in the same directory."""
+        """A file, as `replaced_file` says; content gathers in the same directory, for a pipe or device in
+        that for temporary files."""
 
         def finish(write: Callable[[Writable], None]) -> None:
-            with replaced_file(path) as file:
+            with replaced_file(path, mode=0o600) as file:
                 write(file)
 
-        return cls(finish, staging=path.parent, archive_format=archive_format, reference=reference, also=also)
+        staging = None if path.exists() and not path.is_file() else real_path(path).parent
+        return cls(finish, staging=staging, archive_format=archive_format, reference=reference, also=also)
 
     def has_blob(self, descriptor: Descriptor) -> bool:
         return self._layout.has_blob(descriptor)
@@ -126,8 +134,11 @@ class ArchiveSink:
         for _ in range(_CLOSE_TRIES):
             shutil.rmtree(self._directory, ignore_errors=True)
             if not self._directory.exists():
-                return
+                break
             time.sleep(0.02)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     def __enter__(self) -> Self:
         return self
@@ -140,15 +151,15 @@ class ArchiveSink:
             self.close()
 
 
-@contextmanager
-def replaced_file(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
-    """A file that takes the name `path` when the block ends well, and is gone when it doesn't."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    try:
-        with os.fdopen(fd, "wb", buffering=1 << 20) as file:
-            yield file
-        temporary.rename(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+def remove_abandoned(folder: Path) -> None:
+    """Remove what copies that were killed had gathered in `folder`."""
+    for path in folder.glob(f"{_STAGING_PREFIX}*"):
+        with suppress(OSError):  # another user's, or gone
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                status = os.fstat(fd)
+                mine = status.st_uid == os.geteuid()
+                if mine and time.time() - status.st_mtime > _ABANDONED_S and try_lock(fd):
+                    shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(fd)

@@ -2,20 +2,23 @@
 
 import io
 import json
+import os
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from entrepot.archive.errors import InvalidArchive
 from entrepot.archive.reading import open_archive
-from entrepot.archive.sink import ArchiveSink, replaced_file
+from entrepot.archive.sink import ArchiveSink
 from entrepot.archive.writing import SavedImage, archive_size, write_archive
 from entrepot.content.errors import BlobNotFound
 from entrepot.content.graph import walk
 from entrepot.content.memory import MemoryStore
 from entrepot.content.protocols import ManifestBytes
 from entrepot.content.verify import DigestMismatch
+from entrepot.images.files import replaced_file
 from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import build_manifest
 from entrepot.oci.platform import Platform
@@ -196,14 +199,62 @@ def test_progress_counts_every_byte_of_every_blob(store: MemoryStore) -> None:
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "out.tar"
     path.write_bytes(b"old")
-    with pytest.raises(TypeError), replaced_file(path) as file:
+    with pytest.raises(TypeError), replaced_file(path, mode=0o600) as file:
         file.write("no bytes")  # type: ignore[arg-type]
     assert path.read_bytes() == b"old"
-    with replaced_file(path) as file:
+    with replaced_file(path, mode=0o600) as file:
         file.write(b"new")
     assert path.read_bytes() == b"new"
     assert path.stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_to_a_file_stays_one_and_names_may_be_as_long_as_they_can(tmp_path: Path) -> None:
+    real, link = tmp_path / ("a" * 255), tmp_path / "link"
+    link.symlink_to(real.name)
+    for data in (b"first", b"second"):
+        with replaced_file(link, mode=0o600) as file:
+            file.write(data)
+        assert (link.is_symlink(), real.read_bytes()) == (True, data)
+    assert sorted(tmp_path.iterdir()) == [real, link]
+
+
+def test_a_file_has_no_name_until_it_is_whole(tmp_path: Path) -> None:
+    """So a process that is killed leaves nothing."""
+    with replaced_file(tmp_path / "out.tar", mode=0o600) as file:
+        file.write(b"new")
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_an_archive_goes_into_a_pipe(tmp_path: Path, store: MemoryStore) -> None:
+    """And nothing is gathered or replaced beside it."""
+    manifest = stored_image(store)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_bytes)
+        with ArchiveSink.to_path(pipe) as sink:
+            assert list(tmp_path.iterdir()) == [pipe]
+            for blob in manifest.parse().references()[0]:
+                with store.open_blob(blob) as stream:
+                    sink.put_blob(blob, stream)
+            sink.put_manifest(manifest, "1")
+    assert tarfile.is_tarfile(io.BytesIO(read.result()))
+    assert pipe.is_fifo()
+
+
+def test_what_a_killed_copy_had_gathered_is_removed_by_the_next(tmp_path: Path) -> None:
+    killed = tmp_path / ".entrepot-archive-killed"
+    (killed / "blobs").mkdir(parents=True)
+    os.utime(killed, (1, 1))
+    with ArchiveSink.to_path(tmp_path / "a.tar") as working:
+        assert not killed.exists()
+        (mine,) = tmp_path.iterdir()
+        os.utime(mine, (1, 1))
+        with ArchiveSink.to_path(tmp_path / "b.tar"):
+            assert mine.exists()  # locked by a copy at work
+        working.finish()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar", "b.tar"]
 
 
 def test_a_sink_leaves_an_archive_or_nothing(tmp_path: Path, store: MemoryStore) -> None:
