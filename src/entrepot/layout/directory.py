@@ -296,11 +296,13 @@ class ImageLayout:
 
     def _reachable(self) -> set[Digest]:
         alive: set[Digest] = set()
+        reached: set[Digest] = set()  # not `alive`: what one image has for a blob may be another's manifest
         waiting = [entry.descriptor.digest for entry in self.read_index()]
         while waiting:
             digest = waiting.pop()
-            if digest in alive or not self.has_manifest(digest):
+            if digest in reached or not self.has_manifest(digest):
                 continue
+            reached.add(digest)
             alive.add(digest)
             raw = self._read_manifest(digest)
             blobs, children = manifests.parse_manifest(raw, None).references()

@@ -244,6 +244,18 @@ def test_collecting_leaves_what_is_named(layout: ImageLayout) -> None:
     assert layout.get_manifest(child.digest) == child, "an index still needs it"
 
 
+def test_what_is_one_images_layer_and_anothers_manifest_keeps_what_it_needs(layout: ImageLayout) -> None:
+    inner = put_image(layout, b"layer", "inner")
+    layer = Descriptor(mediatype.OCI_LAYER, inner.digest, len(inner.raw))
+    odd = ManifestBytes.from_manifest(build_manifest(put(layout, b"{}"), [layer]))
+    for names in (("inner", "odd"), ("odd", "inner")):
+        for name in names:
+            layout.put_manifest(odd if name == "odd" else inner, name)
+        assert layout.collect() == 0
+        for name in names:
+            layout.delete_tag(name)
+
+
 def test_k6_writers_in_many_threads_lose_no_name(layout: ImageLayout) -> None:
     manifest = put_image(layout, b"layer", None)
     threads = [
