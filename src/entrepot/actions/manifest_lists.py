@@ -18,6 +18,8 @@ from urllib.parse import quote
 import msgspec
 
 from entrepot.actions.endpoints import Ends, open_origin, parse_endpoint
+from entrepot.content.errors import GraphTooLarge
+from entrepot.content.graph import MAX_MANIFEST_BYTES
 from entrepot.content.protocols import ManifestBytes
 from entrepot.errors import Conflict, EntrepotError, InvalidInput, NotFound, Unavailable
 from entrepot.images.files import locked, replace_file
@@ -297,8 +299,14 @@ def _gather(typed: str, source: str, ends: Ends) -> Gathered:
         parsed = top.parse()
         if isinstance(parsed, Index):
             entries = []
+            size = 0
             for child in parsed.manifests:
                 manifest = origin.source.get_manifest(child.digest)
+                size += len(manifest.raw)
+                if size > MAX_MANIFEST_BYTES:
+                    raise GraphTooLarge(
+                        f"the manifests of {typed} have more than {MAX_MANIFEST_BYTES >> 20} MiB together"
+                    )
                 entries.append(_entry(ref, str(endpoint), child, manifest.raw))
             return Gathered(entries, dict(parsed.annotations))
         descriptor = _with_platform(parsed, _config_platform(parsed, origin.source))

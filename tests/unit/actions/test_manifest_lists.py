@@ -22,10 +22,11 @@ from entrepot.actions.manifest_lists import (
 )
 from entrepot.actions.manifest_push import PushedManifest, push_manifest
 from entrepot.client.settings import ClientSettings
+from entrepot.content.errors import GraphTooLarge
 from entrepot.images.files import locked
 from entrepot.images.store import ImageStore
 from entrepot.oci.descriptor import Descriptor
-from tests.unit.images.makers import add_image
+from tests.unit.images.makers import add_image, add_index
 
 SETTINGS = ClientSettings.load({})
 
@@ -132,3 +133,11 @@ def test_annotating_what_is_not_there_changes_nothing(store: ImageStore) -> None
         with pytest.raises(ManifestNotInList, match=f"manifest for image {image} does not exist in multi:1"):
             annotate_manifest("multi:1", image, PlatformChange(variant="v8"), store=store)
     assert ManifestLists(store).get("multi:1") == before
+
+
+def test_m5_the_manifests_of_an_index_have_an_end(store: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_index(store, "both:1", "amd64", "arm64")
+    amend(store, "store:both:1")
+    monkeypatch.setattr(manifest_lists, "MAX_MANIFEST_BYTES", 500)
+    with pytest.raises(GraphTooLarge, match="the manifests of store:both:1 have more than"):
+        amend(store, "store:both:1")
