@@ -20,6 +20,9 @@ _RLE_BLOCK = 1
 _LARGEST = 1 << 62  # headers may lie; what is kept has to fit into 64 bits
 MAX_RATIO = 1100
 """gzip cannot do better than 1032 to 1, and real zstd layers do not; showing a size must not run for ever."""
+COUNTED_RATIO = 32
+COUNTED_BYTES = 1 << 30
+"""A count ends at the larger of the two: real layers have less, others are shown as at least so much."""
 
 
 def uncompressed_size(path: Path) -> int:
@@ -86,7 +89,7 @@ def _stated_by_frames(fd: int, size: int) -> int | None:
 
 
 def _count(path: Path, size: int, compression: str) -> int:
-    limit = size * MAX_RATIO
+    limit = min(size * MAX_RATIO, max(size * COUNTED_RATIO, COUNTED_BYTES))
     total = 0
     try:
         with _opened(path, compression) as stream:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from entrepot.images import uncompressed
 from entrepot.images.uncompressed import uncompressed_size
 
 DATA = bytes(range(256)) * 3000
@@ -71,3 +72,11 @@ def test_damage_does_not_stop_a_listing(tmp_path: Path, stored: bytes) -> None:
     path = tmp_path / "layer"
     path.write_bytes(stored)
     assert uncompressed_size(path) >= 0
+
+
+def test_k2_counting_a_bomb_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "layer"
+    path.write_bytes(gzip.compress(bytes(8 << 20)) + gzip.compress(b""))
+    assert uncompressed_size(path) == 8 << 20
+    monkeypatch.setattr(uncompressed, "COUNTED_BYTES", 1 << 20)
+    assert 1 << 20 < uncompressed_size(path) <= 2 << 20
