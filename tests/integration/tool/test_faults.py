@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from entrepot.images.store import ImageStore
+from entrepot.oci.manifest import build_index
+from entrepot.oci.reference import Reference
 from tests.integration.tool.conftest import Tool
 from tests.integration.tool.stub_registry import StubRegistry, manifest_with, stub_registry
 from tests.support.images import Image, image, layer_tar
@@ -239,3 +242,19 @@ def test_it_works_as_a_plain_user(tool: Tool, hub: RunningServer, made: Image, t
     run("rmi", name)
     assert run("load", "-i", "s.tar") == f"Loaded image: {name}\n"
     assert json.loads(run("inspect", name))[0]["RepoTags"] == [name]
+
+
+def test_an_index_without_an_image_is_shown_and_removed(alone: Tool) -> None:
+    """Shared attestations, say; nothing could list or remove it."""
+    store = ImageStore(alone.store)
+    store.prepare()
+    inner = build_index([])
+    index = build_index([inner.descriptor()])
+    for each in (inner, index):
+        store.blobs.put_bytes(each.raw)
+    store.add([(index.descriptor(), [Reference.parse("indexes:1")])])
+    short = index.digest().short
+    assert alone.out("images", "-q", "indexes").strip() == short
+    assert alone.out("images", "--tree").splitlines()[1].split()[:2] == ["indexes:1", short]
+    assert alone.out("inspect", "-f", "{{(index .Manifests 0).digest}}", "indexes:1") == f"{inner.digest()}\n"
+    assert alone.out("rmi", "indexes:1") == f"Untagged: indexes:1\nDeleted: {index.digest()}\n"
