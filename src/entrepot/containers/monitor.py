@@ -426,7 +426,7 @@ class Monitor:
             self._start.runtime.delete(state, self._container.id)
         else:
             self._start.runtime.forget(state, self._container.id)
-        rootfs.unmount()
+        rootfs.release()
         before = self._containers.state(self._container)
         status = "created" if error and before.started is None else "exited"
         if self._log.lost and not error:
@@ -443,6 +443,7 @@ class Monitor:
         )
         if self._container.host.auto_remove:
             with contextlib.suppress(EntrepotError, OSError):
+                rootfs.unmount()
                 remove_anonymous_volumes(self._containers.store, self._container)
                 self._containers.remove(self._container)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from pathlib import Path
 from entrepot.containers.errors import InvalidOption, MountFailed
 from entrepot.containers.mounts import MS_RDONLY, is_mounted, mount_overlay, unmount
 from entrepot.containers.records import Container, Containers
-from entrepot.images.files import locked
+from entrepot.images.files import locked, try_lock
 from entrepot.images.snapshots import Snapshots
 from entrepot.layers.diff import Change, tree_changes, upper_changes
 from entrepot.layers.directory import Directory
@@ -69,6 +70,7 @@ class RootFs:
         self.layers = list(layers)
         self._privileges = privileges
         self._short_lived = short_lived
+        self._mounted_by_us: int | None = None
 
     @property
     def upper(self) -> Path:
@@ -86,15 +88,31 @@ class RootFs:
         return [self.directory / "init", *self.layers]
 
     def mount(self) -> None:
-        """Make `path` the container's root, once nobody has it `mounted` for a moment. Raises MountFailed."""
-        with self._alone():
-            self.unmount()  # of a process that was killed: programs may not run in a volatile one
-            self._mount(volatile=self._short_lived)
+        """Make `path` the container's root until `release`, once nobody has it `mounted` for a moment.
 
-    def _mount(self, *, volatile: bool) -> bool:
-        """Whether it was this call that mounted it."""
+        Raises MountFailed.
+        """
+        users = self._users()
+        try:
+            fcntl.flock(users, fcntl.LOCK_EX)
+            with self._being_mounted():  # nobody joins and leaves before it is known that we are here
+                self.unmount()  # of a process that was killed: programs may not run in a volatile one
+                self._mount(volatile=self._short_lived)
+                fcntl.flock(users, fcntl.LOCK_SH)
+        except BaseException:
+            os.close(users)
+            raise
+        self._mounted_by_us = users
+
+    def release(self) -> None:
+        """End `mount`; when somebody has it `mounted` at that moment, it stays until they are done."""
+        if self._mounted_by_us is not None:
+            self._leave(self._mounted_by_us)
+            self._mounted_by_us = None
+
+    def _mount(self, *, volatile: bool) -> None:
         if self.kind != "overlay" or is_mounted(self.path):
-            return False
+            return
         try:
             try:
                 self._mount_overlay(volatile=volatile)
@@ -104,7 +122,6 @@ class RootFs:
                 self._mount_overlay(volatile=False)  # kernels before 5.10 know no such mounts
         except OSError as error:
             raise MountFailed(f"the container's file system cannot be mounted: {error.strerror}") from error
-        return True
 
     def _mount_overlay(self, *, volatile: bool) -> None:
         mount_overlay(
@@ -117,7 +134,7 @@ class RootFs:
         )
 
     def unmount(self) -> None:
-        """Undo `mount`; also what a process that was killed has left."""
+        """Take it away, whoever has it; also what a process that was killed has left."""
         if self.kind == "overlay":
             with contextlib.suppress(PermissionError):
                 while unmount(self.path):
@@ -125,21 +142,32 @@ class RootFs:
 
     @contextlib.contextmanager
     def mounted(self) -> Iterator[Path]:
-        """The root directory, unmounted again afterwards unless it was mounted before.
+        """The root directory, unmounted again afterwards when nobody else uses it."""
+        users = self._users()
+        try:
+            fcntl.flock(users, fcntl.LOCK_SH)
+            with self._being_mounted():
+                self._mount(volatile=True)  # for a moment, and no program runs in it
+            yield self.path
+        finally:
+            self._leave(users)
 
-        One process at a time: another one's end would take the mount away, and what is written then would go
-        to the empty directory below it.
-        """
-        with self._alone():
-            ours = self._mount(volatile=True)  # for a moment, and no program runs in it
-            try:
-                yield self.path
-            finally:
-                if ours:
-                    self.unmount()
+    # Everybody who uses the mount has a shared lock, and the last one unmounts. Else the end of one would
+    # take it away from another, who would go on in the empty directory below it.
 
-    def _alone(self) -> contextlib.AbstractContextManager[None]:
-        return locked(self.directory / "mount.lock", exclusive=True)
+    def _users(self) -> int:
+        return os.open(self.directory / "mount.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+    def _being_mounted(self) -> contextlib.AbstractContextManager[None]:
+        """Whoever holds this lock waits for no other."""
+        return locked(self.directory / "mounting.lock", exclusive=True)
+
+    def _leave(self, users: int) -> None:
+        try:
+            if try_lock(users):
+                self.unmount()
+        finally:
+            os.close(users)
 
     def view(self) -> Union:
         """The merged tree, to read. The caller closes it."""

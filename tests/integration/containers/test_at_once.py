@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
-import threading
 from pathlib import Path
 
 import pytest
@@ -22,27 +22,53 @@ def directory_of(box: Box, name: str) -> Path:
     return containers.directory(containers.find(name))
 
 
-def test_the_files_of_a_stopped_container_are_mounted_by_one_at_a_time(box: Box) -> None:
+def test_files_stay_mounted_until_the_last_one_is_done(box: Box) -> None:
+    """Two `cp` into a stopped container: the end of one does not take the files of the other."""
     box.run("create", "--name", "idle", "tiny:1")
     lifecycle = lifecycle_of(box.store)
     rootfs = lifecycle.rootfs(lifecycle.containers.find("idle"))
-    entered, first_left = threading.Event(), threading.Event()
+    with contextlib.ExitStack() as first, contextlib.ExitStack() as second:
+        first.enter_context(rootfs.mounted())
+        root = second.enter_context(rootfs.mounted())
+        first.close()
+        (root / "late").touch()
+    assert (rootfs.upper / "late").exists()
+    assert box.mounts() == []
 
-    def write() -> None:
-        with rootfs.mounted() as root:
-            entered.set()
-            assert first_left.wait(TIMEOUT_S)
-            (root / "second").touch()
 
-    second = threading.Thread(target=write)
-    with rootfs.mounted() as root:
-        second.start()
-        lock = rootfs.directory / "mount.lock"
-        wait_until(lambda: entered.is_set() or somebody_waits_for(lock), what="the second one")
-        (root / "first").touch()
-    first_left.set()
-    second.join()
-    assert {"first", "second"} <= {path.name for path in rootfs.upper.iterdir()}
+def test_a_copy_out_of_a_container_may_feed_a_copy_into_it(box: Box) -> None:
+    much = archive(file(b"big", bytes(3_000_000)))
+    box.run("create", "--name", "idle", "tiny:1", "sh", "-c", "stat -c %s /big /tmp/big")
+    box.run("cp", "-", "idle:/", stdin=much)
+    out = subprocess.Popen(box.argv("cp", "idle:/big", "-"), env=box.env, stdout=subprocess.PIPE)
+    try:
+        done = subprocess.run(
+            box.argv("cp", "-", "idle:/tmp"), env=box.env, stdin=out.stdout, check=False, timeout=TIMEOUT_S
+        )
+    finally:
+        out.kill()
+        out.communicate(timeout=TIMEOUT_S)
+    assert done.returncode == 0
+    assert box.output("start", "-a", "idle").split() == ["3000000", "3000000"]
+
+
+def test_the_end_of_a_container_leaves_the_files_to_a_copy(box: Box) -> None:
+    """One that began just before the container was started to its end."""
+    box.run("create", "--rm", "--name", "idle", "tiny:1")  # its end waits for no disk
+    lifecycle = lifecycle_of(box.store)
+    container = lifecycle.containers.find("idle")
+    monitors, copy = lifecycle.rootfs(container), lifecycle.rootfs(container)
+    monitors.mount()
+    with copy.mounted() as root:
+        monitors.release()
+        (root / "late").touch()
+    assert (copy.upper / "late").exists()
+    assert box.mounts() == []
+    monitors.mount()
+    with copy.mounted():
+        pass
+    assert box.mounts() != []
+    monitors.release()
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["to its end", "killed"])
