@@ -442,6 +442,8 @@ def _bury_untagged(
 ) -> set[int]:
     gone = set()
     for row in rows:
+        if connection.execute(queries.LOCK_MANIFEST, {"one": row["id"]}).first() is None:
+            continue
         values = {"one": row["id"], "after_id": 0, "older": older, "limit": 1}
         if connection.execute(queries.STILL_UNTAGGED, values).first() is None:
             continue

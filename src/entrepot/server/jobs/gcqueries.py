@@ -223,6 +223,10 @@ UNTAGGED_MANIFESTS: Final = (
 STILL_UNTAGGED: Final = UNTAGGED_MANIFESTS.with_only_columns(manifest.c.id).where(
     manifest.c.id == bindparam("one")
 )
+LOCK_MANIFEST: Final = (
+    select(manifest.c.id).where(manifest.c.id == bindparam("one")).with_for_update(skip_locked=True)
+)
+"""Before it is asked whether it is untagged. A push that holds it is about to tag it or to refer to it."""
 
 # Links of repositories to blobs that no manifest of theirs needs.
 
