@@ -19,7 +19,7 @@ from entrepot.observability.logs import get_log
 from entrepot.server.db.clock import SECOND, microseconds
 from entrepot.server.db.engine import Catalog
 from entrepot.server.db.settings import RESTORED_SEEN, get_identity, get_setting, set_setting
-from entrepot.server.jobs.strays import Stray, Tally, find_strays, throw_away_strays
+from entrepot.server.jobs.strays import PAGE, Stray, Tally, find_strays, throw_away_strays
 from entrepot.server.storage.base import BlobStore
 
 __all__ = ["ReconcileReport", "is_pair", "reconcile"]
@@ -83,7 +83,9 @@ async def reconcile(
     report.kept_because = decide(report, pair=pair, restored_s=restored_s, undo_window_s=undo_window_s)
     if report.kept_because is None:
         delay = microseconds(trash_delay_s)
-        report.trashed = await throw_away_strays(catalog, old, reason="orphan", delay=delay)
+        for start in range(0, len(old), PAGE):
+            page = old[start : start + PAGE]
+            report.trashed += await throw_away_strays(catalog, page, reason="orphan", delay=delay)
     log.warning("orphans", **report.to_json())
     return report
 

@@ -19,6 +19,7 @@ from entrepot.server.db.clock import microseconds
 from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import blob, trash
 from entrepot.server.jobs.gcqueries import TRASH_DUE
+from entrepot.server.jobs.reconcile import is_pair
 from entrepot.server.storage import keys
 from entrepot.server.storage.base import BlobStore
 
@@ -52,10 +53,13 @@ class _Due:
 
 
 async def sweep(catalog: Catalog, store: BlobStore, *, by: str) -> SweepReport:
-    """Unlink everything that is due."""
+    """Unlink everything that is due; nothing in a store that has become another catalog's."""
     report = SweepReport()
     # Durable: a file may go only once the row that gave it up is certainly on the disk.
     while due := await catalog.write(_take, by, catalog.clock.steady()):
+        if not await is_pair(catalog, store):  # restored or moved: names that are trash here may live there
+            log.error("trash stays: the store does not carry this catalog's id and epoch")
+            return report
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def remove(one: _Due, gate: asyncio.Semaphore = gate) -> None:

@@ -10,6 +10,8 @@ from sqlalchemy import Connection, delete, select, update
 
 from entrepot.oci.digest import Digest
 from entrepot.server.db.clock import SECOND
+from entrepot.server.db.engine import parse_catalog_url
+from entrepot.server.db.postgresql import postgresql_engine
 from entrepot.server.db.tables import blob, manifest, project, repo_blob
 from entrepot.server.jobs import gc, stored
 from entrepot.server.jobs.pace import Pace
@@ -425,6 +427,56 @@ async def test_what_a_push_holds_is_left_to_the_next_run(world: World, postgresq
         await connection.close()
     assert (await world.collect())[0].removed == {"link": 2, "blob": 2}
     assert (await world.fsck()).is_clean
+
+
+async def test_sweep_leaves_a_store_alone_that_was_restored_to_another_catalog(world: World) -> None:
+    """B4: a server that still runs on the old catalog must not unlink what the restored one has live."""
+    digest = await world.push_image(b"layer")
+    await world.manifests.delete_manifest(REPO, digest, actor=ACTOR)
+    world.clock.advance(8 * DAY)
+    await world.collect()
+    world.clock.advance(2 * HOUR)
+    there = world.files()
+    await world.store.write_identity("test-store", 2)  # as `restore` does, which keeps the names
+    assert (await sweep(world.catalog, world.store, by="test")).files == 0
+    assert world.files() == there
+    assert await world.count_trash() == 2
+    await world.store.write_identity("test-store", 1)
+    world.clock.advance(HOUR)
+    assert (await sweep(world.catalog, world.store, by="test")).files == 2
+
+
+@pytest.mark.parametrize("world", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("how", ["tag", "index"])
+async def test_untagged_manifest_that_is_asked_for_at_the_same_time_stays(
+    world: World, postgresql_url: str, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """G3: a push that holds the manifest when collection looks is acknowledged, and stays whole."""
+    image = await world.push_image(b"old", tag=None)
+    world.clock.advance(30 * DAY)
+    engine = postgresql_engine(parse_catalog_url(postgresql_url))
+    pushing = await engine.connect()
+
+    async def push(fn: Any, *args: Any, **_: Any) -> Any:
+        return await pushing.run_sync(fn, *args)
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(world.catalog, "write", push)
+            if how == "tag":
+                await world.push_manifest(image_manifest((b"old",)), tag="v1")
+            else:
+                await world.push_index(image, tag="multi")
+        collecting = asyncio.create_task(world.collect(untagged=True))
+        await asyncio.wait({collecting}, timeout=1)
+        await pushing.commit()
+        report, _ = await collecting
+    finally:
+        await pushing.close()
+        await engine.dispose()
+    assert report.removed == {}
+    assert await world.manifests.get(REPO, "v1" if how == "tag" else "multi") is not None
+    assert await world.manifests.get(REPO, image) is not None
 
 
 @on_both
