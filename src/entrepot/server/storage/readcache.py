@@ -4,6 +4,9 @@ A physical name is never used twice and never changes its bytes, so a copy is ne
 blob may be read at all was asked of the catalog before. Several processes share the folder: a copy is filled
 under another name, published by rename, and goes when it was not read for longest. What the cache can't do
 (no room, a failing disk) costs speed and nothing else. Scrub and fsck don't look at it.
+
+No copy is synced, so a power cut may leave one whole in size and empty inside: only copies that were made
+since the machine started are believed; those from before go first when room is needed.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from entrepot.observability.logs import get_log
 from entrepot.server.storage import keys
 from entrepot.server.storage.base import BlobStore
 from entrepot.server.storage.errors import StoredBytesDiffer
+from entrepot.server.storage.fsops import boot_id
 from entrepot.server.storage.threads import disk_pool, run
 
 __all__ = ["ReadCache"]
@@ -46,6 +50,7 @@ class ReadCache:
         self._store = store
         self._folder = folder
         self._limit = limit
+        self._boot = boot_id()
         self._disk = disk_pool()
         self._filling: set[str] = set()
         self._count = count
@@ -54,7 +59,7 @@ class ReadCache:
     async def open(self, phys: str, size: int, start: int, end: int | None) -> AsyncGenerator[bytes, None]:
         """As BlobStore.open, of a blob that has `size` bytes."""
         end = size if end is None else min(end, size)
-        name = keys.checked_blob(phys).replace("/", "-")
+        name = f"{self._boot}.{keys.checked_blob(phys).replace('/', '-')}"
         held = await run(self._disk, self._held, name, size)
         if held is not None:
             self._count("hit")

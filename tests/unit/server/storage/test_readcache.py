@@ -47,6 +47,22 @@ async def test_second_read_needs_no_store(place: Place) -> None:
     assert place.found == ["miss", "hit", "hit"]
 
 
+async def test_a_copy_from_before_a_power_cut_is_not_believed(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copies are not synced: the cut leaves the size and the name, and zeros for the bytes."""
+    data = os.urandom(20_000)
+    phys = await place.put(data)
+    assert await place.read(phys, len(data)) == data
+    for path in place.folder.iterdir():
+        path.write_bytes(bytes(len(data)))
+    monkeypatch.setattr("entrepot.server.storage.readcache.boot_id", lambda: "0123456789ab", raising=False)
+    place.cache = ReadCache(place.store, place.folder, LIMIT, count=place.found.append)
+    assert await place.read(phys, len(data)) == data
+    assert await place.read(phys, len(data)) == data
+    assert place.found == ["miss", "miss", "hit"]
+
+
 async def test_it_never_holds_more_than_its_limit_and_forgets_what_was_read_longest_ago(place: Place) -> None:
     blobs = {await place.put(data): data for data in (os.urandom(20_000) for _ in range(12))}
     for number, (phys, data) in enumerate(blobs.items()):
