@@ -691,6 +691,35 @@ async def test_a_claim_is_kept_while_a_slow_client_sends(world: World) -> None:
 
 
 @SQLITE_ONLY
+async def test_a_claim_is_kept_while_the_end_takes_long(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading back or joining many bytes: who asks again meanwhile must not take the upload away."""
+    quick = world.with_limits(claim_s=0.03)
+    data, going_on = b"x" * 100, asyncio.Event()
+    begun = await quick.uploads.start(REPO, actor=ALICE)
+    await quick.uploads.append(REPO, begun.id, stream(data))
+    commit, committing = world.store.commit, asyncio.Event()
+
+    async def slow(*args: Any) -> str:
+        committing.set()
+        await going_on.wait()
+        return await commit(*args)
+
+    monkeypatch.setattr(world.store, "commit", slow)
+    finishing = asyncio.create_task(quick.uploads.finish(REPO, begun.id, Digest.of(data), actor=ALICE))
+    await committing.wait()
+    world.clock.advance(3600)  # a claim that nobody renewed would be long over
+    async with asyncio.timeout(5):
+        while (await world.rows(upload, "claimed_until"))[0][0] < world.clock.steady():
+            await asyncio.sleep(0.01)
+    with pytest.raises(UploadBusy):
+        await world.worker().uploads.append(REPO, begun.id, stream(b"y"))
+    going_on.set()
+    assert (await finishing).size == len(data)
+
+
+@SQLITE_ONLY
 async def test_a_claim_that_another_took_ends_the_body(world: World) -> None:
     """U4: who was silent for too long hears so, and what it sent is not recorded."""
     quick = world.with_limits(claim_s=0.03)

@@ -527,10 +527,11 @@ class Uploads:
             raise UploadUnknown(upload_id)
         held = Claimed(row, held.claim, left_by_the_living=False)
         try:
-            found_digest = await self._digest(row, target.digest.algorithm)
-            if found_digest != target.digest:
-                raise DigestMismatch(target.digest, found_digest)
-            stored = await self._commit(row.phys, row.offset, target, held)
+            async with self._kept(held, feed):  # reading a large upload back, or joining it, takes long
+                found_digest = await self._digest(row, target.digest.algorithm)
+                if found_digest != target.digest:
+                    raise DigestMismatch(target.digest, found_digest)
+                stored = await self._commit(row.phys, row.offset, target, held)
         except UploadShort as error:
             await self._shorten(held, error.stored)
             raise RangeInvalid(upload_id, error.stored, row.offset) from error
