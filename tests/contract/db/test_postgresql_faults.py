@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
@@ -204,3 +205,67 @@ async def test_a_clock_that_is_set_moves_no_lease(
     finally:
         await first.close()
         await second.close()
+
+
+async def test_looks_at_a_clock_that_was_set_do_not_overtake_one_another(
+    migrated_postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G7: of two at once the second has read the old offset, and hears of it after the first is done."""
+    clock = JumpingClock(migrated_postgresql_url)
+    catalog = open_catalog(migrated_postgresql_url)
+    follow, looks = PostgresqlCatalog._follow_database, 0
+
+    class Late:
+        """A connection whose second answer, the offset, takes its time."""
+
+        def __init__(self, connection: Any) -> None:
+            self._connection, self._asked = connection, 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._connection, name)
+
+        async def execute(self, *args: Any) -> Any:
+            result, self._asked = await self._connection.execute(*args), self._asked + 1
+            if self._asked == 2:
+                await asyncio.sleep(0.5)
+            return result
+
+    async def follow_slowly(self: PostgresqlCatalog, connection: Any) -> None:
+        nonlocal looks
+        looks += 1
+        number = looks
+        if number == 1:
+            await asyncio.sleep(0.2)
+        await follow(self, connection if number == 1 else Late(connection))
+
+    try:
+        await catalog.read(get_setting, "any")
+        began = catalog.clock.steady()
+        clock.jump(86_400)
+        monkeypatch.setattr(PostgresqlCatalog, "_follow_database", follow_slowly)
+        monkeypatch.setattr(catalog, "_clock_checked", 0)
+        await asyncio.gather(*(catalog.read(get_setting, "any") for _ in range(2)))
+        assert 0 <= catalog.clock.steady() - began < 60 * SECOND
+    finally:
+        await catalog.close()
+
+
+async def test_a_failover_leaves_no_connection_to_the_old_primary(
+    migrated_postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B2: what a standby refuses is asked again on a new connection, and told as 503 while there is none."""
+    monkeypatch.setattr(postgresql, "PATIENCE_S", -1)
+    url = parse_catalog_url(migrated_postgresql_url)
+    assert url.port is not None
+    run_sql(url.port, f"alter database {url.database} set default_transaction_read_only = on")
+    catalog = open_catalog(migrated_postgresql_url)
+    try:
+        with pytest.raises(CatalogUnavailable) as told:
+            await catalog.write(set_setting, "n", "1")
+        assert told.value.retry_after_s
+        assert not told.value.outcome_unknown
+        run_sql(url.port, f"alter database {url.database} reset default_transaction_read_only")
+        await catalog.write(set_setting, "n", "2")
+        assert await catalog.hot(VALUE, name="n") == [("2",)]
+    finally:
+        await catalog.close()

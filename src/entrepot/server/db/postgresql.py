@@ -53,6 +53,7 @@ CLOCK_CHECK_US: Final = microseconds(10)
 CLOCK_STEP_US: Final = microseconds(5)
 """More than this between two looks is no drift: the database's clock was set."""
 
+_STANDBY: Final = "25006"  # read-only: after a failover, a connection to what was the primary
 _REFUSED: Final = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock timeout
 _FULL: Final = {"53100", "53200"}  # disk full, out of memory
 _NO_TEXT: Final = "22021"  # a character that is none: NUL
@@ -120,6 +121,10 @@ def notice_silence(connection: Any) -> None:
 
 async def _init_hot(connection: Any) -> None:
     notice_silence(connection)
+
+
+class _OnStandby(Exception):
+    """A write came to a server that takes none; its connection is closed by now."""
 
 
 class PostgresqlCatalog:
@@ -190,7 +195,7 @@ class PostgresqlCatalog:
                 if sqlstate(error) not in _REFUSED and not _is_lost(error):
                     raise _translated(error) from error
                 last = error
-            except (RetryTransaction, *CONNECTION_ERRORS) as error:
+            except (RetryTransaction, _OnStandby, *CONNECTION_ERRORS) as error:
                 last = error
             except asyncpg.PostgresError as error:  # from the driver itself, in a hot read
                 if sqlstate(error) not in _REFUSED:
@@ -202,7 +207,13 @@ class PostgresqlCatalog:
 
     async def _write(self, engine: AsyncEngine, fn: Callable[..., T], args: tuple[Any, ...]) -> T:
         async with self._connection(engine) as connection:
-            return await _transaction(connection, fn, args)
+            try:
+                return await _transaction(connection, fn, args)
+            except DBAPIError as error:
+                if sqlstate(error) != _STANDBY:
+                    raise
+                await connection.invalidate()  # the next one may lead to the new primary
+                raise _OnStandby from error
 
     async def _read(self, fn: Callable[..., T], args: tuple[Any, ...]) -> T:
         async with self._connection(self._durable) as connection:
@@ -279,9 +290,12 @@ class PostgresqlCatalog:
         had not been. Who starts in between takes the new time for the right one until another node, which
         looks every `CLOCK_CHECK_US`, has noticed.
         """
-        taken_at = since_boot()
+        checked, taken_at = self._clock_checked, since_boot()
         now = (await connection.execute(_NOW)).scalar_one()
         kept = (await connection.execute(_OFFSET)).scalar_one_or_none()
+        if self._clock_checked != checked:  # another task has looked meanwhile, and may have noted a step
+            await connection.rollback()
+            return
         offset = int(kept or 0)
         step = now - offset - (self.clock.anchor + taken_at)
         # What another node has written down without a step that this one sees: its word holds. It knew more,
@@ -363,5 +377,9 @@ def _busy(error: Exception | None) -> CatalogUnavailable:
     if isinstance(error, RetryTransaction):
         return CatalogUnavailable(
             "others change the same rows of the database all the time; try again soon", retry_after_s=2
+        )
+    if isinstance(error, _OnStandby):
+        return CatalogUnavailable(
+            "the database takes no changes at the moment; try again soon", retry_after_s=2
         )
     return by_postgresql(error) or CatalogUnavailable("the database did not answer", retry_after_s=2)
