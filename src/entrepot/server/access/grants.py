@@ -10,10 +10,11 @@ from sqlalchemy import Connection, delete, insert, or_, select
 from entrepot.server.access.audit import ActorLike, record
 from entrepot.server.access.errors import AlreadyExists, InvalidPattern, Unknown
 from entrepot.server.access.patterns import parse_repository_pattern, parse_tag_pattern
+from entrepot.server.access.role_table import get_role
 from entrepot.server.db.tables.access import access_grant, principal, role, team, team_member
 from entrepot.server.db.tables.projects import project
 
-__all__ = ["EVERY_TAG", "GrantRow", "add_grant", "get_grant", "list_grants", "list_reach", "remove_grant"]
+__all__ = ["GrantRow", "add_grant", "get_grant", "list_grants", "list_reach", "reach_of_role", "remove_grant"]
 
 EVERY_TAG: Final = "*"
 """The pattern of tags that a grant without one stands for."""
@@ -160,6 +161,11 @@ def list_reach(connection: Connection, *, principal_id: int, project_id: int) ->
     )
     rows = connection.execute(query).all()
     return {(action, tags or EVERY_TAG) for actions, tags in rows for action in actions.split()}
+
+
+def reach_of_role(connection: Connection, name: str, tags: str | None) -> set[tuple[str, str]]:
+    """(action, pattern of tags) of a grant of that role. Raises Unknown."""
+    return {(action, tags or EVERY_TAG) for action in get_role(connection, name).actions}
 
 
 def _check_inside(project_name: str, pattern: str) -> None:

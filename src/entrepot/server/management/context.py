@@ -8,7 +8,7 @@ nothing; a test holds the table of all routes.
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -167,6 +167,15 @@ class Api:
         if decision.answer is Answer.CHALLENGE:
             raise (InvalidToken if decision.challenge_error else InvalidCredentials)(decision.reason)
         raise AccessDenied(decision.reason, rule=decision.rule)
+
+    async def require_reach(self, caller: Caller, project: str, reach: Iterable[tuple[str, str]]) -> None:
+        """Whoever gives a role, or can hold a robot's secret, may not so get more than they have themselves.
+
+        `reach`: actions, each with a pattern of tags, which is asked about as if it were a tag: a grant whose
+        pattern fits it fits all that it stands for. Raises as `require` does.
+        """
+        for action, tags in sorted(reach):
+            await self.require(caller, Action(action), Resource(project=project, tag=tags))
 
     async def may(self, caller: Caller, action: Action, resource: Resource) -> bool:
         """The same question, for what a page or answer shows."""

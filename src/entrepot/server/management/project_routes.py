@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Any
 
 import msgspec
@@ -22,12 +21,12 @@ from entrepot.server.access.accounts import (
 )
 from entrepot.server.access.errors import Unknown
 from entrepot.server.access.grants import (
-    EVERY_TAG,
     GrantRow,
     add_grant,
     get_grant,
     list_grants,
     list_reach,
+    reach_of_role,
     remove_grant,
 )
 from entrepot.server.access.model import Action, PrincipalKind, Resource
@@ -39,7 +38,6 @@ from entrepot.server.access.projects import (
     get_project,
     list_projects,
 )
-from entrepot.server.access.role_table import get_role
 from entrepot.server.access.teams import get_team
 from entrepot.server.access.workload import add_rule, issuer_is_known, list_rules, remove_rule
 from entrepot.server.db.clock import SECOND
@@ -169,7 +167,7 @@ async def list_project_grants(
 async def give(api: Api, caller: Caller, project: str, data: NewGrant) -> GrantView:
     if (data.principal is None) == (data.team is None):
         raise InvalidInput("a grant is for a principal or for a team; name one of them")
-    await _check_not_above(api, caller, project, await api.read(_reach_of_role, data.role, data.tags))
+    await api.require_reach(caller, project, await api.read(reach_of_role, data.role, data.tags))
 
     def write(connection: Connection) -> GrantRow:
         return add_grant(
@@ -218,7 +216,7 @@ async def list_robots(
 async def make_robot(api: Api, caller: Caller, project: str, data: NewRobot) -> RobotSecret:
     """The secret is in the answer and nowhere else."""
     if data.role is not None:
-        await _check_not_above(api, caller, project, await api.read(_reach_of_role, data.role, data.tags))
+        await api.require_reach(caller, project, await api.read(reach_of_role, data.role, data.tags))
 
     def write(connection: Connection) -> tuple[Account, str]:
         found = get_project(connection, project)
@@ -248,19 +246,6 @@ async def make_robot(api: Api, caller: Caller, project: str, data: NewRobot) -> 
 
     made, secret = await api.write(write)
     return RobotSecret(robot=account_view(made), secret=secret)
-
-
-async def _check_not_above(api: Api, caller: Caller, project: str, reach: Iterable[tuple[str, str]]) -> None:
-    """Whoever looks after robots can hold their secret: nobody may so get more than they have themselves.
-
-    A pattern of tags is asked about as if it were a tag: one that fits it fits all that it stands for.
-    """
-    for action, tags in sorted(reach):
-        await api.require(caller, Action(action), Resource(project=project, tag=tags))
-
-
-def _reach_of_role(connection: Connection, name: str, tags: str | None) -> set[tuple[str, str]]:
-    return {(action, tags or EVERY_TAG) for action in get_role(connection, name).actions}
 
 
 def _reach_of(connection: Connection, project: str, robot: str) -> set[tuple[str, str]]:
@@ -320,7 +305,7 @@ async def remove_robot(api: Api, caller: Caller, project: str, robot: str) -> No
     status_code=200,
 )
 async def rotate_robot(api: Api, caller: Caller, project: str, robot: str, data: Rotation) -> RobotSecret:
-    await _check_not_above(api, caller, project, await api.read(_reach_of, project, robot))
+    await api.require_reach(caller, project, await api.read(_reach_of, project, robot))
 
     def write(connection: Connection) -> tuple[Account, str]:
         found = _robot(connection, project, robot)
@@ -362,7 +347,7 @@ async def list_trusts(api: Api, project: str, robot: str) -> list[TrustRule]:
     tags=["robots"],
 )
 async def trust(api: Api, caller: Caller, project: str, robot: str, data: NewTrustRule) -> TrustRule:
-    await _check_not_above(api, caller, project, await api.read(_reach_of, project, robot))
+    await api.require_reach(caller, project, await api.read(_reach_of, project, robot))
     if not await api.read(issuer_is_known, data.issuer):
         # The server will fetch from that address: not for everybody to choose.
         await api.require(caller, Action.MANAGE_SYSTEM, Resource())

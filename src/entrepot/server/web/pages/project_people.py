@@ -28,7 +28,14 @@ from entrepot.server.access.errors import (
     InvalidTagPattern,
     Unknown,
 )
-from entrepot.server.access.grants import GrantRow, add_grant, get_grant, list_grants, remove_grant
+from entrepot.server.access.grants import (
+    GrantRow,
+    add_grant,
+    get_grant,
+    list_grants,
+    reach_of_role,
+    remove_grant,
+)
 from entrepot.server.access.model import Action
 from entrepot.server.access.projects import get_project
 from entrepot.server.access.role_table import Role, list_roles
@@ -46,7 +53,7 @@ from entrepot.server.web import addresses
 from entrepot.server.web.commands import login_commands
 from entrepot.server.web.forms import Form, is_confirmed
 from entrepot.server.web.pages.projects import project_head
-from entrepot.server.web.people import check_not_above, find_robot, reach_of_robot, reach_of_role
+from entrepot.server.web.people import find_robot, reach_of_robot
 from entrepot.server.web.route import page, submit
 from entrepot.server.web.visit import Visit
 
@@ -108,7 +115,7 @@ async def add_member(visit: Visit, project: str) -> Response[Any]:
 
     if form.is_good:
         try:
-            await check_not_above(visit, project, await visit.read(reach_of_role, role, tags))
+            await visit.api.require_reach(visit.caller, project, await visit.read(reach_of_role, role, tags))
             await visit.write(write)
             return visit.go(addresses.project(project, "members"), f"{name} is {role} now.")
         except AccessDenied as error:
@@ -218,7 +225,7 @@ async def add_robot(visit: Visit, project: str) -> Response[Any]:
 
     if form.is_good:
         try:
-            await check_not_above(visit, project, await visit.read(reach_of_role, role, tags))
+            await visit.api.require_reach(visit.caller, project, await visit.read(reach_of_role, role, tags))
             made, secret = await visit.write(write)
             return await _robot_page(visit, project, made.name, secret=secret)
         except InvalidPattern as error:
@@ -317,7 +324,7 @@ async def change_robot(visit: Visit, project: str, robot: str) -> Response[Any]:
 async def new_secret(visit: Visit, project: str, robot: str) -> Response[Any]:
     """The old one works on for an hour when asked to."""
     form = await visit.form()
-    await check_not_above(visit, project, await visit.read(reach_of_robot, project, robot))
+    await visit.api.require_reach(visit.caller, project, await visit.read(reach_of_robot, project, robot))
     overlap = 3600 * SECOND if form.flag("overlap") else 0
 
     def write(connection: Connection) -> str:
@@ -357,7 +364,9 @@ async def add_trust(visit: Visit, project: str, robot: str) -> Response[Any]:
     claims = _claims(form)
     if form.is_good:
         try:
-            await check_not_above(visit, project, await visit.read(reach_of_robot, project, robot))
+            await visit.api.require_reach(
+                visit.caller, project, await visit.read(reach_of_robot, project, robot)
+            )
             if not await visit.read(issuer_is_known, issuer):
                 # The server will fetch from that address: not for everybody to choose.
                 await visit.api.require(visit.caller, Action.MANAGE_SYSTEM, visit.resource())
