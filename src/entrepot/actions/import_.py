@@ -6,8 +6,6 @@ else is stored as gzip. The tar is read through to its end before the image is l
 
 from __future__ import annotations
 
-import bz2
-import lzma
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -40,9 +38,6 @@ from entrepot.oci.digest import Digest, Hasher
 from entrepot.oci.imageconfig import HistoryEntry, ImageConfig
 from entrepot.oci.platform import Platform
 from entrepot.oci.reference import Reference
-
-XZ_MEMORY_BYTES = 1 << 28
-_BZIP2, _XZ = b"BZh", b"\xfd7zXZ\x00"
 
 
 class NotATar(InvalidInput):
@@ -123,7 +118,7 @@ def _store_layer(stream: _Input, blob: BlobWriter) -> tuple[Compression, Digest,
         return compression, hasher.digest(), unpacked
     writer = LayerWriter(blob, "gzip")
     try:
-        unpacked = read_through(_copied(_hashed(_inflated(head, stream), hasher), writer))
+        unpacked = read_through(_copied(_hashed(inflated_chunks(head, stream), hasher), writer))
         writer.close()
     finally:
         writer.abandon()
@@ -189,17 +184,6 @@ class _Copying:
         if data:
             self._blob.write(data)
         return data
-
-
-def _inflated(head: bytes, stream: _Input) -> Iterator[bytes]:
-    """Plain bytes of a plain, bzip2 or xz stream, within the limits of layers."""
-    if head.startswith(_BZIP2):
-        return inflated_chunks(stream, bz2.BZ2Decompressor)
-    if head.startswith(_XZ):
-        return inflated_chunks(
-            stream, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY_BYTES)
-        )
-    return plain_chunks(stream)
 
 
 @contextmanager

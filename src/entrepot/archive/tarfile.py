@@ -7,8 +7,6 @@ leads out of the archive, or a second file of the same name, makes the whole arc
 
 from __future__ import annotations
 
-import bz2
-import lzma
 import os
 import stat
 import tempfile
@@ -21,7 +19,7 @@ from typing import BinaryIO, Final, Self
 from entrepot.archive.errors import InvalidArchive
 from entrepot.errors import LimitExceeded, Unavailable
 from entrepot.layers.chunks import ChunkBuffer
-from entrepot.layers.compression import inflated_chunks, plain_chunks
+from entrepot.layers.compression import BZIP2_MAGIC, XZ_MAGIC, inflated_chunks
 from entrepot.layers.entry import Entry, Kind
 from entrepot.layers.errors import InvalidLayer, LayerLimitExceeded
 from entrepot.layers.limits import UnpackLimits
@@ -32,11 +30,8 @@ MAX_LINKS: Final = 8  # one after another, before it is a loop
 LIMITS: Final = UnpackLimits(max_entries=3 * MAX_MEMBERS)
 
 _WINDOW_BYTES: Final = 32 * 1024
-_BZIP2: Final = b"BZh"
-_XZ: Final = b"\xfd7zXZ\x00"
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
-_XZ_MEMORY_BYTES: Final = 256 << 20
 
 
 class ArchiveLimitExceeded(LimitExceeded):
@@ -120,7 +115,7 @@ class TarArchive:
         if plain is not None:
             return _closing_on_error(os.fdopen(os.dup(plain.fileno()), "rb", buffering=0), label)
         stream = _Joined(head if rest is not None else b"", file)
-        return _closing_on_error(_spool(_inflated(head, stream), tmp), label)
+        return _closing_on_error(_spool(inflated_chunks(head, stream, LIMITS), tmp), label)
 
     def names(self) -> list[str]:
         """Of files and links, in no order that means anything."""
@@ -245,29 +240,17 @@ def _peek(file: BinaryIO) -> tuple[bytes, bytes | None]:
     try:
         fd = file.fileno()
         if stat.S_ISREG(os.fstat(fd).st_mode) and file.tell() == 0:
-            return os.pread(fd, len(_XZ), 0), None
+            return os.pread(fd, len(XZ_MAGIC), 0), None
     except OSError:
         pass  # a stream without a file below it
     head = b""
-    while len(head) < len(_XZ) and (more := file.read(len(_XZ) - len(head))):
+    while len(head) < len(XZ_MAGIC) and (more := file.read(len(XZ_MAGIC) - len(head))):
         head += more
     return head, head
 
 
 def _is_compressed(head: bytes) -> bool:
-    return head.startswith((_GZIP, _ZSTD, _BZIP2, _XZ))
-
-
-def _inflated(head: bytes, stream: _Joined) -> Iterator[bytes]:
-    if head.startswith(_BZIP2):
-        return inflated_chunks(stream, bz2.BZ2Decompressor, LIMITS)
-    if head.startswith(_XZ):
-        return inflated_chunks(stream, _new_xz, LIMITS)
-    return plain_chunks(stream, LIMITS)
-
-
-def _new_xz() -> lzma.LZMADecompressor:
-    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY_BYTES)
+    return head.startswith((_GZIP, _ZSTD, BZIP2_MAGIC, XZ_MAGIC))
 
 
 def _spool(chunks: Iterator[bytes], tmp: Path | None) -> BinaryIO:

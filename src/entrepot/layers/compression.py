@@ -12,6 +12,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Literal, Protocol
 
 import zstandard
@@ -32,6 +33,9 @@ with less, those cost more than inflating."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+BZIP2_MAGIC = b"BZh"
+XZ_MAGIC = b"\xfd7zXZ\x00"
+_XZ_MEMORY_BYTES = 256 << 20
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 """No name, no time, unknown system: the header that Go's writer makes, the same for the same bytes."""
 
@@ -88,7 +92,29 @@ def plain_chunks(stream: Readable, limits: UnpackLimits = DEFAULT_LIMITS) -> Ite
     return _limited(plain, compressed, limits)
 
 
-class Decompressor(Protocol):
+def inflated_chunks(head: bytes, stream: Readable, limits: UnpackLimits = DEFAULT_LIMITS) -> Iterator[bytes]:
+    """As `plain_chunks`, bzip2 and xz too, which archives may have and layers have not.
+
+    `head` is what the stream begins with, at least six bytes. Streams may follow one another, as parallel
+    compressors write them and `cat` joins them, and zeros the last. Raises InvalidLayer for anything else,
+    LayerLimitExceeded.
+    """
+    new: Callable[[], _Decompressor]
+    if head.startswith(BZIP2_MAGIC):
+        from bz2 import BZ2Decompressor
+
+        new = BZ2Decompressor
+    elif head.startswith(XZ_MAGIC):
+        from lzma import FORMAT_XZ, LZMADecompressor
+
+        new = partial(LZMADecompressor, FORMAT_XZ, memlimit=_XZ_MEMORY_BYTES)
+    else:
+        return plain_chunks(stream, limits)
+    compressed = _Counted(b"", stream, _INPUT_BYTES)
+    return _limited(_inflate(iter(compressed), new), compressed, limits)
+
+
+class _Decompressor(Protocol):
     """What the objects of `bz2` and `lzma` share."""
 
     @property
@@ -103,19 +129,7 @@ class Decompressor(Protocol):
     def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
 
 
-def inflated_chunks(
-    stream: Readable, new: Callable[[], Decompressor], limits: UnpackLimits = DEFAULT_LIMITS
-) -> Iterator[bytes]:
-    """Inflate what `plain_chunks` doesn't know: bzip2 or xz, `new` making a decompressor of one stream.
-
-    Streams may follow one another, as parallel compressors write them and `cat` joins them, and zeros the
-    last, as for gzip. Raises InvalidLayer for anything else, LayerLimitExceeded.
-    """
-    compressed = _Counted(b"", stream, _INPUT_BYTES)
-    return _limited(_inflate(iter(compressed), new), compressed, limits)
-
-
-def _inflate(compressed: Iterator[bytes], new: Callable[[], Decompressor]) -> Iterator[bytes]:
+def _inflate(compressed: Iterator[bytes], new: Callable[[], _Decompressor]) -> Iterator[bytes]:
     from lzma import LZMAError
 
     inflater = None
