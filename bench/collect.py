@@ -10,8 +10,8 @@ import time
 from typing import Any
 
 from entrepot.server.db import open_catalog
-from entrepot.server.jobs.gc import GcSettings, collect
-from entrepot.server.jobs.removal import Removal
+from entrepot.server.upkeep.collection.collect import GcSettings, collect
+from entrepot.server.upkeep.collection.report import Removal
 
 
 async def run(url: str, *, dry_run: bool) -> dict[str, Any]:

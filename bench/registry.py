@@ -59,13 +59,15 @@ def _fill_catalog(data: Path, repository: str, count: int) -> None:
     import asyncio
 
     from entrepot.oci.reference import parse_tag
+    from entrepot.server.access.decision.actor import Actor
+    from entrepot.server.access.decision.change import allow_all
+    from entrepot.server.access.open_mode import OPEN_PRINCIPAL
     from entrepot.server.compose import opened
     from entrepot.server.config.load import load
-    from entrepot.server.repos.changes import Actor, allow_all
 
     first = image([{"shared": b"layer"}])
     base = json.loads(first.manifest)
-    actor = Actor("bench", "open")
+    actor = Actor(OPEN_PRINCIPAL)
 
     async def fill() -> None:
         async with opened(load(env={}, overrides={"server.data": str(data)})) as services:

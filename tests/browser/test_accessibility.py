@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from entrepot.server.web.app import PAGES
+from entrepot.server.pages.app import PAGES
 from tests.browser.conftest import DESKTOP, LONG_REPOSITORY, LONG_TAG, LONG_USER, PHONE, Site, violations
 
 pytestmark = pytest.mark.timeout(600)

@@ -6,29 +6,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from entrepot.errors import NotFound
 from entrepot.observability.tracing import require_tracing
 from entrepot.oci.manifest import ManifestLimits
-from entrepot.server.access.accounts_control import AccessSettings, AccountsControl
-from entrepot.server.access.control import AccessControl
-from entrepot.server.access.first_start import prepare_accounts
-from entrepot.server.access.issuing import MAX_LIFE_S, MIN_LIFE_S
-from entrepot.server.access.open import OpenPolicy
-from entrepot.server.access.sealing import LOST, SealKey, key_file_exists
-from entrepot.server.access.signing_keys import has_signing_keys, load_keys
+from entrepot.server.access.accounts_mode import AccessSettings, AccountsControl
+from entrepot.server.access.decision.protocol import AccessControl
+from entrepot.server.access.directory.first_start import prepare_accounts
+from entrepot.server.access.open_mode import OpenPolicy
+from entrepot.server.access.secrets.issuing import MAX_LIFE_S, MIN_LIFE_S
+from entrepot.server.access.secrets.sealing import LOST, SealKey, key_file_exists
+from entrepot.server.access.secrets.signing_keys import has_signing_keys, load_keys
 from entrepot.server.config.model import Config
+from entrepot.server.control.services import Services
 from entrepot.server.db import Catalog, open_catalog
-from entrepot.server.db.errors import CatalogUnavailable
+from entrepot.server.db.observed import observed_catalog
 from entrepot.server.db.settings import ACCESS_MODE, UNFINISHED_MOVE, clear_setting, get_setting, set_setting
-from entrepot.server.identity import bind_identity
-from entrepot.server.metrics import Metrics
-from entrepot.server.operations.observed import observed_catalog, observed_store
-from entrepot.server.probes import Check
 from entrepot.server.repos.blobs import Blobs
 from entrepot.server.repos.history import History
 from entrepot.server.repos.limits import RepositoryLimits
@@ -37,53 +33,15 @@ from entrepot.server.repos.pulls import Pulls
 from entrepot.server.repos.referrers import Referrers
 from entrepot.server.repos.repositories import Repositories
 from entrepot.server.repos.tags import Tags
+from entrepot.server.repos.under_way import UnderWay
 from entrepot.server.repos.uploads import Uploads
 from entrepot.server.storage.base import BlobStore
+from entrepot.server.storage.observed import observed_store
 from entrepot.server.storage.readcache import ReadCache
-from entrepot.server.v2.context import V2Context
-from entrepot.server.v2.miss import NowhereElse, OnMiss
-from entrepot.server.v2.redirect import RedirectRule
-from entrepot.server.v2.watch import TransferWatch
+from entrepot.server.telemetry.metrics import Metrics
+from entrepot.server.upkeep.identity import bind_identity
 
 CATALOG_FILE = "catalog.db"
-
-
-@dataclass(slots=True)
-class Services:
-    """Everything a process of the server may use."""
-
-    config: Config
-    mode: str
-    """`open` or `accounts`."""
-    catalog: Catalog
-    store: BlobStore
-    access: AccessControl
-    manifests: Manifests
-    blobs: Blobs
-    uploads: Uploads
-    tags: Tags
-    referrers: Referrers
-    repositories: Repositories
-    metrics: Metrics
-    limits: RepositoryLimits
-    v2: V2Context
-
-    def checks(self) -> Mapping[str, Check]:
-        """What `/readyz` asks, by the part it is about."""
-
-        async def catalog() -> None:
-            if self.catalog.broken:
-                raise CatalogUnavailable(self.catalog.broken)
-            await self.catalog.read(get_setting, ACCESS_MODE)
-
-        return {"catalog": catalog, "store": self.store.check}
-
-    async def close(self) -> None:
-        """Finish what is queued and give everything back."""
-        if isinstance(self.access, AccountsControl):
-            await self.access.close()
-        await self.catalog.close()
-        await self.store.close()
 
 
 def catalog_url(config: Config) -> str:
@@ -163,7 +121,6 @@ async def build(
     *,
     metrics: Metrics | None = None,
     on_broken: Callable[[str], None] | None = None,
-    on_miss: OnMiss | None = None,
 ) -> Services:
     """The services of one process. The catalog must have been prepared. Close them with `close()`."""
     limits = repository_limits(config)
@@ -182,22 +139,6 @@ async def build(
     tags = Tags(catalog, store, limits)
     referrers = Referrers(catalog, store, limits)
     repositories = Repositories(catalog, store, limits)
-    context = V2Context(
-        config=config,
-        access=access,
-        manifests=manifests,
-        blobs=blobs,
-        uploads=uploads,
-        tags=tags,
-        referrers=referrers,
-        repositories=repositories,
-        store=store,
-        pulls=Pulls(catalog),
-        history=History(catalog),
-        on_miss=on_miss or NowhereElse(),
-        watch=TransferWatch(min_rate=config.limits.min_body_rate, window_s=config.limits.min_body_window),
-        redirect=RedirectRule.of(config.storage),
-    )
     return Services(
         config=config,
         mode=mode,
@@ -210,9 +151,12 @@ async def build(
         tags=tags,
         referrers=referrers,
         repositories=repositories,
+        history=History(catalog),
+        pulls=Pulls(catalog),
+        under_way=UnderWay(catalog, store),
         metrics=metrics,
         limits=limits,
-        v2=context,
+        seal_file=access_settings(config).seal_file,
     )
 
 
@@ -294,7 +238,7 @@ def prepare_now(config: Config) -> dict[str, str]:
 
 async def settle_mode(config: Config, catalog: Catalog) -> str:
     """The access mode this start has; kept in the catalog."""
-    from entrepot.server.exposure import choose_mode
+    from entrepot.server.config.exposure import choose_mode
 
     kept = await catalog.read(get_setting, ACCESS_MODE)
     mode = choose_mode(config, kept)

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from entrepot.server.access.accounts import create_user
-from entrepot.server.access.accounts_control import AccessSettings, AccountsControl
-from entrepot.server.access.audit import By
-from entrepot.server.access.first_start import prepare_accounts
-from entrepot.server.access.passwords import hash_password
-from entrepot.server.access.sealing import SealKey
+from entrepot.server.access.accounts_mode import AccessSettings, AccountsControl
+from entrepot.server.access.directory.accounts import create_user
+from entrepot.server.access.directory.first_start import prepare_accounts
+from entrepot.server.access.secrets.passwords import hash_password
+from entrepot.server.access.secrets.sealing import SealKey
 from entrepot.server.db import open_catalog
 from tests.contract.db.catalogs import (  # noqa: F401 - fixtures
     catalog_url,
@@ -20,8 +19,9 @@ from tests.contract.db.catalogs import (  # noqa: F401 - fixtures
     sqlite_template,
     sqlite_url,
 )
+from tests.support.actors import user
 
-ROOT = By(principal="root", kind="user")
+ROOT = user("root")
 PASSWORD = "correct horse battery"
 Node = Callable[[], "object"]
 

@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, insert, update
 
-from entrepot.server.access.access_tokens import get_token, mint, revoke
-from entrepot.server.access.accounts import change_account, create_user, get_account
-from entrepot.server.access.accounts_control import AccountsControl
-from entrepot.server.access.errors import AccessDenied, InvalidCredentials
-from entrepot.server.access.grants import add_grant, list_grants, remove_grant
-from entrepot.server.access.model import Action, Principal, PrincipalKind
-from entrepot.server.access.projects import change_project, create_project, get_project
-from entrepot.server.access.role_table import change_role, create_role, get_role
-from entrepot.server.access.settings import set_project_creation, set_read_only
-from entrepot.server.access.teams import add_member, create_team, get_team, remove_member
+from entrepot.server.access.accounts_mode import AccountsControl
+from entrepot.server.access.decision.actor import Actor
+from entrepot.server.access.decision.errors import AccessDenied, InvalidCredentials
+from entrepot.server.access.decision.model import Action, Principal, PrincipalKind
+from entrepot.server.access.directory.accounts import change_account, create_user, get_account
+from entrepot.server.access.directory.grants import add_grant, list_grants, remove_grant
+from entrepot.server.access.directory.projects import change_project, create_project, get_project
+from entrepot.server.access.directory.role_table import change_role, create_role, get_role
+from entrepot.server.access.directory.settings import set_project_creation, set_read_only
+from entrepot.server.access.directory.teams import add_member, create_team, get_team, remove_member
+from entrepot.server.access.secrets.access_tokens import get_token, mint, revoke
 from entrepot.server.db.tables import repo
-from entrepot.server.repos.changes import Actor
 from entrepot.server.repos.uploadrows import make_repository
 from tests.contract.access.conftest import PASSWORD, ROOT
 
@@ -107,7 +107,7 @@ async def test_what_was_given_elsewhere_holds_at_once(nodes: Nodes) -> None:
 async def test_a_repository_made_again_is_another_one_at_once(nodes: Nodes) -> None:
     one, other = nodes
     carl = await one.catalog.write(fill)
-    from entrepot.server.access.model import Resource
+    from entrepot.server.access.decision.model import Resource
 
     async def number() -> int | None:
         return (await other.facts(carl, Resource(repository="acme/app"))).repository_id
@@ -196,7 +196,7 @@ async def test_only_who_made_a_project_by_pushing_owns_it(nodes: Nodes) -> None:
 
     async def push(node: AccountsControl, who: Principal, name: str) -> bool:
         try:
-            await node.catalog.write(make_repository, name, Actor(who.name), node.permit_for(who), 1)
+            await node.catalog.write(make_repository, name, Actor(who), node.permit_for(who), 1)
         except AccessDenied:
             return False
         return True

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from entrepot.server.access import attempts
-from entrepot.server.access.accounts_control import AccountsControl
-from entrepot.server.access.errors import InvalidCredentials, TooManyAttempts
-from entrepot.server.access.failed_sign_ins import MOST_ROWS, FailedSignIns
-from entrepot.server.access.secret import new_secret
+from entrepot.server.access.accounts_mode import AccountsControl
+from entrepot.server.access.decision.errors import InvalidCredentials, TooManyAttempts
+from entrepot.server.access.secrets.secret import new_secret
+from entrepot.server.access.sign_in import attempts
+from entrepot.server.access.sign_in.failed_sign_ins import MOST_ROWS, FailedSignIns
 from entrepot.server.db.tables import audit
 from entrepot.server.db.tables.access import sign_in_attempt
 from tests.contract.access.conftest import PASSWORD, ROOT

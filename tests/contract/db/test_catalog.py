@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from entrepot.server.access.decision.change import allow_all
 from entrepot.server.db import Catalog, HotQuery, RetryTransaction, open_catalog
 from entrepot.server.db.settings import (
     CatalogIdentity,
@@ -16,8 +17,8 @@ from entrepot.server.db.settings import (
     set_setting,
 )
 from entrepot.server.db.tables import repo, setting
-from entrepot.server.repos.changes import Actor, allow_all
 from entrepot.server.repos.rows import ensure_repository
+from tests.support.actors import user
 
 pytestmark = pytest.mark.anyio
 
@@ -78,7 +79,7 @@ async def test_a_mistaken_statement_is_no_outage(catalog: Catalog) -> None:
 
 async def test_a_lost_race_runs_the_function_again(catalog: Catalog) -> None:
     """B3: two transactions make the same repository; both succeed, with one row."""
-    actor = Actor("alice")
+    actor = user("alice")
 
     def make(connection: Connection) -> int:
         return ensure_repository(connection, "team/app", actor=actor, permit=allow_all, at=1).id

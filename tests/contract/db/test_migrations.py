@@ -18,7 +18,9 @@ from entrepot.server.db.errors import SchemaMismatch
 from entrepot.server.db.migrate import downgrade, schema_version
 from entrepot.server.db.settings import SCHEMA_SERVES, get_setting
 from entrepot.server.db.tables import metadata
-from entrepot.server.jobs import mending, outbox, scrub, stored
+from entrepot.server.upkeep import outbox
+from entrepot.server.upkeep.collection import totals
+from entrepot.server.upkeep.integrity import mending, scrub
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -188,7 +190,7 @@ def plans(url: str, work: Callable[[Connection], object]) -> str:
     [
         pytest.param(lambda c: mending._lost(c, None, 10), "ix_blob_out_of_service", id="lost blobs"),
         pytest.param(lambda c: mending._lost(c, "sha256:aa", 1), r"\brepo_blob", id="a lost blob"),
-        pytest.param(stored.out_of_service, "ix_blob_out_of_service", id="how many are lost"),
+        pytest.param(totals.out_of_service, "ix_blob_out_of_service", id="how many are lost"),
         pytest.param(lambda c: outbox.prune(c, before=9), "ix_outbox_done_at", id="delivered events"),
         pytest.param(lambda c: outbox._any_due(c, 9), "ix_outbox_new", id="events to deliver"),
         pytest.param(lambda c: scrub._page(c, "sha256:b"), IN_ORDER, id="scrub"),

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, update
 from entrepot.errors import Denied
 from entrepot.oci import mediatype
 from entrepot.oci.digest import Digest
-from entrepot.server.access.patterns import RepositoryPattern, Visible
+from entrepot.server.access.decision.patterns import RepositoryPattern, Visible
 from entrepot.server.db.tables import audit, blob, manifest, project, repo, repo_blob, tag_pull, trash
 from entrepot.server.repos.errors import BlobUnknown, ManifestUnknown, NameUnknown
 from entrepot.server.repos.links import throw_away

@@ -110,7 +110,7 @@ async def test_a_failure_at_any_step_leaves_nothing(world: World, monkeypatch: p
         "_refer",
         "_set_tags",
         "write_tag_event",
-        "write_audit",
+        "record_change",
         "write_event",
         "add_usage",
     ):

@@ -11,9 +11,10 @@ from sqlalchemy import delete, update
 
 from entrepot.errors import Denied
 from entrepot.oci.digest import Digest, InvalidDigest
+from entrepot.server.access.decision.actor import Actor
+from entrepot.server.access.open_mode import OPEN_PRINCIPAL
 from entrepot.server.db.tables import blob, repo_blob, trash, upload, upload_begun
 from entrepot.server.repos import holder, uploads
-from entrepot.server.repos.changes import Actor
 from entrepot.server.repos.errors import (
     BlobTooLarge,
     DigestMismatch,
@@ -628,7 +629,7 @@ async def test_one_account_writes_to_so_many_uploads_at_once(world: World) -> No
     await asyncio.gather(started[0].wait(), started[1].wait())
     with pytest.raises(TooManyUploads):
         await few.uploads.append(REPO, names[2], stream(b"x"), actor=ALICE)
-    await few.uploads.append(REPO, names[2], stream(b"x"), actor=Actor("open", kind="open"))
+    await few.uploads.append(REPO, names[2], stream(b"x"), actor=Actor(OPEN_PRINCIPAL))
     go_on.set()
     await asyncio.gather(*first)
     await few.uploads.append(REPO, names[2], stream(b"x"), actor=ALICE)

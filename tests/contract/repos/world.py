@@ -9,10 +9,10 @@ from sqlalchemy import Connection, Table, func, select
 
 from entrepot.oci import mediatype
 from entrepot.oci.digest import Digest
+from entrepot.server.access.decision.change import Change
 from entrepot.server.db import Catalog
 from entrepot.server.db.clock import ManualClock
 from entrepot.server.repos.blobs import Blobs, StoredBlob
-from entrepot.server.repos.changes import Actor, Change
 from entrepot.server.repos.history import History
 from entrepot.server.repos.limits import DEFAULT_LIMITS, RepositoryLimits
 from entrepot.server.repos.manifests import Manifests, PutManifestResult
@@ -22,8 +22,9 @@ from entrepot.server.repos.repositories import Repositories
 from entrepot.server.repos.tags import Tags
 from entrepot.server.repos.uploads import Uploads
 from entrepot.server.storage.memory import MemoryStore
+from tests.support.actors import user
 
-ALICE = Actor("alice", address="192.0.2.7", token_id="t1", request_id="r1")
+ALICE = user("alice", address="192.0.2.7", token_id="t1", request_id="r1")
 REPO = "team/app"
 
 

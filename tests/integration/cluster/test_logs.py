@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from entrepot.server.access.secret import new_secret
+from entrepot.server.access.secrets.secret import new_secret
 from tests.integration.cluster.nodes import haproxy, nginx
 from tests.support.processes import wait_until
 from tests.support.server import RunningServer, running_server

@@ -20,7 +20,7 @@ from entrepot.observability.tracing import (
 )
 from entrepot.server.compose import prepare_now
 from entrepot.server.config.model import Config, ServerSection, TracingSection
-from entrepot.server.operations.traced import TracedApplication
+from entrepot.server.telemetry.traced import TracedApplication
 
 exporters = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
 
@@ -119,7 +119,7 @@ def test_spans_reach_a_collector() -> None:
 
 def test_off_nothing_of_opentelemetry_is_imported() -> None:
     code = (
-        "import sys, entrepot.server.worker, entrepot.server.background\n"
+        "import sys, entrepot.server.process.request_process, entrepot.server.process.jobs_process\n"
         "assert not [name for name in sys.modules if name.startswith('opentelemetry')]"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -14,7 +14,7 @@ def check(file: str | None) -> None:
 
     Every problem is a line; exit code 1 when there is one. Nothing is started or opened.
     """
-    from entrepot.server.addresses import Address, parse_networks
+    from entrepot.server.config.addresses import Address, parse_networks
     from entrepot.server.config.load import load_with_origins
 
     loaded = load_with_origins(file)
@@ -23,7 +23,7 @@ def check(file: str | None) -> None:
         Address.parse(text)
     parse_networks(config.server.behind_proxy)
     if config.tls.cert is not None and config.tls.key is not None:
-        from entrepot.server.tls import check_pair
+        from entrepot.server.process.tls import check_pair
 
         check_pair(config.tls.cert, config.tls.key)
     count = len(loaded.origins)

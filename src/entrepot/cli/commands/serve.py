@@ -35,10 +35,10 @@ def serve(config: str | None, **flags: Any) -> None:
     Settings: entrepot config show --docs
     """
     from entrepot.observability.logs import configure_logs
-    from entrepot.server.background import run_jobs
     from entrepot.server.compose import prepare_now
     from entrepot.server.config import load
-    from entrepot.server.supervisor import Supervisor
+    from entrepot.server.process.jobs_process import run_jobs
+    from entrepot.server.process.supervisor import Supervisor
 
     settings = load(config, overrides=_overrides(flags))
     log_format = settings.log.format

@@ -22,11 +22,11 @@ def worker(config: str | None, data: str | None) -> None:
     job is done by one of them.
     """
     from entrepot.observability.logs import configure_logs
-    from entrepot.server.background import run_jobs
     from entrepot.server.compose import catalog_url, require_catalog, worker_mode
     from entrepot.server.config import load
     from entrepot.server.db import check_schema
-    from entrepot.server.supervisor import make_data_directory
+    from entrepot.server.process.jobs_process import run_jobs
+    from entrepot.server.process.supervisor import make_data_directory
 
     overrides: dict[str, Any] = {} if data is None else {"server.data": data}
     settings = load(config, overrides=overrides)

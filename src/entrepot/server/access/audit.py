@@ -1,54 +1,27 @@
-"""Audit rows of account changes, written in the transaction of the change itself."""
+"""The audit log's one writer: a row in the transaction of the change itself."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any
 
-from sqlalchemy import Connection, insert
+import msgspec
+from sqlalchemy import Connection, bindparam, insert
 
+from entrepot.server.access.decision.actor import Actor
+from entrepot.server.access.decision.change import Change
+from entrepot.server.db.hot import Prepared
 from entrepot.server.db.tables.journal import audit
 
-__all__ = ["SYSTEM", "ActorLike", "By", "record"]
+__all__ = ["record", "record_change"]
 
-
-class ActorLike(Protocol):
-    """Who does it, as `repos.Actor` is."""
-
-    @property
-    def principal(self) -> str: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def address(self) -> str | None: ...
-    @property
-    def token_id(self) -> str | None: ...
-    @property
-    def request_id(self) -> str | None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class By:
-    """An actor of our own making."""
-
-    principal: str
-    kind: str
-    address: str | None = None
-    token_id: str | None = None
-    request_id: str | None = None
-
-
-SYSTEM: Final = By(principal="entrepot", kind="system")
-"""The server itself, at first start and for key rotation."""
-
-_INSERT: Final = insert(audit)
+_COLUMNS = "at principal principal_kind token_id address request_id action repository tag old new detail"
+_INSERT = Prepared(insert(audit).values({column: bindparam(f"p_{column}") for column in _COLUMNS.split()}))
 
 
 def record(
     connection: Connection,
-    by: ActorLike,
+    by: Actor,
     action: str,
     *,
     now: int,
@@ -58,21 +31,39 @@ def record(
     new: str | None = None,
     detail: Mapping[str, Any] | None = None,
 ) -> None:
-    """`old` and `new`: before and after, in words. Never a secret or its hash."""
-    connection.execute(
-        _INSERT,
+    """`old` and `new`: before and after, in words. Never a secret or its hash. If this fails, so does the
+    change."""
+    _INSERT.run(
+        connection,
         {
-            "at": now,
-            "principal": by.principal,
-            "principal_kind": by.kind,
-            "token_id": by.token_id,
-            "address": by.address,
-            "request_id": by.request_id,
-            "action": action,
-            "repository": repository,
-            "tag": tag,
-            "old": old,
-            "new": new,
-            "detail": json.dumps(detail, separators=(",", ":")) if detail else None,
+            "p_at": now,
+            "p_principal": by.name,
+            "p_principal_kind": by.kind,
+            "p_token_id": by.token_id,
+            "p_address": by.address,
+            "p_request_id": by.request_id,
+            "p_action": action,
+            "p_repository": repository,
+            "p_tag": tag,
+            "p_old": old,
+            "p_new": new,
+            "p_detail": msgspec.json.encode(detail).decode() if detail else None,
         },
+    )
+
+
+def record_change(
+    connection: Connection, change: Change, by: Actor, at: int, detail: Mapping[str, Any] | None = None
+) -> None:
+    """The row of a change of content."""
+    record(
+        connection,
+        by,
+        change.action,
+        now=at,
+        repository=change.repository,
+        tag=change.tag,
+        old=change.old,
+        new=change.new,
+        detail=detail,
     )

@@ -9,15 +9,17 @@ from pathlib import Path
 from sqlalchemy import Connection, bindparam, select, update
 
 from entrepot.oci.digest import Digest
+from entrepot.server.access.audit import record_change
+from entrepot.server.access.decision.actor import Actor
+from entrepot.server.access.decision.change import Change, MayRead, Permit, allow_all, may_read_all
 from entrepot.server.db.clock import Clock, microseconds
 from entrepot.server.db.engine import Catalog
 from entrepot.server.db.hot import HotQuery
 from entrepot.server.db.tables import blob, repo, repo_blob
-from entrepot.server.repos.changes import Actor, Change, MayRead, Permit, allow_all, may_read_all
 from entrepot.server.repos.errors import BlobUnknown
 from entrepot.server.repos.limits import DEFAULT_LIMITS, RepositoryLimits
 from entrepot.server.repos.links import BlobRow, find_blob, link_blob, renew_lease
-from entrepot.server.repos.records import add_usage, write_audit, write_event
+from entrepot.server.repos.records import add_usage, write_event
 from entrepot.server.repos.rows import ensure_repository, require_repository
 from entrepot.server.storage.base import BlobStore
 from entrepot.server.storage.readcache import ReadCache
@@ -179,7 +181,7 @@ class Blobs:
         change = Change("mount", repository, new=str(digest))
         permit(connection, change)
         if link_blob(connection, row, str(digest), found.size, at=now):
-            write_audit(
+            record_change(
                 connection, change, actor, now, {"from": from_repository} if from_repository else None
             )
         if found.lease_until < lease_until - self._lease // 2:
@@ -211,6 +213,6 @@ def _delete(
     key = {"p_repo": row.id, "p_digest": digest, "p_at": steady}
     if found is None or connection.execute(_UNLINK, key).rowcount == 0:
         raise BlobUnknown(repository, digest)
-    write_audit(connection, change, actor, now)
+    record_change(connection, change, actor, now)
     write_event(connection, "delete-blob", repository, actor, now, digest=digest)
     add_usage(connection, row.project_id, -found.size)

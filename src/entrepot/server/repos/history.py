@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
 from entrepot.oci.digest import Digest
+from entrepot.server.access.audit import record_change
+from entrepot.server.access.decision.actor import Actor
+from entrepot.server.access.decision.change import Change, Permit, allow_all
 from entrepot.server.db.clock import Clock
 from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import blob as blob_table
@@ -24,10 +27,9 @@ from entrepot.server.db.tables import (
     tag,
     tag_event,
 )
-from entrepot.server.repos.changes import Actor, Change, Permit, allow_all
 from entrepot.server.repos.errors import ManifestUnknown
 from entrepot.server.repos.manifests import StoredManifest
-from entrepot.server.repos.records import add_usage, write_audit, write_event, write_tag_event
+from entrepot.server.repos.records import add_usage, write_event, write_tag_event
 from entrepot.server.repos.rows import RepositoryRow, find_repository, insert_new, require_repository
 
 __all__ = ["History", "TagEvent"]
@@ -250,14 +252,14 @@ def _restore(
             "p_name": name,
             "p_digest": digest,
             "p_at": now,
-            "p_by": actor.principal,
+            "p_by": actor.name,
         }
         if old is None:
             insert_new(connection, _NEW_TAG, values)
         else:
             connection.execute(_MOVE_TAG, values)
-        write_tag_event(connection, row.id, name, old=old, new=digest, at=steady, by=actor.principal)
-    write_audit(connection, change, actor, now)
+        write_tag_event(connection, row.id, name, old=old, new=digest, at=steady, by=actor.name)
+    record_change(connection, change, actor, now)
     write_event(
         connection, "restore", repository, actor, now, tags=[name] if name else [], digest=digest, old=old
     )

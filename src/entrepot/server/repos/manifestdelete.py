@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 
+from entrepot.server.access.audit import record_change
+from entrepot.server.access.decision.actor import Actor
+from entrepot.server.access.decision.change import Change, Permit
 from entrepot.server.db.tables import manifest, tag
-from entrepot.server.repos.changes import Actor, Change, Permit
 from entrepot.server.repos.errors import ManifestUnknown
-from entrepot.server.repos.records import add_usage, write_audit, write_event, write_tag_event
+from entrepot.server.repos.records import add_usage, write_event, write_tag_event
 from entrepot.server.repos.rows import RepositoryRow, require_repository
 
 __all__ = ["delete_manifest", "delete_tag"]
@@ -65,7 +67,7 @@ def delete_manifest(
     for name in names:
         _drop_tag(connection, row, name, digest, actor, permit, now, steady)
     connection.execute(_BURY, {"p_id": found.id, "p_at": steady})
-    write_audit(connection, change, actor, now, {"tags": list(names)} if names else None)
+    record_change(connection, change, actor, now, {"tags": list(names)} if names else None)
     write_event(
         connection,
         "delete-manifest",
@@ -93,5 +95,5 @@ def _drop_tag(
     change = Change("delete-tag", repository.name, name, digest)
     permit(connection, change)
     connection.execute(_DELETE_TAG, {"p_repo": repository.id, "p_name": name})
-    write_tag_event(connection, repository.id, name, old=digest, new=None, at=steady, by=actor.principal)
-    write_audit(connection, change, actor, now)
+    write_tag_event(connection, repository.id, name, old=digest, new=None, at=steady, by=actor.name)
+    record_change(connection, change, actor, now)

@@ -12,6 +12,9 @@ from sqlalchemy import Connection, bindparam, insert, or_, select, update
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import ImageManifest, Index, InvalidManifest
+from entrepot.server.access.audit import record_change
+from entrepot.server.access.decision.actor import Actor
+from entrepot.server.access.decision.change import Change, Permit
 from entrepot.server.db.clock import SECOND
 from entrepot.server.db.hot import INTEGRITY_ERRORS, Prepared, is_foreign_key_violation, one_of
 from entrepot.server.db.tables import (
@@ -24,11 +27,10 @@ from entrepot.server.db.tables import (
     repo_blob,
     tag,
 )
-from entrepot.server.repos.changes import Actor, Change, Permit
 from entrepot.server.repos.errors import ManifestBlobUnknown, PreconditionFailed
 from entrepot.server.repos.limits import Sparse
 from entrepot.server.repos.links import promote_missing
-from entrepot.server.repos.records import add_usage, write_audit, write_event, write_tag_event
+from entrepot.server.repos.records import add_usage, write_event, write_tag_event
 from entrepot.server.repos.rows import RepositoryRow, ensure_repository, insert_row
 
 __all__ = ["ManifestPut", "PutManifestResult", "put_manifest"]
@@ -350,7 +352,7 @@ def _store(
                 "p_id": row[0],
                 "p_media_type": put.media_type,
                 "p_pushed_at": put.now,
-                "p_pushed_by": put.actor.principal,
+                "p_pushed_by": put.actor.name,
             },
         )
         was_deleted = deleted_at is not None
@@ -370,7 +372,7 @@ def _store(
             "p_depth": references.depth,
             "p_total_size": len(put.raw) + sum(put.blobs.values()),
             "p_pushed_at": put.now,
-            "p_pushed_by": put.actor.principal,
+            "p_pushed_by": put.actor.name,
             "p_body": put.raw,
         },
     )
@@ -404,7 +406,7 @@ def _set_tags(
             "p_name": name,
             "p_digest": str(put.digest),
             "p_at": put.now,
-            "p_by": put.actor.principal,
+            "p_by": put.actor.name,
         }
         if old is None:
             insert_row(connection, _NEW_TAG, row)
@@ -417,7 +419,7 @@ def _set_tags(
             old=old,
             new=str(put.digest),
             at=put.steady,
-            by=put.actor.principal,
+            by=put.actor.name,
         )
 
 
@@ -427,10 +429,10 @@ def _write_records(
     digest = str(put.digest)
     for name, old in moves.items():
         action = "create-tag" if old is None else "overwrite-tag"
-        write_audit(connection, Change(action, put.repository, name, old, digest), put.actor, put.now)
+        record_change(connection, Change(action, put.repository, name, old, digest), put.actor, put.now)
     if not moves:
         tag_name = put.tags[0] if put.tags else None
-        write_audit(connection, Change("push", put.repository, tag_name, new=digest), put.actor, put.now)
+        record_change(connection, Change("push", put.repository, tag_name, new=digest), put.actor, put.now)
     write_event(
         connection,
         "push",

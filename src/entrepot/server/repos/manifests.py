@@ -20,11 +20,12 @@ from sqlalchemy import Select, bindparam, select
 
 from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import ImageManifest, Index, ManifestTooLarge, parse_manifest
+from entrepot.server.access.decision.actor import Actor
+from entrepot.server.access.decision.change import Permit, allow_all
 from entrepot.server.db.clock import Clock
 from entrepot.server.db.engine import Catalog
 from entrepot.server.db.hot import HotQuery
 from entrepot.server.db.tables import manifest, project, repo, tag
-from entrepot.server.repos.changes import Actor, Permit, allow_all
 from entrepot.server.repos.errors import DigestMismatch, TooManyTags
 from entrepot.server.repos.limits import DEFAULT_LIMITS, RepositoryLimits
 from entrepot.server.repos.manifestdelete import delete_manifest, delete_tag

@@ -7,34 +7,13 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, bindparam, insert, update
 
+from entrepot.server.access.decision.actor import Actor
 from entrepot.server.db.hot import Prepared
-from entrepot.server.db.tables import audit, outbox, project, tag_event
-from entrepot.server.repos.changes import Actor, Change
+from entrepot.server.db.tables import outbox, project, tag_event
 from entrepot.server.repos.errors import QuotaExceeded
 
-__all__ = ["add_usage", "write_audit", "write_event", "write_tag_event"]
+__all__ = ["add_usage", "write_event", "write_tag_event"]
 
-_AUDIT = Prepared(
-    insert(audit).values(
-        {
-            column: bindparam(f"p_{column}")
-            for column in (
-                "at",
-                "principal",
-                "principal_kind",
-                "token_id",
-                "address",
-                "request_id",
-                "action",
-                "repository",
-                "tag",
-                "old",
-                "new",
-                "detail",
-            )
-        }
-    )
-)
 _EVENT = Prepared(
     insert(outbox).values(
         {column: bindparam(f"p_{column}") for column in ("kind", "repository", "payload", "at")}
@@ -53,36 +32,13 @@ _USE = Prepared(
 )
 
 
-def write_audit(
-    connection: Connection, change: Change, actor: Actor, at: int, detail: dict[str, Any] | None = None
-) -> None:
-    """Note a change. If this fails, so does the change."""
-    _AUDIT.run(
-        connection,
-        {
-            "p_at": at,
-            "p_principal": actor.principal,
-            "p_principal_kind": actor.kind,
-            "p_token_id": actor.token_id,
-            "p_address": actor.address,
-            "p_request_id": actor.request_id,
-            "p_action": change.action,
-            "p_repository": change.repository,
-            "p_tag": change.tag,
-            "p_old": change.old,
-            "p_new": change.new,
-            "p_detail": None if detail is None else msgspec.json.encode(detail).decode(),
-        },
-    )
-
-
 def write_event(
     connection: Connection, kind: str, repository: str, actor: Actor, at: int, **facts: Any
 ) -> None:
     """Queue an event for whoever listens; it is there exactly if the change is."""
     payload = {
         "repository": repository,
-        "by": actor.principal,
+        "by": actor.name,
         "request": actor.request_id,
         "at": at,
         **facts,

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, case, exists, func, select
 
-from entrepot.server.access.patterns import Visible
+from entrepot.server.access.decision.patterns import Visible
 from entrepot.server.db.clock import Clock
 from entrepot.server.db.engine import Catalog
 from entrepot.server.db.hot import HotQuery

@@ -9,12 +9,13 @@ from typing import Any
 from sqlalchemy import Connection, CursorResult, Insert, bindparam, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from entrepot.server.access.audit import record_change
+from entrepot.server.access.decision.actor import Actor
+from entrepot.server.access.decision.change import Change, Permit
 from entrepot.server.db.engine import RetryTransaction
 from entrepot.server.db.hot import INTEGRITY_ERRORS, Prepared, is_unique_violation
 from entrepot.server.db.tables import project, repo
-from entrepot.server.repos.changes import Actor, Change, Permit
 from entrepot.server.repos.errors import NameUnknown
-from entrepot.server.repos.records import write_audit
 
 __all__ = [
     "RepositoryRow",
@@ -81,17 +82,17 @@ def ensure_repository(
     if found is not None:
         return found
     project_name = name.partition("/")[0]
-    row = {"p_at": at, "p_by": actor.principal}
+    row = {"p_at": at, "p_by": actor.name}
     project_id = _PROJECT.value(connection, {"p_name": project_name})
     if project_id is None:
         change = Change("create-project", project_name)
         permit(connection, change)
         project_id = insert_row(connection, _NEW_PROJECT, {"p_name": project_name, **row})
-        write_audit(connection, change, actor, at)
+        record_change(connection, change, actor, at)
     change = Change("create-repository", name)
     permit(connection, change)
     made = insert_row(connection, _NEW_REPO, {"p_project_id": project_id, "p_name": name, **row})
-    write_audit(connection, change, actor, at)
+    record_change(connection, change, actor, at)
     return RepositoryRow(made, project_id, name)
 
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert  # SQLite understands the same words
 
+from entrepot.server.access.decision.actor import Actor
+from entrepot.server.access.decision.change import Change, Permit
 from entrepot.server.db.hot import Prepared
 from entrepot.server.db.tables import repo, upload, upload_begun
-from entrepot.server.repos.changes import Actor, Change, Permit
 from entrepot.server.repos.errors import TooManyUploads, UploadBusy, UploadUnknown
 from entrepot.server.repos.links import StoredBytes, adopt_blob, find_blob, link_blob, renew_lease
 from entrepot.server.repos.rows import ensure_repository, find_repository, insert_row

@@ -28,13 +28,14 @@ from sqlalchemy import Connection, bindparam, select
 
 from entrepot.errors import EntrepotError
 from entrepot.oci.digest import Digest, Hasher
+from entrepot.server.access.decision.actor import Actor
+from entrepot.server.access.decision.change import Permit, allow_all
 from entrepot.server.db.clock import Clock, boot_id, microseconds
 from entrepot.server.db.engine import Catalog
 from entrepot.server.db.errors import CatalogUnavailable
 from entrepot.server.db.hot import HotQuery
 from entrepot.server.db.tables import blob, repo, upload, upload_begun
 from entrepot.server.repos.blobs import Blobs, StoredBlob
-from entrepot.server.repos.changes import Actor, Permit, allow_all
 from entrepot.server.repos.errors import (
     BlobTooLarge,
     DigestMismatch,
@@ -282,7 +283,7 @@ class Uploads:
             phys=await self._store.new_upload(),
             algorithm=fresh.algorithm,
             boot=boot_id(),
-            principal=actor.principal if actor else "",
+            principal=actor.name if actor else "",
             started_at=fresh.started_at,
             expires_at=self._clock.steady() + microseconds(self._limits.upload_ttl_s),
         )

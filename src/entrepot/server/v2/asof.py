@@ -59,9 +59,9 @@ async def at_time(context: V2Context, repository: str, wanted: TagName | Digest,
     """What a tag pointed to, or a manifest that was there. Raises InvalidInput, NotFound with the window in
     words."""
     moment = parse_time(text)
-    found = await context.history.manifest_at(repository, wanted, moment) if context.history else None
+    found = await context.services.history.manifest_at(repository, wanted, moment)
     if found is None:
-        raise NotThen(repository, wanted, text[:64], context.config.gc.undo_window / 86400)
+        raise NotThen(repository, wanted, text[:64], context.services.config.gc.undo_window / 86400)
     return found
 
 

@@ -9,15 +9,15 @@ from collections.abc import AsyncGenerator
 
 from entrepot.oci.digest import Digest
 from entrepot.oci.distribution import InvalidRange, parse_byte_range
-from entrepot.server.access.model import Action
+from entrepot.server.access.decision.model import Action
+from entrepot.server.http.request import Request
+from entrepot.server.http.response import API_VERSION, NOSNIFF, HeaderList, Response, empty, number
 from entrepot.server.repos.blobs import StoredBlob
 from entrepot.server.repos.errors import BlobUnknown
 from entrepot.server.v2 import names
 from entrepot.server.v2.context import V2Context
 from entrepot.server.v2.etags import matches_none
 from entrepot.server.v2.manifests import namespace
-from entrepot.server.v2.request import Request
-from entrepot.server.v2.response import API_VERSION, NOSNIFF, HeaderList, Response, empty, number
 
 _OCTETS = (b"content-type", b"application/octet-stream")
 _RANGES = (b"accept-ranges", b"bytes")
@@ -42,7 +42,7 @@ async def get(context: V2Context, request: Request, name: str, digest: str) -> R
     if url is not None:
         return empty(307, (b"location", url), (b"docker-content-digest", etag.strip(b'"')))
     start, end = span or (0, blob.size)
-    stream = await context.blobs.open(blob, start, end) if end > start else _nothing()
+    stream = await context.services.blobs.open(blob, start, end) if end > start else _nothing()
     headers += [_OCTETS, (b"content-length", number(end - start)), *_INERT]
     if span is not None:
         headers.append((b"content-range", b"bytes %d-%d/%d" % (start, end - 1, blob.size)))
@@ -54,19 +54,19 @@ async def head(context: V2Context, request: Request, name: str, digest: str) -> 
     blob, etag, headers = await _find(context, request, name, digest)
     if _is_known(request, etag):
         return Response(304, headers)
-    may_push = await context.access.decide(request.principal, Action.PUSH, name)
-    if may_push.allowed and not await context.blobs.renew_lease(blob):
+    may_push = await context.services.access.decide(request.principal, Action.PUSH, name)
+    if may_push.allowed and not await context.services.blobs.renew_lease(blob):
         raise BlobUnknown(name, blob.digest)
     headers += [_OCTETS, (b"content-length", number(blob.size)), *_INERT]
     return Response(200, headers, size=0)
 
 
 async def delete(context: V2Context, request: Request, name: str, digest: str) -> Response:
-    await context.blobs.delete(
+    await context.services.blobs.delete(
         names.repository(name),
         names.digest(digest),
         actor=context.actor(request),
-        permit=context.access.permit_for(request.principal),
+        permit=context.services.access.permit_for(request.principal),
     )
     return empty(202)
 
@@ -76,7 +76,7 @@ async def _find(
 ) -> tuple[StoredBlob, bytes, HeaderList]:
     repository = names.repository(name)
     wanted: Digest = names.digest(digest)
-    blob = await context.blobs.find(repository, wanted)
+    blob = await context.services.blobs.find(repository, wanted)
     if blob is None:
         blob = await context.on_miss.blob(repository, wanted, namespace=namespace(request))
         if blob is None:
@@ -111,7 +111,7 @@ async def _signed_url(context: V2Context, request: Request, blob: StoredBlob) ->
     """Where the client may fetch the blob itself, when it is to be sent there and the store can."""
     if not context.redirect.sends(request.address):
         return None
-    url = await context.blobs.signed_url(blob, expires_s=context.redirect.expires_s)
+    url = await context.services.blobs.signed_url(blob, expires_s=context.redirect.expires_s)
     return None if url is None else url.encode("ascii")
 
 

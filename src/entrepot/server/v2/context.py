@@ -1,64 +1,43 @@
-"""What the handlers work with: the services, the policy and the settings, put together by the
-composition root."""
+"""What the handlers of the registry API work with: the services, and what only this face needs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from entrepot.server.access.control import AccessControl
-from entrepot.server.config.model import Config
-from entrepot.server.repos.blobs import Blobs
-from entrepot.server.repos.changes import Actor
-from entrepot.server.repos.history import History
-from entrepot.server.repos.manifests import Manifests
-from entrepot.server.repos.pulls import Pulls
-from entrepot.server.repos.referrers import Referrers
-from entrepot.server.repos.repositories import Repositories
-from entrepot.server.repos.tags import Tags
-from entrepot.server.repos.uploads import Uploads
-from entrepot.server.storage.base import BlobStore
+from entrepot.server.access.decision.actor import Actor
+from entrepot.server.control.services import Services
+from entrepot.server.http.watch import TransferWatch
 from entrepot.server.v2.miss import NowhereElse, OnMiss
 from entrepot.server.v2.redirect import RedirectRule
-from entrepot.server.v2.watch import TransferWatch
 
 if TYPE_CHECKING:
-    from entrepot.server.v2.request import Request
+    from entrepot.server.http.request import Request
 
 
 @dataclass(slots=True)
 class V2Context:
     """One per worker."""
 
-    config: Config
-    access: AccessControl
-    manifests: Manifests
-    blobs: Blobs
-    uploads: Uploads
-    tags: Tags
-    referrers: Referrers
-    repositories: Repositories
-    store: BlobStore
-    pulls: Pulls
-    history: History | None = None
-    """Where tags have been; None answers `?at=` with 404."""
-    on_miss: OnMiss = field(default_factory=NowhereElse)
-    watch: TransferWatch = field(default_factory=TransferWatch)
-    redirect: RedirectRule = field(default_factory=RedirectRule)
+    services: Services
+    on_miss: OnMiss
+    watch: TransferWatch
+    redirect: RedirectRule
+
+    @classmethod
+    def of(cls, services: Services, *, on_miss: OnMiss | None = None) -> V2Context:
+        """As `[limits]` and `[storage]` say. Raises AddressInvalid."""
+        limits = services.config.limits
+        watch = TransferWatch(min_rate=limits.min_body_rate, window_s=limits.min_body_window)
+        return cls(services, on_miss or NowhereElse(), watch, RedirectRule.of(services.config.storage))
 
     def challenge(self, request: Request, scopes: Sequence[str], error: str | None) -> str | None:
         """The value of WWW-Authenticate, its realm reached as this request reached the registry."""
-        base_url = self.config.server.public_url.rstrip("/") or request.base_url
-        return self.access.challenge(base_url=base_url, scopes=scopes, error=error)
+        services = self.services
+        base_url = services.config.server.public_url.rstrip("/") or request.base_url
+        return services.access.challenge(base_url=base_url, scopes=scopes, error=error)
 
     def actor(self, request: Request) -> Actor:
         """Who does it, for audit rows and tag events."""
-        principal = request.principal
-        return Actor(
-            principal=principal.name or principal.kind.value,
-            kind=principal.kind.value,
-            address=request.address or None,
-            token_id=principal.token_id,
-            request_id=request.id or None,
-        )
+        return Actor(request.principal, request.address or None, request.id or None)

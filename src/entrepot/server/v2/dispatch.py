@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from entrepot.errors import EntrepotError, Unauthorized
 from entrepot.observability.logs import get_log
-from entrepot.server.access.model import Action, Answer, Decision
+from entrepot.server.access.decision.model import Action, Answer, Decision
+from entrepot.server.http import refusals
+from entrepot.server.http.request import ClientGone, Request
+from entrepot.server.http.response import Response
 from entrepot.server.v2 import errors
 from entrepot.server.v2.context import V2Context
-from entrepot.server.v2.request import ClientGone, Request
-from entrepot.server.v2.response import Response
 from entrepot.server.v2.routes import Route, Router
 
 log = get_log(__name__)
@@ -43,7 +44,7 @@ class V2Application:
         route, arguments = found
         request.route = route.pattern
         try:
-            access = self.context.access
+            access = self.context.services.access
             authorization = request.headers.get(b"authorization")
             request.principal = await access.authenticate(
                 None if authorization is None else authorization.decode("latin-1"), address=request.address
@@ -60,18 +61,18 @@ class V2Application:
             challenge = self._challenge(
                 request, route, arguments.get("name"), getattr(error, "challenge_error", None)
             )
-            return errors.unauthorized(error.message, challenge)
+            return refusals.unauthorized(error.message, challenge)
         except EntrepotError as error:
             return errors.response_to(error, request)
         except Exception:
             log.exception("request failed", method=request.method, path=request.path, request_id=request.id)
-            return errors.internal(request.id)
+            return refusals.internal(request.id)
 
     def _refused(self, request: Request, route: Route, name: str | None, decision: Decision) -> Response:
         if decision.answer is Answer.CHALLENGE:
             challenge = self._challenge(request, route, name, decision.challenge_error)
-            return errors.unauthorized(decision.reason, challenge)
-        return errors.denied(decision.reason)
+            return refusals.unauthorized(decision.reason, challenge)
+        return refusals.denied(decision.reason)
 
     def _challenge(self, request: Request, route: Route, name: str | None, error: str | None) -> str | None:
         scopes = []

@@ -19,14 +19,18 @@ from entrepot.errors import (
     VerificationFailed,
 )
 from entrepot.oci.digest import InvalidDigest
-from entrepot.oci.distribution import ErrorCode, InvalidRange, error_body, upload_path, upload_range
+from entrepot.oci.distribution import ErrorCode, InvalidRange, upload_path, upload_range
 from entrepot.oci.manifest import InvalidManifest, ManifestTooLarge
 from entrepot.oci.reference import InvalidReference, InvalidRepositoryName, InvalidTag
 from entrepot.server.db.errors import CatalogFull
+from entrepot.server.http.refusals import (
+    error_response,
+    invalid_code,
+)
+from entrepot.server.http.request import BodyLengthWrong, BodyTooLarge, QueryTooLong, Request
+from entrepot.server.http.response import Response, number
 from entrepot.server.repos import errors as repos
 from entrepot.server.storage.errors import BlobMissing, StorageFull, UploadShort
-from entrepot.server.v2.request import BodyLengthWrong, BodyTooLarge, QueryTooLong, Request
-from entrepot.server.v2.response import Response, json_response, number
 
 TABLE: tuple[tuple[type[EntrepotError], int, ErrorCode], ...] = (
     # Most specific first: the first row an error is an instance of decides.
@@ -66,11 +70,6 @@ TABLE: tuple[tuple[type[EntrepotError], int, ErrorCode], ...] = (
     (InvalidInput, 400, ErrorCode.UNSUPPORTED),
 )
 
-_INVALID_BY_ROUTE = (
-    ("/manifests/", ErrorCode.MANIFEST_INVALID),
-    ("/blobs/uploads", ErrorCode.BLOB_UPLOAD_INVALID),
-)
-
 
 def classify(error: EntrepotError, path: str = "") -> tuple[int, ErrorCode]:
     """Status and code of an error that happened on `path`. Pure."""
@@ -78,11 +77,6 @@ def classify(error: EntrepotError, path: str = "") -> tuple[int, ErrorCode]:
         if isinstance(error, kind):
             return status, invalid_code(path) if kind is InvalidInput else code
     return 500, ErrorCode.UNKNOWN
-
-
-def invalid_code(path: str) -> ErrorCode:
-    """The code of a request that is wrong in a way that has no code of its own. Pure."""
-    return next((code for part, code in _INVALID_BY_ROUTE if part in path), ErrorCode.UNSUPPORTED)
 
 
 def response_to(error: EntrepotError, request: Request) -> Response:
@@ -94,7 +88,7 @@ def response_to(error: EntrepotError, request: Request) -> Response:
         headers.append((b"retry-after", number(max(1, round(retry_after_s or 5)))))
     if isinstance(error, (repos.RangeInvalid, repos.UploadBusy)):
         headers += _where_the_upload_stands(error, request)
-    return _error(status, code, sentence(error), _detail(error), *headers)
+    return error_response(status, code, sentence(error), _detail(error), *headers)
 
 
 def sentence(error: EntrepotError) -> str:
@@ -117,45 +111,21 @@ def _detail(error: EntrepotError) -> Any:
     return None if digest is None else {"digest": str(digest)}
 
 
-def _error(
-    status: int, code: ErrorCode, message: str, detail: Any = None, *headers: tuple[bytes, bytes]
-) -> Response:
-    return json_response(status, error_body(code, message, detail), *headers)
-
-
-def unauthorized(message: str, challenge: str | None) -> Response:
-    headers = [] if challenge is None else [(b"www-authenticate", challenge.encode("latin-1"))]
-    return _error(401, ErrorCode.UNAUTHORIZED, message, None, *headers)
-
-
-def denied(message: str) -> Response:
-    return _error(403, ErrorCode.DENIED, message)
-
-
 def range_not_satisfiable(error: EntrepotError, size: int) -> Response:
     """Of a download: no such byte."""
-    return _error(416, ErrorCode.SIZE_INVALID, error.message, None, (b"content-range", b"bytes */%d" % size))
+    return error_response(
+        416, ErrorCode.SIZE_INVALID, error.message, None, (b"content-range", b"bytes */%d" % size)
+    )
 
 
 def no_such_route(request: Request, allowed: frozenset[str]) -> Response:
     """405 with `Allow` when the path exists, else 404."""
     if allowed:
-        return _error(
+        return error_response(
             405,
             ErrorCode.UNSUPPORTED,
             f"{request.method} is not possible here; this path knows {', '.join(sorted(allowed))}",
             None,
             (b"allow", ", ".join(sorted(allowed)).encode("ascii")),
         )
-    return _error(404, ErrorCode.NAME_UNKNOWN, "there is nothing at this path of the registry API")
-
-
-def internal(request_id: str) -> Response:
-    return _error(
-        500, ErrorCode.UNKNOWN, f"the registry failed; its log says why under request id {request_id}"
-    )
-
-
-def refusal(status: int, code: ErrorCode, message: str) -> Response:
-    """For what is refused before routing: hosts, origins, lengths."""
-    return _error(status, code, message)
+    return error_response(404, ErrorCode.NAME_UNKNOWN, "there is nothing at this path of the registry API")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from entrepot.errors import InvalidInput
 from entrepot.oci.digest import Digest
-from entrepot.server.v2.request import Request
+from entrepot.server.http.request import Request
 
 
 def matches_none(header: bytes, digest: bytes) -> bool:

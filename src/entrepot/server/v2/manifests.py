@@ -10,13 +10,13 @@ from functools import lru_cache
 from entrepot.oci.digest import Digest
 from entrepot.oci.distribution import manifest_path
 from entrepot.oci.reference import InvalidTag, RepositoryName, TagName, parse_tag
+from entrepot.server.http.request import Request
+from entrepot.server.http.response import API_VERSION, NOSNIFF, Response, empty, number
 from entrepot.server.repos.errors import ManifestUnknown
 from entrepot.server.repos.manifests import StoredManifest
 from entrepot.server.v2 import asof, names
 from entrepot.server.v2.context import V2Context
 from entrepot.server.v2.etags import matches_none, parse_if_match
-from entrepot.server.v2.request import Request
-from entrepot.server.v2.response import API_VERSION, NOSNIFF, Response, empty, number
 
 
 @lru_cache(maxsize=256)
@@ -33,9 +33,9 @@ async def get(context: V2Context, request: Request, name: str, reference: str) -
     if at is not None:
         found = await asof.at_time(context, repository, wanted, at)
     elif request.method == "HEAD":
-        found = await context.manifests.head(repository, wanted)
+        found = await context.services.manifests.head(repository, wanted)
     else:
-        found = await context.manifests.get(repository, wanted)
+        found = await context.services.manifests.get(repository, wanted)
     if found is None:
         found = await context.on_miss.manifest(repository, wanted, namespace=namespace(request))
         if found is None:
@@ -47,7 +47,7 @@ async def get(context: V2Context, request: Request, name: str, reference: str) -
     if none_match is not None and matches_none(none_match, digest):
         return Response(304, [API_VERSION, (b"docker-content-digest", digest), (b"etag", etag)])
     if request.method == "GET":
-        context.pulls.note(found.repo_id, text, None if isinstance(wanted, Digest) else wanted)
+        context.services.pulls.note(found.repo_id, text, None if isinstance(wanted, Digest) else wanted)
     headers = [
         API_VERSION,
         _content_type(found.media_type),
@@ -77,8 +77,8 @@ async def put(context: V2Context, request: Request, name: str, reference: str) -
     extra_tags = _tag_parameters(request)
     if_match, if_none_match_any = parse_if_match(request)
     with context.watch.metered(request):
-        raw = await request.body(limit=context.config.limits.manifest_bytes, what="the manifest")
-    stored = await context.manifests.put(
+        raw = await request.body(limit=context.services.config.limits.manifest_bytes, what="the manifest")
+    stored = await context.services.manifests.put(
         repository,
         raw=raw,
         media_type=request.header(b"content-type") or "",
@@ -88,7 +88,7 @@ async def put(context: V2Context, request: Request, name: str, reference: str) -
         if_match=if_match,
         if_none_match_any=if_none_match_any,
         actor=context.actor(request),
-        permit=context.access.permit_for(request.principal),
+        permit=context.services.access.permit_for(request.principal),
     )
     digest = str(stored.digest).encode("ascii")
     location = manifest_path(repository, stored.digest).encode("ascii")
@@ -109,11 +109,11 @@ def _tag_parameters(request: Request) -> tuple[TagName, ...]:
 async def delete_manifest(context: V2Context, request: Request, name: str, digest: str) -> Response:
     """The manifest and every tag on it."""
     repository = names.repository(name)
-    await context.manifests.delete_manifest(
+    await context.services.manifests.delete_manifest(
         repository,
         names.digest(digest),
         actor=context.actor(request),
-        permit=context.access.permit_for(request.principal),
+        permit=context.services.access.permit_for(request.principal),
     )
     return empty(202)
 
@@ -123,11 +123,11 @@ async def delete_tag(context: V2Context, request: Request, name: str, tag: str) 
     repository = names.repository(name)
     wanted = _existing(repository, tag)
     assert not isinstance(wanted, Digest)  # the routes tell them apart
-    await context.manifests.delete_tag(
+    await context.services.manifests.delete_tag(
         repository,
         wanted,
         actor=context.actor(request),
-        permit=context.access.permit_for(request.principal),
+        permit=context.services.access.permit_for(request.principal),
     )
     return empty(202)
 

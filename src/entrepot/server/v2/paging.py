@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from entrepot.errors import InvalidInput
 from entrepot.oci.distribution import link_next
-from entrepot.server.v2.request import Request
+from entrepot.server.http.request import Request
 
 DEFAULT_PAGE = 1_000
 MAX_LAST_LENGTH = 4096

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from entrepot.server.http.request import Request
+from entrepot.server.http.response import Response, json_response
 from entrepot.server.v2.context import V2Context
-from entrepot.server.v2.request import Request
-from entrepot.server.v2.response import Response, json_response
 
 
 async def ping(_context: V2Context, _request: Request) -> Response:

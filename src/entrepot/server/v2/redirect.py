@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from entrepot.server.addresses import Network, in_networks, parse_networks
+from entrepot.server.config.addresses import Network, in_networks, parse_networks
 from entrepot.server.config.model import StorageSection
 
 __all__ = ["RedirectRule"]

@@ -6,19 +6,21 @@ import msgspec
 
 from entrepot.oci.distribution import referrers_path
 from entrepot.oci.mediatype import OCI_INDEX
+from entrepot.server.http.request import Request
+from entrepot.server.http.response import API_VERSION, NOSNIFF, Response, number
 from entrepot.server.v2 import names
 from entrepot.server.v2.context import V2Context
 from entrepot.server.v2.paging import next_link, page_of
-from entrepot.server.v2.request import Request
-from entrepot.server.v2.response import API_VERSION, NOSNIFF, Response, number
 
 
 async def list_referrers(context: V2Context, request: Request, name: str, subject: str) -> Response:
     repository = names.repository(name)
     wanted = names.digest(subject)
-    count, last = page_of(request, most=context.config.limits.page_size)
+    count, last = page_of(request, most=context.services.config.limits.page_size)
     artifact_type = request.parameter("artifactType") or None
-    page = await context.referrers.list(repository, wanted, artifact_type=artifact_type, last=last, n=count)
+    page = await context.services.referrers.list(
+        repository, wanted, artifact_type=artifact_type, last=last, n=count
+    )
     body = msgspec.json.encode(
         {
             "schemaVersion": 2,

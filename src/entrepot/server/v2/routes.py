@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from entrepot.server.access.model import Action
+from entrepot.server.access.decision.model import Action
+from entrepot.server.http.request import Request
+from entrepot.server.http.response import Response
 from entrepot.server.v2 import blobs, catalog, manifests, ping, referrers, search, tags, uploads
 from entrepot.server.v2.context import V2Context
-from entrepot.server.v2.request import Request
-from entrepot.server.v2.response import Response
 
 Handler = Callable[..., Awaitable[Response]]
 

@@ -6,11 +6,11 @@ import re
 
 import msgspec
 
+from entrepot.server.http.request import Request
+from entrepot.server.http.response import Response, json_response
 from entrepot.server.repos.repositories import FoundRepository
 from entrepot.server.v2.context import V2Context
 from entrepot.server.v2.paging import PageSizeInvalid
-from entrepot.server.v2.request import Request
-from entrepot.server.v2.response import Response, json_response
 
 DEFAULT_RESULTS, MOST_RESULTS = 25, 100
 MAX_TERM_LENGTH = 255
@@ -20,9 +20,9 @@ async def search(context: V2Context, request: Request) -> Response:
     """Repositories whose name contains the term."""
     term = (request.parameter("q") or "")[:MAX_TERM_LENGTH]
     count = min(_whole_number("n", request.parameter("n"), DEFAULT_RESULTS), MOST_RESULTS)
-    visible = await context.access.visible(request.principal)
+    visible = await context.services.access.visible(request.principal)
     number = _whole_number("page", request.parameter("page"), 1)
-    found, total = await context.repositories.search(term, n=count, page=number, visible=visible)
+    found, total = await context.services.repositories.search(term, n=count, page=number, visible=visible)
     results = [_result(entry) for entry in found]
     body = msgspec.json.encode(
         {

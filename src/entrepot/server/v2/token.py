@@ -17,16 +17,17 @@ import msgspec
 from entrepot.errors import EntrepotError, InvalidInput, Unauthorized
 from entrepot.observability.logs import get_log
 from entrepot.oci.distribution import ErrorCode
-from entrepot.server.access.accounts_control import AccountsControl
-from entrepot.server.access.authenticator import parse_basic
-from entrepot.server.access.errors import InvalidCredentials
-from entrepot.server.access.issuing import IssuedToken
-from entrepot.server.access.model import ANONYMOUS, Principal
-from entrepot.server.access.refresh import mint_refresh_token
-from entrepot.server.access.scopes import parse_scopes
+from entrepot.server.access.accounts_mode import AccountsControl
+from entrepot.server.access.decision.errors import InvalidCredentials
+from entrepot.server.access.decision.model import ANONYMOUS, Principal
+from entrepot.server.access.decision.scopes import parse_scopes
+from entrepot.server.access.secrets.issuing import IssuedToken
+from entrepot.server.access.secrets.refresh import mint_refresh_token
+from entrepot.server.access.sign_in.authenticator import parse_basic
+from entrepot.server.http import refusals
+from entrepot.server.http.request import ClientGone, Request
+from entrepot.server.http.response import JSON, NOSNIFF, Response, number
 from entrepot.server.v2 import errors
-from entrepot.server.v2.request import ClientGone, Request
-from entrepot.server.v2.response import JSON, NOSNIFF, Response, number
 
 __all__ = ["TOKEN_PATH", "token_endpoint"]
 
@@ -42,22 +43,24 @@ async def token_endpoint(access: object, request: Request) -> Response:
     """Answer either form. `access` without accounts has no token service: 404."""
     request.route = TOKEN_PATH
     if not isinstance(access, AccountsControl):
-        return errors.refusal(404, ErrorCode.UNSUPPORTED, "this registry has no accounts and needs no tokens")
+        return refusals.refusal(
+            404, ErrorCode.UNSUPPORTED, "this registry has no accounts and needs no tokens"
+        )
     try:
         if request.method in {"GET", "HEAD"}:
             return await _get(access, request)
         if request.method == "POST":
             return await _post(access, request)
-        return errors.refusal(405, ErrorCode.UNSUPPORTED, "ask for tokens with GET or POST")
+        return refusals.refusal(405, ErrorCode.UNSUPPORTED, "ask for tokens with GET or POST")
     except ClientGone:
         raise
     except Unauthorized as error:
-        return errors.unauthorized(error.message, 'Basic realm="entrepot"')
+        return refusals.unauthorized(error.message, 'Basic realm="entrepot"')
     except EntrepotError as error:
         return errors.response_to(error, request)
     except Exception:
         log.exception("token request failed", request_id=request.id)
-        return errors.internal(request.id)
+        return refusals.internal(request.id)
 
 
 async def _get(access: AccountsControl, request: Request) -> Response:

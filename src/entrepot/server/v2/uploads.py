@@ -17,13 +17,13 @@ from entrepot.errors import InvalidInput
 from entrepot.oci.digest import ALGORITHMS, Digest, InvalidDigest
 from entrepot.oci.distribution import blob_path, parse_content_range, upload_path, upload_range
 from entrepot.oci.reference import InvalidRepositoryName
-from entrepot.server.access.model import Action
+from entrepot.server.access.decision.model import Action
+from entrepot.server.http.refusals import unauthorized
+from entrepot.server.http.request import Request
+from entrepot.server.http.response import Response, empty
 from entrepot.server.repos.uploads import Upload
 from entrepot.server.v2 import names
 from entrepot.server.v2.context import V2Context
-from entrepot.server.v2.errors import unauthorized
-from entrepot.server.v2.request import Request
-from entrepot.server.v2.response import Response, empty
 
 
 class UploadRequestInvalid(InvalidInput):
@@ -35,20 +35,20 @@ class UploadRequestInvalid(InvalidInput):
 async def start(context: V2Context, request: Request, name: str) -> Response:
     """POST: mount, or the whole blob at once with `?digest=`, or a new upload."""
     repository = names.repository(name)
-    permit = context.access.permit_for(request.principal)
+    permit = context.services.access.permit_for(request.principal)
     actor = context.actor(request)
     mount = request.parameter("mount") if request.query_string else None
     if mount is not None:
         wanted = _mount_digest(mount)
         if wanted is not None:
             source = _mount_source(request)
-            mounted = await context.blobs.mount(
+            mounted = await context.services.blobs.mount(
                 repository,
                 wanted,
                 source,
                 actor=actor,
                 permit=permit,
-                may_read=context.access.may_read_for(request.principal),
+                may_read=context.services.access.may_read_for(request.principal),
             )
             if mounted:
                 return _created(repository, wanted)
@@ -57,10 +57,12 @@ async def start(context: V2Context, request: Request, name: str) -> Response:
     digest = _digest_parameter(request, required=False)
     algorithm = _algorithm(request)
     if digest is None:
-        upload = await context.uploads.start(repository, actor=actor, permit=permit, algorithm=algorithm)
+        upload = await context.services.uploads.start(
+            repository, actor=actor, permit=permit, algorithm=algorithm
+        )
         return _accepted(repository, upload)
     with context.watch.metered(request):
-        blob = await context.uploads.put(
+        blob = await context.services.uploads.put(
             repository,
             digest,
             request.chunks(),
@@ -74,7 +76,7 @@ async def start(context: V2Context, request: Request, name: str) -> Response:
 async def status(context: V2Context, _request: Request, name: str, upload: str) -> Response:
     """GET: how far it is."""
     repository = names.repository(name)
-    found = await context.uploads.status(repository, upload)
+    found = await context.services.uploads.status(repository, upload)
     return empty(204, *_position(repository, found))
 
 
@@ -83,7 +85,7 @@ async def append(context: V2Context, request: Request, name: str, upload: str) -
     repository = names.repository(name)
     start_at, length = _content_range(request)
     with context.watch.metered(request):
-        found = await context.uploads.append(
+        found = await context.services.uploads.append(
             repository,
             upload,
             request.chunks(),
@@ -102,7 +104,7 @@ async def finish(context: V2Context, request: Request, name: str, upload: str) -
     start_at, length = _content_range(request)
     with context.watch.metered(request) as meter:
         meter.all_there = length == 0
-        blob = await context.uploads.finish(
+        blob = await context.services.uploads.finish(
             repository,
             upload,
             digest,
@@ -110,14 +112,14 @@ async def finish(context: V2Context, request: Request, name: str, upload: str) -
             expected_start=start_at,
             content_length=length,
             actor=context.actor(request),
-            permit=context.access.permit_for(request.principal),
+            permit=context.services.access.permit_for(request.principal),
         )
     return _created(repository, blob.digest)
 
 
 async def cancel(context: V2Context, _request: Request, name: str, upload: str) -> Response:
     """DELETE: forget it."""
-    await context.uploads.cancel(names.repository(name), upload)
+    await context.services.uploads.cancel(names.repository(name), upload)
     return empty(204)
 
 
@@ -166,9 +168,14 @@ def _mount_source(request: Request) -> str | None:
 async def _would_a_wider_token_do(context: V2Context, request: Request, source: str) -> bool:
     """Whether the token does not hold pull on the source of a mount although its owner does."""
     principal = request.principal
-    if principal.scopes is None or (await context.access.decide(principal, Action.PULL, source)).allowed:
+    if (
+        principal.scopes is None
+        or (await context.services.access.decide(principal, Action.PULL, source)).allowed
+    ):
         return False
-    return (await context.access.decide(replace(principal, scopes=None), Action.PULL, source)).allowed
+    return (
+        await context.services.access.decide(replace(principal, scopes=None), Action.PULL, source)
+    ).allowed
 
 
 def _ask_for_wider(context: V2Context, request: Request, repository: str, source: str) -> Response:

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from entrepot.server.access.accounts import Account, create_robot, create_user
-from entrepot.server.access.accounts_control import AccessSettings, AccountsControl
-from entrepot.server.access.audit import By
-from entrepot.server.access.first_start import prepare_accounts
-from entrepot.server.access.grants import GrantRow, add_grant
-from entrepot.server.access.model import SystemRole
-from entrepot.server.access.passwords import hash_password
-from entrepot.server.access.projects import create_project
-from entrepot.server.access.sealing import SealKey
-from entrepot.server.access.secret import NewSecret
+from entrepot.server.access.accounts_mode import AccessSettings, AccountsControl
+from entrepot.server.access.decision.model import SystemRole
+from entrepot.server.access.directory.accounts import Account, create_robot, create_user
+from entrepot.server.access.directory.first_start import prepare_accounts
+from entrepot.server.access.directory.grants import GrantRow, add_grant
+from entrepot.server.access.directory.projects import create_project
+from entrepot.server.access.secrets.passwords import hash_password
+from entrepot.server.access.secrets.sealing import SealKey
+from entrepot.server.access.secrets.secret import NewSecret
 from entrepot.server.db import Catalog, open_catalog, upgrade
+from tests.support.actors import user
 
-ROOT = By(principal="root", kind="user")
+ROOT = user("root")
 PASSWORD = "correct horse battery"
 PASSWORD_HASH = hash_password(PASSWORD)
 
@@ -62,7 +62,7 @@ class Accounts:
         )
 
     async def robot(self, name: str) -> tuple[Account, NewSecret]:
-        from entrepot.server.access.access_tokens import rotate_robot_secret
+        from entrepot.server.access.secrets.access_tokens import rotate_robot_secret
 
         robot = await self.catalog.write(lambda c: create_robot(c, ROOT, now=self.now, name=name))
         secret = await self.catalog.write(

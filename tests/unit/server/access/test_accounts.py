@@ -11,16 +11,7 @@ import bcrypt
 import pytest
 
 from entrepot.errors import Conflict
-from entrepot.server.access import attempts
-from entrepot.server.access.access_tokens import get_token, list_tokens, mint, revoke, rotate_robot_secret
-from entrepot.server.access.accounts import (
-    change_account,
-    create_user,
-    delete_account,
-    get_account,
-    set_password_hash,
-)
-from entrepot.server.access.errors import (
+from entrepot.server.access.decision.errors import (
     AccessDenied,
     AlreadyExists,
     InvalidCredentials,
@@ -28,15 +19,36 @@ from entrepot.server.access.errors import (
     TooManyAttempts,
     VersionMismatch,
 )
-from entrepot.server.access.first_start import finish_setup, prepare_accounts
-from entrepot.server.access.grants import remove_grant
-from entrepot.server.access.model import ANONYMOUS, Action, Answer, Principal, SystemRole
-from entrepot.server.access.projects import change_project, get_project
-from entrepot.server.access.scopes import parse_scopes
-from entrepot.server.access.signing import Algorithm
-from entrepot.server.access.signing_keys import RELOAD_S, load_keys, rotate_signing_key
-from entrepot.server.access.source_table import add_source
-from entrepot.server.access.teams import add_member, create_team, follow_groups, get_team, list_members
+from entrepot.server.access.decision.model import ANONYMOUS, Action, Answer, Principal, SystemRole
+from entrepot.server.access.decision.scopes import parse_scopes
+from entrepot.server.access.directory.accounts import (
+    change_account,
+    create_user,
+    delete_account,
+    get_account,
+    set_password_hash,
+)
+from entrepot.server.access.directory.first_start import finish_setup, prepare_accounts
+from entrepot.server.access.directory.grants import remove_grant
+from entrepot.server.access.directory.projects import change_project, get_project
+from entrepot.server.access.directory.teams import (
+    add_member,
+    create_team,
+    follow_groups,
+    get_team,
+    list_members,
+)
+from entrepot.server.access.secrets.access_tokens import (
+    get_token,
+    list_tokens,
+    mint,
+    revoke,
+    rotate_robot_secret,
+)
+from entrepot.server.access.secrets.signing import Algorithm
+from entrepot.server.access.secrets.signing_keys import RELOAD_S, load_keys, rotate_signing_key
+from entrepot.server.access.sign_in import attempts
+from entrepot.server.access.sign_in.source_table import add_source
 from entrepot.server.db.clock import SECOND
 from entrepot.server.db.tables import audit, repo
 from entrepot.server.db.tables.access import access_token, principal, signing_key
@@ -257,7 +269,7 @@ async def test_token_of_another_registry_is_refused(accounts: Accounts) -> None:
 
 async def test_permit_tells_create_from_overwrite(accounts: Accounts) -> None:
     alice, project = await accounts.user("alice"), await accounts.project("acme")
-    from entrepot.server.access.role_table import create_role
+    from entrepot.server.access.directory.role_table import create_role
 
     await accounts.catalog.write(
         lambda c: create_role(
@@ -372,7 +384,7 @@ async def test_expired_robot_is_refused(accounts: Accounts) -> None:
 
 async def test_team_grants_reach_its_members(accounts: Accounts) -> None:
     alice, project = await accounts.user("alice"), await accounts.project("acme")
-    from entrepot.server.access.grants import add_grant
+    from entrepot.server.access.directory.grants import add_grant
 
     def arrange(c: Any) -> None:
         team = create_team(c, ROOT, now=accounts.now, name="devs", external_group="corp:developers")

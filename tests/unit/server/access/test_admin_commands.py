@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from entrepot.cli.commands.admin import admin
 from entrepot.errors import NotFound
-from entrepot.server.access.sealing import SealBroken
+from entrepot.server.access.secrets.sealing import SealBroken
 from entrepot.server.compose import prepare_now
 from entrepot.server.config.model import AccessSection, Config, ServerSection
 

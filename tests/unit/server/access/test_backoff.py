@@ -2,7 +2,7 @@
 
 import pytest
 
-from entrepot.server.access.backoff import (
+from entrepot.server.access.sign_in.backoff import (
     FORGET_AFTER,
     TRUSTED_FOR,
     Failures,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from entrepot.server.access.errors import InvalidPassword, TooManyAttempts
-from entrepot.server.access.passwords import (
+from entrepot.server.access.decision.errors import InvalidPassword, TooManyAttempts
+from entrepot.server.access.secrets.passwords import (
     PasswordPool,
     check_new_password,
     hash_password,

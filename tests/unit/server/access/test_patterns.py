@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, literal, literal_column, select, union_all
 
-from entrepot.server.access.errors import InvalidPattern
-from entrepot.server.access.patterns import (
+from entrepot.server.access.decision.errors import InvalidPattern
+from entrepot.server.access.decision.patterns import (
     RepositoryPattern,
     TagPattern,
     Visible,

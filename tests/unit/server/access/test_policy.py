@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from entrepot.server.access.model import (
+from entrepot.server.access.decision.model import (
     ANONYMOUS,
     PROJECT_ACTIONS,
     Action,
@@ -17,8 +17,8 @@ from entrepot.server.access.model import (
     TokenScope,
     Visibility,
 )
-from entrepot.server.access.patterns import RepositoryPattern, TagPattern
-from entrepot.server.access.policy import (
+from entrepot.server.access.decision.patterns import RepositoryPattern, TagPattern
+from entrepot.server.access.decision.policy import (
     Facts,
     Grant,
     Narrowing,
@@ -27,7 +27,7 @@ from entrepot.server.access.policy import (
     authorize,
     granted_wire_actions,
 )
-from entrepot.server.access.roles import BUILTIN_ROLES
+from entrepot.server.access.decision.roles import BUILTIN_ROLES
 
 ALICE = Principal(kind=PrincipalKind.USER, name="alice", id=1, epoch=1)
 ROBOT = Principal(kind=PrincipalKind.ROBOT, name="acme+ci", id=2, epoch=1)

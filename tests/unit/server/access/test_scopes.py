@@ -2,7 +2,7 @@
 
 import pytest
 
-from entrepot.server.access.scopes import WantedScope, parse_scopes
+from entrepot.server.access.decision.scopes import WantedScope, parse_scopes
 
 
 def repository(name: str, *actions: str) -> WantedScope:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrepot.server.access.secret import new_secret, parse_secret
+from entrepot.server.access.secrets.secret import new_secret, parse_secret
 
 
 def test_secret_round_trips_and_is_found_by_its_id() -> None:

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from entrepot.server.access.errors import InvalidToken
-from entrepot.server.access.signing import Algorithm, KeyRing, generate_key
+from entrepot.server.access.decision.errors import InvalidToken
+from entrepot.server.access.secrets.signing import Algorithm, KeyRing, generate_key
 
 NOW = 1_800_000_000.0
 RING = KeyRing((generate_key(issuer="entrepot", now=NOW),))

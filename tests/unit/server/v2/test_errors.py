@@ -8,9 +8,9 @@ import entrepot.server.repos.errors as repos
 from entrepot.errors import Conflict, Denied, EntrepotError, InvalidInput, NotFound, Unavailable
 from entrepot.oci.distribution import ErrorCode
 from entrepot.server.db.errors import CatalogFull, CatalogUnavailable
+from entrepot.server.http.request import Request
 from entrepot.server.storage.errors import BlobUnreadable, StorageFailed, StorageFull
 from entrepot.server.v2.errors import TABLE, classify, response_to
-from entrepot.server.v2.request import Request
 
 
 async def _nothing() -> dict[str, object]:

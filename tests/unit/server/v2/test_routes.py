@@ -2,7 +2,7 @@
 
 import pytest
 
-from entrepot.server.access.model import Action
+from entrepot.server.access.decision.model import Action
 from entrepot.server.v2.routes import ROUTES, Router
 
 D = "sha256:" + "a" * 64

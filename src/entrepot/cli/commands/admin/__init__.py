@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from entrepot.server.compose import Services
     from entrepot.server.config import Config
+    from entrepot.server.control.services import Services
 
 T = TypeVar("T")
 

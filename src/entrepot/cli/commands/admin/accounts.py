@@ -17,9 +17,9 @@ from entrepot.errors import InvalidInput
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from entrepot.server.access.sealing import SealKey
-    from entrepot.server.compose import Services
-    from entrepot.server.repos.changes import Actor
+    from entrepot.server.access.decision.actor import Actor
+    from entrepot.server.access.secrets.sealing import SealKey
+    from entrepot.server.control.services import Services
 
 T = TypeVar("T")
 
@@ -42,8 +42,8 @@ def change_sealed(write: Callable[[Connection, Actor, int, SealKey], T]) -> T:
     """As `change`, with the key that seals secrets."""
 
     async def run(services: Services) -> T:
-        from entrepot.server.access.first_start import prepare_tables
-        from entrepot.server.access.sealing import SealKey
+        from entrepot.server.access.directory.first_start import prepare_tables
+        from entrepot.server.access.secrets.sealing import SealKey
         from entrepot.server.compose import access_settings
 
         settings = access_settings(services.config)
@@ -61,13 +61,14 @@ def change_sealed(write: Callable[[Connection, Actor, int, SealKey], T]) -> T:
 
 def operator() -> Actor:
     """Who is at the keyboard, for audit rows."""
-    from entrepot.server.repos.changes import Actor
+    from entrepot.server.access.decision.actor import Actor
+    from entrepot.server.access.decision.model import Principal, PrincipalKind
 
     try:
         name = getpass.getuser()
     except (OSError, KeyError):
         name = "unknown"
-    return Actor(principal=f"{name} (command line)", kind="operator")
+    return Actor(Principal(kind=PrincipalKind.OPERATOR, name=f"{name} (command line)"))
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], format_: str | None) -> None:
@@ -130,7 +131,7 @@ def parse_moment(text: str) -> int:
 
 def read_password(from_stdin: bool, name: str) -> str:
     """A new password, checked. Raises InvalidPassword."""
-    from entrepot.server.access.passwords import check_new_password
+    from entrepot.server.access.secrets.passwords import check_new_password
 
     if from_stdin:
         password = sys.stdin.readline().rstrip("\r\n")

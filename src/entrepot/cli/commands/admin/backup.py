@@ -41,7 +41,7 @@ def backup(
     if new_key is not None and key is not None:
         raise click.UsageError("--key and --new-key can't be used together")
     if new_key is not None:
-        from entrepot.server.operations.crypt import make_key_file
+        from entrepot.server.backup.encryption import make_key_file
 
         try:
             make_key_file(Path(new_key))
@@ -62,8 +62,8 @@ def backup(
 
 
 async def _back_up(services: Any, where: str, key: str | None) -> Any:
+    from entrepot.server.backup.backup import back_up, store_identity_of
     from entrepot.server.compose import access_settings
-    from entrepot.server.operations.backup import back_up, store_identity_of
 
     store_id = await store_identity_of(services.catalog)
     seal = access_settings(services.config).seal_file
@@ -78,7 +78,7 @@ def _look(where: str, key: str | None, check: bool, as_json: bool) -> int:
     import asyncio
 
     async def look() -> tuple[list[Any], list[dict[str, str]]]:
-        from entrepot.server.operations.backup import check_backup
+        from entrepot.server.backup.backup import check_backup
 
         async with opened_archive(where, admin_config(), key) as archive:
             known = await archive.snapshots()

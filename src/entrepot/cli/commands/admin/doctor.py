@@ -34,7 +34,7 @@ def doctor(ctx: click.Context, url: str | None, ca: str | None, inside_only: boo
     config = admin_config()
     verdicts, listens = asyncio.run(_inside(config))
     if not inside_only:
-        from entrepot.server.operations.doctor_wire import check_wire
+        from entrepot.server.doctor.outside import check_wire
 
         verdicts += check_wire(url or _address(config, listens), cafile=ca)
     if as_json:
@@ -63,8 +63,8 @@ def _print(verdicts: Sequence[Any]) -> None:
 
 def _address(config: Any, listens: Sequence[str]) -> str:
     """Where this machine reaches its own registry: as the running server says, else as the settings do."""
-    from entrepot.server.addresses import Address
-    from entrepot.server.exposure import has_tls
+    from entrepot.server.config.addresses import Address
+    from entrepot.server.config.exposure import has_tls
 
     if config.server.public_url:
         return str(config.server.public_url)
@@ -82,15 +82,15 @@ async def _inside(config: Any) -> tuple[list[Any], Sequence[str]]:
     from entrepot.server.compose import CATALOG_FILE, access_settings, catalog_url, open_store
     from entrepot.server.db import check_schema, open_catalog
     from entrepot.server.db.errors import SchemaMismatch
-    from entrepot.server.operations.doctor import (
+    from entrepot.server.doctor.bucket_rule import BucketLogin, check_lifecycle
+    from entrepot.server.doctor.inside import (
         check_catalog,
         check_directory,
         check_nodes,
         check_store,
         find_listens,
     )
-    from entrepot.server.operations.lifecycle import BucketLogin, check_lifecycle
-    from entrepot.server.operations.verdict import fail, ok
+    from entrepot.server.doctor.verdict import fail, ok
 
     data, storage, url = config.server.data, config.storage, catalog_url(config)
     secrets = [access_settings(config).seal_file, *([config.tls.key] if config.tls.key else [])]

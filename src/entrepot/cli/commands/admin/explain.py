@@ -16,8 +16,8 @@ from entrepot.cli.commands.admin import with_services
 @click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text")
 def explain(user: str, action: str, where: str, format_: str) -> None:
     """Say whether USER (or `anonymous`) may do ACTION on REPO[:TAG], and which grant or rule decides."""
-    from entrepot.server.access.explain import explain as explain_decision
-    from entrepot.server.access.explain import parse_action, parse_target
+    from entrepot.server.control.explain import explain as explain_decision
+    from entrepot.server.control.explain import parse_action, parse_target
 
     wanted, target = parse_action(action), parse_target(where)
 

@@ -28,7 +28,7 @@ def export(ctx: click.Context, folder: str, repository: str, convert: bool) -> N
     The registry goes on meanwhile. A later run adds what is new. Bytes stay what they are; skopeo and podman
     read images that docker has pushed only with --oci. Exit code 1 when something is missing.
     """
-    from entrepot.server.operations.export import export as export_all
+    from entrepot.server.backup.export import export as export_all
 
     report = with_services(
         lambda services: export_all(

@@ -57,9 +57,9 @@ def _print(report: dict[str, Any]) -> None:
 
 
 async def _fsck(services: Any, deep: bool, repair: bool) -> dict[str, Any]:
-    from entrepot.server.background import make_mender
     from entrepot.server.compose import trash_delay_s
-    from entrepot.server.jobs.fsck import FsckSettings, fsck
+    from entrepot.server.process.jobs_process import make_mender
+    from entrepot.server.upkeep.integrity.fsck import FsckSettings, fsck
 
     gc = services.config.gc
     settings = FsckSettings(

@@ -64,9 +64,9 @@ def _name(row: dict[str, Any]) -> str:
 async def _collect(
     services: Any, dry_run: bool, untagged: bool, listed: bool
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    from entrepot.server.background import gc_settings
-    from entrepot.server.jobs.gc import collect
-    from entrepot.server.jobs.sweep import sweep
+    from entrepot.server.process.jobs_process import gc_settings
+    from entrepot.server.upkeep.collection.collect import collect
+    from entrepot.server.upkeep.collection.trash import sweep
 
     removals: list[dict[str, Any]] = []
     settings = gc_settings(services.config)

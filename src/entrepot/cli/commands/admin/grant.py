@@ -23,10 +23,10 @@ def grant() -> None:
 @click.option("--tags", metavar="PATTERN", help="Only these tags, as v*.")
 def add(who: str, role: str, where: str, tags: str | None) -> None:
     """Give ROLE to WHO (a user, a robot, or team:NAME) in WHERE: a project, or acme/app/** within one."""
-    from entrepot.server.access.accounts import get_account
-    from entrepot.server.access.grants import add_grant
-    from entrepot.server.access.projects import get_project
-    from entrepot.server.access.teams import get_team
+    from entrepot.server.access.directory.accounts import get_account
+    from entrepot.server.access.directory.grants import add_grant
+    from entrepot.server.access.directory.projects import get_project
+    from entrepot.server.access.directory.teams import get_team
 
     def write(connection: Any, by: Any, now: int) -> Any:
         project = get_project(connection, where.partition("/")[0])
@@ -55,9 +55,9 @@ def add(who: str, role: str, where: str, tags: str | None) -> None:
 @format_option()
 def list_(project: str | None, who: str | None, format_: str | None) -> None:
     """List grants."""
-    from entrepot.server.access.accounts import get_account
-    from entrepot.server.access.grants import list_grants
-    from entrepot.server.access.projects import get_project
+    from entrepot.server.access.directory.accounts import get_account
+    from entrepot.server.access.directory.grants import list_grants
+    from entrepot.server.access.directory.projects import get_project
 
     def read(connection: Any) -> list[dict[str, Any]]:
         found = list_grants(
@@ -75,7 +75,7 @@ def list_(project: str | None, who: str | None, format_: str | None) -> None:
 @click.argument("id_", metavar="ID", type=int)
 def remove(id_: int) -> None:
     """Remove the grant with this number; it ends at once."""
-    from entrepot.server.access.grants import get_grant, remove_grant
+    from entrepot.server.access.directory.grants import get_grant, remove_grant
 
     change(lambda connection, by, now: remove_grant(connection, by, get_grant(connection, id_), now=now))
     click.echo(id_)

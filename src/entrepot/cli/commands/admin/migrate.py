@@ -41,7 +41,7 @@ def migrate(ctx: click.Context, target: str | None, deep: bool, no_wait: bool) -
 def _schema() -> None:
     from entrepot.server.compose import catalog_url, prepare_now
     from entrepot.server.db.migrate import schema_version
-    from entrepot.server.supervisor import make_data_directory
+    from entrepot.server.process.supervisor import make_data_directory
 
     config = admin_config()
     make_data_directory(config.server.data)
@@ -54,11 +54,11 @@ async def _move(target: str, deep: bool, no_wait: bool) -> Any:
     from contextlib import AsyncExitStack
 
     from entrepot.errors import InvalidInput
+    from entrepot.server.backup.migrate import Side, migrate
     from entrepot.server.compose import access_settings, catalog_url, open_store, require_catalog
     from entrepot.server.config import load
     from entrepot.server.db import check_schema, open_catalog, upgrade
-    from entrepot.server.operations.migrate import Side, migrate
-    from entrepot.server.supervisor import make_data_directory
+    from entrepot.server.process.supervisor import make_data_directory
 
     old, new = admin_config(), load(target, env={})
     if catalog_url(old) == catalog_url(new):
@@ -118,7 +118,7 @@ async def _is_stopped(config: Any, catalog: Any) -> bool:
     """Whether nothing works on the old place any more, servers and workers."""
     import fcntl
 
-    from entrepot.server.operations.nodes import list_nodes
+    from entrepot.server.upkeep.nodes import list_nodes
 
     lock = config.server.data / "serve.lock"
     if lock.exists():

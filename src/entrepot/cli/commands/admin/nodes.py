@@ -36,7 +36,7 @@ def _row(one: Any) -> list[str]:
 
 
 async def _nodes(services: Any) -> Any:
-    from entrepot.server.operations.nodes import list_nodes
+    from entrepot.server.upkeep.nodes import list_nodes
 
     catalog = services.catalog
     return await catalog.read(list_nodes, catalog.clock.steady())

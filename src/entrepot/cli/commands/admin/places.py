@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from entrepot.server.backup.archive import Archive
+    from entrepot.server.backup.places import BackupPlace
     from entrepot.server.config import Config
-    from entrepot.server.operations.archive import Archive
-    from entrepot.server.operations.places import BackupPlace
 
 key_option = click.option(
     "--key", metavar="FILE", help="The key file of an encrypted backup (32 random bytes)."
@@ -34,9 +34,9 @@ async def opened_archive(
 
     A bucket is reached as `[storage]` says.
     """
-    from entrepot.server.operations.archive import Archive
-    from entrepot.server.operations.crypt import BackupKey
-    from entrepot.server.operations.places import open_place
+    from entrepot.server.backup.archive import Archive
+    from entrepot.server.backup.encryption import BackupKey
+    from entrepot.server.backup.places import open_place
 
     opened_key = None if key is None else BackupKey.load(Path(key))
     storage = config.storage

@@ -26,8 +26,8 @@ def project() -> None:
 @click.option("--quota", type=int, metavar="BYTES")
 def create(name: str, visibility: str, owner: str | None, quota: int | None) -> None:
     """Make project NAME."""
-    from entrepot.server.access.accounts import get_account
-    from entrepot.server.access.projects import create_project
+    from entrepot.server.access.directory.accounts import get_account
+    from entrepot.server.access.directory.projects import create_project
 
     def write(connection: Any, by: Any, now: int) -> Any:
         owner_id = get_account(connection, owner).id if owner else None
@@ -42,8 +42,8 @@ def create(name: str, visibility: str, owner: str | None, quota: int | None) -> 
 @format_option()
 def list_(format_: str | None) -> None:
     """List projects."""
-    from entrepot.server.access.patterns import Visible
-    from entrepot.server.access.projects import list_projects
+    from entrepot.server.access.decision.patterns import Visible
+    from entrepot.server.access.directory.projects import list_projects
 
     rows = []
     for found in look(lambda c: list_projects(c, Visible(everything=True), n=100_000)):
@@ -58,7 +58,7 @@ def list_(format_: str | None) -> None:
 @click.option("--quota", metavar="BYTES", help="A number of bytes, or none.")
 def set_(name: str, visibility: str | None, quota: str | None) -> None:
     """Change project NAME."""
-    from entrepot.server.access.projects import change_project, get_project
+    from entrepot.server.access.directory.projects import change_project, get_project
 
     changes: dict[str, Any] = {}
     if visibility is not None:
@@ -81,8 +81,8 @@ def delete(name: str) -> None:
     """Delete project NAME; `entrepot admin undo --project NAME` brings it back within the undo window."""
     from entrepot.cli.commands.admin import with_services
     from entrepot.cli.commands.admin.accounts import operator
-    from entrepot.server.management.tombstones import delete_project
-    from entrepot.server.repos.changes import allow_all
+    from entrepot.server.access.decision.change import allow_all
+    from entrepot.server.control.tombstones import delete_project
 
     async def run(services: Any) -> None:
         clock = services.catalog.clock
@@ -96,7 +96,7 @@ def delete(name: str) -> None:
 @click.argument("who", type=click.Choice(["admins", "signed-in"]))
 def creation(who: str) -> None:
     """Let only admins (and users granted it) create projects by pushing, or any signed-in user."""
-    from entrepot.server.access.settings import set_project_creation
+    from entrepot.server.access.directory.settings import set_project_creation
 
     change(lambda connection, by, now: set_project_creation(connection, by, who, now=now))
     click.echo(who)

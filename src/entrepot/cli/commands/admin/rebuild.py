@@ -35,10 +35,10 @@ def rebuild() -> None:
 async def _rebuild() -> Any:
     import asyncio
 
+    from entrepot.server.backup.rebuild import rebuild as rebuild_catalog
     from entrepot.server.compose import catalog_url, open_store
     from entrepot.server.db import open_catalog, upgrade
-    from entrepot.server.operations.rebuild import rebuild as rebuild_catalog
-    from entrepot.server.supervisor import hold_data_directory, make_data_directory
+    from entrepot.server.process.supervisor import hold_data_directory, make_data_directory
 
     config = admin_config()
     make_data_directory(config.server.data)

@@ -34,7 +34,7 @@ def reconcile(as_json: bool) -> None:
 
 async def _reconcile(services: Any) -> dict[str, Any]:
     from entrepot.server.compose import trash_delay_s
-    from entrepot.server.jobs.reconcile import reconcile
+    from entrepot.server.upkeep.integrity.reconcile import reconcile
 
     gc = services.config.gc
     window = max(gc.undo_window, services.config.limits.upload_ttl)

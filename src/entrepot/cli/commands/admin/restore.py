@@ -43,10 +43,10 @@ def restore(ctx: click.Context, where: str, key: str | None, at: str | None, ove
 async def _restore(where: str, key: str | None, at: str | None, overwrite: bool) -> Any:
     import asyncio
 
+    from entrepot.server.backup.backup import restore
     from entrepot.server.compose import access_settings, catalog_url, open_store
     from entrepot.server.db import open_catalog, upgrade
-    from entrepot.server.operations.backup import restore
-    from entrepot.server.supervisor import hold_data_directory, make_data_directory
+    from entrepot.server.process.supervisor import hold_data_directory, make_data_directory
 
     config = admin_config()
     make_data_directory(config.server.data)
@@ -71,7 +71,7 @@ async def _restore(where: str, key: str | None, at: str | None, overwrite: bool)
 
 def _put_secret(path: Path, data: bytes | None) -> None:
     """The key that opens what is sealed in the catalog, where the server looks for it."""
-    from entrepot.server.operations.errors import TargetInUse
+    from entrepot.server.backup.errors import TargetInUse
 
     if data is None:
         if not path.exists():

@@ -40,9 +40,9 @@ def create(
     description: str,
 ) -> None:
     """Make robot NAME (PROJECT+NAME) and print its secret."""
-    from entrepot.server.access.access_tokens import rotate_robot_secret
-    from entrepot.server.access.accounts import create_robot
-    from entrepot.server.access.grants import add_grant
+    from entrepot.server.access.directory.accounts import create_robot
+    from entrepot.server.access.directory.grants import add_grant
+    from entrepot.server.access.secrets.access_tokens import rotate_robot_secret
 
     def write(connection: Any, by: Any, now: int) -> Any:
         made = create_robot(
@@ -74,8 +74,8 @@ def create(
 @click.option("--overlap", metavar="TIME", default="0m", help="How long the old secret works on, as 1h.")
 def rotate(name: str, overlap: str) -> None:
     """Print a new secret for robot NAME."""
-    from entrepot.server.access.access_tokens import rotate_robot_secret
-    from entrepot.server.access.accounts import get_account
+    from entrepot.server.access.directory.accounts import get_account
+    from entrepot.server.access.secrets.access_tokens import rotate_robot_secret
 
     def write(connection: Any, by: Any, now: int) -> Any:
         found = get_account(connection, name, kind="robot")
@@ -91,7 +91,7 @@ def rotate(name: str, overlap: str) -> None:
 @format_option()
 def list_(format_: str | None) -> None:
     """List robots."""
-    from entrepot.server.access.accounts import list_accounts
+    from entrepot.server.access.directory.accounts import list_accounts
 
     rows = [
         {**asdict(found), "expires": moment(found.expires_at), "last_used": moment(found.last_used_at)}
@@ -106,7 +106,7 @@ def list_(format_: str | None) -> None:
 @click.option("--expires", metavar="WHEN", help="30d, 12h, never, or a date.")
 def set_(name: str, enabled: bool | None, expires: str | None) -> None:
     """Change robot NAME."""
-    from entrepot.server.access.accounts import change_account, get_account
+    from entrepot.server.access.directory.accounts import change_account, get_account
 
     def write(connection: Any, by: Any, now: int) -> None:
         changes: dict[str, Any] = {} if enabled is None else {"enabled": enabled}
@@ -122,7 +122,7 @@ def set_(name: str, enabled: bool | None, expires: str | None) -> None:
 @click.argument("name")
 def delete(name: str) -> None:
     """Delete robot NAME; it is refused at once."""
-    from entrepot.server.access.accounts import delete_account, get_account
+    from entrepot.server.access.directory.accounts import delete_account, get_account
 
     change(
         lambda connection, by, now: delete_account(
@@ -143,8 +143,8 @@ def delete(name: str) -> None:
 @click.option("--audience", default="entrepot", show_default=True)
 def trust(name: str, issuer: str, claims: tuple[str, ...], audience: str) -> None:
     """Let jobs whose OIDC token has these claims log in as robot NAME, with the token as password."""
-    from entrepot.server.access.accounts import get_account
-    from entrepot.server.access.workload import add_rule
+    from entrepot.server.access.directory.accounts import get_account
+    from entrepot.server.access.sign_in.workload import add_rule
 
     parsed = dict(claim.partition("=")[::2] for claim in claims)
     rule_id = change(
@@ -166,7 +166,7 @@ def trust(name: str, issuer: str, claims: tuple[str, ...], audience: str) -> Non
 @format_option()
 def trusts(name: str, format_: str | None) -> None:
     """List the rules of robot NAME."""
-    from entrepot.server.access.workload import list_rules
+    from entrepot.server.access.sign_in.workload import list_rules
 
     rows = [
         {
@@ -185,8 +185,8 @@ def trusts(name: str, format_: str | None) -> None:
 @click.argument("rule", type=int)
 def distrust(name: str, rule: int) -> None:
     """Remove RULE of robot NAME."""
-    from entrepot.server.access.accounts import get_account
-    from entrepot.server.access.workload import remove_rule
+    from entrepot.server.access.directory.accounts import get_account
+    from entrepot.server.access.sign_in.workload import remove_rule
 
     change(
         lambda connection, by, now: remove_rule(

@@ -19,7 +19,7 @@ def role() -> None:
 @format_option()
 def list_(format_: str | None) -> None:
     """List roles."""
-    from entrepot.server.access.role_table import list_roles
+    from entrepot.server.access.directory.role_table import list_roles
 
     print_rows(("name", "builtin", "actions", "description"), [asdict(r) for r in look(list_roles)], format_)
 
@@ -30,7 +30,7 @@ def list_(format_: str | None) -> None:
 @click.option("--description", default="")
 def create(name: str, actions: tuple[str, ...], description: str) -> None:
     """Make role NAME that holds ACTIONS, as: releaser pull push create-tag."""
-    from entrepot.server.access.role_table import create_role
+    from entrepot.server.access.directory.role_table import create_role
 
     made = change(
         lambda connection, by, now: create_role(
@@ -45,7 +45,7 @@ def create(name: str, actions: tuple[str, ...], description: str) -> None:
 @click.argument("actions", nargs=-1, required=True)
 def set_(name: str, actions: tuple[str, ...]) -> None:
     """Let role NAME hold ACTIONS from now on."""
-    from entrepot.server.access.role_table import change_role, get_role
+    from entrepot.server.access.directory.role_table import change_role, get_role
 
     change(
         lambda connection, by, now: change_role(
@@ -59,7 +59,7 @@ def set_(name: str, actions: tuple[str, ...]) -> None:
 @click.argument("name")
 def delete(name: str) -> None:
     """Delete role NAME; no grant may use it."""
-    from entrepot.server.access.role_table import delete_role, get_role
+    from entrepot.server.access.directory.role_table import delete_role, get_role
 
     change(lambda connection, by, now: delete_role(connection, by, get_role(connection, name), now=now))
     click.echo(name)

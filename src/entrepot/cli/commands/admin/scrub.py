@@ -47,11 +47,11 @@ def scrub(ctx: click.Context, budget: str | None, rate: str | None, as_json: boo
 
 
 async def _scrub(services: Any, budget: str | None, rate: str | None) -> dict[str, Any]:
-    from entrepot.server.background import make_mender
     from entrepot.server.config.model import Bytes
     from entrepot.server.config.values import convert
-    from entrepot.server.jobs.scrub import scrub
-    from entrepot.server.jobs.surestore import sure_store
+    from entrepot.server.process.jobs_process import make_mender
+    from entrepot.server.upkeep.integrity.scrub import scrub
+    from entrepot.server.upkeep.integrity.sure_store import sure_store
 
     limit = convert(rate, Bytes, from_text=True) if rate is not None else services.config.scrub.rate
     report = await scrub(

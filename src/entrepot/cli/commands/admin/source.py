@@ -25,7 +25,7 @@ def source() -> None:
 )
 def add(name: str, kind: str, settings: tuple[str, ...], secret_stdin: bool) -> None:
     """Add source NAME of KIND, as: corp oidc issuer=https://id.example.org client_id=entrepot."""
-    from entrepot.server.access.source_table import SourceKind, add_source
+    from entrepot.server.access.sign_in.source_table import SourceKind, add_source
 
     secret = sys.stdin.readline().rstrip("\r\n") if secret_stdin else None
     values = dict(item.partition("=")[::2] for item in settings)
@@ -48,7 +48,7 @@ def add(name: str, kind: str, settings: tuple[str, ...], secret_stdin: bool) -> 
 @format_option()
 def list_(format_: str | None) -> None:
     """List sign-in sources."""
-    from entrepot.server.access.source_table import list_sources
+    from entrepot.server.access.sign_in.source_table import list_sources
 
     rows: list[dict[str, Any]] = [
         {
@@ -80,14 +80,14 @@ def disable(name: str) -> None:
 @click.argument("name")
 def remove(name: str) -> None:
     """Remove source NAME; its users stay, but can't sign in through it."""
-    from entrepot.server.access.source_table import remove_source
+    from entrepot.server.access.sign_in.source_table import remove_source
 
     change(lambda connection, by, now: remove_source(connection, by, name, now=now))
     click.echo(name)
 
 
 def _set(name: str, enabled: bool) -> None:
-    from entrepot.server.access.source_table import set_source_enabled
+    from entrepot.server.access.sign_in.source_table import set_source_enabled
 
     change(lambda connection, by, now: set_source_enabled(connection, by, name, enabled=enabled, now=now))
     click.echo(name)

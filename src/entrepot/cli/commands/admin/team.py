@@ -24,7 +24,7 @@ def team() -> None:
 )
 def create(name: str, description: str, follows: str | None) -> None:
     """Make team NAME."""
-    from entrepot.server.access.teams import create_team
+    from entrepot.server.access.directory.teams import create_team
 
     made = change(
         lambda connection, by, now: create_team(
@@ -38,7 +38,7 @@ def create(name: str, description: str, follows: str | None) -> None:
 @format_option()
 def list_(format_: str | None) -> None:
     """List teams."""
-    from entrepot.server.access.teams import list_members, list_teams
+    from entrepot.server.access.directory.teams import list_members, list_teams
 
     def read(connection: Any) -> list[dict[str, Any]]:
         return [
@@ -50,8 +50,8 @@ def list_(format_: str | None) -> None:
 
 
 def _membership(name: str, member: str, adding: bool) -> None:
-    from entrepot.server.access.accounts import get_account
-    from entrepot.server.access.teams import add_member, get_team, remove_member
+    from entrepot.server.access.directory.accounts import get_account
+    from entrepot.server.access.directory.teams import add_member, get_team, remove_member
 
     def write(connection: Any, by: Any, now: int) -> None:
         found, account = get_team(connection, name), get_account(connection, member)
@@ -82,7 +82,7 @@ def remove(name: str, member: str) -> None:
 @click.argument("name")
 def delete(name: str) -> None:
     """Delete team NAME with its grants."""
-    from entrepot.server.access.teams import delete_team, get_team
+    from entrepot.server.access.directory.teams import delete_team, get_team
 
     change(lambda connection, by, now: delete_team(connection, by, get_team(connection, name), now=now))
     click.echo(name)

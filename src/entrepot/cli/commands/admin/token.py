@@ -20,7 +20,7 @@ from entrepot.cli.commands.admin.accounts import (
 from entrepot.cli.options import format_option
 
 if TYPE_CHECKING:
-    from entrepot.server.access.source_table import Source
+    from entrepot.server.access.sign_in.source_table import Source
 
 
 @click.group("token", short_help="Personal access tokens and signing keys")
@@ -44,8 +44,8 @@ def create(
     user: str, name: str, actions: tuple[str, ...], repositories: tuple[str, ...], expires: str
 ) -> None:
     """Make a token for USER and print it."""
-    from entrepot.server.access.access_tokens import mint
-    from entrepot.server.access.accounts import get_account
+    from entrepot.server.access.directory.accounts import get_account
+    from entrepot.server.access.secrets.access_tokens import mint
 
     def write(connection: Any, by: Any, now: int) -> Any:
         owner = get_account(connection, user, kind="user")
@@ -70,8 +70,8 @@ def create(
 @format_option()
 def list_(user: str, format_: str | None) -> None:
     """List the tokens of USER."""
-    from entrepot.server.access.access_tokens import list_tokens
-    from entrepot.server.access.accounts import get_account
+    from entrepot.server.access.directory.accounts import get_account
+    from entrepot.server.access.secrets.access_tokens import list_tokens
 
     def read(connection: Any) -> list[Any]:
         owner = get_account(connection, user)
@@ -100,8 +100,8 @@ def list_(user: str, format_: str | None) -> None:
 @click.argument("id_", metavar="ID")
 def revoke(id_: str) -> None:
     """Revoke the token with this id; it is refused at once."""
-    from entrepot.server.access.access_tokens import get_token
-    from entrepot.server.access.access_tokens import revoke as revoke_token
+    from entrepot.server.access.secrets.access_tokens import get_token
+    from entrepot.server.access.secrets.access_tokens import revoke as revoke_token
 
     change(lambda connection, by, now: revoke_token(connection, by, get_token(connection, id_), now=now))
     click.echo(id_)
@@ -110,7 +110,7 @@ def revoke(id_: str) -> None:
 @token.command("certificates", short_help="Print the certificates that verify bearer tokens")
 def certificates() -> None:
     """Print the certificates for a Docker Registry's `rootcertbundle`."""
-    from entrepot.server.access.signing_keys import load_keys
+    from entrepot.server.access.secrets.signing_keys import load_keys
 
     text = change_sealed(lambda connection, _by, _now, seal: load_keys(connection, seal).certificates())
     click.echo(text, nl=False)
@@ -136,8 +136,8 @@ def rotate_key(overlap: int, algorithm: str | None, key_file_lost: bool) -> None
         _replace_what_was_sealed()
         return
     from entrepot.cli.commands.admin import admin_config
-    from entrepot.server.access.signing import Algorithm
-    from entrepot.server.access.signing_keys import rotate_signing_key
+    from entrepot.server.access.secrets.signing import Algorithm
+    from entrepot.server.access.secrets.signing_keys import rotate_signing_key
 
     issuer = admin_config().access.issuer
     key = change_sealed(
@@ -179,9 +179,9 @@ async def _replaced() -> tuple[str, list[Source]]:
 
     from entrepot.cli.commands.admin import admin_config
     from entrepot.errors import InvalidInput
-    from entrepot.server.access.sealing import SealBroken, SealKey
-    from entrepot.server.access.signing_keys import load_keys, replace_signing_keys
-    from entrepot.server.access.source_table import disable_unreadable
+    from entrepot.server.access.secrets.sealing import SealBroken, SealKey
+    from entrepot.server.access.secrets.signing_keys import load_keys, replace_signing_keys
+    from entrepot.server.access.sign_in.source_table import disable_unreadable
     from entrepot.server.compose import access_settings, catalog_url, require_catalog
     from entrepot.server.db import check_schema, open_catalog
 

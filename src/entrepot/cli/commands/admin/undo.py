@@ -38,7 +38,7 @@ def undo(what: str, at: str | None, digest: str | None, project: str | None, for
 
 
 async def _list(services: Any) -> list[dict[str, Any]]:
-    from entrepot.server.management.tombstones import list_undoable
+    from entrepot.server.control.tombstones import list_undoable
 
     found = await services.catalog.read(lambda connection: list_undoable(connection, n=1000))
     return [
@@ -47,14 +47,14 @@ async def _list(services: Any) -> list[dict[str, Any]]:
 
 
 async def _project(services: Any, name: str) -> None:
-    from entrepot.server.management.tombstones import restore_project
+    from entrepot.server.control.tombstones import restore_project
 
     await services.catalog.write(restore_project, name, operator(), services.catalog.clock.now())
 
 
 async def _repository(services: Any, name: str) -> None:
-    from entrepot.server.management.tombstones import restore_repository
-    from entrepot.server.repos.changes import allow_all
+    from entrepot.server.access.decision.change import allow_all
+    from entrepot.server.control.tombstones import restore_repository
 
     await services.catalog.write(
         restore_repository, name, operator(), allow_all, services.catalog.clock.now()

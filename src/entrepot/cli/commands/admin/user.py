@@ -39,9 +39,9 @@ def create(
     invite: bool,
 ) -> None:
     """Make user NAME. Asks for a password unless --password-stdin or --invite is given."""
-    from entrepot.server.access.accounts import create_user
-    from entrepot.server.access.model import SystemRole
-    from entrepot.server.access.passwords import hash_password
+    from entrepot.server.access.decision.model import SystemRole
+    from entrepot.server.access.directory.accounts import create_user
+    from entrepot.server.access.secrets.passwords import hash_password
 
     role = SystemRole.ADMIN if admin else SystemRole.AUDITOR if auditor else None
     hashed = None if invite else hash_password(read_password(password_stdin, name))
@@ -68,7 +68,7 @@ def create(
 @format_option()
 def list_(format_: str | None) -> None:
     """List users."""
-    from entrepot.server.access.accounts import list_accounts
+    from entrepot.server.access.directory.accounts import list_accounts
 
     rows = [_row(account) for account in look(lambda c: list_accounts(c, kind="user", n=100_000))]
     print_rows(("name", "enabled", "system_role", "source", "email", "last_used"), rows, format_)
@@ -79,9 +79,9 @@ def list_(format_: str | None) -> None:
 @format_option()
 def show(name: str, format_: str | None) -> None:
     """Show user NAME with grants and teams."""
-    from entrepot.server.access.accounts import get_account
-    from entrepot.server.access.grants import list_grants
-    from entrepot.server.access.teams import list_teams
+    from entrepot.server.access.directory.accounts import get_account
+    from entrepot.server.access.directory.grants import list_grants
+    from entrepot.server.access.directory.teams import list_teams
 
     def read(connection: Any) -> dict[str, Any]:
         account = get_account(connection, name, kind="user")
@@ -112,7 +112,7 @@ def set_(
     display_name: str | None,
 ) -> None:
     """Change user NAME."""
-    from entrepot.server.access.accounts import change_account, get_account
+    from entrepot.server.access.directory.accounts import change_account, get_account
 
     given = {
         "enabled": enabled,
@@ -137,8 +137,8 @@ def set_(
 @click.option("--link", is_flag=True, help="Print a link with which they choose it themselves.")
 def password(name: str, password_stdin: bool, link: bool) -> None:
     """Set the password of user NAME; sessions and log-ins made before end."""
-    from entrepot.server.access.accounts import get_account, set_password_hash
-    from entrepot.server.access.passwords import hash_password
+    from entrepot.server.access.directory.accounts import get_account, set_password_hash
+    from entrepot.server.access.secrets.passwords import hash_password
 
     if link:
         _print_link(name)
@@ -156,8 +156,8 @@ def password(name: str, password_stdin: bool, link: bool) -> None:
 @click.argument("name")
 def unlock(name: str) -> None:
     """Forget the failed sign-ins of user NAME, and those of the addresses they came from."""
-    from entrepot.server.access.accounts import get_account
-    from entrepot.server.access.attempts import forget
+    from entrepot.server.access.directory.accounts import get_account
+    from entrepot.server.access.sign_in.attempts import forget
 
     change(
         lambda connection, by, now: forget(
@@ -173,8 +173,8 @@ def unlock(name: str) -> None:
 @click.argument("subject")
 def link(name: str, source: str, subject: str) -> None:
     """Let the person SUBJECT (their id at SOURCE) sign in as user NAME."""
-    from entrepot.server.access.accounts import get_account
-    from entrepot.server.access.people import link_identity
+    from entrepot.server.access.directory.accounts import get_account
+    from entrepot.server.access.sign_in.linking import link_identity
 
     change(
         lambda connection, by, now: link_identity(
@@ -188,7 +188,7 @@ def link(name: str, source: str, subject: str) -> None:
 @click.argument("name")
 def delete(name: str) -> None:
     """Delete user NAME with tokens, memberships and grants. What they pushed stays."""
-    from entrepot.server.access.accounts import delete_account, get_account
+    from entrepot.server.access.directory.accounts import delete_account, get_account
 
     change(
         lambda connection, by, now: delete_account(
@@ -199,7 +199,7 @@ def delete(name: str) -> None:
 
 
 def _print_link(name: str) -> None:
-    from entrepot.server.access.first_start import setup_link
+    from entrepot.server.access.directory.first_start import setup_link
 
     secret = change(lambda connection, by, now: setup_link(connection, by, name, now))
     base = admin_config().server.public_url.rstrip("/") or "http://localhost:5000"

@@ -1,0 +1,360 @@
+"""The one decision: `authorize(facts, principal, action, resource)`. Pure, default deny.
+
+The rules in order; the first that has an opinion decides:
+
+1. the principal exists, is enabled, not expired, and its credentials are not older than its epoch
+2. the token it came with still exists
+3. a bearer token speaks for the repository as it was when the token was made
+4. a personal access token or robot narrowing holds the action and the repository
+5. asking for itself (`ping`, `list`, `search`, `manage-self`)
+6. a read-only registry refuses changes
+7. the system roles: admin may all, auditor reads all
+8. creating a project
+9. the project's visibility
+10. a grant, of the principal or of a team it is in
+11. nothing allowed it: no
+
+A refusal says the same about what does not exist as about what the caller may not know.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, replace
+from typing import Final
+
+from entrepot.server.access.decision.model import (
+    Action,
+    Answer,
+    Decision,
+    Principal,
+    PrincipalKind,
+    Resource,
+    SystemRole,
+    TokenScope,
+    Visibility,
+)
+from entrepot.server.access.decision.patterns import RepositoryPattern, TagPattern
+from entrepot.server.access.decision.roles import VISIBLE_ACTIONS
+
+__all__ = [
+    "READ_ACTIONS",
+    "WIRE_ACTIONS",
+    "Facts",
+    "Grant",
+    "Narrowing",
+    "PrincipalState",
+    "ProjectCreation",
+    "authorize",
+    "granted_wire_actions",
+]
+
+READ_ACTIONS: Final = frozenset(
+    {Action.READ, Action.PULL, Action.READ_MEMBERS, Action.READ_AUDIT, Action.READ_SYSTEM}
+)
+"""What an auditor may do anywhere. Everything else changes something."""
+
+_ASKING: Final = frozenset({Action.PING, Action.LIST, Action.SEARCH})
+_TAG_ACTIONS: Final = frozenset({Action.CREATE_TAG, Action.OVERWRITE_TAG, Action.DELETE_TAG, Action.RESTORE})
+_PUSH_ACTIONS: Final = frozenset(
+    {Action.PUSH, Action.CREATE_TAG, Action.OVERWRITE_TAG, Action.CREATE_REPOSITORY, Action.CREATE_PROJECT}
+)
+
+WIRE_ACTIONS: Final[dict[Action, str]] = {
+    Action.READ: "read",
+    Action.PULL: "pull",
+    **dict.fromkeys(_PUSH_ACTIONS, "push"),
+    Action.DELETE_TAG: "delete",
+    Action.DELETE_MANIFEST: "delete",
+    Action.DELETE_BLOB: "delete",
+}
+"""The word a bearer token's scope has for an action. Actions without one need other credentials."""
+
+
+class PrincipalState(enum.StrEnum):
+    ACTIVE = "active"
+    DISABLED = "disabled"
+    EXPIRED = "expired"
+    GONE = "gone"
+
+
+class ProjectCreation(enum.StrEnum):
+    """Who may create a project by pushing to it. Admins always may, and those granted it."""
+
+    ADMINS = "admins"
+    SIGNED_IN = "signed-in"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A role given to a principal or a team within a project."""
+
+    id: int
+    role: str
+    actions: frozenset[Action]
+    repositories: RepositoryPattern | None = None
+    """None: the whole project."""
+    tags: TagPattern | None = None
+    """None: every tag. Looked at when a tag is created, overwritten, deleted or restored."""
+    team: str | None = None
+    """The team it reaches the principal through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """What a personal access token keeps of its owner's rights."""
+
+    actions: frozenset[Action] | None = None
+    repositories: tuple[RepositoryPattern, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is true at the moment of the decision, read in one query."""
+
+    state: PrincipalState = PrincipalState.ACTIVE
+    epoch: int = 0
+    system_role: SystemRole | None = None
+    may_create_projects: bool = False
+    token_alive: bool = True
+    """False: the token the principal came with was revoked or has expired."""
+    narrowing: Narrowing | None = None
+    project_id: int | None = None
+    """None: no such project."""
+    visibility: Visibility = Visibility.PRIVATE
+    repository_id: int | None = None
+    """None: no such repository."""
+    grants: tuple[Grant, ...] = ()
+    project_creation: ProjectCreation = ProjectCreation.ADMINS
+    read_only: bool = False
+    holds_until: int | None = None
+    """Microseconds since 1970 at which a term in here runs out; None: no term."""
+    source: str = "local"
+    """Where the principal signs in; a source may know better whether it still exists."""
+
+
+def authorize(facts: Facts, principal: Principal, action: Action, resource: Resource) -> Decision:
+    """Decide. The Decision carries the rule that decided and a sentence for people."""
+    refused = _principal_is_good(facts, principal) or _token_speaks_for(facts, principal, action, resource)
+    if refused is None:
+        return _rights(facts, principal, action, resource)
+    if refused.rule == "token-scope":
+        # The token is narrow because its owner has no more: say that, it is what can be mended.
+        rights = _rights(facts, principal, action, resource)
+        return refused if rights.allowed else replace(refused, reason=rights.reason)
+    return refused
+
+
+def _rights(facts: Facts, principal: Principal, action: Action, resource: Resource) -> Decision:
+    return (
+        _narrowed(facts, principal, action, resource)
+        or _asking(principal, action)
+        or _read_only(facts, action)
+        or _system_role(facts, principal, action)
+        or _creates_project(facts, principal, action, resource)
+        or _visibility(facts, principal, action, resource)
+        or _grants(facts, principal, action, resource)
+        or _refusal(principal, action, resource)
+    )
+
+
+def granted_wire_actions(
+    facts: Facts, principal: Principal, repository: str, wanted: frozenset[str]
+) -> frozenset[str]:
+    """Of the wire actions asked for, those the principal has. Who may only see gets `read` for `pull`."""
+    resource = Resource(repository=repository)
+    asked = wanted if "*" not in wanted else frozenset({"pull", "push", "delete"})
+    granted = {
+        wire
+        for wire, action in (
+            ("pull", Action.PULL),
+            ("push", Action.PUSH),
+            ("delete", Action.DELETE_TAG),
+            ("delete", Action.DELETE_MANIFEST),
+            ("delete", Action.DELETE_BLOB),
+        )
+        if wire in asked and authorize(facts, principal, action, resource).allowed
+    }
+    if "*" in wanted and granted == asked:
+        granted.add("*")
+    if (
+        "pull" in asked
+        and "pull" not in granted
+        and authorize(facts, principal, Action.READ, resource).allowed
+    ):
+        granted.add("read")
+    return frozenset(granted)
+
+
+def _allow(rule: str, reason: str) -> Decision:
+    return Decision(allowed=True, rule=rule, reason=reason)
+
+
+def _deny(rule: str, reason: str) -> Decision:
+    return Decision(allowed=False, rule=rule, reason=reason, answer=Answer.DENIED)
+
+
+def _challenge(rule: str, reason: str, error: str | None = None) -> Decision:
+    return Decision(allowed=False, rule=rule, reason=reason, answer=Answer.CHALLENGE, challenge_error=error)
+
+
+def _principal_is_good(facts: Facts, principal: Principal) -> Decision | None:
+    if principal.is_anonymous:
+        return None
+    error = "invalid_token" if principal.scopes is not None else None
+    if facts.state is not PrincipalState.ACTIVE:
+        return _challenge(f"principal-{facts.state}", f"the account {principal} cannot be used", error)
+    if facts.epoch != principal.epoch:
+        return _challenge(
+            "principal-epoch", f"the credentials of {principal} were revoked; sign in again", error
+        )
+    if not facts.token_alive:
+        return _challenge("token-revoked", "the token was revoked or has expired; sign in again", error)
+    return None
+
+
+def _token_speaks_for(
+    facts: Facts, principal: Principal, action: Action, resource: Resource
+) -> Decision | None:
+    """Compare what a bearer token was made for with what is asked and what is there now."""
+    if principal.scopes is None or action in {Action.PING, Action.SEARCH}:
+        return None
+    scope = _scope_for(principal.scopes, "" if action is Action.LIST else resource.repository)
+    wire = WIRE_ACTIONS.get(action)
+    if action is Action.LIST:
+        covered = scope is not None
+    else:
+        covered = scope is not None and wire is not None and (wire in scope.actions or _implied(wire, scope))
+    if scope is None or not covered:
+        return _challenge(
+            "token-scope", f"the token does not hold {wire or action} on {resource}", "insufficient_scope"
+        )
+    if scope.project_id is not None and scope.project_id != facts.project_id:
+        return _challenge(
+            "token-project", f"{resource} is not the one the token was made for", "invalid_token"
+        )
+    if scope.repository_id is not None and scope.repository_id != facts.repository_id:
+        return _challenge(
+            "token-generation", f"{resource} is not the one the token was made for", "invalid_token"
+        )
+    return None
+
+
+def _scope_for(scopes: tuple[TokenScope, ...], repository: str | None) -> TokenScope | None:
+    return next((scope for scope in scopes if scope.repository == repository), None)
+
+
+def _implied(wire: str, scope: TokenScope) -> bool:
+    return wire == "read" and bool(scope.actions)
+
+
+def _narrowed(facts: Facts, principal: Principal, action: Action, resource: Resource) -> Decision | None:
+    narrowing = facts.narrowing
+    if narrowing is None or action in _ASKING:
+        return None
+    if narrowing.actions is not None and action not in narrowing.actions:
+        return _deny("token-actions", f"the token of {principal} does not hold the action {action}")
+    if narrowing.repositories is not None and not (
+        resource.repository and any(p.matches(resource.repository) for p in narrowing.repositories)
+    ):
+        return _deny("token-repositories", f"the token of {principal} is not for {resource}")
+    return None
+
+
+def _asking(principal: Principal, action: Action) -> Decision | None:
+    """Asking is free, but `/v2/` and the catalog want at least an anonymous token: log-in gets checked."""
+    if action is Action.SEARCH:
+        return _allow("search", "search shows what the caller may see")
+    if action in {Action.PING, Action.LIST}:
+        if principal.is_anonymous and principal.scopes is None:
+            return _challenge("sign-in", "sign in, or ask for an anonymous token")
+        return _allow("asking", "the credentials are good")
+    if action is Action.MANAGE_SELF and not principal.is_anonymous:
+        return _allow("self", "everybody looks after their own account")
+    return None
+
+
+def _read_only(facts: Facts, action: Action) -> Decision | None:
+    if facts.read_only and action not in READ_ACTIONS and action is not Action.MANAGE_SYSTEM:
+        return _deny("read-only", "the registry is read-only at the moment")
+    return None
+
+
+def _system_role(facts: Facts, principal: Principal, action: Action) -> Decision | None:
+    if facts.system_role is SystemRole.ADMIN:
+        return _allow("system:admin", f"{principal} is an admin")
+    if facts.system_role is SystemRole.AUDITOR and action in READ_ACTIONS:
+        return _allow("system:auditor", f"{principal} is an auditor, who may read everything")
+    if action is Action.MANAGE_UPSTREAMS and _is_registry_robot(principal):
+        return _allow("system:robot", f"{principal} is a robot of the registry, and may bring notifications")
+    return None
+
+
+def _is_registry_robot(principal: Principal) -> bool:
+    """Only admins make those."""
+    return principal.kind is PrincipalKind.ROBOT and principal.name.startswith("+")
+
+
+def _creates_project(
+    facts: Facts, principal: Principal, action: Action, resource: Resource
+) -> Decision | None:
+    """In a project that does not exist, pushing is creating it."""
+    wants = action is Action.CREATE_PROJECT or (
+        facts.project_id is None and resource.repository is not None and action in _PUSH_ACTIONS
+    )
+    if not wants or principal.is_anonymous:
+        return None
+    if facts.may_create_projects:
+        return _allow("may-create-projects", f"{principal} may create projects")
+    if facts.project_creation is ProjectCreation.SIGNED_IN and principal.kind is PrincipalKind.USER:
+        return _allow("project-creation:signed-in", "any signed-in user may create projects here")
+    return None
+
+
+def _visibility(facts: Facts, principal: Principal, action: Action, resource: Resource) -> Decision | None:
+    if facts.project_id is None or action not in VISIBLE_ACTIONS:
+        return None
+    if facts.visibility is Visibility.PUBLIC:
+        return _allow("visibility:public", f"{resource.project_name} is public")
+    if facts.visibility is Visibility.SIGNED_IN and principal.kind is PrincipalKind.USER:
+        return _allow("visibility:signed-in", f"{resource.project_name} is open to signed-in users")
+    return None
+
+
+def _grants(facts: Facts, principal: Principal, action: Action, resource: Resource) -> Decision | None:
+    if facts.project_id is None:
+        return None
+    for grant in facts.grants:
+        if action in grant.actions and _covers(grant, action, resource):
+            through = f" through team {grant.team}" if grant.team else ""
+            return _allow(
+                f"grant:{grant.id}", f"{principal} is {grant.role}{through} in {_where(grant, resource)}"
+            )
+    return None
+
+
+def _covers(grant: Grant, action: Action, resource: Resource) -> bool:
+    if grant.repositories is not None:
+        if resource.repository is None:  # who sees one repository sees that the project is there
+            return action is Action.READ
+        if not grant.repositories.matches(resource.repository):
+            return False
+    return not (
+        grant.tags is not None
+        and action in _TAG_ACTIONS
+        and resource.tag is not None
+        and not grant.tags.matches(resource.tag)
+    )
+
+
+def _where(grant: Grant, resource: Resource) -> str:
+    text = grant.repositories.text if grant.repositories else resource.project_name or ""
+    return f"{text} for tags {grant.tags.text}" if grant.tags else text
+
+
+def _refusal(principal: Principal, action: Action, resource: Resource) -> Decision:
+    if principal.is_anonymous:
+        return _challenge("sign-in", f"sign in to {action} on {resource}")
+    return _deny(
+        "no-grant", f"{principal} may not {action} on {resource}: no grant holds the action {action}"
+    )

@@ -1,0 +1,161 @@
+"""Rows of `sign_in_attempt`: failures counted together by every process and node of the registry.
+
+Committed, but not waited for on disk: a power cut forgets some failures, never a change. Times are the
+catalog's steady time, which no setting of a clock moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Insert,
+    and_,
+    bindparam,
+    case,
+    delete,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+
+from entrepot.server.access.audit import record
+from entrepot.server.access.decision.actor import Actor
+from entrepot.server.access.sign_in.backoff import FORGET_AFTER, TRUSTED_FOR, Failures, SignInRecord
+from entrepot.server.db import RetryTransaction
+from entrepot.server.db.hot import is_unique_violation
+from entrepot.server.db.tables.access import sign_in_attempt
+
+__all__ = ["COLUMNS", "forget", "joined", "note_failure", "note_success", "read_record", "sweep"]
+
+_EVERYBODY: Final = ""
+_EVERYWHERE: Final = ""
+_pair = sign_in_attempt.alias("pair")
+_address = sign_in_attempt.alias("address")
+_user = sign_in_attempt.alias("anywhere")
+
+COLUMNS: Final[tuple[Any, ...]] = (
+    _pair.c.failures,
+    _pair.c.failed_at,
+    _address.c.failures,
+    _address.c.failed_at,
+    _user.c.failures,
+    _user.c.failed_at,
+    _pair.c.succeeded_at,
+)
+"""What `read_record` takes, for a query over `joined`."""
+
+
+def joined(base: Any) -> Any:
+    """`base` with the three rows of the parameters `name` and `address`, where they are."""
+    name: Any = bindparam("name")
+    address: Any = bindparam("address")
+    for row, user, where in (
+        (_pair, name, address),
+        (_address, _EVERYBODY, address),
+        (_user, name, _EVERYWHERE),
+    ):
+        base = base.outerjoin(row, _is(row, user, where))
+    return base
+
+
+def _is(row: Any, user: Any, address: Any) -> ColumnElement[bool]:
+    return and_(row.c.user == user, row.c.address == address)
+
+
+def read_record(columns: Sequence[Any]) -> SignInRecord:
+    pair, pair_at, address, address_at, user, user_at, succeeded_at = columns
+    return SignInRecord(
+        Failures(pair or 0, pair_at or 0),
+        Failures(address or 0, address_at or 0),
+        Failures(user or 0, user_at or 0),
+        succeeded_at,
+    )
+
+
+_ROW: Final = _is(sign_in_attempt, bindparam("p_user"), bindparam("p_address"))
+_COUNT: Final = (
+    update(sign_in_attempt)
+    .where(_ROW)
+    .values(
+        failures=case(
+            (sign_in_attempt.c.failed_at < bindparam("p_forgotten"), 1), else_=sign_in_attempt.c.failures + 1
+        ),
+        failed_at=bindparam("p_at"),
+    )
+)
+_FIRST: Final = insert(sign_in_attempt).values(
+    user=bindparam("p_user"), address=bindparam("p_address"), failures=1, failed_at=bindparam("p_at")
+)
+_SUCCEED: Final = (
+    update(sign_in_attempt).where(_ROW).values(failures=0, failed_at=None, succeeded_at=bindparam("p_at"))
+)
+_FIRST_SUCCESS: Final = insert(sign_in_attempt).values(
+    user=bindparam("p_user"), address=bindparam("p_address"), failures=0, succeeded_at=bindparam("p_at")
+)
+_OLD: Final = or_(
+    sign_in_attempt.c.failed_at.is_(None), sign_in_attempt.c.failed_at < bindparam("p_forgotten")
+)
+_SWEEP: Final = delete(sign_in_attempt).where(
+    _OLD,
+    or_(sign_in_attempt.c.succeeded_at.is_(None), sign_in_attempt.c.succeeded_at < bindparam("p_strange")),
+)
+
+
+def note_failure(connection: Connection, user: str | None, address: str, now: int) -> None:
+    """Count one; without `user` for the address alone. Always in this order, so that no two wait for each
+    other."""
+    keys = [(_EVERYBODY, address)]
+    if user:
+        keys += [(user, address), (user, _EVERYWHERE)]
+    for name, where in keys:
+        row = {"p_user": name, "p_address": where, "p_at": now, "p_forgotten": now - FORGET_AFTER}
+        if connection.execute(_COUNT, row).rowcount == 0:
+            _insert(connection, _FIRST, {"p_user": name, "p_address": where, "p_at": now})
+
+
+def note_success(connection: Connection, user: str, address: str, now: int) -> None:
+    """Forget the pair's failures and know the address; the address keeps its count, or one own account would
+    reset it."""
+    row = {"p_user": user, "p_address": address, "p_at": now}
+    if connection.execute(_SUCCEED, row).rowcount == 0:
+        _insert(connection, _FIRST_SUCCESS, row)
+
+
+def forget(connection: Connection, by: Actor, user: str, *, now: int) -> int:
+    """An admin lets a user try again at once, from everywhere. Returns how many failures are forgotten."""
+    counts = connection.execute(
+        select(sign_in_attempt).where(sign_in_attempt.c.user == user, sign_in_attempt.c.failures > 0)
+    ).all()
+    addresses = [row.address for row in counts if row.address != _EVERYWHERE]
+    connection.execute(
+        update(sign_in_attempt).where(sign_in_attempt.c.user == user).values(failures=0, failed_at=None)
+    )
+    connection.execute(
+        update(sign_in_attempt)
+        .where(sign_in_attempt.c.user == _EVERYBODY, sign_in_attempt.c.address.in_(addresses))
+        .values(failures=0, failed_at=None)
+    )
+    total = sum(int(row.failures) for row in counts if row.address != _EVERYWHERE)
+    record(connection, by, "unlock-user", now=now, detail={"name": user, "failed": total})
+    return total
+
+
+def sweep(connection: Connection, now: int) -> None:
+    """Remove what counts no more."""
+    connection.execute(_SWEEP, {"p_forgotten": now - FORGET_AFTER, "p_strange": now - TRUSTED_FOR})
+
+
+def _insert(connection: Connection, statement: Insert, row: dict[str, Any]) -> None:
+    """If somebody else was quicker, the transaction runs again."""
+    try:
+        connection.execute(statement, row)
+    except IntegrityError as error:
+        if is_unique_violation(error):
+            raise RetryTransaction from error
+        raise

@@ -1,0 +1,186 @@
+"""Keyless CI: a token that GitHub Actions, GitLab, Kubernetes … gave a job is taken as a robot's credential.
+
+A rule names an issuer, an audience, claims (globs over their text), and the robot it stands for. The robot's
+grants say what it may do; nothing secret is stored in the CI system.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, insert, select
+
+from entrepot.server.access.audit import record
+from entrepot.server.access.decision.actor import Actor
+from entrepot.server.access.decision.errors import InvalidCredentials, InvalidPattern, Unknown
+from entrepot.server.access.decision.patterns import glob_matches
+from entrepot.server.access.sign_in.sources.oidc import OidcIssuer
+from entrepot.server.db.tables.access import principal, workload_rule
+
+__all__ = [
+    "WELL_KNOWN_ISSUERS",
+    "WorkloadRule",
+    "WorkloadVerifier",
+    "add_rule",
+    "issuer_is_known",
+    "list_rules",
+    "looks_like_jwt",
+    "remove_rule",
+    "rule_matches",
+]
+
+DEFAULT_AUDIENCE: Final = "entrepot"
+WELL_KNOWN_ISSUERS: Final = frozenset(
+    {
+        "https://token.actions.githubusercontent.com",
+        "https://gitlab.com",
+        "https://oidc.circleci.com",
+        "https://agent.buildkite.com",
+        "https://accounts.google.com",
+        "https://app.terraform.io",
+    }
+)
+"""Issuers anybody may name in a rule. The server fetches an issuer's keys: others are for admins to name."""
+_IDENTIFYING: Final = frozenset({"sub", "repository", "project_path", "repository_owner", "namespace_path"})
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadRule:
+    id: int
+    robot: str
+    issuer: str
+    audience: str
+    claims: Mapping[str, str]
+
+
+_SELECT: Final = select(
+    workload_rule.c.id,
+    principal.c.name,
+    workload_rule.c.issuer,
+    workload_rule.c.audience,
+    workload_rule.c.claims,
+).join(principal, principal.c.id == workload_rule.c.principal_id)
+
+
+def list_rules(
+    connection: Connection, *, robot: str | None = None, issuer: str | None = None
+) -> list[WorkloadRule]:
+    query = _SELECT.order_by(workload_rule.c.id)
+    if robot is not None:
+        query = query.where(principal.c.name == robot)
+    if issuer is not None:
+        query = query.where(workload_rule.c.issuer == issuer)
+    return [
+        WorkloadRule(row.id, row.name, row.issuer, row.audience, json.loads(row.claims))
+        for row in connection.execute(query)
+    ]
+
+
+def add_rule(
+    connection: Connection,
+    by: Actor,
+    *,
+    now: int,
+    robot_id: int,
+    issuer: str,
+    claims: Mapping[str, str],
+    audience: str = DEFAULT_AUDIENCE,
+) -> int:
+    """Raises InvalidPattern when the claims would let in everybody the issuer knows."""
+    if not any(name in _IDENTIFYING and value.strip("*") for name, value in claims.items()):
+        raise InvalidPattern(
+            "the rule would take any job of this issuer",
+            hint="name at least one of: " + ", ".join(sorted(_IDENTIFYING)),
+        )
+    OidcIssuer(issuer)  # only its address is checked here
+    rule_id = connection.execute(
+        insert(workload_rule)
+        .values(
+            principal_id=robot_id,
+            issuer=issuer.rstrip("/"),
+            audience=audience,
+            claims=json.dumps(dict(claims), sort_keys=True),
+            created_at=now,
+        )
+        .returning(workload_rule.c.id)
+    ).scalar_one()
+    detail = {"robot": robot_id, "issuer": issuer, "claims": dict(claims)}
+    record(connection, by, "add-workload-rule", now=now, new=str(rule_id), detail=detail)
+    return int(rule_id)
+
+
+def remove_rule(connection: Connection, by: Actor, rule_id: int, *, robot_id: int, now: int) -> None:
+    """Raises Unknown."""
+    gone = connection.execute(
+        delete(workload_rule).where(workload_rule.c.id == rule_id, workload_rule.c.principal_id == robot_id)
+    )
+    if gone.rowcount == 0:
+        raise Unknown(f"no such rule: {rule_id}")
+    record(connection, by, "remove-workload-rule", now=now, old=str(rule_id))
+
+
+def issuer_is_known(connection: Connection, issuer: str) -> bool:
+    """Well known, or named in a rule before (then an admin has said yes to it)."""
+    url = issuer.rstrip("/")
+    return url in WELL_KNOWN_ISSUERS or bool(list_rules(connection, issuer=url))
+
+
+def rule_matches(rule: WorkloadRule, claims: Mapping[str, Any]) -> bool:
+    """Every claim the rule names is there, is text (or a number), and matches its glob."""
+    for name, pattern in rule.claims.items():
+        value = claims.get(name)
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, str | int)
+            or not glob_matches(pattern, str(value))
+        ):
+            return False
+    return True
+
+
+def looks_like_jwt(text: str) -> bool:
+    return text.startswith("eyJ") and text.count(".") == 2
+
+
+class WorkloadVerifier:
+    """Verifies a job's token for a robot. Asks only issuers that a rule names."""
+
+    def __init__(self, threads: Executor) -> None:
+        self._threads = threads
+        self._issuers: dict[str, OidcIssuer] = {}
+
+    async def verify(self, token: str, rules: list[WorkloadRule]) -> WorkloadRule:
+        """The rule that lets it in. Raises InvalidCredentials, OidcUnavailable."""
+        issuer_url = _unverified_issuer(token)
+        candidates = [rule for rule in rules if rule.issuer == issuer_url]
+        for audience in sorted({rule.audience for rule in candidates}):
+            issuer = self._issuers.setdefault(issuer_url, OidcIssuer(issuer_url))
+            loop = asyncio.get_running_loop()
+            try:
+                claims = await loop.run_in_executor(self._threads, _claims, issuer, token, audience)
+            except InvalidCredentials:
+                continue
+            for rule in candidates:
+                if rule.audience == audience and rule_matches(rule, claims):
+                    return rule
+        raise InvalidCredentials("no rule lets this job's token in")
+
+
+def _claims(issuer: OidcIssuer, token: str, audience: str) -> dict[str, Any]:
+    return issuer.claims(token, audience=audience)
+
+
+def _unverified_issuer(token: str) -> str:
+    """Only to choose which configured issuer to ask; nothing is believed yet."""
+    try:
+        part = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        return str(claims["iss"]).rstrip("/")
+    except (IndexError, ValueError, RecursionError, KeyError, TypeError):
+        raise InvalidCredentials("the job's token can't be read") from None

@@ -1,0 +1,559 @@
+"""`/users`, `/robots`, `/teams`, `/roles`, and `/self`: accounts as admins and as their owners see them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from sqlalchemy import Connection
+
+from entrepot.errors import InvalidInput
+from entrepot.server.access.decision.errors import AccessDenied, InvalidCredentials
+from entrepot.server.access.decision.model import Action, PrincipalKind, SystemRole
+from entrepot.server.access.directory.accounts import (
+    Account,
+    change_account,
+    create_robot,
+    create_user,
+    delete_account,
+    get_account,
+    list_accounts,
+    set_password_hash,
+)
+from entrepot.server.access.directory.first_start import setup_link
+from entrepot.server.access.directory.role_table import (
+    change_role,
+    create_role,
+    delete_role,
+    get_role,
+    list_roles,
+)
+from entrepot.server.access.directory.teams import (
+    Team,
+    add_member,
+    change_team,
+    create_team,
+    delete_team,
+    get_team,
+    list_members,
+    list_teams,
+    remove_member,
+)
+from entrepot.server.access.secrets.access_tokens import (
+    AccessToken,
+    get_token,
+    list_tokens,
+    mint,
+    revoke,
+    rotate_robot_secret,
+)
+from entrepot.server.access.secrets.passwords import check_new_password
+from entrepot.server.api.headers import etag, expected_number
+from entrepot.server.api.paging import DEFAULT_N, Last, N, Page, paged
+from entrepot.server.api.route import delete, get, patch, post, put
+from entrepot.server.api.schemas import (
+    AccountView,
+    MemberView,
+    NewRobot,
+    NewRole,
+    NewTeam,
+    NewToken,
+    NewUser,
+    PasswordChange,
+    RepositoryView,
+    RobotSecret,
+    RoleChange,
+    RoleView,
+    Rotation,
+    SelfChange,
+    SetupLink,
+    TeamChange,
+    TeamView,
+    TokenSecret,
+    TokenView,
+    UserChange,
+    at,
+    microseconds,
+)
+from entrepot.server.api.views import account_view, repository_view, role_view, team_view, token_view
+from entrepot.server.control.content_queries import list_repositories
+from entrepot.server.control.passwords import hash_new_password
+from entrepot.server.control.services import Services
+from entrepot.server.db.clock import SECOND
+from entrepot.server.http.caller import Caller
+from entrepot.server.http.guard import Asked
+
+__all__ = ["ROUTES"]
+
+
+def _given(data: msgspec.Struct) -> dict[str, Any]:
+    return {key: value for key, value in msgspec.structs.asdict(data).items() if value is not msgspec.UNSET}
+
+
+# --- users
+
+
+@get("/users", Action.READ_SYSTEM, "List users", tags=["users"])
+async def list_users(
+    api: Services, request: Request[Any, Any, Any], n: N = DEFAULT_N, last: Last = ""
+) -> Response[Page[AccountView]]:
+    found = await api.read(lambda c: list_accounts(c, kind="user", last=last, n=n + 1))
+    return paged(request, [account_view(a) for a in found], n, lambda view: view.name)
+
+
+@post("/users", Action.MANAGE_SYSTEM, "Make a user", tags=["users"])
+async def make_user(api: Services, caller: Caller, data: NewUser) -> AccountView:
+    hashed = None
+    if data.password is not None:
+        hashed = await hash_new_password(api, data.password, data.name)
+
+    def write(connection: Connection) -> Account:
+        return create_user(
+            connection,
+            caller,
+            now=api.now,
+            name=data.name,
+            password_hash=hashed,
+            display_name=data.display_name,
+            email=data.email,
+            system_role=SystemRole(data.system_role) if data.system_role else None,
+            may_create_projects=data.may_create_projects,
+        )
+
+    return account_view(await api.write(write))
+
+
+@get("/users/{user:str}", Action.READ_SYSTEM, "Show a user", tags=["users"])
+async def show_user(api: Services, user: str) -> Response[AccountView]:
+    found = await api.read(lambda c: get_account(c, user, kind="user"))
+    return Response(account_view(found), headers=etag(found.version))
+
+
+@patch("/users/{user:str}", Action.MANAGE_SYSTEM, "Change a user", tags=["users"])
+async def change_user(
+    api: Services, caller: Caller, request: Request[Any, Any, Any], user: str, data: UserChange
+) -> Response[AccountView]:
+    """A disabled user is refused from the next request on. Honours If-Match."""
+    version = expected_number(request)
+
+    def write(connection: Connection) -> Account:
+        found = get_account(connection, user, kind="user")
+        return change_account(connection, caller, found, _given(data), now=api.now, expected_version=version)
+
+    found = await api.write(write)
+    return Response(account_view(found), headers=etag(found.version))
+
+
+@delete("/users/{user:str}", Action.MANAGE_SYSTEM, "Delete a user", tags=["users"])
+async def remove_user(api: Services, caller: Caller, user: str) -> None:
+    """With tokens, memberships and grants; what they pushed stays."""
+
+    def write(connection: Connection) -> None:
+        delete_account(connection, caller, get_account(connection, user, kind="user"), now=api.now)
+
+    await api.write(write)
+
+
+@post(
+    "/users/{user:str}/setup-link",
+    Action.MANAGE_SYSTEM,
+    "Make a link with which a user chooses a password",
+    tags=["users"],
+    status_code=200,
+)
+async def make_setup_link(api: Services, caller: Caller, user: str) -> SetupLink:
+    secret = await api.write(setup_link, caller, user, api.now)
+    return SetupLink(url=f"{caller.base_url}/setup?token={secret}")
+
+
+@get("/users/{user:str}/tokens", Action.READ_SYSTEM, "List a user's tokens", tags=["users"])
+async def tokens_of_user(
+    api: Services, request: Request[Any, Any, Any], user: str, n: N = DEFAULT_N, last: Last = ""
+) -> Response[Page[TokenView]]:
+    def read(connection: Connection) -> list[AccessToken]:
+        owner = get_account(connection, user, kind="user")
+        return list_tokens(connection, owner_id=owner.id, last=last, n=n + 1)
+
+    return paged(request, [token_view(t) for t in await api.read(read)], n, lambda view: view.id)
+
+
+@delete("/users/{user:str}/tokens/{token:str}", Action.MANAGE_SYSTEM, "Revoke a user's token", tags=["users"])
+async def revoke_token_of_user(api: Services, caller: Caller, user: str, token: str) -> None:
+    def write(connection: Connection) -> None:
+        owner = get_account(connection, user, kind="user")
+        revoke(connection, caller, get_token(connection, token, owner_id=owner.id), now=api.now)
+
+    await api.write(write)
+
+
+# --- robots of the registry
+
+
+@get("/robots", Action.READ_SYSTEM, "List all robots", tags=["robots"])
+async def list_robots(
+    api: Services, request: Request[Any, Any, Any], n: N = DEFAULT_N, last: Last = ""
+) -> Response[Page[AccountView]]:
+    found = await api.read(lambda c: list_accounts(c, kind="robot", last=last, n=n + 1))
+    return paged(request, [account_view(a) for a in found], n, lambda view: view.name)
+
+
+@post("/robots", Action.MANAGE_SYSTEM, "Make a robot of the registry", tags=["robots"])
+async def make_robot(api: Services, caller: Caller, data: NewRobot) -> RobotSecret:
+    """It belongs to no project; grants say where it may go."""
+    if data.role is not None:
+        raise InvalidInput(
+            "a robot of the registry has no project of its own", hint="give it grants in projects"
+        )
+
+    def write(connection: Connection) -> tuple[Account, str]:
+        made = create_robot(
+            connection,
+            caller,
+            now=api.now,
+            name=f"+{data.name}",
+            description=data.description,
+            expires_at=microseconds(data.expires_at),
+        )
+        secret = rotate_robot_secret(
+            connection, caller, now=api.now, robot_id=made.id, robot=made.name, overlap=0
+        )
+        return made, str(secret.text)
+
+    made, secret = await api.write(write)
+    return RobotSecret(robot=account_view(made), secret=secret)
+
+
+@delete("/robots/{robot:str}", Action.MANAGE_SYSTEM, "Delete any robot", tags=["robots"])
+async def remove_robot(api: Services, caller: Caller, robot: str) -> None:
+    def write(connection: Connection) -> None:
+        delete_account(connection, caller, get_account(connection, robot, kind="robot"), now=api.now)
+
+    await api.write(write)
+
+
+# --- teams
+
+
+@get("/teams", Asked.SIGNED_IN, "List teams", tags=["teams"])
+async def list_all_teams(
+    api: Services, request: Request[Any, Any, Any], n: N = DEFAULT_N, last: Last = ""
+) -> Response[Page[TeamView]]:
+    found = await api.read(lambda c: list_teams(c, last=last, n=n + 1))
+    return paged(request, [team_view(t) for t in found], n, lambda view: view.name)
+
+
+@post("/teams", Action.MANAGE_SYSTEM, "Make a team", tags=["teams"])
+async def make_team(api: Services, caller: Caller, data: NewTeam) -> TeamView:
+    def write(connection: Connection) -> Team:
+        return create_team(
+            connection,
+            caller,
+            now=api.now,
+            name=data.name,
+            description=data.description,
+            external_group=data.external_group,
+        )
+
+    return team_view(await api.write(write))
+
+
+@get("/teams/{team:str}", Asked.SIGNED_IN, "Show a team", tags=["teams"])
+async def show_team(api: Services, team: str) -> Response[TeamView]:
+    found = await api.read(get_team, team)
+    return Response(team_view(found), headers=etag(found.version))
+
+
+@patch("/teams/{team:str}", Action.MANAGE_SYSTEM, "Change a team", tags=["teams"])
+async def change_one_team(
+    api: Services, caller: Caller, request: Request[Any, Any, Any], team: str, data: TeamChange
+) -> Response[TeamView]:
+    """Honours If-Match."""
+    version = expected_number(request)
+
+    def write(connection: Connection) -> Team:
+        found = get_team(connection, team)
+        return change_team(connection, caller, found, _given(data), now=api.now, expected_version=version)
+
+    found = await api.write(write)
+    return Response(team_view(found), headers=etag(found.version))
+
+
+@delete("/teams/{team:str}", Action.MANAGE_SYSTEM, "Delete a team", tags=["teams"])
+async def remove_team(api: Services, caller: Caller, team: str) -> None:
+    def write(connection: Connection) -> None:
+        delete_team(connection, caller, get_team(connection, team), now=api.now)
+
+    await api.write(write)
+
+
+@get("/teams/{team:str}/members", Asked.SIGNED_IN, "List a team's members", tags=["teams"])
+async def members_of_team(
+    api: Services, request: Request[Any, Any, Any], team: str, n: N = DEFAULT_N, last: Last = ""
+) -> Response[Page[MemberView]]:
+    found = await api.read(lambda c: list_members(c, get_team(c, team), last=last, n=n + 1))
+    views = [MemberView(name=m.name, kind=m.kind, source=m.source, added_at=at(m.added_at)) for m in found]
+    return paged(request, views, n, lambda view: view.name)
+
+
+@put(
+    "/teams/{team:str}/members/{member:str}",
+    Action.MANAGE_SYSTEM,
+    "Add a member",
+    tags=["teams"],
+    status_code=204,
+)
+async def add_team_member(api: Services, caller: Caller, team: str, member: str) -> None:
+    def write(connection: Connection) -> None:
+        account = get_account(connection, member)
+        add_member(connection, caller, get_team(connection, team), account.id, account.name, now=api.now)
+
+    await api.write(write)
+
+
+@delete("/teams/{team:str}/members/{member:str}", Action.MANAGE_SYSTEM, "Remove a member", tags=["teams"])
+async def remove_team_member(api: Services, caller: Caller, team: str, member: str) -> None:
+    def write(connection: Connection) -> None:
+        account = get_account(connection, member)
+        remove_member(connection, caller, get_team(connection, team), account.id, account.name, now=api.now)
+
+    await api.write(write)
+
+
+# --- roles
+
+
+@get("/roles", Asked.SIGNED_IN, "List roles", tags=["roles"])
+async def list_all_roles(api: Services) -> list[RoleView]:
+    return [role_view(role) for role in await api.read(list_roles)]
+
+
+@post("/roles", Action.MANAGE_SYSTEM, "Make a custom role", tags=["roles"])
+async def make_role(api: Services, caller: Caller, data: NewRole) -> RoleView:
+    def write(connection: Connection) -> RoleView:
+        made = create_role(
+            connection,
+            caller,
+            now=api.now,
+            name=data.name,
+            actions=data.actions,
+            description=data.description,
+        )
+        return role_view(made)
+
+    return await api.write(write)
+
+
+@get("/roles/{role:str}", Asked.SIGNED_IN, "Show a role", tags=["roles"])
+async def show_role(api: Services, role: str) -> Response[RoleView]:
+    found = await api.read(get_role, role)
+    return Response(role_view(found), headers=etag(found.version))
+
+
+@patch("/roles/{role:str}", Action.MANAGE_SYSTEM, "Change a custom role", tags=["roles"])
+async def change_one_role(
+    api: Services, caller: Caller, request: Request[Any, Any, Any], role: str, data: RoleChange
+) -> Response[RoleView]:
+    """Holds from the next request on. Honours If-Match."""
+    given, version = _given(data), expected_number(request)
+
+    def write(connection: Connection) -> Any:
+        return change_role(
+            connection,
+            caller,
+            get_role(connection, role),
+            now=api.now,
+            actions=given.get("actions"),
+            description=given.get("description"),
+            expected_version=version,
+        )
+
+    found = await api.write(write)
+    return Response(role_view(found), headers=etag(found.version))
+
+
+@delete("/roles/{role:str}", Action.MANAGE_SYSTEM, "Delete a custom role", tags=["roles"])
+async def remove_role(api: Services, caller: Caller, role: str) -> None:
+    def write(connection: Connection) -> None:
+        delete_role(connection, caller, get_role(connection, role), now=api.now)
+
+    await api.write(write)
+
+
+# --- oneself
+
+
+def _own(connection: Connection, caller: Caller) -> Account:
+    if caller.principal.kind not in {PrincipalKind.USER, PrincipalKind.ROBOT}:
+        raise AccessDenied("this registry has no accounts")
+    return get_account(connection, caller.principal.name)
+
+
+def _user_in_person(caller: Caller) -> None:
+    """A token or robot must not make itself a wider or longer-lived credential."""
+    if caller.principal.kind is not PrincipalKind.USER or caller.principal.credential not in {
+        "password",
+        "session",
+    }:
+        raise AccessDenied("sign in with a password to do this", rule="in-person")
+
+
+@get("/self", Action.MANAGE_SELF, "Who am I", tags=["self"])
+async def show_self(api: Services, caller: Caller) -> Response[AccountView]:
+    found = await api.read(_own, caller)
+    return Response(account_view(found), headers=etag(found.version))
+
+
+@patch("/self", Action.MANAGE_SELF, "Change one's name and address", tags=["self"])
+async def change_self(
+    api: Services, caller: Caller, request: Request[Any, Any, Any], data: SelfChange
+) -> Response[AccountView]:
+    version = expected_number(request)
+    _user_in_person(caller)
+
+    def write(connection: Connection) -> Account:
+        found = _own(connection, caller)
+        return change_account(connection, caller, found, _given(data), now=api.now, expected_version=version)
+
+    found = await api.write(write)
+    return Response(account_view(found), headers=etag(found.version))
+
+
+@put("/self/password", Action.MANAGE_SELF, "Change one's password", tags=["self"], status_code=204)
+async def change_password(api: Services, caller: Caller, data: PasswordChange) -> None:
+    """Ends all sessions and log-ins, this one included."""
+    _user_in_person(caller)
+    check_new_password(data.new, name=caller.principal.name)
+    assert api.accounts is not None
+    proven = await api.accounts.authenticator.basic(
+        caller.principal.name, data.current, address=caller.address
+    )
+    if proven.credential != "password":
+        raise InvalidCredentials("the current password is wrong")
+    hashed = await hash_new_password(api, data.new, caller.principal.name)
+
+    def write(connection: Connection) -> None:
+        found = _own(connection, caller)
+        if found.source != "local":
+            raise InvalidInput(f"the password of {found.name} is kept at {found.source}")
+        set_password_hash(connection, caller, found, hashed, now=api.now)
+
+    await api.write(write)
+
+
+@get("/self/tokens", Action.MANAGE_SELF, "List one's tokens", tags=["self"])
+async def own_tokens(
+    api: Services, caller: Caller, request: Request[Any, Any, Any], n: N = DEFAULT_N, last: Last = ""
+) -> Response[Page[TokenView]]:
+    def read(connection: Connection) -> list[AccessToken]:
+        owner = _own(connection, caller)
+        return list_tokens(connection, owner_id=owner.id, last=last, n=n + 1)
+
+    return paged(request, [token_view(t) for t in await api.read(read)], n, lambda view: view.id)
+
+
+@post("/self/tokens", Action.MANAGE_SELF, "Make a personal access token", tags=["self"])
+async def make_token(api: Services, caller: Caller, data: NewToken) -> TokenSecret:
+    """The secret is in the answer and nowhere else."""
+    _user_in_person(caller)
+
+    def write(connection: Connection) -> TokenSecret:
+        owner = _own(connection, caller)
+        secret = mint(
+            connection,
+            caller,
+            now=api.now,
+            kind="pat",
+            owner_id=owner.id,
+            owner=owner.name,
+            name=data.name,
+            actions=data.actions,
+            repositories=data.repositories,
+            expires_at=microseconds(data.expires_at),
+        )
+        view = token_view(get_token(connection, secret.public_id))
+        return TokenSecret(token=view, secret=str(secret.text))
+
+    return await api.write(write)
+
+
+@delete("/self/tokens/{token:str}", Action.MANAGE_SELF, "Revoke one of one's tokens", tags=["self"])
+async def revoke_own_token(api: Services, caller: Caller, token: str) -> None:
+    """At once; bearer tokens made with it are refused too."""
+
+    def write(connection: Connection) -> None:
+        owner = _own(connection, caller)
+        revoke(connection, caller, get_token(connection, token, owner_id=owner.id), now=api.now)
+
+    await api.write(write)
+
+
+@post(
+    "/self/secret", Action.MANAGE_SELF, "Give oneself a new secret (robots)", tags=["self"], status_code=200
+)
+async def rotate_self(api: Services, caller: Caller, data: Rotation) -> RobotSecret:
+    """A robot changes its own secret; nobody else's credentials are needed."""
+    if caller.principal.kind is not PrincipalKind.ROBOT or caller.principal.credential != "robot":
+        raise AccessDenied("only a robot with its secret may do this", rule="robot-secret")
+
+    def write(connection: Connection) -> tuple[Account, str]:
+        found = _own(connection, caller)
+        secret = rotate_robot_secret(
+            connection,
+            caller,
+            now=api.now,
+            robot_id=found.id,
+            robot=found.name,
+            overlap=data.overlap_seconds * SECOND,
+        )
+        return found, str(secret.text)
+
+    found, secret = await api.write(write)
+    return RobotSecret(robot=account_view(found), secret=secret)
+
+
+@get("/self/stars", Action.MANAGE_SELF, "List starred repositories", tags=["self"])
+async def own_stars(
+    api: Services, caller: Caller, request: Request[Any, Any, Any], n: N = DEFAULT_N, last: Last = ""
+) -> Response[Page[RepositoryView]]:
+    visible = await api.visible(caller)
+    found = await api.read(
+        lambda c: list_repositories(c, visible, last=last, n=n + 1, starred_by=caller.principal.id)
+    )
+    return paged(request, [repository_view(row) for row in found], n, lambda view: view.name)
+
+
+ROUTES = [
+    list_users,
+    make_user,
+    show_user,
+    change_user,
+    remove_user,
+    make_setup_link,
+    tokens_of_user,
+    revoke_token_of_user,
+    list_robots,
+    make_robot,
+    remove_robot,
+    list_all_teams,
+    make_team,
+    show_team,
+    change_one_team,
+    remove_team,
+    members_of_team,
+    add_team_member,
+    remove_team_member,
+    list_all_roles,
+    make_role,
+    show_role,
+    change_one_role,
+    remove_role,
+    show_self,
+    change_self,
+    change_password,
+    own_tokens,
+    make_token,
+    revoke_own_token,
+    rotate_self,
+    own_stars,
+]

@@ -1,0 +1,248 @@
+"""`/settings`, `/sources`, `/audit`, `/explain`, `/certificates`: the registry as a whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.params import Parameter
+from sqlalchemy import Connection
+
+from entrepot.server.access.decision.errors import AccessDenied
+from entrepot.server.access.decision.model import Action, Resource
+from entrepot.server.access.directory.settings import (
+    RegistrySettings,
+    get_registry_settings,
+    set_project_creation,
+    set_read_only,
+)
+from entrepot.server.access.sign_in.source_table import (
+    Source,
+    add_source,
+    list_sources,
+    remove_source,
+    set_source_enabled,
+)
+from entrepot.server.api.paging import DEFAULT_N, LastNumber, N, Page, paged
+from entrepot.server.api.route import delete, get, patch, post
+from entrepot.server.api.schemas import (
+    AuditRow,
+    ExplanationView,
+    NewSource,
+    ServerInfo,
+    SettingsChange,
+    SettingsView,
+    SourceChange,
+    SourceView,
+    UpstreamRepository,
+    when,
+)
+from entrepot.server.api.views import audit_view
+from entrepot.server.config.version import VERSION
+from entrepot.server.control.audit_queries import list_audit
+from entrepot.server.control.content_queries import list_upstream
+from entrepot.server.control.explain import explain, parse_action
+from entrepot.server.control.services import Services
+from entrepot.server.http.caller import Caller
+from entrepot.server.http.guard import Asked
+
+__all__ = ["ROUTES"]
+
+
+@get("/", Asked.NOBODY, "What this is", tags=["registry"])
+async def info(api: Services) -> ServerInfo:
+    return ServerInfo(
+        name="entrepot", version=VERSION, mode="accounts" if api.accounts is not None else "open"
+    )
+
+
+@get("/settings", Action.READ_SYSTEM, "Show settings", tags=["registry"])
+async def show_settings(api: Services) -> SettingsView:
+    return _settings_view(await api.read(get_registry_settings))
+
+
+@patch("/settings", Action.MANAGE_SYSTEM, "Change settings", tags=["registry"])
+async def change_settings(api: Services, caller: Caller, data: SettingsChange) -> SettingsView:
+    """They hold from the next request on."""
+
+    def write(connection: Connection) -> RegistrySettings:
+        if data.project_creation is not msgspec.UNSET:
+            set_project_creation(connection, caller, data.project_creation, now=api.now)
+        if data.read_only is not msgspec.UNSET:
+            set_read_only(connection, caller, data.read_only, now=api.now)
+        return get_registry_settings(connection)
+
+    return _settings_view(await api.write(write))
+
+
+def _settings_view(settings: RegistrySettings) -> SettingsView:
+    return SettingsView(
+        project_creation="signed-in" if settings.project_creation == "signed-in" else "admins",
+        read_only=settings.read_only,
+    )
+
+
+@get("/sources", Action.READ_SYSTEM, "List sign-in sources", tags=["sign-in sources"])
+async def all_sources(api: Services) -> list[SourceView]:
+    """Without their secrets."""
+    return [_source_view(source) for source in await api.read(list_sources)]
+
+
+@post("/sources", Action.MANAGE_SYSTEM, "Add a sign-in source", tags=["sign-in sources"])
+async def make_source(api: Services, caller: Caller, data: NewSource) -> SourceView:
+    def write(connection: Connection) -> Source:
+        add_source(
+            connection,
+            caller,
+            api.seal,
+            now=api.now,
+            name=data.name,
+            kind=data.kind,
+            settings=data.settings,
+            secret=data.secret,
+        )
+        return _source(connection, data.name.strip().lower())
+
+    made = await api.write(write)
+    await _reload(api)
+    return _source_view(made)
+
+
+@patch(
+    "/sources/{source:str}",
+    Action.MANAGE_SYSTEM,
+    "Enable or disable a sign-in source",
+    tags=["sign-in sources"],
+)
+async def change_source(api: Services, caller: Caller, source: str, data: SourceChange) -> SourceView:
+    def write(connection: Connection) -> Source:
+        set_source_enabled(connection, caller, source, enabled=data.enabled, now=api.now)
+        return _source(connection, source)
+
+    changed = await api.write(write)
+    await _reload(api)
+    return _source_view(changed)
+
+
+@delete("/sources/{source:str}", Action.MANAGE_SYSTEM, "Remove a sign-in source", tags=["sign-in sources"])
+async def drop_source(api: Services, caller: Caller, source: str) -> None:
+    """Its users stay, but can't sign in through it."""
+    await api.write(lambda c: remove_source(c, caller, source, now=api.now))
+    await _reload(api)
+
+
+async def _reload(api: Services) -> None:
+    if api.accounts is not None:
+        await api.accounts.reload()
+
+
+def _source(connection: Connection, name: str) -> Source:
+    return next(source for source in list_sources(connection) if source.name == name)
+
+
+def _source_view(source: Source) -> SourceView:
+    return SourceView(
+        name=source.name, kind=source.kind, enabled=source.enabled, settings=dict(source.settings)
+    )
+
+
+@get("/audit", Action.READ_SYSTEM, "Who changed what", tags=["audit"])
+async def audit(
+    api: Services,
+    request: Request[Any, Any, Any],
+    n: N = DEFAULT_N,
+    last: LastNumber = 0,
+    principal: str | None = Parameter(query="principal", default=None, max_length=255),
+    action: str | None = Parameter(query="action", default=None, max_length=64),
+    repository: str | None = Parameter(query="repository", default=None, max_length=255),
+) -> Response[Page[AuditRow]]:
+    """Newest first."""
+    rows = await api.read(
+        lambda c: list_audit(
+            c, before=last or None, n=n + 1, principal=principal, action=action, repository=repository
+        )
+    )
+    return paged(request, [audit_view(row) for row in rows], n, lambda view: view.number)
+
+
+@get("/explain", Asked.SIGNED_IN, "Why may, or may not, somebody do something", tags=["audit"])
+async def explain_decision(
+    api: Services,
+    caller: Caller,
+    user: str = Parameter(query="user", max_length=255, description="A name, or `anonymous`."),
+    action: str = Parameter(query="action", max_length=64),
+    repository: str = Parameter(query="repository", default="", max_length=255),
+    tag: str | None = Parameter(query="tag", default=None, max_length=128),
+) -> ExplanationView:
+    """For oneself; about others, who may see the project's members (or the registry) may ask."""
+    resource = Resource(repository=repository or None, tag=tag)
+    to_themselves = user == caller.principal.name
+    if not to_themselves:
+        needed = Action.READ_MEMBERS if repository else Action.READ_SYSTEM
+        await api.require(caller, needed, resource)
+    if api.accounts is None:
+        raise AccessDenied("this registry has no accounts; everybody may do everything")
+    wanted = parse_action(action)
+    found = await api.read(
+        lambda c: explain(c, user, wanted, resource, now=api.now, to_themselves=to_themselves)
+    )
+    return ExplanationView(
+        user=user,
+        action=wanted.value,
+        where=str(resource),
+        allowed=found.decision.allowed,
+        rule=found.decision.rule,
+        reason=found.decision.reason,
+        steps=list(found.steps),
+    )
+
+
+@get(
+    "/certificates",
+    Asked.NOBODY,
+    "Certificates that verify bearer tokens",
+    tags=["registry"],
+    media_type="text/plain",
+)
+async def certificates(api: Services) -> str:
+    """PEM, for a Docker Registry's `rootcertbundle`."""
+    return api.accounts.keys.certificates() if api.accounts is not None else ""
+
+
+@get("/upstreams/repositories", Asked.SIGNED_IN, "Repositories of other registries", tags=["upstreams"])
+async def upstream_repositories(
+    api: Services,
+    caller: Caller,
+    request: Request[Any, Any, Any],
+    n: N = DEFAULT_N,
+    last: LastNumber = 0,
+    registry: str | None = Parameter(query="registry", default=None, max_length=255),
+) -> Response[Page[UpstreamRepository]]:
+    """As their notifications tell."""
+    visible = await api.visible(caller)
+    rows = await api.read(lambda c: list_upstream(c, visible, last=last, n=n + 1, registry=registry))
+    numbers = [row.id for row, _tags in rows]
+    views = [
+        UpstreamRepository(
+            registry=row.registry, name=row.name, tags=tags, pulls=row.pulls, pushed_at=when(row.pushed_at)
+        )
+        for row, tags in rows
+    ]
+    keys = {id(view): number for view, number in zip(views, numbers, strict=True)}
+    return paged(request, views, n, lambda view: keys[id(view)])
+
+
+ROUTES = [
+    info,
+    show_settings,
+    change_settings,
+    all_sources,
+    make_source,
+    change_source,
+    drop_source,
+    audit,
+    explain_decision,
+    certificates,
+    upstream_repositories,
+]

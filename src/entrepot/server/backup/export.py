@@ -1,0 +1,228 @@
+"""Everything as OCI image layouts that any other tool reads: one a repository.
+
+Tags become the layout's names; referrers (signatures, SBOMs) of what is exported come along. A later run adds
+what is new, so a folder can be kept up to date. Bytes stay what they are, unless docker's manifests are asked
+for as OCI ones: tools that read nothing else in a layout need that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import tempfile
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, Final
+
+from msgspec import structs
+from sqlalchemy import Connection, case, exists, literal, select, tuple_
+
+from entrepot.content.protocols import ManifestBytes
+from entrepot.errors import EntrepotError
+from entrepot.layout.directory import ImageLayout
+from entrepot.layout.index import LayoutEntry, LayoutIndex
+from entrepot.oci import annotations as keys
+from entrepot.oci.descriptor import Descriptor
+from entrepot.oci.digest import Digest
+from entrepot.server.backup.oci_form import as_oci
+from entrepot.server.db.engine import Catalog
+from entrepot.server.db.tables import blob, manifest, manifest_blob, manifest_child, repo, tag
+from entrepot.server.storage.base import BlobStore
+
+__all__ = ["Exported", "export"]
+
+PAGE: Final = 200
+
+
+@dataclass(slots=True)
+class Exported:
+    """What a run did."""
+
+    repositories: int = 0
+    manifests: int = 0
+    tags: int = 0
+    problems: list[str] = field(default_factory=list)
+    """What could not be exported, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Repository:
+    id: int
+    name: str
+
+
+async def export(
+    catalog: Catalog,
+    store: BlobStore,
+    folder: Path,
+    *,
+    pattern: str = "*",
+    convert: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Exported:
+    """Write the repositories whose names match `pattern` below `folder`.
+
+    `convert`: docker's manifests as OCI ones, under another digest.
+    """
+    report, after = Exported(), ""
+    while (repository := await catalog.read(_next_repository, after)) is not None:
+        after = repository.name
+        if not fnmatch.fnmatchcase(repository.name, pattern):
+            continue
+        say(repository.name)
+        layout = await asyncio.to_thread(_make_layout, folder / repository.name)
+        await _Export(catalog, store, repository, layout, report, convert=convert).run()
+        report.repositories += 1
+    return report
+
+
+def _make_layout(path: Path) -> ImageLayout:
+    path.mkdir(parents=True, exist_ok=True)
+    return ImageLayout(path, create=True)
+
+
+class _Export:
+    """One repository."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        store: BlobStore,
+        repository: _Repository,
+        layout: ImageLayout,
+        report: Exported,
+        *,
+        convert: bool,
+    ) -> None:
+        self._catalog = catalog
+        self._store = store
+        self._repository = repository
+        self._layout = layout
+        self._report = report
+        self._convert = convert
+
+    async def run(self) -> None:
+        # Children come before what refers to them, and everything before what has it as a subject.
+        after = (False, -1, 0)
+        while page := await self._catalog.read(_manifests_after, self._repository.id, after):
+            last = page[-1]
+            after = (last.has_subject, last.depth, last.id)
+            listed = list[tuple[str | None, Descriptor]]()
+            for row in page:
+                try:
+                    listed += await self._manifest(row)
+                except EntrepotError as error:
+                    self._report.problems.append(f"{self._repository.name}@{row.digest}: {error.message}")
+            # All at once: the layout's list of names is rewritten as a whole.
+            await asyncio.to_thread(self._layout.update_index, partial(_with_all, listed))
+
+    async def _manifest(self, row: Any) -> list[tuple[str | None, Descriptor]]:
+        """Store it, and what it needs; its names."""
+        for one in await self._catalog.read(_blobs_of, row.id):
+            await self._blob(one)
+        kept = await self._catalog.read(_body, self._repository.id, row.digest, self._convert)
+        if kept is None:
+            return []  # deleted just now
+        await asyncio.to_thread(self._layout.put_manifest, kept, None)
+        names = await self._catalog.read(_tags, self._repository.id, row.digest)
+        self._report.manifests += 1
+        self._report.tags += len(names)
+        target = kept.descriptor()
+        return [(name, target) for name in names] or [(None, target)] * (not row.has_parent)
+
+    async def _blob(self, one: Any) -> None:
+        digest = Digest.parse(one.digest)
+        wanted = Descriptor(media_type="application/octet-stream", digest=digest, size=one.size)
+        if await asyncio.to_thread(self._layout.has_blob, wanted):
+            return
+        with tempfile.TemporaryFile(dir=self._layout.root) as file:
+            async with aclosing(await self._store.open(one.phys, 0, one.size)) as pieces:
+                async for piece in pieces:
+                    await asyncio.to_thread(file.write, piece)
+            file.seek(0)
+            await asyncio.to_thread(self._put, wanted, file)
+
+    def _put(self, wanted: Descriptor, file: IO[bytes]) -> None:
+        with open(file.fileno(), "rb", buffering=0, closefd=False) as stream:
+            self._layout.put_blob(wanted, stream)
+
+
+def _with_all(listed: list[tuple[str | None, Descriptor]], index: LayoutIndex) -> LayoutIndex:
+    """These names point to these manifests; ones without a name are listed once."""
+    names = {name for name, _ in listed if name is not None}
+    digests = {target.digest for _, target in listed}
+    kept = [
+        entry
+        for entry in index
+        if entry.ref_name not in names and not (entry.ref_name is None and entry.descriptor.digest in digests)
+    ]
+    added = [
+        LayoutEntry(
+            target
+            if name is None
+            else structs.replace(target, annotations={**target.annotations, keys.REF_NAME: name})
+        )
+        for name, target in listed
+    ]
+    return replace(index, entries=(*kept, *added))
+
+
+def _next_repository(connection: Connection, after: str) -> _Repository | None:
+    row = connection.execute(
+        select(repo.c.id, repo.c.name)
+        .where(repo.c.deleted_at.is_(None), repo.c.name > after)
+        .order_by(repo.c.name)
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else _Repository(row.id, row.name)
+
+
+def _tags(connection: Connection, repo_id: int, digest: str) -> list[str]:
+    rows = connection.execute(
+        select(tag.c.name).where(tag.c.repo_id == repo_id, tag.c.digest == digest).order_by(tag.c.name)
+    )
+    return list(rows.scalars())
+
+
+def _manifests_after(connection: Connection, repo_id: int, after: tuple[bool, int, int]) -> list[Any]:
+    has_subject = case((manifest.c.subject.is_(None), 0), else_=1).label("has_subject")
+    is_child = (manifest_child.c.repo_id == manifest.c.repo_id) & (
+        manifest_child.c.digest == manifest.c.digest
+    )
+    has_parent = exists().where(is_child).label("has_parent")
+    place = tuple_(has_subject, manifest.c.depth, manifest.c.id)
+    rows = connection.execute(
+        select(manifest.c.id, manifest.c.digest, manifest.c.depth, has_subject, has_parent)
+        .where(
+            manifest.c.repo_id == repo_id,
+            manifest.c.deleted_at.is_(None),
+            place > tuple_(*map(literal, (int(after[0]), after[1], after[2]))),
+        )
+        .order_by(has_subject, manifest.c.depth, manifest.c.id)
+        .limit(PAGE)
+    )
+    return list(rows)
+
+
+def _body(connection: Connection, repo_id: int, digest: str, convert: bool) -> ManifestBytes | None:
+    row = connection.execute(
+        select(manifest.c.body, manifest.c.media_type).where(
+            manifest.c.repo_id == repo_id, manifest.c.digest == digest, manifest.c.deleted_at.is_(None)
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    found = ManifestBytes(row.body, row.media_type, Digest.parse(digest))
+    return as_oci(found, lambda child: _body(connection, repo_id, child, convert)) if convert else found
+
+
+def _blobs_of(connection: Connection, number: int) -> list[Any]:
+    rows = connection.execute(
+        select(blob.c.digest, blob.c.phys, blob.c.size)
+        .join(manifest_blob, manifest_blob.c.digest == blob.c.digest)
+        .where(manifest_blob.c.manifest_id == number, blob.c.state == "live")
+    )
+    return list(rows)

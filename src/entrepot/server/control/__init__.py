@@ -1,0 +1,1 @@
+"""What people and scripts do to a registry: each use case once, for pages, API and `entrepot admin`."""

@@ -1,0 +1,665 @@
+"""What people ask about content: repositories, tags, manifests, sizes, referrers, search. Read-only SQL.
+
+Shared by the management API and the pages. Every function takes a connection and returns plain values.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    Select,
+    and_,
+    case,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    union_all,
+)
+
+from entrepot.errors import NotFound
+from entrepot.server.access.decision.patterns import Visible
+from entrepot.server.db.tables import (
+    blob,
+    manifest,
+    manifest_blob,
+    manifest_child,
+    project,
+    repo,
+    repo_blob,
+    tag,
+    tag_pull,
+)
+from entrepot.server.db.tables.access import repo_label, repo_profile, star, upstream_repo, upstream_tag
+
+__all__ = [
+    "Found",
+    "ManifestRow",
+    "RepositoryRow",
+    "TagRow",
+    "closure",
+    "count_labels",
+    "get_manifest_row",
+    "get_repository",
+    "get_tag",
+    "list_manifests",
+    "list_referrers",
+    "list_repositories",
+    "list_tags",
+    "list_upstream",
+    "listed_body",
+    "platforms_of",
+    "repository_sizes",
+    "search",
+    "tag_sizes",
+]
+
+MAX_CLOSURE: Final = 5_000
+"""Manifests looked at for the sizes of one tag."""
+MAX_TAG_REPOSITORIES: Final = 25
+"""Repositories whose tags a search looks through, the shortest names first."""
+MAX_OWN_REPOSITORIES: Final = 100
+"""Who sees fewer than so many has all of their tags looked through."""
+MAX_TAG_MATCHES: Final = 2_000
+"""Tags of one beginning that are looked at, for those who see many repositories."""
+MAX_LISTED_BYTES: Final = 64 * 1024
+"""Larger manifests are not read for a list: their platforms are told where one alone is shown."""
+_NO_BYTES: Final = literal(b"", LargeBinary)
+listed_body: Final = case((manifest.c.size <= MAX_LISTED_BYTES, manifest.c.body), else_=_NO_BYTES)
+"""A manifest's bytes in a list of many: every tag may point to the same large one."""
+_AFTER_TAGS: Final = "\x7f"
+"""Sorts after every character a tag may have."""
+
+
+@dataclass(slots=True)
+class RepositoryRow:
+    """A repository in a list. Times in microseconds since 1970."""
+
+    id: int
+    name: str
+    project: str
+    description: str
+    tags: int
+    stars: int
+    pulls: int
+    created_at: int
+    pushed_at: int | None
+    labels: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class TagRow:
+    """A tag with its manifest."""
+
+    name: str
+    digest: str
+    media_type: str
+    artifact_type: str | None
+    total_size: int
+    created_at: int
+    updated_at: int
+    updated_by: str
+    pulls: int
+    pulled_at: int | None
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestRow:
+    """A manifest with its bytes."""
+
+    id: int
+    digest: str
+    media_type: str
+    artifact_type: str | None
+    size: int
+    total_size: int
+    pushed_at: int
+    pushed_by: str
+    config: str | None
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A result of a search. `kind`: repository, tag, digest, upstream."""
+
+    kind: str
+    name: str
+    description: str
+    digest: str | None = None
+    registry: str | None = None
+
+
+# Correlated sub-selects, one a figure: joins would multiply the rows they count.
+_TAGS = select(func.count()).where(tag.c.repo_id == repo.c.id).correlate(repo).scalar_subquery()
+_STARS = select(func.count()).where(star.c.repo_id == repo.c.id).correlate(repo).scalar_subquery()
+_PULLS = (
+    select(func.coalesce(func.sum(tag_pull.c.count), 0))
+    .where(tag_pull.c.repo_id == repo.c.id)
+    .correlate(repo)
+    .scalar_subquery()
+)
+_REPOSITORIES: Final = (
+    select(
+        repo.c.id,
+        repo.c.name,
+        project.c.name.label("project"),
+        func.coalesce(repo_profile.c.description, "").label("description"),
+        _TAGS.label("tags"),
+        _STARS.label("stars"),
+        _PULLS.label("pulls"),
+        repo.c.created_at,
+        repo.c.pushed_at,
+    )
+    .join(project, project.c.id == repo.c.project_id)
+    .outerjoin(repo_profile, repo_profile.c.repo_id == repo.c.id)
+    .where(repo.c.deleted_at.is_(None), project.c.deleted_at.is_(None))
+)
+
+
+def _live_tags(body: ColumnElement[bytes]) -> Select[Any]:
+    return (
+        select(
+            tag.c.name,
+            tag.c.digest,
+            manifest.c.media_type,
+            manifest.c.artifact_type,
+            manifest.c.total_size,
+            tag.c.created_at,
+            tag.c.updated_at,
+            tag.c.updated_by,
+            func.coalesce(tag_pull.c.count, 0).label("pulls"),
+            tag_pull.c.pulled_at,
+            body,
+        )
+        .join(manifest, and_(manifest.c.repo_id == tag.c.repo_id, manifest.c.digest == tag.c.digest))
+        .outerjoin(tag_pull, and_(tag_pull.c.repo_id == tag.c.repo_id, tag_pull.c.name == tag.c.name))
+    )
+
+
+def _manifests(body: ColumnElement[bytes]) -> Select[Any]:
+    return select(
+        manifest.c.id,
+        manifest.c.digest,
+        manifest.c.media_type,
+        manifest.c.artifact_type,
+        manifest.c.size,
+        manifest.c.total_size,
+        manifest.c.pushed_at,
+        manifest.c.pushed_by,
+        manifest.c.config,
+        body,
+    ).where(manifest.c.deleted_at.is_(None))
+
+
+_LISTED_TAGS: Final = _live_tags(listed_body)
+_ONE_TAG: Final = _live_tags(manifest.c.body)
+_LISTED_MANIFESTS: Final = _manifests(_NO_BYTES)
+_ONE_MANIFEST: Final = _manifests(manifest.c.body)
+
+
+def seen(query: Select[Any], visible: Visible) -> Select[Any]:
+    """Only what the caller may see."""
+    return query.where(
+        visible.clause(project_id=repo.c.project_id, visibility=project.c.visibility, repository=repo.c.name)
+    )
+
+
+def list_repositories(
+    connection: Connection,
+    visible: Visible,
+    *,
+    last: str = "",
+    n: int = 100,
+    project_name: str | None = None,
+    label: str | None = None,
+    starred_by: int | None = None,
+) -> list[RepositoryRow]:
+    """By name, after `last`."""
+    query = seen(_REPOSITORIES, visible).where(repo.c.name > last).order_by(repo.c.name).limit(n)
+    if project_name is not None:
+        query = query.where(project.c.name == project_name)
+    if label is not None:
+        query = query.where(repo.c.id.in_(select(repo_label.c.repo_id).where(repo_label.c.label == label)))
+    if starred_by is not None:
+        query = query.where(repo.c.id.in_(select(star.c.repo_id).where(star.c.principal_id == starred_by)))
+    return _with_labels(connection, [RepositoryRow(*row) for row in connection.execute(query)])
+
+
+def get_repository(connection: Connection, name: str) -> RepositoryRow:
+    """Raises NotFound."""
+    row: Any = connection.execute(_REPOSITORIES.where(repo.c.name == name)).one_or_none()
+    if row is None:
+        raise NotFound(f"no repository is called {name}")
+    return _with_labels(connection, [RepositoryRow(*row)])[0]
+
+
+def _with_labels(connection: Connection, rows: list[RepositoryRow]) -> list[RepositoryRow]:
+    by_id = {row.id: row for row in rows}
+    query = select(repo_label).where(repo_label.c.repo_id.in_(by_id)).order_by(repo_label.c.label)
+    for row in connection.execute(query) if by_id else ():
+        by_id[row.repo_id].labels.append(row.label)
+    return rows
+
+
+def repository_sizes(connection: Connection, repo_id: int, visible: Visible) -> tuple[int, int]:
+    """Bytes of its blobs and manifests, and how many of the blobs' other visible repositories hold too."""
+    manifests = connection.execute(
+        select(func.coalesce(func.sum(manifest.c.size), 0)).where(
+            manifest.c.repo_id == repo_id, manifest.c.deleted_at.is_(None)
+        )
+    ).scalar_one()
+    elsewhere = repo_blob.alias("elsewhere")
+    shared = exists().where(
+        elsewhere.c.digest == repo_blob.c.digest,
+        elsewhere.c.repo_id != repo_id,
+        elsewhere.c.deleted_at.is_(None),
+        _repository_is_seen(elsewhere.c.repo_id, visible),
+    )
+    total, common = connection.execute(
+        select(
+            func.coalesce(func.sum(blob.c.size), 0),
+            func.coalesce(func.sum(case((shared, blob.c.size), else_=0)), 0),
+        )
+        .join(repo_blob, repo_blob.c.digest == blob.c.digest)
+        .where(repo_blob.c.repo_id == repo_id, repo_blob.c.deleted_at.is_(None))
+    ).one()
+    return int(manifests) + int(total), int(common)
+
+
+def list_tags(
+    connection: Connection, repo_id: int, *, last: str = "", n: int = 100, contains: str = ""
+) -> list[TagRow]:
+    """By name, after `last`."""
+    query = _LISTED_TAGS.where(tag.c.repo_id == repo_id, tag.c.name > last).order_by(tag.c.name).limit(n)
+    if contains:
+        query = query.where(tag.c.name.contains(contains, autoescape=True))
+    rows: Any = connection.execute(query)
+    return [TagRow(*row) for row in rows]
+
+
+def get_tag(connection: Connection, repo_id: int, name: str) -> TagRow:
+    """Raises NotFound."""
+    row: Any = connection.execute(_ONE_TAG.where(tag.c.repo_id == repo_id, tag.c.name == name)).one_or_none()
+    if row is None:
+        raise NotFound(f"no tag is called {name}")
+    return TagRow(*row)
+
+
+def closure(connection: Connection, repo_id: int, digest: str) -> set[int]:
+    """Ids of a manifest and all it refers to, as far as they are here."""
+    found: set[int] = set()
+    waiting = {digest}
+    while waiting and len(found) < MAX_CLOSURE:
+        rows = connection.execute(
+            select(manifest.c.id).where(manifest.c.repo_id == repo_id, manifest.c.digest.in_(waiting))
+        ).scalars()
+        fresh = set(rows) - found
+        found |= fresh
+        children = connection.execute(
+            select(manifest_child.c.digest).where(manifest_child.c.manifest_id.in_(fresh))
+        ).scalars()
+        waiting = set(children) if fresh else set()
+    return found
+
+
+def tag_sizes(connection: Connection, repo_id: int, digest: str, visible: Visible) -> tuple[int, int]:
+    """(unique, shared) bytes of the blobs and manifests a tag needs.
+
+    Unique is what nothing outside of it needs, in any visible repository: what is freed when it goes, as far
+    as the caller may know. Whether a hidden repository holds the same is not told.
+    """
+    ids = closure(connection, repo_id, digest)
+    if not ids:
+        return 0, 0
+    other_manifest, other_blob = manifest.alias("om"), manifest_blob.alias("ob")
+    needed_elsewhere = (
+        exists()
+        .where(
+            other_blob.c.digest == blob.c.digest,
+            other_manifest.c.id == other_blob.c.manifest_id,
+            other_manifest.c.deleted_at.is_(None),
+            other_blob.c.manifest_id.not_in(ids),
+            or_(other_manifest.c.repo_id == repo_id, _repository_is_seen(other_manifest.c.repo_id, visible)),
+        )
+        .correlate(blob)
+    )
+    mine = select(manifest_blob.c.digest).where(manifest_blob.c.manifest_id.in_(ids))
+    unique, shared = connection.execute(
+        select(
+            func.coalesce(func.sum(case((needed_elsewhere, 0), else_=blob.c.size)), 0),
+            func.coalesce(func.sum(case((needed_elsewhere, blob.c.size), else_=0)), 0),
+        ).where(blob.c.digest.in_(mine))
+    ).one()
+    manifests = connection.execute(
+        select(func.sum(manifest.c.size)).where(manifest.c.id.in_(ids))
+    ).scalar_one()
+    return int(unique) + int(manifests or 0), int(shared)
+
+
+def _repository_is_seen(repo_id: ColumnElement[int], visible: Visible) -> ColumnElement[bool]:
+    if visible.everything and visible.only is None:
+        return true()
+    elsewhere, its_project = repo.alias("its"), project.alias("its_project")
+    return exists().where(
+        elsewhere.c.id == repo_id,
+        its_project.c.id == elsewhere.c.project_id,
+        elsewhere.c.deleted_at.is_(None),
+        visible.clause(
+            project_id=its_project.c.id, visibility=its_project.c.visibility, repository=elsewhere.c.name
+        ),
+    )
+
+
+def list_manifests(
+    connection: Connection, repo_id: int, *, last: str = "", n: int = 100, untagged: bool = False
+) -> list[tuple[ManifestRow, list[str]]]:
+    """By digest, with the tags on each; without their bytes."""
+    query = (
+        _LISTED_MANIFESTS.where(manifest.c.repo_id == repo_id, manifest.c.digest > last)
+        .order_by(manifest.c.digest)
+        .limit(n)
+    )
+    if untagged:
+        query = query.where(
+            ~exists().where(tag.c.repo_id == manifest.c.repo_id, tag.c.digest == manifest.c.digest)
+        )
+    rows: Any = connection.execute(query)
+    found = [ManifestRow(*row) for row in rows]
+    names = tags_on(connection, repo_id, [row.digest for row in found])
+    return [(row, names.get(row.digest, [])) for row in found]
+
+
+def tags_on(connection: Connection, repo_id: int, digests: Iterable[str]) -> dict[str, list[str]]:
+    """Tags by the digest they point to."""
+    wanted = list(digests)
+    names: dict[str, list[str]] = {}
+    query = (
+        select(tag.c.digest, tag.c.name)
+        .where(tag.c.repo_id == repo_id, tag.c.digest.in_(wanted))
+        .order_by(tag.c.name)
+    )
+    for row in connection.execute(query) if wanted else ():
+        names.setdefault(row.digest, []).append(row.name)
+    return names
+
+
+def get_manifest_row(connection: Connection, repo_id: int, digest: str) -> ManifestRow:
+    """Raises NotFound."""
+    row: Any = connection.execute(
+        _ONE_MANIFEST.where(manifest.c.repo_id == repo_id, manifest.c.digest == digest)
+    ).one_or_none()
+    if row is None:
+        raise NotFound(f"no manifest has the digest {digest}")
+    return ManifestRow(*row)
+
+
+def list_referrers(connection: Connection, repo_id: int, digest: str, *, n: int = 1000) -> list[Any]:
+    """Rows of digest, artifact_type, size, annotations (JSON) of what refers to a manifest."""
+    query = (
+        select(manifest.c.digest, manifest.c.artifact_type, manifest.c.total_size, manifest.c.annotations)
+        .where(manifest.c.repo_id == repo_id, manifest.c.subject == digest, manifest.c.deleted_at.is_(None))
+        .order_by(manifest.c.digest)
+        .limit(n)
+    )
+    return list(connection.execute(query).all())
+
+
+def platforms_of(body: bytes) -> list[tuple[str, str | None, int, str]]:
+    """(digest, platform, size, media type) of an index's manifests; nothing for other manifests."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return []
+    children = document.get("manifests") if isinstance(document, dict) else None
+    found = []
+    for child in children if isinstance(children, list) else ():
+        if isinstance(child, dict) and isinstance(child.get("digest"), str):
+            size, kind = child.get("size"), child.get("mediaType")
+            found.append(
+                (
+                    child["digest"],
+                    _platform_text(child.get("platform")),
+                    size if isinstance(size, int) else 0,
+                    kind if isinstance(kind, str) else "",
+                )
+            )
+    return found
+
+
+def _platform_text(platform: Any) -> str | None:
+    if not isinstance(platform, dict) or not platform.get("os") or platform.get("os") == "unknown":
+        return None
+    parts = [platform.get("os"), platform.get("architecture"), platform.get("variant")]
+    return "/".join(str(part) for part in parts if part)
+
+
+def count_labels(connection: Connection, visible: Visible, *, n: int = 1000) -> list[tuple[str, int]]:
+    """Labels with how many visible repositories carry them."""
+    query = (
+        select(repo_label.c.label, func.count())
+        .join(repo, repo.c.id == repo_label.c.repo_id)
+        .join(project, project.c.id == repo.c.project_id)
+        .where(repo.c.deleted_at.is_(None), project.c.deleted_at.is_(None))
+        .group_by(repo_label.c.label)
+        .order_by(repo_label.c.label)
+        .limit(n)
+    )
+    return [(label, count) for label, count in connection.execute(seen(query, visible))]
+
+
+def search(connection: Connection, visible: Visible, term: str, *, n: int = 20) -> list[Found]:
+    """Repositories, digests by prefix (of manifests, and of the layers and configurations in them), tags
+    (`app:v1`, or `v1` alone), repositories of other registries.
+
+    A name may be pasted with its registry. When there is more than fits, a third of the places is for what is
+    no repository.
+    """
+    term = _without_host(term.strip())
+    lowered = term.lower()
+    if not term:
+        return []
+    others = _search_digests(connection, visible, lowered, n)
+    if len(others) < n:
+        others += _search_tags(connection, visible, term, n - len(others))
+    if len(others) < n:
+        others += [
+            Found("upstream", row.name, "", None, row.registry)
+            for row in connection.execute(
+                select(upstream_repo.c.registry, upstream_repo.c.name)
+                .where(upstream_repo.c.name.contains(lowered, autoescape=True), _upstream_seen(visible))
+                .order_by(upstream_repo.c.name)
+                .limit(n - len(others))
+            )
+        ]
+    found = _search_repositories(connection, visible, lowered, n - min(len(others), n // 3))
+    return [*found, *others[: n - len(found)]]
+
+
+def _without_host(term: str) -> str:
+    """`localhost:5000/acme/app:v1` as somebody copies it."""
+    first, slash, rest = term.partition("/")
+    return rest if slash and (":" in first or first == "localhost") else term
+
+
+def _search_repositories(connection: Connection, visible: Visible, term: str, n: int) -> list[Found]:
+    labelled = repo.c.id.in_(
+        select(repo_label.c.repo_id).where(repo_label.c.label.startswith(term, autoescape=True))
+    )
+    matches = or_(repo.c.name.contains(term, autoescape=True), labelled)
+    rank = case(
+        (repo.c.name == term, 0),
+        (repo.c.name.endswith("/" + term, autoescape=True), 1),
+        (repo.c.name.contains("/" + term, autoescape=True), 2),
+        else_=3,
+    )
+    query = (
+        select(repo.c.name, func.coalesce(repo_profile.c.description, ""))
+        .join(project, project.c.id == repo.c.project_id)
+        .outerjoin(repo_profile, repo_profile.c.repo_id == repo.c.id)
+        .where(repo.c.deleted_at.is_(None), project.c.deleted_at.is_(None), matches)
+        .order_by(rank, func.length(repo.c.name), repo.c.name)
+        .limit(n)
+    )
+    return [Found("repository", name, text) for name, text in connection.execute(seen(query, visible))]
+
+
+def _search_digests(connection: Connection, visible: Visible, term: str, n: int) -> list[Found]:
+    """Also of what was copied with a name: `acme/app@sha256:…`."""
+    wanted = term.rpartition("@")[2].removeprefix("sha256:")
+    if len(wanted) < 6 or not all(c in "0123456789abcdef" for c in wanted):
+        return []
+    # A range, so that the index on the digest is used.
+    first, last = f"sha256:{wanted}", f"sha256:{wanted}g"
+    live = (manifest.c.deleted_at.is_(None), repo.c.deleted_at.is_(None), project.c.deleted_at.is_(None))
+    manifests = (
+        select(repo.c.name, manifest.c.digest)
+        .select_from(manifest)
+        .join(repo, repo.c.id == manifest.c.repo_id)
+        .join(project, project.c.id == repo.c.project_id)
+        .where(manifest.c.digest >= first, manifest.c.digest < last, *live)
+        .order_by(repo.c.name)
+        .limit(n)
+    )
+    found = [
+        Found("digest", name, "", digest) for name, digest in connection.execute(seen(manifests, visible))
+    ]
+    if len(found) >= n:
+        return found
+    parts = (
+        select(repo.c.name, manifest.c.digest)
+        .select_from(repo_blob)
+        .join(
+            manifest_blob,
+            and_(
+                manifest_blob.c.repo_id == repo_blob.c.repo_id, manifest_blob.c.digest == repo_blob.c.digest
+            ),
+        )
+        .join(manifest, manifest.c.id == manifest_blob.c.manifest_id)
+        .join(repo, repo.c.id == manifest.c.repo_id)
+        .join(project, project.c.id == repo.c.project_id)
+        .where(
+            repo_blob.c.digest >= first, repo_blob.c.digest < last, repo_blob.c.deleted_at.is_(None), *live
+        )
+        .distinct()
+        .order_by(repo.c.name, manifest.c.digest)
+        .limit(n - len(found))
+    )
+    found += [
+        Found("digest", name, "a layer or the configuration has this digest", digest)
+        for name, digest in connection.execute(seen(parts, visible))
+    ]
+    return found
+
+
+def _search_tags(connection: Connection, visible: Visible, term: str, n: int) -> list[Found]:
+    """`app:v1`: tags that begin so in repositories named so; `v1` or `:v1`: in any."""
+    repository, _, tag_text = term.rpartition(":")
+    if "/" in tag_text or "@" in term or (not repository and len(term) < 2):
+        return []
+    rows = _few_repositories(connection, visible, repository.lower(), tag_text)
+    if rows is None:
+        rows = _any_repository(connection, visible, tag_text, n)
+    found = [Found("tag", f"{name}:{tag_name}", "", digest) for name, tag_name, digest in rows]
+    return sorted(found, key=lambda item: (len(item.name), item.name))[:n]
+
+
+def _few_repositories(
+    connection: Connection, visible: Visible, repository: str, tag_text: str
+) -> list[tuple[str, str, str]] | None:
+    """Tags of the repositories that fit; None when no name was given and there are many."""
+    most = MAX_TAG_REPOSITORIES if repository else MAX_OWN_REPOSITORIES
+    candidates = (
+        select(repo.c.id, repo.c.name)
+        .join(project, project.c.id == repo.c.project_id)
+        .where(repo.c.deleted_at.is_(None), project.c.deleted_at.is_(None))
+        .order_by(func.length(repo.c.name), repo.c.name)
+        .limit(most)
+    )
+    if repository:
+        candidates = candidates.where(repo.c.name.contains(repository, autoescape=True))
+    names = {row.id: row.name for row in connection.execute(seen(candidates, visible))}
+    if not repository and len(names) == most:
+        return None
+    if not names:
+        return []
+    query = (
+        select(tag.c.repo_id, tag.c.name, tag.c.digest)
+        .where(tag.c.repo_id.in_(names), func.lower(tag.c.name).startswith(tag_text.lower(), autoescape=True))
+        .order_by(tag.c.repo_id, tag.c.name)
+    )
+    return [(names[row.repo_id], row.name, row.digest) for row in connection.execute(query)]
+
+
+def _any_repository(
+    connection: Connection, visible: Visible, tag_text: str, n: int
+) -> list[tuple[str, str, str]]:
+    """By the index over all tags' names: as typed, in small and in capital letters; exact ones first."""
+    # Each range by itself is read in the index's order and stops at the limit; both together would be sorted.
+    ranges = [
+        select(tag.c.repo_id, tag.c.name, tag.c.digest)
+        .where(tag.c.name >= text, tag.c.name < text + _AFTER_TAGS)
+        .order_by(tag.c.name)
+        .limit(MAX_TAG_MATCHES)
+        .subquery()
+        for text in dict.fromkeys((tag_text, tag_text.lower(), tag_text.upper()))
+    ]
+    matches = union_all(*(select(one) for one in ranges)).subquery()
+    query = (
+        select(repo.c.name, matches.c.name, matches.c.digest)
+        .select_from(matches)
+        .join(repo, repo.c.id == matches.c.repo_id)
+        .join(project, project.c.id == repo.c.project_id)
+        .where(repo.c.deleted_at.is_(None), project.c.deleted_at.is_(None))
+        .order_by(matches.c.name, func.length(repo.c.name), repo.c.name)
+        .limit(n)
+    )
+    rows: Any = connection.execute(seen(query, visible)).all()
+    return [tuple(row) for row in rows]
+
+
+def list_upstream(
+    connection: Connection, visible: Visible, *, last: int = 0, n: int = 100, registry: str | None = None
+) -> list[tuple[Any, list[str]]]:
+    """Repositories other registries told us about, with their tags, by number."""
+    query = (
+        select(upstream_repo)
+        .where(upstream_repo.c.id > last, _upstream_seen(visible))
+        .order_by(upstream_repo.c.id)
+        .limit(n)
+    )
+    if registry is not None:
+        query = query.where(upstream_repo.c.registry == registry)
+    rows = connection.execute(query).all()
+    tags: dict[int, list[str]] = {row.id: [] for row in rows}
+    names = select(upstream_tag.c.repo_id, upstream_tag.c.name).where(upstream_tag.c.repo_id.in_(tags))
+    for repo_id, name in connection.execute(names.order_by(upstream_tag.c.name)) if tags else ():
+        tags[repo_id].append(name)
+    return [(row, tags[row.id]) for row in rows]
+
+
+def _upstream_seen(visible: Visible) -> Any:
+    """The rights are those of the project of its first component, as for what is stored here."""
+    seen_project = exists().where(
+        project.c.deleted_at.is_(None),
+        or_(
+            upstream_repo.c.name == project.c.name,
+            # Compared, not matched: an underscore in a pattern stands for any character.
+            func.substr(upstream_repo.c.name, 1, func.length(project.c.name) + 1)
+            == project.c.name.op("||")("/"),
+        ),
+        visible.clause(
+            project_id=project.c.id, visibility=project.c.visibility, repository=upstream_repo.c.name
+        ),
+    )
+    return literal(value=True) if visible.everything and visible.only is None else seen_project

@@ -1,0 +1,75 @@
+"""What is in an image: its configuration, and its layers with the command that made each."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from entrepot.oci.digest import Digest
+from entrepot.server.control.content_queries import ManifestRow
+from entrepot.server.control.services import Services
+
+__all__ = ["MAX_CONFIG_BYTES", "Layer", "image_config", "layers_of"]
+
+MAX_CONFIG_BYTES: Final = 4 * 1024 * 1024
+"""Larger configurations are not shown."""
+_CONFIG_TYPES: Final = frozenset(
+    {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    digest: str
+    media_type: str
+    size: int
+    command: str | None
+
+
+async def image_config(api: Services, repository: str, manifest: ManifestRow) -> dict[str, Any] | None:
+    """The configuration's JSON; None for what is no image, too large, or not here."""
+    descriptor = _object(manifest.body).get("config")
+    if (
+        not isinstance(descriptor, dict)
+        or descriptor.get("mediaType") not in _CONFIG_TYPES
+        or not manifest.config
+    ):
+        return None
+    stored = await api.blobs.find(repository, Digest.parse(manifest.config))
+    if stored is None or stored.size > MAX_CONFIG_BYTES:
+        return None
+    chunks = [bytes(chunk) async for chunk in await api.blobs.open(stored)]
+    return _object(b"".join(chunks)) or None
+
+
+def layers_of(body: bytes, config: dict[str, Any] | None) -> list[Layer]:
+    """In order, each with the history entry that made it (entries without a layer are passed over)."""
+    layers = _object(body).get("layers")
+    history = config.get("history") if config else None
+    commands = [
+        str(entry.get("created_by") or entry.get("comment") or "") or None
+        for entry in (history if isinstance(history, list) else [])
+        if isinstance(entry, dict) and not entry.get("empty_layer")
+    ]
+    found = []
+    for number, layer in enumerate(layers if isinstance(layers, list) else []):
+        if isinstance(layer, dict) and isinstance(layer.get("digest"), str):
+            size = layer.get("size")
+            found.append(
+                Layer(
+                    layer["digest"],
+                    str(layer.get("mediaType", "")),
+                    size if isinstance(size, int) else 0,
+                    commands[number] if number < len(commands) else None,
+                )
+            )
+    return found
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,1 @@
+"""Checks of an installation, from the inside and from where its clients stand, with what to do about each."""

@@ -1,0 +1,1 @@
+"""What every request meets, whichever face it is for: parsing, limits, metering, logs. Knows no face."""

@@ -1,0 +1,51 @@
+"""The pages put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from litestar import Router
+from litestar.di import Provide
+
+from entrepot.server.pages import (
+    account,
+    admin,
+    admin_people,
+    home,
+    images,
+    project_people,
+    project_settings,
+    projects,
+    repositories,
+    sign_in,
+)
+from entrepot.server.pages.kit.guard import page_guard
+from entrepot.server.pages.kit.problems import PAGE_HANDLERS
+from entrepot.server.pages.kit.visit import provide_visit
+
+__all__ = ["PAGES", "pages_router"]
+
+PAGES: Final[Sequence[Any]] = (
+    *home.ROUTES,
+    *projects.ROUTES,
+    *repositories.ROUTES,
+    *images.ROUTES,
+    *sign_in.ROUTES,
+    *account.ROUTES,
+    *project_people.ROUTES,
+    *project_settings.ROUTES,
+    *admin.ROUTES,
+    *admin_people.ROUTES,
+)
+
+
+def pages_router() -> Router:
+    """The pages, their guard and how they answer errors."""
+    return Router(
+        "/",
+        route_handlers=[*PAGES],
+        guards=[page_guard],
+        dependencies={"visit": Provide(provide_visit, sync_to_thread=False)},
+        exception_handlers=PAGE_HANDLERS,
+    )

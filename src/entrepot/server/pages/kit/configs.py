@@ -1,0 +1,88 @@
+"""Platforms of images in a list, read from their configurations and remembered: content never changes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from entrepot.oci.digest import Digest
+from entrepot.server.control.content_queries import TagRow, platforms_of
+from entrepot.server.control.page_queries import stored_configs
+from entrepot.server.control.services import Services
+from entrepot.server.repos.blobs import StoredBlob
+from entrepot.server.storage.errors import BlobMissing
+
+__all__ = ["Platforms"]
+
+_MAX_BYTES: Final = 512 * 1024
+_MAX_KNOWN: Final = 20_000
+_AT_ONCE: Final = 8
+
+
+class Platforms:
+    """One per process."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, str] = OrderedDict()
+
+    async def of_tags(self, api: Services, repo_id: int, tags: Sequence[TagRow]) -> dict[str, list[str]]:
+        """Platforms by tag; none for what is no image."""
+        configs = {row.name: _config_digest(row.body) for row in tags}
+        await self._learn(api, repo_id, {d for d in configs.values() if d and d not in self._known})
+        found = {}
+        for row in tags:
+            config = configs[row.name]
+            known = self._known.get(config, "") if config else ""
+            listed = [text for _digest, text, _size, _kind in platforms_of(row.body) if text]
+            found[row.name] = [known] if known else list(dict.fromkeys(listed))
+        return found
+
+    async def _learn(self, api: Services, repo_id: int, digests: set[str]) -> None:
+        if not digests:
+            return
+
+        def read(connection: Connection) -> dict[str, tuple[str, int]]:
+            return stored_configs(connection, repo_id, sorted(digests))
+
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(digest: str, phys: str, size: int) -> None:
+            async with gate:
+                self._remember(digest, await _platform(api, StoredBlob(Digest.parse(digest), size, phys)))
+
+        stored = await api.read(read)
+        await asyncio.gather(*(one(digest, *where) for digest, where in stored.items()))
+
+    def _remember(self, digest: str, platform: str) -> None:
+        self._known[digest] = platform
+        while len(self._known) > _MAX_KNOWN:
+            self._known.popitem(last=False)
+
+
+def _config_digest(body: bytes) -> str | None:
+    try:
+        config = json.loads(body).get("config")
+    except (ValueError, RecursionError, AttributeError):
+        return None
+    digest = config.get("digest") if isinstance(config, dict) else None
+    return digest if isinstance(digest, str) else None
+
+
+async def _platform(api: Services, stored: StoredBlob) -> str:
+    """Empty when it says none, or is too large to be an image's."""
+    if stored.size > _MAX_BYTES:
+        return ""
+    try:
+        content = b"".join([bytes(chunk) async for chunk in await api.blobs.open(stored)])
+        document: Any = json.loads(content)
+    except (BlobMissing, ValueError, RecursionError):
+        return ""
+    if not isinstance(document, Mapping):
+        return ""
+    parts = [document.get("os"), document.get("architecture"), document.get("variant")]
+    return "/".join(str(part) for part in parts if part) if document.get("os") else ""

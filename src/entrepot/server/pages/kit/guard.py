@@ -1,0 +1,36 @@
+"""Before a page's handler runs: who asks, may they, and did this form come from us.
+
+The policy is asked as everywhere else (`http.guard`); a visit is there before it, so that a refusal is a page
+of the visitor's.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.handlers.base import BaseRouteHandler
+
+from entrepot.server.http.guard import ask_policy, identify
+from entrepot.server.pages.kit.form_key import check_form, form_key
+from entrepot.server.pages.kit.visit import Visit, remember_visit
+
+__all__ = ["page_guard"]
+
+
+async def page_guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Raises FormRefused, InvalidCredentials, AccessDenied."""
+    request = cast("Request[Any, Any, Any]", connection)
+    is_form = request.method == "POST"
+    token = (await request.form()).get("_csrf") if is_form else None
+    caller = await identify(request, csrf_token=token if isinstance(token, str) else None)
+    if is_form:
+        check_form(
+            request.headers,
+            base_url=caller.base_url,
+            key=caller.session or form_key(request.cookies, caller.scheme),
+            token=token,
+        )
+    remember_visit(request, await Visit.begin(request.app.state.services, caller, request))
+    await ask_policy(request, handler)

@@ -1,0 +1,231 @@
+"""An image as its page shows it: platforms, layers with the command that made each, configuration. Pure.
+
+What comes from an image is somebody else's text: it is taken as strings, and only ever shown as text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from entrepot.server.control.content_queries import ManifestRow, platforms_of
+from entrepot.server.control.images import layers_of
+from entrepot.server.pages.kit.words import short_digest
+
+__all__ = [
+    "Choice",
+    "ConfigView",
+    "LayerView",
+    "choices_of",
+    "command_of",
+    "config_view",
+    "kind_of_referrer",
+    "layer_views",
+    "pretty",
+]
+
+_NOP: Final = re.compile(r"^/bin/sh -c #\(nop\)\s*")
+_SHELL: Final = re.compile(r"^(?:/bin/sh -c |RUN /bin/sh -c )")
+_BUILDKIT: Final = re.compile(r"\s*# buildkit\Z")
+MAX_ENTRIES: Final = 200
+_EMPTY_GZIP: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One manifest of an index."""
+
+    digest: str
+    platform: str
+    key: str
+    """What chooses it: the platform, or the digest where several have the same."""
+    is_attestation: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LayerView:
+    """One layer, from the bottom up. `instruction` is the word a Dockerfile would begin with."""
+
+    number: int
+    digest: str
+    size: int
+    media_type: str
+    instruction: str
+    command: str
+    start: float
+    """Share of the image's bytes that are below this layer, in percent."""
+    width: float
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigView:
+    """What `docker inspect` would tell."""
+
+    platform: str
+    created: str
+    rows: list[tuple[str, list[str]]]
+    """Name and values, in the order people ask for them."""
+    env: list[tuple[str, str]]
+    labels: list[tuple[str, str]]
+
+
+def choices_of(row: ManifestRow) -> list[Choice]:
+    """Manifests of an index in their order; none for an image."""
+    listed = platforms_of(row.body)[:MAX_ENTRIES]
+    times = Counter(platform for _digest, platform, _size, _kind in listed)
+    versions = _os_versions(row.body) if any(n > 1 for name, n in times.items() if name) else {}
+    found = []
+    for digest, platform, _size, _kind in listed:
+        if platform is None:
+            found.append(Choice(digest, "unknown", digest, is_attestation=True))
+        elif times[platform] == 1:
+            found.append(Choice(digest, platform, platform, is_attestation=False))
+        else:
+            text = f"{platform} {versions.get(digest) or short_digest(digest)}"
+            found.append(Choice(digest, text, digest, is_attestation=False))
+    return found
+
+
+def _os_versions(body: bytes) -> dict[str, str]:
+    """By digest: what tells images of several Windows versions apart."""
+    children = json.loads(body).get("manifests") or []
+    platforms = {
+        child["digest"]: child.get("platform")
+        for child in children
+        if isinstance(child, dict) and isinstance(child.get("digest"), str)
+    }
+    return {
+        digest: str(platform["os.version"])
+        for digest, platform in platforms.items()
+        if isinstance(platform, Mapping) and platform.get("os.version")
+    }
+
+
+_REFERRERS: Final = (
+    ("cosign.artifact.sig", "Signature (cosign)"),
+    ("sigstore.bundle", "Signature (Sigstore bundle)"),
+    ("notary.signature", "Signature (Notation)"),
+    ("spdx", "SBOM (SPDX)"),
+    ("cyclonedx", "SBOM (CycloneDX)"),
+    ("syft", "SBOM (Syft)"),
+    ("in-toto", "Attestation (in-toto)"),
+    ("slsa", "Attestation (SLSA)"),
+    ("sarif", "Scan report (SARIF)"),
+)
+
+
+def kind_of_referrer(artifact_type: str) -> str:
+    """What people call such a thing; empty when that is not known."""
+    return next((words for part, words in _REFERRERS if part in artifact_type.lower()), "")
+
+
+def command_of(text: str | None) -> tuple[str, str]:
+    """A history entry as (instruction, rest), with what builders write around it taken off."""
+    if not text:
+        return "", ""
+    plain = _BUILDKIT.sub("", text.strip())
+    nop = _NOP.sub("", plain)
+    if nop != plain:
+        word, _, rest = nop.partition(" ")
+        return word.upper()[:12], rest.strip()
+    if _SHELL.match(plain):
+        return "RUN", _SHELL.sub("", plain).strip()
+    word, _, rest = plain.partition(" ")
+    if word.isupper() and word.isalpha() and len(word) <= 12:
+        return word, rest.strip()
+    return "", plain
+
+
+def layer_views(body: bytes, config: dict[str, Any] | None) -> list[LayerView]:
+    """With where each one's bytes are in the whole."""
+    layers = layers_of(body, config)
+    total = sum(layer.size for layer in layers)
+    below, views = 0, []
+    for number, layer in enumerate(layers, 1):
+        instruction, command = command_of(layer.command)
+        views.append(
+            LayerView(
+                number=number,
+                digest=layer.digest,
+                size=layer.size,
+                media_type=layer.media_type,
+                instruction=instruction,
+                command=command,
+                start=100 * below / total if total else 0.0,
+                width=100 * layer.size / total if total else 0.0,
+            )
+        )
+        below += layer.size
+    return views
+
+
+def config_view(config: dict[str, Any]) -> ConfigView:
+    inner = config.get("config")
+    inner = inner if isinstance(inner, Mapping) else {}
+    rows = [
+        ("Entrypoint", _words(inner.get("Entrypoint"))),
+        ("Command", _words(inner.get("Cmd"))),
+        ("Working directory", _text(inner.get("WorkingDir"))),
+        ("User", _text(inner.get("User"))),
+        ("Ports", _keys(inner.get("ExposedPorts"))),
+        ("Volumes", _keys(inner.get("Volumes"))),
+        ("Stop signal", _text(inner.get("StopSignal"))),
+        ("Health check", _words(_get(inner.get("Healthcheck"), "Test"))),
+        ("Author", _text(config.get("author"))),
+    ]
+    parts = [config.get("os"), config.get("architecture"), config.get("variant")]
+    env = inner.get("Env")
+    labels = inner.get("Labels")
+    return ConfigView(
+        platform="/".join(str(part) for part in parts if part),
+        created=str(config.get("created") or ""),
+        rows=[(name, values) for name, values in rows if values],
+        env=[
+            (name, value)
+            for name, _, value in (
+                str(item).partition("=") for item in (env if isinstance(env, list) else [])
+            )
+        ][:MAX_ENTRIES],
+        labels=sorted((str(k), str(v)) for k, v in labels.items())[:MAX_ENTRIES]
+        if isinstance(labels, Mapping)
+        else [],
+    )
+
+
+def pretty(body: bytes, *, longest: int = 200_000) -> str:
+    """JSON with its lines indented; as it is when it is none, or long."""
+    text = body.decode("utf-8", "replace")
+    if len(body) > longest:
+        return text[:longest] + "\n…"
+    try:
+        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _words(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value] if value else []
+    if not isinstance(value, list) or not value:
+        return []
+    return [" ".join(_quoted(str(word)) for word in value[:MAX_ENTRIES])]
+
+
+def _quoted(word: str) -> str:
+    return word if word and not re.search(r"[\s\"'$]", word) else json.dumps(word, ensure_ascii=False)
+
+
+def _text(value: Any) -> list[str]:
+    return [str(value)] if value else []
+
+
+def _keys(value: Any) -> list[str]:
+    return sorted(str(key) for key in value)[:MAX_ENTRIES] if isinstance(value, Mapping) else []
+
+
+def _get(value: Any, key: str) -> Any:
+    return value.get(key) if isinstance(value, Mapping) else None

@@ -1,0 +1,154 @@
+"""A project: its repositories, and making one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from litestar import Response
+from sqlalchemy import Connection
+
+from entrepot.errors import EntrepotError, InvalidInput
+from entrepot.server.access.decision.errors import AlreadyExists, InvalidName
+from entrepot.server.access.decision.model import Action, PrincipalKind
+from entrepot.server.access.directory.projects import Project, create_project, get_project
+from entrepot.server.control.content_queries import RepositoryRow
+from entrepot.server.control.page_queries import (
+    RepositoryOrder,
+    count_repositories,
+    list_deleted_repositories,
+    page_of_repositories,
+)
+from entrepot.server.control.tombstones import restore_repository
+from entrepot.server.pages.kit import addresses
+from entrepot.server.pages.kit.forms import Form
+from entrepot.server.pages.kit.paging import MAX_PAGE, pager
+from entrepot.server.pages.kit.route import page, submit
+from entrepot.server.pages.kit.visit import Visit
+
+__all__ = ["ROUTES", "VISIBILITIES", "ProjectHead", "project_head"]
+
+PAGE = 30
+VISIBILITIES = ("private", "signed-in", "public")
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectHead:
+    """What stands above each page of a project: its name, and the tabs this visitor has."""
+
+    project: Project
+    tab: str
+    may_see_members: bool
+    may_see_activity: bool
+    may_manage: bool
+
+
+async def project_head(visit: Visit, name: str, tab: str) -> ProjectHead:
+    """Raises Unknown."""
+    found = await visit.read(get_project, name)
+    return ProjectHead(
+        project=found,
+        tab=tab,
+        may_see_members=not visit.is_open and await visit.may(Action.READ_MEMBERS, project=name),
+        may_see_activity=await visit.may(Action.READ_AUDIT, project=name),
+        may_manage=await visit.may(Action.MANAGE_PROJECT, project=name),
+    )
+
+
+@page("/projects/{project:str}", Action.SEARCH)
+async def show(visit: Visit, project: str) -> Response[Any]:
+    """Also for those who see only some of its repositories."""
+    visible = await visit.visible()
+    order = cast("RepositoryOrder", visit.choice("sort", ("pushed", "name")))
+    contains = visit.query("filter", longest=128)
+    number = min(max(1, visit.number("page", default=1)), MAX_PAGE)
+
+    def read(connection: Connection) -> tuple[list[RepositoryRow], int, int]:
+        rows = page_of_repositories(
+            connection,
+            visible,
+            order=order,
+            offset=(number - 1) * PAGE,
+            n=PAGE,
+            project_name=project,
+            contains=contains,
+        )
+        total = count_repositories(connection, visible, project_name=project, contains=contains)
+        seen = total or count_repositories(connection, visible, project_name=project)
+        return rows, total, seen
+
+    rows, total, seen = await visit.read(read)
+    if not seen:
+        await visit.api.require(visit.caller, Action.READ, visit.resource(project=project))
+    head = await project_head(visit, project, "repositories")
+    gone: list[Any] = []
+    if await visit.may(Action.RESTORE, project=project):
+        gone = await visit.read(list_deleted_repositories, head.project.id)
+
+    def address(other: int) -> str:
+        return addresses.project(
+            project,
+            sort=order if order != "pushed" else None,
+            filter=contains,
+            page=other if other > 1 else None,
+        )
+
+    return visit.render(
+        "project.html",
+        head=head,
+        rows=rows,
+        seen=seen,
+        order=order,
+        contains=contains,
+        pager=pager(number, PAGE, total, address),
+        gone=gone,
+        may_push=await visit.may(Action.PUSH, repository=f"{project}/any"),
+    )
+
+
+@submit("/projects/{project:str}/restore-repository", Action.RESTORE)
+async def restore(visit: Visit, project: str) -> Response[Any]:
+    """Bring back a deleted repository of this project."""
+    form = await visit.form()
+    name = form.text("repository", required="Which one?", longest=255)
+    if name.partition("/")[0] != project:
+        raise InvalidInput(f"{name or 'nothing'} is not in project {project}")
+    await visit.write(restore_repository, name, visit.caller, visit.api.permit(visit.caller), visit.now)
+    return visit.go(addresses.repository(name), f"{name} is back.")
+
+
+@page("/new-project", Action.CREATE_PROJECT)
+async def new(visit: Visit) -> Response[Any]:
+    return visit.render("project_new.html", form=Form(visibility="private"))
+
+
+@submit("/new-project", Action.CREATE_PROJECT)
+async def create(visit: Visit) -> Response[Any]:
+    """Whoever makes it owns it."""
+    form = await visit.form()
+    name = form.text("name", required="Give it a name, as acme.", longest=128)
+    visibility = form.choice("visibility", VISIBILITIES)
+    quota = form.size("quota")
+    who = visit.caller.principal
+
+    def write(connection: Connection) -> Project:
+        return create_project(
+            connection,
+            visit.caller,
+            now=visit.now,
+            name=name,
+            visibility=visibility,
+            quota_bytes=quota,
+            owner_id=who.id if who.kind is PrincipalKind.USER else None,
+        )
+
+    if form.is_good:
+        try:
+            await visit.write(write)
+            return visit.go(addresses.project(name), f"Project {name} is there.")
+        except EntrepotError as error:
+            form.blame(error, {InvalidName: "name", AlreadyExists: "name"})
+    return visit.render("project_new.html", status=400, form=form)
+
+
+ROUTES = [show, restore, new, create]

@@ -1,0 +1,166 @@
+"""Signing in and out, and choosing a password with a one-time link."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from urllib.parse import quote
+
+from litestar import Response
+
+from entrepot.errors import EntrepotError, Unauthorized
+from entrepot.server.access.accounts_mode import AccountsControl
+from entrepot.server.access.decision.errors import (
+    AccessDenied,
+    InvalidCredentials,
+    InvalidPassword,
+    TooManyAttempts,
+)
+from entrepot.server.access.decision.model import Principal, PrincipalKind
+from entrepot.server.access.directory.first_start import finish_setup
+from entrepot.server.access.secrets.passwords import MIN_PASSWORD_LENGTH
+from entrepot.server.access.secrets.sessions import end_session
+from entrepot.server.control.passwords import hash_new_password
+from entrepot.server.control.sign_in import begin_session
+from entrepot.server.http.guard import Asked
+from entrepot.server.http.session_cookie import local_path, session_cookie
+from entrepot.server.pages.kit.addresses import with_query
+from entrepot.server.pages.kit.forms import Form
+from entrepot.server.pages.kit.route import page, submit
+from entrepot.server.pages.kit.visit import Note, Visit
+
+__all__ = ["ROUTES", "signed_in"]
+
+_WRONG: Final = "The name or the password is wrong."
+_PROVIDER_PROBLEMS: Final = {
+    "invalid-credentials": "The provider did not vouch for you, or took too long. Start again.",
+    "sign-in-cancelled": "You turned back at the provider, so you are not signed in.",
+    "oidc-unavailable": "The provider could not be reached. Try again, or sign in with a password.",
+    "not-admitted": "You are known there, but none of your groups may sign in here. Ask an admin.",
+    "name-taken": "Your name belongs to another account here. An admin can link the two.",
+    "invalid-name": "The name the provider has for you can't be a user name here. Ask an admin.",
+}
+
+
+def _accounts(visit: Visit) -> AccountsControl:
+    if visit.api.accounts is None:
+        raise AccessDenied("this registry is open: it has no accounts, and nobody needs to sign in")
+    return visit.api.accounts
+
+
+@page("/sign-in", Asked.NOBODY)
+async def sign_in(visit: Visit) -> Response[Any]:
+    _accounts(visit)
+    then = local_path(visit.query("next", longest=1000))
+    if visit.is_signed_in:
+        return visit.go(then)
+    form = Form(next=then)
+    code = visit.query("problem", longest=40)
+    if code:
+        form.problem = _PROVIDER_PROBLEMS.get(code, "The sign-in did not work out. Start again.")
+    return _sign_in_page(visit, form)
+
+
+def _sign_in_page(visit: Visit, form: Form, status: int = 200) -> Response[Any]:
+    sources = _accounts(visit).sources
+    then = local_path(form["next"])
+    providers = [
+        (provider.settings.title or name, with_query(f"/api/v1/sign-in/{quote(name)}", next=then))
+        for name, provider in sorted((sources.providers or {}).items())
+    ]
+    return visit.render("sign_in.html", status=status, form=form, next=then, providers=providers)
+
+
+@submit("/sign-in", Asked.NOBODY)
+async def prove(visit: Visit) -> Response[Any]:
+    """With a name and a password, of whichever source."""
+    control = _accounts(visit)
+    form = await visit.form()
+    name = form.text("name", required="Your user name.", longest=255)
+    password = form.secret("password", required="Your password.")
+    status = 400
+    if form.is_good:
+        try:
+            who = await control.authenticator.basic(name, password, address=visit.caller.address)
+            if who.kind is PrincipalKind.USER and who.credential == "password":
+                return await signed_in(visit, who, local_path(form["next"]))
+            form.refuse("password", "Sign in here with a user's password; tokens are for programs.")
+        except TooManyAttempts as error:
+            status = 429
+            form.problem = f"Too many failed sign-ins. Try again in {error.retry_after_s:.0f} seconds."
+        except Unauthorized:
+            form.refuse("password", _WRONG)
+    return _sign_in_page(visit, form, status)
+
+
+async def signed_in(visit: Visit, who: Principal, then: str, note: Note | str | None = None) -> Response[Any]:
+    """A new session for somebody who has just proven who they are."""
+    value = await begin_session(visit.api, visit.caller, who, visit.request.headers.get("user-agent", ""))
+    # A note is bound to the session that will read it.
+    visit.key = value
+    return visit.go(then, note, cookies=[session_cookie(value, visit.caller.scheme)])
+
+
+@submit("/sign-out", Asked.NOBODY)
+async def sign_out(visit: Visit) -> Response[Any]:
+    if visit.caller.session is not None:
+        await visit.write(end_session, visit.caller.principal, visit.now)
+    return visit.go("/", cookies=[session_cookie("", visit.caller.scheme, max_age_s=0)])
+
+
+@page("/setup", Asked.NOBODY)
+async def setup(visit: Visit) -> Response[Any]:
+    """The link that `serve` prints at first start, or that an admin hands to somebody."""
+    token = visit.query("token", longest=200)
+    who = await _holder(visit, token)
+    return _setup_page(visit, who, Form(token=token), 200 if who else 403)
+
+
+def _setup_page(visit: Visit, who: Principal | None, form: Form, status: int) -> Response[Any]:
+    shown = visit.render("setup.html", status=status, who=who, form=form, shortest=MIN_PASSWORD_LENGTH)
+    # The page's address is the secret: what it loads is asked for without it, since proxies log the Referer.
+    shown.headers["Referrer-Policy"] = "strict-origin"
+    return shown
+
+
+@submit("/setup", Asked.NOBODY)
+async def choose_password(visit: Visit) -> Response[Any]:
+    """Uses the link up and signs in."""
+    form = await visit.form()
+    who = await _holder(visit, form.text("token", longest=200))
+    if who is None:
+        return _setup_page(visit, None, form, 403)
+    password = chosen_password(form)
+    if form.is_good:
+        try:
+            hashed = await hash_new_password(visit.api, password, who.name)
+            await visit.write(finish_setup, who, hashed, visit.caller.address, visit.now)
+            again = await _accounts(visit).authenticator.basic(
+                who.name, password, address=visit.caller.address
+            )
+            return await signed_in(visit, again, "/", f"Welcome, {who.name}.")
+        except EntrepotError as error:
+            form.blame(error, {InvalidPassword: "password"})
+    return _setup_page(visit, who, form, 400)
+
+
+def chosen_password(form: Form, name: str = "password") -> str:
+    """Typed twice, the same."""
+    too_short = f"Choose a password of at least {MIN_PASSWORD_LENGTH} characters."
+    password = form.secret(name, required=too_short)
+    if 0 < len(password) < MIN_PASSWORD_LENGTH:
+        form.refuse(name, too_short)
+    if form["repeat"] != password:
+        form.refuse("repeat", "This is not the same as above.")
+    return password
+
+
+async def _holder(visit: Visit, token: str) -> Principal | None:
+    try:
+        return await _accounts(visit).authenticator.secret(
+            token, kinds=("set",), address=visit.caller.address
+        )
+    except InvalidCredentials:
+        return None
+
+
+ROUTES = [sign_in, prove, sign_out, setup, choose_password]

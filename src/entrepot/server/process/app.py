@@ -1,0 +1,83 @@
+"""Which part answers: `/v2/` and `/v1/` the data plane, the probes, everything else pages and
+management API."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from entrepot.oci.distribution import ErrorCode
+from entrepot.server.http.probes import Probes
+from entrepot.server.http.refusals import refusal
+from entrepot.server.http.request import Receive, Request, Scope, Send
+from entrepot.server.http.response import Response
+from entrepot.server.v2.dispatch import V2Application
+from entrepot.server.v2.token import TOKEN_PATH, token_endpoint
+
+Site = Callable[[Any, Any, Any], Awaitable[None]]
+PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
+class RegistryApp:
+    """Behind the registry's listeners. `site` None: nothing but the registry API is served."""
+
+    def __init__(self, v2: V2Application, probes: Probes, site: Site | None) -> None:
+        self.v2 = v2
+        self._probes = probes
+        self._site = site
+
+    async def respond(self, request: Request) -> Response | None:
+        path = request.path
+        if path.startswith(("/v2/", "/v1/")) or path == "/v2":
+            return await self.v2.respond(request)
+        if path == TOKEN_PATH:
+            return await token_endpoint(self.v2.context.services.access, request)
+        if path in PROBES:
+            request.route = path
+            found = await self._probes.respond(path, request.method)
+            return found or nothing_here()
+        # A base address that ends with / makes //v2/; no page has a NUL in its address.
+        if self._site is None or path.startswith("//") or "%00" in path:
+            return nothing_here()
+        return None
+
+    async def delegate(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        assert self._site is not None
+        await self._site(scope, receive, send)
+
+
+class ProbesApp:
+    """Behind `metrics.listen`."""
+
+    def __init__(self, probes: Probes) -> None:
+        self._probes = probes
+
+    async def respond(self, request: Request) -> Response | None:
+        request.route = request.path if request.path in PROBES else ""
+        return await self._probes.respond(request.path, request.method, show_metrics=True) or nothing_here()
+
+    async def delegate(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
+        raise NotImplementedError
+
+
+class SiteApp:
+    """Behind `admin.listen`: pages, management API and probes, without the data plane."""
+
+    def __init__(self, probes: Probes, site: Site | None) -> None:
+        self._probes = probes
+        self._site = site
+
+    async def respond(self, request: Request) -> Response | None:
+        if request.path in PROBES:
+            request.route = request.path
+            found = await self._probes.respond(request.path, request.method, show_metrics=True)
+            return found or nothing_here()
+        return None if self._site is not None else nothing_here()
+
+    async def delegate(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        assert self._site is not None
+        await self._site(scope, receive, send)
+
+
+def nothing_here() -> Response:
+    return refusal(404, ErrorCode.UNSUPPORTED, "there is nothing here; the registry API is at /v2/")

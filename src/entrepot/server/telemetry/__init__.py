@@ -1,0 +1,1 @@
+"""What the registry tells about itself: metrics, the access log, traces."""

@@ -1,0 +1,299 @@
+"""Reads blobs back, one after the other in rounds, and takes damaged ones out of service.
+
+A round goes through all blobs in the order of their digests, so that what comes next is found in the primary
+key however many there are, and is what was read longest ago but for what was pushed since, which was hashed
+then. A run ends when its budget of bytes is used up; the catalog remembers how far the round is.
+
+A blob whose bytes are missing or wrong answers 404 from then on, so the next push of the image brings it
+again; where there is somebody to ask (see `mending`), it is brought back at once, and otherwise asked for
+again in each run. Nothing is deleted here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Final, Literal
+
+from sqlalchemy import Connection, insert, select, update
+
+from entrepot.errors import VerificationFailed
+from entrepot.observability.logs import get_log
+from entrepot.oci.digest import Digest, Hasher
+from entrepot.server.db.clock import microseconds
+from entrepot.server.db.engine import Catalog
+from entrepot.server.db.settings import SCRUB_ROUND, get_setting, set_setting
+from entrepot.server.db.tables import blob, outbox
+from entrepot.server.storage.base import BlobStore
+from entrepot.server.storage.errors import BlobMissing, BlobUnreadable, InvalidKey
+from entrepot.server.upkeep.integrity.affected_tags import affected_tags
+from entrepot.server.upkeep.integrity.mending import Mend, find_lost, lost_blobs
+from entrepot.server.upkeep.integrity.read_rate import ByteRate
+from entrepot.server.upkeep.integrity.sure_store import ensure_it_stores
+
+__all__ = ["Damage", "ScrubReport", "examine", "scrub", "take_out_of_service", "unreadable"]
+
+log = get_log(__name__)
+
+PAGE: Final = 1000
+"""Rows that are looked at together."""
+NOTED_TOGETHER: Final = 100
+ALL_DONE: Final = "~"
+"""Sorts behind every digest."""
+MOST_LOST: Final = 1000
+"""Blobs out of service that one run asks for again."""
+Fault = Literal["missing", "quarantined"]
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A blob that was taken out of service."""
+
+    digest: str
+    phys: str
+    state: Fault
+    reason: str
+    tags: tuple[str, ...]
+    """`repository:tag` of what can't be pulled any more."""
+    repaired_from: str | None = None
+    """Where its bytes were found again: it is in service."""
+
+    def to_json(self) -> dict[str, Any]:
+        """For reports and events."""
+        return {
+            "digest": self.digest,
+            "phys": self.phys,
+            "state": self.state,
+            "reason": self.reason,
+            "tags": list(self.tags),
+            "repaired_from": self.repaired_from,
+        }
+
+
+@dataclass(slots=True)
+class ScrubReport:
+    """What a run did."""
+
+    blobs: int = 0
+    bytes: int = 0
+    damaged: list[Damage] = field(default_factory=list)
+    """What this run found."""
+    repaired: dict[str, str] = field(default_factory=dict)
+    """Digest → where its bytes came from, of blobs that are in service again; found now or before."""
+    lost: int = 0
+    """Blobs that are still out of service although manifests need them."""
+    complete: bool = True
+    """False when the budget ended before every blob had its turn."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As a job's result and `--json` have it."""
+        return {
+            "blobs": self.blobs,
+            "bytes": self.bytes,
+            "complete": self.complete,
+            "damaged": [damage.to_json() for damage in self.damaged],
+            "repaired": self.repaired,
+            "lost": self.lost,
+        }
+
+
+async def scrub(
+    catalog: Catalog,
+    store: BlobStore,
+    *,
+    budget_bytes: int | None = None,
+    bytes_per_s: int | None = None,
+    again_after_s: float = 0.0,
+    on_damage: Callable[[Damage], None] | None = None,
+    mend: Mend | None = None,
+) -> ScrubReport:
+    """Check live blobs until the budget is used; the next run goes on from there. Without a budget (None):
+    all of them, in a round of its own.
+
+    `bytes_per_s` slows it down so that pulls don't suffer. When a round is done, the next one begins
+    `again_after_s` after that one did.
+    """
+    report, rate = ScrubReport(), ByteRate(bytes_per_s)
+    if mend is not None:
+        mend = partial(mend, rate=rate)
+        await _mend_lost(catalog, mend, report)
+    turn = await catalog.read(
+        _next_turn, catalog.clock.steady(), microseconds(again_after_s), budget_bytes is None
+    )
+    if turn is not None:
+        await _read_back(catalog, store, report, turn, budget_bytes, rate, on_damage, mend)
+    report.lost = len(await lost_blobs(catalog, MOST_LOST))
+    return report
+
+
+async def _mend_lost(catalog: Catalog, mend: Mend, report: ScrubReport) -> None:
+    """Ask again for what earlier runs have not got."""
+    for lost in await lost_blobs(catalog, MOST_LOST):
+        origin = await mend(lost)
+        if origin is not None:
+            report.repaired[lost.digest] = origin
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """How far a round is."""
+
+    begun: int
+    """Steady time."""
+    after: str
+    """The last digest that had its turn; `ALL_DONE` behind the last of all."""
+
+    @classmethod
+    def parse(cls, text: str) -> _Turn:
+        begun, _, after = text.partition(" ")
+        return cls(int(begun), after)
+
+    def __str__(self) -> str:
+        return f"{self.begun} {self.after}"
+
+
+async def _read_back(
+    catalog: Catalog,
+    store: BlobStore,
+    report: ScrubReport,
+    turn: _Turn,
+    budget_bytes: int | None,
+    rate: ByteRate,
+    on_damage: Callable[[Damage], None] | None,
+    mend: Mend | None,
+) -> None:
+    checked: list[str] = []
+
+    async def note(after: str) -> None:
+        turn_now = _Turn(turn.begun, after)
+        await catalog.write(_note, checked, catalog.clock.steady(), turn_now, durable=False)
+        checked.clear()
+
+    after = turn.after
+    while page := await catalog.read(_page, after):
+        for row in page:
+            if row.state != "live" or (row.checked_at is not None and row.checked_at >= turn.begun):
+                after = row.digest
+                continue
+            if budget_bytes is not None and report.bytes >= budget_bytes:
+                report.complete = False
+                await note(after)
+                return
+            try:
+                fault = await examine(store, row.digest, row.phys, row.size, rate)
+            except BlobUnreadable as error:
+                await ensure_it_stores(store)
+                fault = unreadable(error)
+            after = row.digest
+            report.blobs += 1
+            report.bytes += row.size
+            if fault is None:
+                checked.append(row.digest)
+                if len(checked) == NOTED_TOGETHER:
+                    await note(after)
+                continue
+            damage = await take_out_of_service(catalog, row.digest, row.phys, *fault, mend=mend)
+            if damage is not None:
+                report.damaged.append(damage)
+                if damage.repaired_from is not None:
+                    report.repaired[row.digest] = damage.repaired_from
+                if on_damage is not None:
+                    on_damage(damage)
+    await note(ALL_DONE)
+
+
+async def examine(
+    store: BlobStore, digest: str, phys: str, size: int, rate: ByteRate | None = None
+) -> tuple[Fault, str] | None:
+    """What is wrong with the bytes of a blob; None when they are right.
+
+    Raises StorageFailed when it can't tell: BlobUnreadable for a bad sector, or a disk that has gone.
+    """
+    wanted = Digest.parse(digest)
+    hasher = Hasher(wanted.algorithm)
+    try:
+        stored = await store.size(phys)
+        if stored is None:
+            return "missing", "there is no such file"
+        if stored != size:
+            return "quarantined", f"it has {stored} bytes instead of {size}"
+        async with aclosing(await store.open(phys, 0, size)) as pieces:
+            async for piece in pieces:
+                await asyncio.to_thread(hasher.update, piece)
+                if rate is not None:
+                    await rate.spend(len(piece))
+    except (BlobMissing, InvalidKey) as error:
+        return "missing", error.message
+    except VerificationFailed as error:
+        return "quarantined", error.message
+    if hasher.digest() != wanted:
+        return "quarantined", f"its bytes have the digest {hasher.digest()}"
+    return None
+
+
+def unreadable(error: BlobUnreadable) -> tuple[Fault, str]:
+    """What is wrong with a blob that a disk can't read which works otherwise."""
+    return "quarantined", f"it can't be read: {error.reason}"
+
+
+async def take_out_of_service(
+    catalog: Catalog, digest: str, phys: str, state: Fault, reason: str, *, mend: Mend | None = None
+) -> Damage | None:
+    """Let a blob answer 404 until it is pushed again, raise the alarm, and try to bring it back with `mend`.
+
+    None when its row has changed.
+    """
+    damage = await catalog.write(_take_out, digest, phys, state, reason, catalog.clock.now())
+    if damage is None:
+        return None
+    log.error("blob damaged", **damage.to_json())
+    if mend is None or (lost := await find_lost(catalog, digest)) is None:
+        return damage
+    return replace(damage, repaired_from=await mend(lost))
+
+
+def _next_turn(connection: Connection, now: int, again_after: int, anew: bool) -> _Turn | None:
+    """Where to go on; None while it is too early for another round."""
+    known = None if anew else get_setting(connection, SCRUB_ROUND)
+    if known is None:
+        return _Turn(now, "")
+    turn = _Turn.parse(known)
+    if turn.after != ALL_DONE:
+        return turn
+    return None if now - again_after < turn.begun <= now else _Turn(now, "")
+
+
+def _page(connection: Connection, after: str) -> Sequence[Any]:
+    return connection.execute(
+        select(blob.c.digest, blob.c.phys, blob.c.size, blob.c.state, blob.c.checked_at)
+        .where(blob.c.digest > after)
+        .order_by(blob.c.digest)
+        .limit(PAGE)
+    ).all()
+
+
+def _note(connection: Connection, digests: list[str], at: int, turn: _Turn) -> None:
+    if digests:
+        connection.execute(update(blob).where(blob.c.digest.in_(sorted(digests))).values(checked_at=at))
+    set_setting(connection, SCRUB_ROUND, str(turn))
+
+
+def _take_out(
+    connection: Connection, digest: str, phys: str, state: Fault, reason: str, now: int
+) -> Damage | None:
+    done = connection.execute(
+        update(blob)
+        .where(blob.c.digest == digest, blob.c.phys == phys, blob.c.state == "live")
+        .values(state=state)
+    )
+    if not done.rowcount:
+        return None
+    damage = Damage(digest, phys, state, reason, tuple(affected_tags(connection, digest)))
+    connection.execute(
+        insert(outbox).values(kind="blob-damaged", payload=json.dumps(damage.to_json()), at=now)
+    )
+    return damage

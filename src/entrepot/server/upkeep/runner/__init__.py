@@ -1,0 +1,1 @@
+"""Jobs: rows with leases, and who takes and runs them."""
