@@ -237,7 +237,7 @@ class AccountsControl:
                 resource = Resource(repository=change.repository, tag=change.tag)
             if action is Action.CREATE_REPOSITORY and resource.project_name in created:
                 _make_owner(connection, principal, str(resource.project_name), now)
-            facts = self._corrected(load_facts(connection, principal, resource, now=now), principal)
+            facts = self._facts_in(connection, principal, resource)
             decision = authorize(facts, _for_change(principal, action), action, resource)
             if not decision.allowed:
                 raise AccessDenied(decision.reason, rule=decision.rule)
@@ -249,15 +249,29 @@ class AccountsControl:
     def may_read_for(self, principal: Principal) -> MayRead:
         def may_read(connection: Connection, repository: str) -> bool:
             resource = Resource(repository=repository)
-            facts = load_facts(connection, principal, resource, now=self.catalog.clock.now())
-            return authorize(self._corrected(facts, principal), principal, Action.PULL, resource).allowed
+            return self.decide_in(connection, principal, Action.PULL, resource).allowed
 
         return may_read
+
+    def decide_in(
+        self, connection: Connection, principal: Principal, action: Action, resource: Resource
+    ) -> Decision:
+        return authorize(self._facts_in(connection, principal, resource), principal, action, resource)
+
+    def _facts_in(self, connection: Connection, principal: Principal, resource: Resource) -> Facts:
+        facts = load_facts(connection, principal, resource, now=self.catalog.clock.now())
+        return self._corrected(facts, principal)
 
     async def visible(self, principal: Principal) -> Visible:
         if principal.is_anonymous:
             return Visible(visibilities=("public",))
-        seen: Visible = await self.catalog.read(load_visible, principal, self.catalog.clock.now())
+        seen: Visible = await self.catalog.read(self.visible_in, principal)
+        return seen
+
+    def visible_in(self, connection: Connection, principal: Principal) -> Visible:
+        if principal.is_anonymous:
+            return Visible(visibilities=("public",))
+        seen = load_visible(connection, principal, self.catalog.clock.now())
         scopes = principal.scopes
         if scopes is None or any(not scope.repository for scope in scopes):
             return seen

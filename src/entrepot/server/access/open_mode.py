@@ -9,8 +9,8 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from entrepot.server.access.decision.change import MayRead, Permit
-from entrepot.server.access.decision.model import Action, Decision, Principal, PrincipalKind
-from entrepot.server.access.decision.protocol import Visible
+from entrepot.server.access.decision.model import Action, Decision, Principal, PrincipalKind, Resource
+from entrepot.server.access.decision.patterns import Visible
 
 __all__ = ["OPEN_PRINCIPAL", "OpenPolicy"]
 
@@ -36,6 +36,14 @@ class OpenPolicy:
 
     def permit_for(self, principal: Principal) -> Permit:
         return _permit_all
+
+    def decide_in(
+        self, connection: Connection, principal: Principal, action: Action, resource: Resource
+    ) -> Decision:
+        return _ALLOWED
+
+    def visible_in(self, connection: Connection, principal: Principal) -> Visible:
+        return Visible(everything=True)
 
     def may_read_for(self, principal: Principal) -> MayRead:
         return _may_read_all

@@ -96,23 +96,23 @@ def _given(data: msgspec.Struct) -> dict[str, Any]:
 
 @get("/users", Action.READ_SYSTEM, "List users", tags=["users"])
 async def list_users(
-    api: Services, request: Request[Any, Any, Any], n: N = DEFAULT_N, last: Last = ""
+    services: Services, request: Request[Any, Any, Any], n: N = DEFAULT_N, last: Last = ""
 ) -> Response[Page[AccountView]]:
-    found = await api.read(lambda c: list_accounts(c, kind="user", last=last, n=n + 1))
+    found = await services.read(lambda c: list_accounts(c, kind="user", last=last, n=n + 1))
     return paged(request, [account_view(a) for a in found], n, lambda view: view.name)
 
 
 @post("/users", Action.MANAGE_SYSTEM, "Make a user", tags=["users"])
-async def make_user(api: Services, caller: Caller, data: NewUser) -> AccountView:
+async def make_user(services: Services, caller: Caller, data: NewUser) -> AccountView:
     hashed = None
     if data.password is not None:
-        hashed = await hash_new_password(api, data.password, data.name)
+        hashed = await hash_new_password(services, data.password, data.name)
 
     def write(connection: Connection) -> Account:
         return create_user(
             connection,
             caller,
-            now=api.now,
+            now=services.now,
             name=data.name,
             password_hash=hashed,
             display_name=data.display_name,
@@ -121,38 +121,40 @@ async def make_user(api: Services, caller: Caller, data: NewUser) -> AccountView
             may_create_projects=data.may_create_projects,
         )
 
-    return account_view(await api.write(write))
+    return account_view(await services.write(write))
 
 
 @get("/users/{user:str}", Action.READ_SYSTEM, "Show a user", tags=["users"])
-async def show_user(api: Services, user: str) -> Response[AccountView]:
-    found = await api.read(lambda c: get_account(c, user, kind="user"))
+async def show_user(services: Services, user: str) -> Response[AccountView]:
+    found = await services.read(lambda c: get_account(c, user, kind="user"))
     return Response(account_view(found), headers=etag(found.version))
 
 
 @patch("/users/{user:str}", Action.MANAGE_SYSTEM, "Change a user", tags=["users"])
 async def change_user(
-    api: Services, caller: Caller, request: Request[Any, Any, Any], user: str, data: UserChange
+    services: Services, caller: Caller, request: Request[Any, Any, Any], user: str, data: UserChange
 ) -> Response[AccountView]:
     """A disabled user is refused from the next request on. Honours If-Match."""
     version = expected_number(request)
 
     def write(connection: Connection) -> Account:
         found = get_account(connection, user, kind="user")
-        return change_account(connection, caller, found, _given(data), now=api.now, expected_version=version)
+        return change_account(
+            connection, caller, found, _given(data), now=services.now, expected_version=version
+        )
 
-    found = await api.write(write)
+    found = await services.write(write)
     return Response(account_view(found), headers=etag(found.version))
 
 
 @delete("/users/{user:str}", Action.MANAGE_SYSTEM, "Delete a user", tags=["users"])
-async def remove_user(api: Services, caller: Caller, user: str) -> None:
+async def remove_user(services: Services, caller: Caller, user: str) -> None:
     """With tokens, memberships and grants; what they pushed stays."""
 
     def write(connection: Connection) -> None:
-        delete_account(connection, caller, get_account(connection, user, kind="user"), now=api.now)
+        delete_account(connection, caller, get_account(connection, user, kind="user"), now=services.now)
 
-    await api.write(write)
+    await services.write(write)
 
 
 @post(
@@ -162,29 +164,29 @@ async def remove_user(api: Services, caller: Caller, user: str) -> None:
     tags=["users"],
     status_code=200,
 )
-async def make_setup_link(api: Services, caller: Caller, user: str) -> SetupLink:
-    secret = await api.write(setup_link, caller, user, api.now)
+async def make_setup_link(services: Services, caller: Caller, user: str) -> SetupLink:
+    secret = await services.write(setup_link, caller, user, services.now)
     return SetupLink(url=f"{caller.base_url}/setup?token={secret}")
 
 
 @get("/users/{user:str}/tokens", Action.READ_SYSTEM, "List a user's tokens", tags=["users"])
 async def tokens_of_user(
-    api: Services, request: Request[Any, Any, Any], user: str, n: N = DEFAULT_N, last: Last = ""
+    services: Services, request: Request[Any, Any, Any], user: str, n: N = DEFAULT_N, last: Last = ""
 ) -> Response[Page[TokenView]]:
     def read(connection: Connection) -> list[AccessToken]:
         owner = get_account(connection, user, kind="user")
         return list_tokens(connection, owner_id=owner.id, last=last, n=n + 1)
 
-    return paged(request, [token_view(t) for t in await api.read(read)], n, lambda view: view.id)
+    return paged(request, [token_view(t) for t in await services.read(read)], n, lambda view: view.id)
 
 
 @delete("/users/{user:str}/tokens/{token:str}", Action.MANAGE_SYSTEM, "Revoke a user's token", tags=["users"])
-async def revoke_token_of_user(api: Services, caller: Caller, user: str, token: str) -> None:
+async def revoke_token_of_user(services: Services, caller: Caller, user: str, token: str) -> None:
     def write(connection: Connection) -> None:
         owner = get_account(connection, user, kind="user")
-        revoke(connection, caller, get_token(connection, token, owner_id=owner.id), now=api.now)
+        revoke(connection, caller, get_token(connection, token, owner_id=owner.id), now=services.now)
 
-    await api.write(write)
+    await services.write(write)
 
 
 # --- robots of the registry
@@ -192,14 +194,14 @@ async def revoke_token_of_user(api: Services, caller: Caller, user: str, token: 
 
 @get("/robots", Action.READ_SYSTEM, "List all robots", tags=["robots"])
 async def list_robots(
-    api: Services, request: Request[Any, Any, Any], n: N = DEFAULT_N, last: Last = ""
+    services: Services, request: Request[Any, Any, Any], n: N = DEFAULT_N, last: Last = ""
 ) -> Response[Page[AccountView]]:
-    found = await api.read(lambda c: list_accounts(c, kind="robot", last=last, n=n + 1))
+    found = await services.read(lambda c: list_accounts(c, kind="robot", last=last, n=n + 1))
     return paged(request, [account_view(a) for a in found], n, lambda view: view.name)
 
 
 @post("/robots", Action.MANAGE_SYSTEM, "Make a robot of the registry", tags=["robots"])
-async def make_robot(api: Services, caller: Caller, data: NewRobot) -> RobotSecret:
+async def make_robot(services: Services, caller: Caller, data: NewRobot) -> RobotSecret:
     """It belongs to no project; grants say where it may go."""
     if data.role is not None:
         raise InvalidInput(
@@ -210,26 +212,26 @@ async def make_robot(api: Services, caller: Caller, data: NewRobot) -> RobotSecr
         made = create_robot(
             connection,
             caller,
-            now=api.now,
+            now=services.now,
             name=f"+{data.name}",
             description=data.description,
             expires_at=microseconds(data.expires_at),
         )
         secret = rotate_robot_secret(
-            connection, caller, now=api.now, robot_id=made.id, robot=made.name, overlap=0
+            connection, caller, now=services.now, robot_id=made.id, robot=made.name, overlap=0
         )
         return made, str(secret.text)
 
-    made, secret = await api.write(write)
+    made, secret = await services.write(write)
     return RobotSecret(robot=account_view(made), secret=secret)
 
 
 @delete("/robots/{robot:str}", Action.MANAGE_SYSTEM, "Delete any robot", tags=["robots"])
-async def remove_robot(api: Services, caller: Caller, robot: str) -> None:
+async def remove_robot(services: Services, caller: Caller, robot: str) -> None:
     def write(connection: Connection) -> None:
-        delete_account(connection, caller, get_account(connection, robot, kind="robot"), now=api.now)
+        delete_account(connection, caller, get_account(connection, robot, kind="robot"), now=services.now)
 
-    await api.write(write)
+    await services.write(write)
 
 
 # --- teams
@@ -237,61 +239,63 @@ async def remove_robot(api: Services, caller: Caller, robot: str) -> None:
 
 @get("/teams", Asked.SIGNED_IN, "List teams", tags=["teams"])
 async def list_all_teams(
-    api: Services, request: Request[Any, Any, Any], n: N = DEFAULT_N, last: Last = ""
+    services: Services, request: Request[Any, Any, Any], n: N = DEFAULT_N, last: Last = ""
 ) -> Response[Page[TeamView]]:
-    found = await api.read(lambda c: list_teams(c, last=last, n=n + 1))
+    found = await services.read(lambda c: list_teams(c, last=last, n=n + 1))
     return paged(request, [team_view(t) for t in found], n, lambda view: view.name)
 
 
 @post("/teams", Action.MANAGE_SYSTEM, "Make a team", tags=["teams"])
-async def make_team(api: Services, caller: Caller, data: NewTeam) -> TeamView:
+async def make_team(services: Services, caller: Caller, data: NewTeam) -> TeamView:
     def write(connection: Connection) -> Team:
         return create_team(
             connection,
             caller,
-            now=api.now,
+            now=services.now,
             name=data.name,
             description=data.description,
             external_group=data.external_group,
         )
 
-    return team_view(await api.write(write))
+    return team_view(await services.write(write))
 
 
 @get("/teams/{team:str}", Asked.SIGNED_IN, "Show a team", tags=["teams"])
-async def show_team(api: Services, team: str) -> Response[TeamView]:
-    found = await api.read(get_team, team)
+async def show_team(services: Services, team: str) -> Response[TeamView]:
+    found = await services.read(get_team, team)
     return Response(team_view(found), headers=etag(found.version))
 
 
 @patch("/teams/{team:str}", Action.MANAGE_SYSTEM, "Change a team", tags=["teams"])
 async def change_one_team(
-    api: Services, caller: Caller, request: Request[Any, Any, Any], team: str, data: TeamChange
+    services: Services, caller: Caller, request: Request[Any, Any, Any], team: str, data: TeamChange
 ) -> Response[TeamView]:
     """Honours If-Match."""
     version = expected_number(request)
 
     def write(connection: Connection) -> Team:
         found = get_team(connection, team)
-        return change_team(connection, caller, found, _given(data), now=api.now, expected_version=version)
+        return change_team(
+            connection, caller, found, _given(data), now=services.now, expected_version=version
+        )
 
-    found = await api.write(write)
+    found = await services.write(write)
     return Response(team_view(found), headers=etag(found.version))
 
 
 @delete("/teams/{team:str}", Action.MANAGE_SYSTEM, "Delete a team", tags=["teams"])
-async def remove_team(api: Services, caller: Caller, team: str) -> None:
+async def remove_team(services: Services, caller: Caller, team: str) -> None:
     def write(connection: Connection) -> None:
-        delete_team(connection, caller, get_team(connection, team), now=api.now)
+        delete_team(connection, caller, get_team(connection, team), now=services.now)
 
-    await api.write(write)
+    await services.write(write)
 
 
 @get("/teams/{team:str}/members", Asked.SIGNED_IN, "List a team's members", tags=["teams"])
 async def members_of_team(
-    api: Services, request: Request[Any, Any, Any], team: str, n: N = DEFAULT_N, last: Last = ""
+    services: Services, request: Request[Any, Any, Any], team: str, n: N = DEFAULT_N, last: Last = ""
 ) -> Response[Page[MemberView]]:
-    found = await api.read(lambda c: list_members(c, get_team(c, team), last=last, n=n + 1))
+    found = await services.read(lambda c: list_members(c, get_team(c, team), last=last, n=n + 1))
     views = [MemberView(name=m.name, kind=m.kind, source=m.source, added_at=at(m.added_at)) for m in found]
     return paged(request, views, n, lambda view: view.name)
 
@@ -303,56 +307,58 @@ async def members_of_team(
     tags=["teams"],
     status_code=204,
 )
-async def add_team_member(api: Services, caller: Caller, team: str, member: str) -> None:
+async def add_team_member(services: Services, caller: Caller, team: str, member: str) -> None:
     def write(connection: Connection) -> None:
         account = get_account(connection, member)
-        add_member(connection, caller, get_team(connection, team), account.id, account.name, now=api.now)
+        add_member(connection, caller, get_team(connection, team), account.id, account.name, now=services.now)
 
-    await api.write(write)
+    await services.write(write)
 
 
 @delete("/teams/{team:str}/members/{member:str}", Action.MANAGE_SYSTEM, "Remove a member", tags=["teams"])
-async def remove_team_member(api: Services, caller: Caller, team: str, member: str) -> None:
+async def remove_team_member(services: Services, caller: Caller, team: str, member: str) -> None:
     def write(connection: Connection) -> None:
         account = get_account(connection, member)
-        remove_member(connection, caller, get_team(connection, team), account.id, account.name, now=api.now)
+        remove_member(
+            connection, caller, get_team(connection, team), account.id, account.name, now=services.now
+        )
 
-    await api.write(write)
+    await services.write(write)
 
 
 # --- roles
 
 
 @get("/roles", Asked.SIGNED_IN, "List roles", tags=["roles"])
-async def list_all_roles(api: Services) -> list[RoleView]:
-    return [role_view(role) for role in await api.read(list_roles)]
+async def list_all_roles(services: Services) -> list[RoleView]:
+    return [role_view(role) for role in await services.read(list_roles)]
 
 
 @post("/roles", Action.MANAGE_SYSTEM, "Make a custom role", tags=["roles"])
-async def make_role(api: Services, caller: Caller, data: NewRole) -> RoleView:
+async def make_role(services: Services, caller: Caller, data: NewRole) -> RoleView:
     def write(connection: Connection) -> RoleView:
         made = create_role(
             connection,
             caller,
-            now=api.now,
+            now=services.now,
             name=data.name,
             actions=data.actions,
             description=data.description,
         )
         return role_view(made)
 
-    return await api.write(write)
+    return await services.write(write)
 
 
 @get("/roles/{role:str}", Asked.SIGNED_IN, "Show a role", tags=["roles"])
-async def show_role(api: Services, role: str) -> Response[RoleView]:
-    found = await api.read(get_role, role)
+async def show_role(services: Services, role: str) -> Response[RoleView]:
+    found = await services.read(get_role, role)
     return Response(role_view(found), headers=etag(found.version))
 
 
 @patch("/roles/{role:str}", Action.MANAGE_SYSTEM, "Change a custom role", tags=["roles"])
 async def change_one_role(
-    api: Services, caller: Caller, request: Request[Any, Any, Any], role: str, data: RoleChange
+    services: Services, caller: Caller, request: Request[Any, Any, Any], role: str, data: RoleChange
 ) -> Response[RoleView]:
     """Holds from the next request on. Honours If-Match."""
     given, version = _given(data), expected_number(request)
@@ -362,22 +368,22 @@ async def change_one_role(
             connection,
             caller,
             get_role(connection, role),
-            now=api.now,
+            now=services.now,
             actions=given.get("actions"),
             description=given.get("description"),
             expected_version=version,
         )
 
-    found = await api.write(write)
+    found = await services.write(write)
     return Response(role_view(found), headers=etag(found.version))
 
 
 @delete("/roles/{role:str}", Action.MANAGE_SYSTEM, "Delete a custom role", tags=["roles"])
-async def remove_role(api: Services, caller: Caller, role: str) -> None:
+async def remove_role(services: Services, caller: Caller, role: str) -> None:
     def write(connection: Connection) -> None:
-        delete_role(connection, caller, get_role(connection, role), now=api.now)
+        delete_role(connection, caller, get_role(connection, role), now=services.now)
 
-    await api.write(write)
+    await services.write(write)
 
 
 # --- oneself
@@ -399,61 +405,63 @@ def _user_in_person(caller: Caller) -> None:
 
 
 @get("/self", Action.MANAGE_SELF, "Who am I", tags=["self"])
-async def show_self(api: Services, caller: Caller) -> Response[AccountView]:
-    found = await api.read(_own, caller)
+async def show_self(services: Services, caller: Caller) -> Response[AccountView]:
+    found = await services.read(_own, caller)
     return Response(account_view(found), headers=etag(found.version))
 
 
 @patch("/self", Action.MANAGE_SELF, "Change one's name and address", tags=["self"])
 async def change_self(
-    api: Services, caller: Caller, request: Request[Any, Any, Any], data: SelfChange
+    services: Services, caller: Caller, request: Request[Any, Any, Any], data: SelfChange
 ) -> Response[AccountView]:
     version = expected_number(request)
     _user_in_person(caller)
 
     def write(connection: Connection) -> Account:
         found = _own(connection, caller)
-        return change_account(connection, caller, found, _given(data), now=api.now, expected_version=version)
+        return change_account(
+            connection, caller, found, _given(data), now=services.now, expected_version=version
+        )
 
-    found = await api.write(write)
+    found = await services.write(write)
     return Response(account_view(found), headers=etag(found.version))
 
 
 @put("/self/password", Action.MANAGE_SELF, "Change one's password", tags=["self"], status_code=204)
-async def change_password(api: Services, caller: Caller, data: PasswordChange) -> None:
+async def change_password(services: Services, caller: Caller, data: PasswordChange) -> None:
     """Ends all sessions and log-ins, this one included."""
     _user_in_person(caller)
     check_new_password(data.new, name=caller.principal.name)
-    assert api.accounts is not None
-    proven = await api.accounts.authenticator.basic(
+    assert services.accounts is not None
+    proven = await services.accounts.authenticator.basic(
         caller.principal.name, data.current, address=caller.address
     )
     if proven.credential != "password":
         raise InvalidCredentials("the current password is wrong")
-    hashed = await hash_new_password(api, data.new, caller.principal.name)
+    hashed = await hash_new_password(services, data.new, caller.principal.name)
 
     def write(connection: Connection) -> None:
         found = _own(connection, caller)
         if found.source != "local":
             raise InvalidInput(f"the password of {found.name} is kept at {found.source}")
-        set_password_hash(connection, caller, found, hashed, now=api.now)
+        set_password_hash(connection, caller, found, hashed, now=services.now)
 
-    await api.write(write)
+    await services.write(write)
 
 
 @get("/self/tokens", Action.MANAGE_SELF, "List one's tokens", tags=["self"])
 async def own_tokens(
-    api: Services, caller: Caller, request: Request[Any, Any, Any], n: N = DEFAULT_N, last: Last = ""
+    services: Services, caller: Caller, request: Request[Any, Any, Any], n: N = DEFAULT_N, last: Last = ""
 ) -> Response[Page[TokenView]]:
     def read(connection: Connection) -> list[AccessToken]:
         owner = _own(connection, caller)
         return list_tokens(connection, owner_id=owner.id, last=last, n=n + 1)
 
-    return paged(request, [token_view(t) for t in await api.read(read)], n, lambda view: view.id)
+    return paged(request, [token_view(t) for t in await services.read(read)], n, lambda view: view.id)
 
 
 @post("/self/tokens", Action.MANAGE_SELF, "Make a personal access token", tags=["self"])
-async def make_token(api: Services, caller: Caller, data: NewToken) -> TokenSecret:
+async def make_token(services: Services, caller: Caller, data: NewToken) -> TokenSecret:
     """The secret is in the answer and nowhere else."""
     _user_in_person(caller)
 
@@ -462,7 +470,7 @@ async def make_token(api: Services, caller: Caller, data: NewToken) -> TokenSecr
         secret = mint(
             connection,
             caller,
-            now=api.now,
+            now=services.now,
             kind="pat",
             owner_id=owner.id,
             owner=owner.name,
@@ -474,24 +482,24 @@ async def make_token(api: Services, caller: Caller, data: NewToken) -> TokenSecr
         view = token_view(get_token(connection, secret.public_id))
         return TokenSecret(token=view, secret=str(secret.text))
 
-    return await api.write(write)
+    return await services.write(write)
 
 
 @delete("/self/tokens/{token:str}", Action.MANAGE_SELF, "Revoke one of one's tokens", tags=["self"])
-async def revoke_own_token(api: Services, caller: Caller, token: str) -> None:
+async def revoke_own_token(services: Services, caller: Caller, token: str) -> None:
     """At once; bearer tokens made with it are refused too."""
 
     def write(connection: Connection) -> None:
         owner = _own(connection, caller)
-        revoke(connection, caller, get_token(connection, token, owner_id=owner.id), now=api.now)
+        revoke(connection, caller, get_token(connection, token, owner_id=owner.id), now=services.now)
 
-    await api.write(write)
+    await services.write(write)
 
 
 @post(
     "/self/secret", Action.MANAGE_SELF, "Give oneself a new secret (robots)", tags=["self"], status_code=200
 )
-async def rotate_self(api: Services, caller: Caller, data: Rotation) -> RobotSecret:
+async def rotate_self(services: Services, caller: Caller, data: Rotation) -> RobotSecret:
     """A robot changes its own secret; nobody else's credentials are needed."""
     if caller.principal.kind is not PrincipalKind.ROBOT or caller.principal.credential != "robot":
         raise AccessDenied("only a robot with its secret may do this", rule="robot-secret")
@@ -501,23 +509,23 @@ async def rotate_self(api: Services, caller: Caller, data: Rotation) -> RobotSec
         secret = rotate_robot_secret(
             connection,
             caller,
-            now=api.now,
+            now=services.now,
             robot_id=found.id,
             robot=found.name,
             overlap=data.overlap_seconds * SECOND,
         )
         return found, str(secret.text)
 
-    found, secret = await api.write(write)
+    found, secret = await services.write(write)
     return RobotSecret(robot=account_view(found), secret=secret)
 
 
 @get("/self/stars", Action.MANAGE_SELF, "List starred repositories", tags=["self"])
 async def own_stars(
-    api: Services, caller: Caller, request: Request[Any, Any, Any], n: N = DEFAULT_N, last: Last = ""
+    services: Services, caller: Caller, request: Request[Any, Any, Any], n: N = DEFAULT_N, last: Last = ""
 ) -> Response[Page[RepositoryView]]:
-    visible = await api.visible(caller)
-    found = await api.read(
+    visible = await services.visible(caller)
+    found = await services.read(
         lambda c: list_repositories(c, visible, last=last, n=n + 1, starred_by=caller.principal.id)
     )
     return paged(request, [repository_view(row) for row in found], n, lambda view: view.name)

@@ -35,7 +35,7 @@ _REMEMBER: Final = 7 * 24 * 3600 * 1_000_000
     tags=["upstreams"],
     status_code=204,
 )
-async def events(api: Services, request: Request[Any, Any, Any], registry: str) -> None:
+async def events(services: Services, request: Request[Any, Any, Any], registry: str) -> None:
     """The body is a distribution notification envelope."""
     body = await request.body()
     if len(body) > MAX_BODY_BYTES or len(registry) > 255:
@@ -47,7 +47,9 @@ async def events(api: Services, request: Request[Any, Any, Any], registry: str) 
     found = document.get("events") if isinstance(document, dict) else None
     if not isinstance(found, list):
         raise InvalidInput("the notification has no events")
-    await api.write(apply_events, registry, [event for event in found if isinstance(event, dict)], api.now)
+    await services.write(
+        apply_events, registry, [event for event in found if isinstance(event, dict)], services.now
+    )
 
 
 def apply_events(connection: Connection, registry: str, found: list[dict[str, Any]], now: int) -> int:

@@ -2,44 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-import msgspec
 from litestar import Request, Response
 from litestar.params import Parameter
-from sqlalchemy import Connection
 
-from entrepot.errors import InvalidInput
-from entrepot.server.access.decision.errors import Unknown
-from entrepot.server.access.decision.model import Action, PrincipalKind, Resource
-from entrepot.server.access.directory.accounts import (
-    Account,
-    change_account,
-    create_robot,
-    delete_account,
-    get_account,
-    list_accounts,
-)
-from entrepot.server.access.directory.grants import (
-    GrantRow,
-    add_grant,
-    get_grant,
-    list_grants,
-    list_reach,
-    reach_of_role,
-    remove_grant,
-)
-from entrepot.server.access.directory.projects import (
-    Project,
-    as_seen,
-    change_project,
-    create_project,
-    get_project,
-    list_projects,
-)
-from entrepot.server.access.directory.teams import get_team
-from entrepot.server.access.secrets.access_tokens import rotate_robot_secret
-from entrepot.server.access.sign_in.workload import add_rule, issuer_is_known, list_rules, remove_rule
+from entrepot.server.access.decision.model import Action
 from entrepot.server.api.headers import etag, expected, expected_number
 from entrepot.server.api.paging import DEFAULT_N, Last, LastNumber, N, Page, paged
 from entrepot.server.api.route import delete, get, patch, post
@@ -57,85 +25,61 @@ from entrepot.server.api.schemas import (
     RobotSecret,
     Rotation,
     TrustRule,
+    given,
     microseconds,
 )
 from entrepot.server.api.views import account_view, audit_view, grant_view, project_view
-from entrepot.server.control.audit_queries import list_audit
+from entrepot.server.control import audit, grants, projects, robots
 from entrepot.server.control.services import Services
-from entrepot.server.control.tombstones import delete_project, restore_project
-from entrepot.server.db.clock import SECOND
 from entrepot.server.http.caller import Caller
 
 __all__ = ["ROUTES"]
 
 RowNumber = Annotated[int, Parameter(ge=0, le=2**63 - 1)]
+SECOND: Final = 1_000_000
+"""In microseconds."""
 
 
 @get("/projects", Action.SEARCH, "List projects", tags=["projects"])
 async def list_(
-    api: Services, caller: Caller, request: Request[Any, Any, Any], n: N = DEFAULT_N, last: Last = ""
+    services: Services, caller: Caller, request: Request[Any, Any, Any], n: N = DEFAULT_N, last: Last = ""
 ) -> Response[Page[ProjectView]]:
     """Those the caller sees something of."""
-    visible = await api.visible(caller)
-    found = await api.read(lambda c: list_projects(c, visible, last=last, n=n + 1))
+    found = await projects.list_projects(services, caller, last=last, n=n + 1)
     return paged(request, [project_view(project) for project in found], n, lambda view: view.name)
 
 
 @post("/projects", Action.CREATE_PROJECT, "Make a project", tags=["projects"])
-async def create(api: Services, caller: Caller, data: NewProject) -> ProjectView:
+async def create(services: Services, caller: Caller, data: NewProject) -> ProjectView:
     """The caller becomes its owner."""
-    owner = caller.principal.id if caller.principal.kind is PrincipalKind.USER else None
-
-    def write(connection: Connection) -> Project:
-        return create_project(
-            connection,
-            caller,
-            now=api.now,
-            name=data.name,
-            visibility=data.visibility,
-            quota_bytes=data.quota_bytes,
-            owner_id=owner,
-        )
-
-    return project_view(await api.write(write))
+    made = await projects.create_project(
+        services, caller, name=data.name, visibility=data.visibility, quota_bytes=data.quota_bytes
+    )
+    return project_view(made)
 
 
 @get("/projects/{project:str}", Action.READ, "Show a project", tags=["projects"])
-async def show(api: Services, caller: Caller, project: str) -> Response[ProjectView]:
+async def show(services: Services, caller: Caller, project: str) -> Response[ProjectView]:
     """How much is in it is told to those who may see all of it."""
-    visible = await api.visible(caller)
-    found = as_seen(await api.read(get_project, project), visible)
+    found = await projects.show_project(services, caller, project)
     return Response(project_view(found), headers=etag(found.version))
 
 
 @patch("/projects/{project:str}", Action.MANAGE_PROJECT, "Change a project", tags=["projects"])
 async def change(
-    api: Services, caller: Caller, request: Request[Any, Any, Any], project: str, data: ProjectChange
+    services: Services, caller: Caller, request: Request[Any, Any, Any], project: str, data: ProjectChange
 ) -> Response[ProjectView]:
     """Honours If-Match."""
-    changes = {
-        key: value for key, value in msgspec.structs.asdict(data).items() if value is not msgspec.UNSET
-    }
-
-    def write(connection: Connection) -> Project:
-        return change_project(
-            connection,
-            caller,
-            get_project(connection, project),
-            changes,
-            now=api.now,
-            expected_version=expected(request),
-        )
-
-    found = await api.write(write)
+    found = await projects.change_project(
+        services, caller, project, given(data), expected_version=expected(request)
+    )
     return Response(project_view(found), headers=etag(found.version))
 
 
 @delete("/projects/{project:str}", Action.DELETE_PROJECT, "Delete a project", tags=["projects"])
-async def remove(api: Services, caller: Caller, project: str) -> None:
+async def remove(services: Services, caller: Caller, project: str) -> None:
     """With its repositories. It can be restored until the undo window ends."""
-    clock = api.catalog.clock
-    await api.write(delete_project, project, caller, api.permit(caller), clock.now(), clock.steady())
+    await projects.delete_project(services, caller, project)
 
 
 @post(
@@ -145,9 +89,8 @@ async def remove(api: Services, caller: Caller, project: str) -> None:
     tags=["projects"],
     status_code=200,
 )
-async def restore(api: Services, caller: Caller, project: str) -> ProjectView:
-    await api.write(restore_project, project, caller, api.now)
-    return project_view(await api.read(get_project, project))
+async def restore(services: Services, caller: Caller, project: str) -> ProjectView:
+    return project_view(await projects.restore_project(services, caller, project))
 
 
 # --- grants
@@ -155,48 +98,39 @@ async def restore(api: Services, caller: Caller, project: str) -> ProjectView:
 
 @get("/projects/{project:str}/grants", Action.READ_MEMBERS, "List grants", tags=["grants"])
 async def list_project_grants(
-    api: Services, request: Request[Any, Any, Any], project: str, n: N = DEFAULT_N, last: LastNumber = 0
+    services: Services,
+    caller: Caller,
+    request: Request[Any, Any, Any],
+    project: str,
+    n: N = DEFAULT_N,
+    last: LastNumber = 0,
 ) -> Response[Page[GrantView]]:
-    def read(connection: Connection) -> list[GrantRow]:
-        found = get_project(connection, project)
-        return list_grants(connection, project_id=found.id, last=last, n=n + 1)
-
-    return paged(request, [grant_view(g) for g in await api.read(read)], n, lambda view: view.id)
+    found = await grants.list_grants(services, caller, project=project, last=last, n=n + 1)
+    return paged(request, [grant_view(grant) for grant in found], n, lambda view: view.id)
 
 
 @post("/projects/{project:str}/grants", Action.MANAGE_MEMBERS, "Give a role", tags=["grants"])
-async def give(api: Services, caller: Caller, project: str, data: NewGrant) -> GrantView:
-    if (data.principal is None) == (data.team is None):
-        raise InvalidInput("a grant is for a principal or for a team; name one of them")
-    await api.require_reach(caller, project, await api.read(reach_of_role, data.role, data.tags))
-
-    def write(connection: Connection) -> GrantRow:
-        return add_grant(
-            connection,
-            caller,
-            now=api.now,
-            project_id=get_project(connection, project).id,
-            role_name=data.role,
-            principal_id=get_account(connection, data.principal).id if data.principal is not None else None,
-            team_id=get_team(connection, data.team).id if data.team is not None else None,
-            repositories=data.repositories,
-            tags=data.tags,
-        )
-
-    return grant_view(await api.write(write))
+async def give(services: Services, caller: Caller, project: str, data: NewGrant) -> GrantView:
+    """No more than the caller has."""
+    given_ = await grants.give_role(
+        services,
+        caller,
+        project=project,
+        role=data.role,
+        principal=data.principal,
+        team=data.team,
+        repositories=data.repositories,
+        tags=data.tags,
+    )
+    return grant_view(given_)
 
 
 @delete(
     "/projects/{project:str}/grants/{grant:int}", Action.MANAGE_MEMBERS, "Take a role away", tags=["grants"]
 )
-async def take(api: Services, caller: Caller, project: str, grant: RowNumber) -> None:
+async def take(services: Services, caller: Caller, project: str, grant: RowNumber) -> None:
     """It ends with the next request of whoever held it."""
-
-    def write(connection: Connection) -> None:
-        found = get_grant(connection, grant, project_id=get_project(connection, project).id)
-        remove_grant(connection, caller, found, now=api.now)
-
-    await api.write(write)
+    await grants.take_role(services, caller, grant, project=project)
 
 
 # --- robots
@@ -204,103 +138,56 @@ async def take(api: Services, caller: Caller, project: str, grant: RowNumber) ->
 
 @get("/projects/{project:str}/robots", Action.READ_MEMBERS, "List robots", tags=["robots"])
 async def list_robots(
-    api: Services, request: Request[Any, Any, Any], project: str, n: N = DEFAULT_N, last: Last = ""
+    services: Services,
+    caller: Caller,
+    request: Request[Any, Any, Any],
+    project: str,
+    n: N = DEFAULT_N,
+    last: Last = "",
 ) -> Response[Page[AccountView]]:
-    def read(connection: Connection) -> list[Account]:
-        found = get_project(connection, project)
-        return list_accounts(connection, kind="robot", project_id=found.id, last=last, n=n + 1)
-
-    return paged(request, [account_view(a) for a in await api.read(read)], n, lambda view: view.name)
+    found = await robots.list_robots(services, caller, project=project, last=last, n=n + 1)
+    return paged(request, [account_view(robot) for robot in found], n, lambda view: view.name)
 
 
 @post("/projects/{project:str}/robots", Action.MANAGE_ROBOTS, "Make a robot", tags=["robots"])
-async def make_robot(api: Services, caller: Caller, project: str, data: NewRobot) -> RobotSecret:
+async def make_robot(services: Services, caller: Caller, project: str, data: NewRobot) -> RobotSecret:
     """The secret is in the answer and nowhere else."""
-    if data.role is not None:
-        await api.require_reach(caller, project, await api.read(reach_of_role, data.role, data.tags))
-
-    def write(connection: Connection) -> tuple[Account, str]:
-        found = get_project(connection, project)
-        made = create_robot(
-            connection,
-            caller,
-            now=api.now,
-            name=f"{project}+{data.name}",
-            description=data.description,
-            expires_at=microseconds(data.expires_at),
-        )
-        if data.role is not None:
-            add_grant(
-                connection,
-                caller,
-                now=api.now,
-                project_id=found.id,
-                role_name=data.role,
-                principal_id=made.id,
-                repositories=data.repositories,
-                tags=data.tags,
-            )
-        secret = rotate_robot_secret(
-            connection, caller, now=api.now, robot_id=made.id, robot=made.name, overlap=0
-        )
-        return made, str(secret.text)
-
-    made, secret = await api.write(write)
-    return RobotSecret(robot=account_view(made), secret=secret)
-
-
-def _reach_of(connection: Connection, project: str, robot: str) -> set[tuple[str, str]]:
-    """All that a robot may do in its project."""
-    found = _robot(connection, project, robot)
-    assert found.project_id is not None
-    return list_reach(connection, principal_id=found.id, project_id=found.project_id)
-
-
-def _robot(connection: Connection, project: str, robot: str) -> Account:
-    """Through its project: a robot of another one is not found."""
-    found = get_account(connection, robot, kind="robot")
-    if found.project_id != get_project(connection, project).id:
-        raise Unknown(f"no robot is called {robot}")
-    return found
+    made = await robots.create_robot(
+        services,
+        caller,
+        name=f"{project}+{data.name}",
+        role=data.role,
+        repositories=data.repositories,
+        tags=data.tags,
+        description=data.description,
+        expires_at=microseconds(data.expires_at),
+    )
+    return RobotSecret(robot=account_view(made.robot), secret=made.secret)
 
 
 @patch("/projects/{project:str}/robots/{robot:str}", Action.MANAGE_ROBOTS, "Change a robot", tags=["robots"])
 async def change_robot(
-    api: Services,
+    services: Services,
     caller: Caller,
     request: Request[Any, Any, Any],
     project: str,
     robot: str,
     data: RobotChange,
 ) -> Response[AccountView]:
-    changes = {
-        key: value for key, value in msgspec.structs.asdict(data).items() if value is not msgspec.UNSET
-    }
+    """Honours If-Match."""
+    changes = given(data)
     if "expires_at" in changes:
         changes["expires_at"] = microseconds(changes["expires_at"])
-    version = expected_number(request)
-
-    def write(connection: Connection) -> Account:
-        found = _robot(connection, project, robot)
-        return change_account(
-            connection,
-            caller,
-            found,
-            changes,
-            now=api.now,
-            expected_version=version,
-        )
-
-    found = await api.write(write)
+    found = await robots.change_robot(
+        services, caller, robot, changes, project=project, expected_version=expected_number(request)
+    )
     return Response(account_view(found), headers=etag(found.version))
 
 
 @delete("/projects/{project:str}/robots/{robot:str}", Action.MANAGE_ROBOTS, "Delete a robot", tags=["robots"])
-async def remove_robot(api: Services, caller: Caller, project: str, robot: str) -> None:
-    def write(connection: Connection) -> None:
-        delete_account(connection, caller, _robot(connection, project, robot), now=api.now)
-
-    await api.write(write)
+async def remove_robot(services: Services, caller: Caller, project: str, robot: str) -> None:
+    """It is refused at once."""
+    await robots.delete_robot(services, caller, robot, project=project)
 
 
 @post(
@@ -311,24 +198,12 @@ async def remove_robot(api: Services, caller: Caller, project: str, robot: str) 
     status_code=200,
 )
 async def rotate_robot(
-    api: Services, caller: Caller, project: str, robot: str, data: Rotation
+    services: Services, caller: Caller, project: str, robot: str, data: Rotation
 ) -> RobotSecret:
-    await api.require_reach(caller, project, await api.read(_reach_of, project, robot))
-
-    def write(connection: Connection) -> tuple[Account, str]:
-        found = _robot(connection, project, robot)
-        secret = rotate_robot_secret(
-            connection,
-            caller,
-            now=api.now,
-            robot_id=found.id,
-            robot=found.name,
-            overlap=data.overlap_seconds * SECOND,
-        )
-        return found, str(secret.text)
-
-    found, secret = await api.write(write)
-    return RobotSecret(robot=account_view(found), secret=secret)
+    made = await robots.rotate_secret(
+        services, caller, robot, project=project, overlap=data.overlap_seconds * SECOND
+    )
+    return RobotSecret(robot=account_view(made.robot), secret=made.secret)
 
 
 @get(
@@ -337,15 +212,12 @@ async def rotate_robot(
     "List what lets CI jobs in as a robot",
     tags=["robots"],
 )
-async def list_trusts(api: Services, project: str, robot: str) -> list[TrustRule]:
-    def read(connection: Connection) -> list[TrustRule]:
-        _robot(connection, project, robot)
-        return [
-            TrustRule(id=r.id, robot=r.robot, issuer=r.issuer, audience=r.audience, claims=dict(r.claims))
-            for r in list_rules(connection, robot=robot)
-        ]
-
-    return await api.read(read)
+async def list_trusts(services: Services, caller: Caller, project: str, robot: str) -> list[TrustRule]:
+    rules = await robots.list_trusts(services, caller, robot, project=project)
+    return [
+        TrustRule(id=r.id, robot=r.robot, issuer=r.issuer, audience=r.audience, claims=dict(r.claims))
+        for r in rules
+    ]
 
 
 @post(
@@ -354,26 +226,20 @@ async def list_trusts(api: Services, project: str, robot: str) -> list[TrustRule
     "Let CI jobs in as a robot, without a secret",
     tags=["robots"],
 )
-async def trust(api: Services, caller: Caller, project: str, robot: str, data: NewTrustRule) -> TrustRule:
-    await api.require_reach(caller, project, await api.read(_reach_of, project, robot))
-    if not await api.read(issuer_is_known, data.issuer):
-        # The server will fetch from that address: not for everybody to choose.
-        await api.require(caller, Action.MANAGE_SYSTEM, Resource())
-
-    def write(connection: Connection) -> int:
-        return add_rule(
-            connection,
-            caller,
-            now=api.now,
-            robot_id=_robot(connection, project, robot).id,
-            issuer=data.issuer,
-            audience=data.audience,
-            claims=data.claims,
-        )
-
-    rule_id = await api.write(write)
+async def trust(
+    services: Services, caller: Caller, project: str, robot: str, data: NewTrustRule
+) -> TrustRule:
+    number = await robots.trust_jobs(
+        services,
+        caller,
+        robot,
+        project=project,
+        issuer=data.issuer,
+        audience=data.audience,
+        claims=data.claims,
+    )
     return TrustRule(
-        id=rule_id, robot=robot, issuer=data.issuer.rstrip("/"), audience=data.audience, claims=data.claims
+        id=number, robot=robot, issuer=data.issuer.rstrip("/"), audience=data.audience, claims=data.claims
     )
 
 
@@ -383,17 +249,14 @@ async def trust(api: Services, caller: Caller, project: str, robot: str, data: N
     "Stop letting CI jobs in",
     tags=["robots"],
 )
-async def distrust(api: Services, caller: Caller, project: str, robot: str, rule: RowNumber) -> None:
-    def write(connection: Connection) -> None:
-        found = _robot(connection, project, robot)
-        remove_rule(connection, caller, rule, robot_id=found.id, now=api.now)
-
-    await api.write(write)
+async def distrust(services: Services, caller: Caller, project: str, robot: str, rule: RowNumber) -> None:
+    await robots.distrust_jobs(services, caller, robot, rule, project=project)
 
 
 @get("/projects/{project:str}/audit", Action.READ_AUDIT, "Who changed what in a project", tags=["audit"])
 async def audit_of_project(
-    api: Services,
+    services: Services,
+    caller: Caller,
     request: Request[Any, Any, Any],
     project: str,
     n: N = DEFAULT_N,
@@ -402,13 +265,10 @@ async def audit_of_project(
 ) -> Response[Page[AuditRow]]:
     """Newest first."""
 
-    def read(connection: Connection) -> list[Any]:
-        made_at = get_project(connection, project).created_at  # another project may have had the name before
-        return list_audit(
-            connection, project=project, since=made_at, before=last or None, n=n + 1, action=action
-        )
-
-    return paged(request, [audit_view(row) for row in await api.read(read)], n, lambda view: view.number)
+    rows = await audit.list_audit_of_project(
+        services, caller, project, before=last or None, n=n + 1, action=action
+    )
+    return paged(request, [audit_view(row) for row in rows], n, lambda view: view.number)
 
 
 ROUTES = [

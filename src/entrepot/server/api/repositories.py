@@ -72,7 +72,7 @@ __all__ = ["ROUTES"]
 
 @get("/repositories", Action.SEARCH, "List repositories", tags=["repositories"])
 async def list_(
-    api: Services,
+    services: Services,
     caller: Caller,
     request: Request[Any, Any, Any],
     n: N = DEFAULT_N,
@@ -81,8 +81,8 @@ async def list_(
     label: str | None = Parameter(query="label", default=None, max_length=64),
 ) -> Response[Page[RepositoryView]]:
     """Those the caller may see."""
-    visible = await api.visible(caller)
-    found = await api.read(
+    visible = await services.visible(caller)
+    found = await services.read(
         lambda c: list_repositories(c, visible, last=last, n=n + 1, project_name=project, label=label)
     )
     return paged(request, [repository_view(row) for row in found], n, lambda view: view.name)
@@ -103,8 +103,8 @@ def _detail(connection: Connection, name: str, principal_id: int, visible: Visib
 
 
 @get("/repositories/{repository:str}", Action.READ, "Show a repository", tags=["repositories"])
-async def show(api: Services, caller: Caller, repository: str) -> Response[RepositoryDetail]:
-    found = await api.read(_detail, repository, caller.principal.id, await api.visible(caller))
+async def show(services: Services, caller: Caller, repository: str) -> Response[RepositoryDetail]:
+    found = await services.read(_detail, repository, caller.principal.id, await services.visible(caller))
     return Response(found, headers=etag(found.version))
 
 
@@ -115,28 +115,36 @@ async def show(api: Services, caller: Caller, repository: str) -> Response[Repos
     tags=["repositories"],
 )
 async def change(
-    api: Services, caller: Caller, request: Request[Any, Any, Any], repository: str, data: RepositoryChange
+    services: Services,
+    caller: Caller,
+    request: Request[Any, Any, Any],
+    repository: str,
+    data: RepositoryChange,
 ) -> Response[RepositoryDetail]:
     """Honours If-Match."""
     given = {key: value for key, value in msgspec.structs.asdict(data).items() if value is not msgspec.UNSET}
-    version, visible = expected_number(request), await api.visible(caller)
+    version, visible = expected_number(request), await services.visible(caller)
 
     def write(connection: Connection) -> RepositoryDetail:
         row = get_repository(connection, repository)
-        change_profile(connection, caller, row.id, row.name, now=api.now, expected_version=version, **given)
+        change_profile(
+            connection, caller, row.id, row.name, now=services.now, expected_version=version, **given
+        )
         return _detail(connection, repository, caller.principal.id, visible)
 
-    found = await api.write(write)
+    found = await services.write(write)
     return Response(found, headers=etag(found.version))
 
 
 @delete(
     "/repositories/{repository:str}", Action.DELETE_REPOSITORY, "Delete a repository", tags=["repositories"]
 )
-async def remove(api: Services, caller: Caller, repository: str) -> None:
+async def remove(services: Services, caller: Caller, repository: str) -> None:
     """With its tags and manifests. It can be restored until the undo window ends."""
-    clock = api.catalog.clock
-    await api.write(delete_repository, repository, caller, api.permit(caller), clock.now(), clock.steady())
+    clock = services.catalog.clock
+    await services.write(
+        delete_repository, repository, caller, services.permit(caller), clock.now(), clock.steady()
+    )
 
 
 @post(
@@ -146,9 +154,9 @@ async def remove(api: Services, caller: Caller, repository: str) -> None:
     tags=["repositories"],
     status_code=200,
 )
-async def restore(api: Services, caller: Caller, repository: str) -> RepositoryDetail:
-    await api.write(restore_repository, repository, caller, api.permit(caller), api.now)
-    return await api.read(_detail, repository, caller.principal.id, await api.visible(caller))
+async def restore(services: Services, caller: Caller, repository: str) -> RepositoryDetail:
+    await services.write(restore_repository, repository, caller, services.permit(caller), services.now)
+    return await services.read(_detail, repository, caller.principal.id, await services.visible(caller))
 
 
 @put(
@@ -158,24 +166,24 @@ async def restore(api: Services, caller: Caller, repository: str) -> RepositoryD
     tags=["repositories"],
     status_code=204,
 )
-async def add_star(api: Services, caller: Caller, repository: str) -> None:
-    await _star(api, caller, repository, starred=True)
+async def add_star(services: Services, caller: Caller, repository: str) -> None:
+    await _star(services, caller, repository, starred=True)
 
 
 @delete("/repositories/{repository:str}/star", Action.READ, "Take a star back", tags=["repositories"])
-async def remove_star(api: Services, caller: Caller, repository: str) -> None:
-    await _star(api, caller, repository, starred=False)
+async def remove_star(services: Services, caller: Caller, repository: str) -> None:
+    await _star(services, caller, repository, starred=False)
 
 
-async def _star(api: Services, caller: Caller, repository: str, *, starred: bool) -> None:
+async def _star(services: Services, caller: Caller, repository: str, *, starred: bool) -> None:
     if caller.principal.kind is not PrincipalKind.USER:
         raise AccessDenied("stars are for users")
 
     def write(connection: Connection) -> None:
         row = get_repository(connection, repository)
-        set_star(connection, row.id, caller.principal.id, starred=starred, now=api.now)
+        set_star(connection, row.id, caller.principal.id, starred=starred, now=services.now)
 
-    await api.write(write)
+    await services.write(write)
 
 
 # --- tags
@@ -183,7 +191,7 @@ async def _star(api: Services, caller: Caller, repository: str, *, starred: bool
 
 @get("/repositories/{repository:str}/tags", Action.READ, "List tags", tags=["tags"])
 async def tags_of(
-    api: Services,
+    services: Services,
     request: Request[Any, Any, Any],
     repository: str,
     n: N = DEFAULT_N,
@@ -194,13 +202,13 @@ async def tags_of(
         row = get_repository(connection, repository)
         return list_tags(connection, row.id, last=last, n=n + 1, contains=contains)
 
-    return paged(request, [tag_view(t) for t in await api.read(read)], n, lambda view: view.name)
+    return paged(request, [tag_view(t) for t in await services.read(read)], n, lambda view: view.name)
 
 
 @get("/repositories/{repository:str}/tags/{tag:str}", Action.READ, "Show a tag", tags=["tags"])
-async def show_tag(api: Services, caller: Caller, repository: str, tag: str) -> TagDetail:
+async def show_tag(services: Services, caller: Caller, repository: str, tag: str) -> TagDetail:
     """With what is its own and what it shares with others that the caller may see."""
-    visible = await api.visible(caller)
+    visible = await services.visible(caller)
 
     def read(connection: Connection) -> TagDetail:
         row = get_repository(connection, repository)
@@ -210,13 +218,15 @@ async def show_tag(api: Services, caller: Caller, repository: str, tag: str) -> 
             unique, shared = 0, unique + shared  # another tag keeps all of it
         return TagDetail(**tag_fields(found), unique_bytes=unique, shared_bytes=shared)
 
-    return await api.read(read)
+    return await services.read(read)
 
 
 @delete("/repositories/{repository:str}/tags/{tag:str}", Action.DELETE_TAG, "Delete a tag", tags=["tags"])
-async def remove_tag(api: Services, caller: Caller, repository: str, tag: str) -> None:
+async def remove_tag(services: Services, caller: Caller, repository: str, tag: str) -> None:
     """Its manifest stays; the tag can be restored."""
-    await api.manifests.delete_tag(repository, parse_tag(tag), actor=caller, permit=api.permit(caller))
+    await services.manifests.delete_tag(
+        repository, parse_tag(tag), actor=caller, permit=services.permit(caller)
+    )
 
 
 @get(
@@ -226,7 +236,7 @@ async def remove_tag(api: Services, caller: Caller, repository: str, tag: str) -
     tags=["tags"],
 )
 async def history_of_tag(
-    api: Services,
+    services: Services,
     request: Request[Any, Any, Any],
     repository: str,
     tag: str,
@@ -234,7 +244,7 @@ async def history_of_tag(
     last: LastNumber = 0,
 ) -> Response[Page[TagEventView]]:
     """Newest first."""
-    events, more = await api.history.of_tag(repository, tag, before=last or None, n=n)
+    events, more = await services.history.of_tag(repository, tag, before=last or None, n=n)
     views = [
         TagEventView(number=e.seq, tag=e.name, old=e.old, new=e.new, at=at(e.at), by=e.by) for e in events
     ]
@@ -249,23 +259,25 @@ async def history_of_tag(
     tags=["tags"],
     status_code=200,
 )
-async def restore_tag(api: Services, caller: Caller, repository: str, tag: str, data: RestoreTag) -> TagView:
+async def restore_tag(
+    services: Services, caller: Caller, repository: str, tag: str, data: RestoreTag
+) -> TagView:
     name = parse_tag(tag)
-    digest = await _digest_to_restore(api, repository, name, data)
-    await api.history.restore_tag(repository, name, digest, actor=caller, permit=api.permit(caller))
-    found = await api.read(lambda c: get_tag(c, get_repository(c, repository).id, name))
+    digest = await _digest_to_restore(services, repository, name, data)
+    await services.history.restore_tag(repository, name, digest, actor=caller, permit=services.permit(caller))
+    found = await services.read(lambda c: get_tag(c, get_repository(c, repository).id, name))
     return tag_view(found)
 
 
-async def _digest_to_restore(api: Services, repository: str, name: str, data: RestoreTag) -> Digest:
+async def _digest_to_restore(services: Services, repository: str, name: str, data: RestoreTag) -> Digest:
     if data.digest is not None:
         return Digest.parse(data.digest)
     if data.at is not None:
-        found = await api.history.manifest_at(repository, name, cast("int", microseconds(data.at)))
+        found = await services.history.manifest_at(repository, name, cast("int", microseconds(data.at)))
         if found is None:
             raise NotFound(f"{repository}:{name} was nothing then, or that has been collected")
         return found.digest
-    events, _more = await api.history.of_tag(repository, name, n=1)
+    events, _more = await services.history.of_tag(repository, name, n=1)
     if not events or events[0].old is None:
         raise NotFound(f"{repository}:{name} has no earlier state")
     return Digest.parse(events[0].old)
@@ -276,7 +288,7 @@ async def _digest_to_restore(api: Services, repository: str, name: str, data: Re
 
 @get("/repositories/{repository:str}/manifests", Action.READ, "List manifests", tags=["manifests"])
 async def manifests_of(
-    api: Services,
+    services: Services,
     request: Request[Any, Any, Any],
     repository: str,
     n: N = DEFAULT_N,
@@ -288,7 +300,7 @@ async def manifests_of(
         found = list_manifests(connection, row.id, last=last, n=n + 1, untagged=untagged)
         return [ManifestView(**_manifest_fields(m, names)) for m, names in found]
 
-    return paged(request, await api.read(read), n, lambda view: view.digest)
+    return paged(request, await services.read(read), n, lambda view: view.digest)
 
 
 def _manifest_fields(row: ManifestRow, names: list[str]) -> dict[str, Any]:
@@ -310,7 +322,7 @@ def _manifest_fields(row: ManifestRow, names: list[str]) -> dict[str, Any]:
     "Show a manifest: layers, configuration, platforms, referrers",
     tags=["manifests"],
 )
-async def show_manifest(api: Services, repository: str, digest: str) -> ManifestDetail:
+async def show_manifest(services: Services, repository: str, digest: str) -> ManifestDetail:
     """Reads content, so it needs pull."""
     wanted = str(Digest.parse(digest))
 
@@ -320,8 +332,8 @@ async def show_manifest(api: Services, repository: str, digest: str) -> Manifest
         names = tags_on(connection, row.id, [wanted]).get(wanted, [])
         return row, found, names, list_referrers(connection, row.id, wanted)
 
-    row, found, names, referrers = await api.read(read)
-    config = await image_config(api, row.name, found)
+    row, found, names, referrers = await services.read(read)
+    config = await image_config(services, row.name, found)
     return ManifestDetail(
         **_manifest_fields(found, names),
         raw=found.body.decode("utf-8", "replace"),
@@ -355,9 +367,9 @@ async def show_manifest(api: Services, repository: str, digest: str) -> Manifest
     "Delete a manifest and its tags",
     tags=["manifests"],
 )
-async def remove_manifest(api: Services, caller: Caller, repository: str, digest: str) -> None:
-    await api.manifests.delete_manifest(
-        repository, Digest.parse(digest), actor=caller, permit=api.permit(caller)
+async def remove_manifest(services: Services, caller: Caller, repository: str, digest: str) -> None:
+    await services.manifests.delete_manifest(
+        repository, Digest.parse(digest), actor=caller, permit=services.permit(caller)
     )
 
 
@@ -366,14 +378,14 @@ async def remove_manifest(api: Services, caller: Caller, repository: str, digest
 
 @get("/search", Action.SEARCH, "Search repositories, tags, digests, labels", tags=["search"])
 async def search(
-    api: Services,
+    services: Services,
     caller: Caller,
     q: str = Parameter(query="q", max_length=255, description="What to look for.", default=""),
     n: int = Parameter(query="n", ge=1, le=100, default=20),
 ) -> list[SearchResult]:
     """Best first; only what the caller may see."""
-    visible = await api.visible(caller)
-    found = await api.read(lambda c: find(c, visible, q, n=n))
+    visible = await services.visible(caller)
+    found = await services.read(lambda c: find(c, visible, q, n=n))
     return [
         SearchResult(
             kind=cast("Literal['repository', 'tag', 'digest', 'upstream']", f.kind),
@@ -387,15 +399,15 @@ async def search(
 
 
 @get("/labels", Action.SEARCH, "List labels", tags=["repositories"])
-async def labels(api: Services, caller: Caller) -> list[LabelCount]:
-    visible = await api.visible(caller)
-    found = await api.read(lambda c: count_labels(c, visible))
+async def labels(services: Services, caller: Caller) -> list[LabelCount]:
+    visible = await services.visible(caller)
+    found = await services.read(lambda c: count_labels(c, visible))
     return [LabelCount(label=label, repositories=count) for label, count in found]
 
 
 @get("/undo", Asked.SIGNED_IN, "List what can be brought back", tags=["undo"])
 async def undoable(
-    api: Services,
+    services: Services,
     caller: Caller,
     repository: str | None = Parameter(query="repository", default=None, max_length=255),
     n: int = Parameter(query="n", ge=1, le=1000, default=100),
@@ -403,8 +415,8 @@ async def undoable(
     """Newest first; only of what the caller may see."""
     if repository == "":
         raise InvalidInput("repository is empty")
-    visible = await api.visible(caller)
-    found = await api.read(lambda c: list_undoable(c, visible=visible, repository=repository, n=n))
+    visible = await services.visible(caller)
+    found = await services.read(lambda c: list_undoable(c, visible=visible, repository=repository, n=n))
     return [
         UndoableView(
             kind=cast("Any", item.kind), name=item.name, digest=item.digest, at=at(item.at), by=item.by

@@ -44,6 +44,11 @@ def microseconds(moment: datetime | None) -> int | None:
     return round(aware.timestamp() * 1_000_000)
 
 
+def given(data: msgspec.Struct) -> dict[str, Any]:
+    """What a client sent of a change, without what it left out."""
+    return {key: value for key, value in msgspec.structs.asdict(data).items() if value is not msgspec.UNSET}
+
+
 class Struct(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Unknown fields are refused: a misspelt one would be silently ignored otherwise."""
 

@@ -48,11 +48,11 @@ _THEN: Final = "entrepot.then"
 CALLBACK: Final = "/api/v1/sign-in/{provider}/callback"
 
 
-def accounts_of(api: Services) -> AccountsControl:
+def accounts_of(services: Services) -> AccountsControl:
     """Raises AccessDenied in open mode."""
-    if api.accounts is None:
+    if services.accounts is None:
         raise AccessDenied("this registry has no accounts")
-    return api.accounts
+    return services.accounts
 
 
 def check_same_origin(request: Request[Any, Any, Any], caller: Caller) -> None:
@@ -76,54 +76,54 @@ async def show_session(caller: Caller) -> SessionView:
 
 @post("/session", Asked.NOBODY, "Sign in", tags=["session"], status_code=200)
 async def sign_in(
-    api: Services, caller: Caller, request: Request[Any, Any, Any], data: SignIn
+    services: Services, caller: Caller, request: Request[Any, Any, Any], data: SignIn
 ) -> Response[SessionView]:
     """With a password. Sets the cookie."""
     check_same_origin(request, caller)
-    control = accounts_of(api)
+    control = accounts_of(services)
     who = await control.authenticator.basic(data.name, data.password, address=caller.address)
     if who.kind is not PrincipalKind.USER or who.credential != "password":
         raise InvalidCredentials("sign in here with a user's password")
-    value = await begin_session(api, caller, who, request.headers.get("user-agent", ""))
+    value = await begin_session(services, caller, who, request.headers.get("user-agent", ""))
     view = SessionView(name=who.name, kind=who.kind.value, signed_in=True, csrf_token=csrf_token(value))
     return Response(view, cookies=[session_cookie(value, caller.scheme)])
 
 
 @delete("/session", Action.MANAGE_SELF, "Sign out", tags=["session"], status_code=200)
-async def sign_out(api: Services, caller: Caller) -> Response[SessionView]:
+async def sign_out(services: Services, caller: Caller) -> Response[SessionView]:
     if caller.session is not None:
-        await api.write(end_session, caller.principal, api.now)
+        await services.write(end_session, caller.principal, services.now)
     view = SessionView(name="", kind="anonymous", signed_in=False, csrf_token=None)
     return Response(view, cookies=[session_cookie("", caller.scheme, max_age_s=0)])
 
 
 @post("/setup", Asked.NOBODY, "Choose a password with a set-up link", tags=["session"], status_code=200)
 async def setup(
-    api: Services, caller: Caller, request: Request[Any, Any, Any], data: Setup
+    services: Services, caller: Caller, request: Request[Any, Any, Any], data: Setup
 ) -> Response[SessionView]:
     """Uses the link up and signs in."""
     check_same_origin(request, caller)
-    control = accounts_of(api)
+    control = accounts_of(services)
     who = await control.authenticator.secret(data.token, kinds=("set",), address=caller.address)
-    hashed = await hash_new_password(api, data.password, who.name)
-    await api.write(finish_setup, who, hashed, caller.address, api.now)
+    hashed = await hash_new_password(services, data.password, who.name)
+    await services.write(finish_setup, who, hashed, caller.address, services.now)
     again = await control.authenticator.basic(who.name, data.password, address=caller.address)
-    value = await begin_session(api, caller, again, request.headers.get("user-agent", ""))
+    value = await begin_session(services, caller, again, request.headers.get("user-agent", ""))
     view = SessionView(name=who.name, kind=who.kind.value, signed_in=True, csrf_token=csrf_token(value))
     return Response(view, cookies=[session_cookie(value, caller.scheme)])
 
 
 @get("/sign-in/providers", Asked.NOBODY, "OpenID Connect providers", tags=["session"])
-async def providers(api: Services) -> list[ProviderView]:
-    found = api.accounts.sources.providers if api.accounts is not None else None
+async def providers(services: Services) -> list[ProviderView]:
+    found = services.accounts.sources.providers if services.accounts is not None else None
     return [
         ProviderView(name=name, title=provider.settings.title or name, url=f"/api/v1/sign-in/{quote(name)}")
         for name, provider in sorted((found or {}).items())
     ]
 
 
-def _provider(api: Services, name: str) -> OidcProvider:
-    found = (accounts_of(api).sources.providers or {}).get(name)
+def _provider(services: Services, name: str) -> OidcProvider:
+    found = (accounts_of(services).sources.providers or {}).get(name)
     if found is None:
         raise Unknown(f"no provider is called {name}")
     return found
@@ -149,18 +149,18 @@ def _to_person_or_program(request: Request[Any, Any, Any], error: EntrepotError)
     exception_handlers={EntrepotError: _to_person_or_program},
 )
 async def leave(
-    api: Services,
+    services: Services,
     caller: Caller,
     request: Request[Any, Any, Any],
     provider: str,
     then: str = Parameter(query="next", default="/", max_length=1000),
 ) -> Redirect:
     request.scope[_THEN] = then  # type: ignore[typeddict-unknown-key]
-    found = _provider(api, provider)
+    found = _provider(services, provider)
     redirect_uri = caller.base_url + CALLBACK.replace("{provider}", quote(provider))
     url, attempt = await asyncio.to_thread(found.begin, redirect_uri)
-    kept = json.dumps([attempt.state, attempt.nonce, attempt.verifier, local_path(then), api.now])
-    sealed = api.seal.seal(kept.encode(), context=f"sign-in at {provider}").hex()
+    kept = json.dumps([attempt.state, attempt.nonce, attempt.verifier, local_path(then), services.now])
+    sealed = services.seal.seal(kept.encode(), context=f"sign-in at {provider}").hex()
     cookie = Cookie(
         key=ATTEMPT_COOKIE,
         value=sealed,
@@ -182,7 +182,7 @@ async def leave(
     exception_handlers={EntrepotError: _to_person_or_program},
 )
 async def come_back(
-    api: Services,
+    services: Services,
     caller: Caller,
     request: Request[Any, Any, Any],
     provider: str,
@@ -191,10 +191,10 @@ async def come_back(
     problem: str = Parameter(query="error", default="", max_length=500),
 ) -> Redirect:
     """Signs in whoever the provider vouches for, and makes them a user when they are new."""
-    found = _provider(api, provider)
-    kept = _kept(api, provider, request.cookies.get(ATTEMPT_COOKIE, ""))
+    found = _provider(services, provider)
+    kept = _kept(services, provider, request.cookies.get(ATTEMPT_COOKIE, ""))
     request.scope[_THEN] = then = kept.then  # type: ignore[typeddict-unknown-key]
-    attempt = _attempt(api, kept, given_state)
+    attempt = _attempt(services, kept, given_state)
     if problem == "access_denied":  # RFC 6749 4.1.2.1
         raise SignInCancelled("the sign-in was cancelled at the provider")
     redirect_uri = caller.base_url + CALLBACK.replace("{provider}", quote(provider))
@@ -202,16 +202,16 @@ async def come_back(
     try:
         person = await asyncio.to_thread(found.finish, attempt, code=code, redirect_uri=redirect_uri)
         tried = person.name.lower()
-        account: Account = await api.write(provision, provider, person, api.now, caller.address)
+        account: Account = await services.write(provision, provider, person, services.now, caller.address)
         if not account.enabled:
             raise InvalidCredentials("this account cannot be used")
     except InvalidCredentials:
-        accounts_of(api).authenticator.failures.note(tried, caller.address, "oidc", source=provider)
+        accounts_of(services).authenticator.failures.note(tried, caller.address, "oidc", source=provider)
         raise
     who = Principal(
         kind=PrincipalKind.USER, name=account.name, id=account.id, epoch=account.epoch, credential="oidc"
     )
-    value = await begin_session(api, caller, who, request.headers.get("user-agent", ""))
+    value = await begin_session(services, caller, who, request.headers.get("user-agent", ""))
     gone = Cookie(
         key=ATTEMPT_COOKIE, value="", max_age=0, path=CALLBACK.replace("{provider}", quote(provider))
     )
@@ -228,18 +228,18 @@ class _Kept(NamedTuple):
     begun_at: int
 
 
-def _kept(api: Services, provider: str, sealed: str) -> _Kept:
+def _kept(services: Services, provider: str, sealed: str) -> _Kept:
     """What this browser took along. Raises InvalidCredentials."""
     try:
-        kept = api.seal.open(bytes.fromhex(sealed), context=f"sign-in at {provider}")
+        kept = services.seal.open(bytes.fromhex(sealed), context=f"sign-in at {provider}")
         return _Kept(*json.loads(kept))
     except (SealBroken, ValueError, TypeError, EntrepotError):
         raise InvalidCredentials("this browser did not begin the sign-in; start again") from None
 
 
-def _attempt(api: Services, kept: _Kept, state: str) -> SignInAttempt:
+def _attempt(services: Services, kept: _Kept, state: str) -> SignInAttempt:
     """The one that the provider's answer is about. Raises InvalidCredentials."""
-    if kept.state != state or api.now - kept.begun_at > ATTEMPT_LIFE_S * 1_000_000:
+    if kept.state != state or services.now - kept.begun_at > ATTEMPT_LIFE_S * 1_000_000:
         raise InvalidCredentials("this browser did not begin the sign-in; start again")
     return SignInAttempt(kept.state, kept.nonce, kept.verifier)
 

@@ -40,7 +40,7 @@ from entrepot.server.api.schemas import (
 )
 from entrepot.server.api.views import audit_view
 from entrepot.server.config.version import VERSION
-from entrepot.server.control.audit_queries import list_audit
+from entrepot.server.control import audit
 from entrepot.server.control.content_queries import list_upstream
 from entrepot.server.control.explain import explain, parse_action
 from entrepot.server.control.services import Services
@@ -51,29 +51,29 @@ __all__ = ["ROUTES"]
 
 
 @get("/", Asked.NOBODY, "What this is", tags=["registry"])
-async def info(api: Services) -> ServerInfo:
+async def info(services: Services) -> ServerInfo:
     return ServerInfo(
-        name="entrepot", version=VERSION, mode="accounts" if api.accounts is not None else "open"
+        name="entrepot", version=VERSION, mode="accounts" if services.accounts is not None else "open"
     )
 
 
 @get("/settings", Action.READ_SYSTEM, "Show settings", tags=["registry"])
-async def show_settings(api: Services) -> SettingsView:
-    return _settings_view(await api.read(get_registry_settings))
+async def show_settings(services: Services) -> SettingsView:
+    return _settings_view(await services.read(get_registry_settings))
 
 
 @patch("/settings", Action.MANAGE_SYSTEM, "Change settings", tags=["registry"])
-async def change_settings(api: Services, caller: Caller, data: SettingsChange) -> SettingsView:
+async def change_settings(services: Services, caller: Caller, data: SettingsChange) -> SettingsView:
     """They hold from the next request on."""
 
     def write(connection: Connection) -> RegistrySettings:
         if data.project_creation is not msgspec.UNSET:
-            set_project_creation(connection, caller, data.project_creation, now=api.now)
+            set_project_creation(connection, caller, data.project_creation, now=services.now)
         if data.read_only is not msgspec.UNSET:
-            set_read_only(connection, caller, data.read_only, now=api.now)
+            set_read_only(connection, caller, data.read_only, now=services.now)
         return get_registry_settings(connection)
 
-    return _settings_view(await api.write(write))
+    return _settings_view(await services.write(write))
 
 
 def _settings_view(settings: RegistrySettings) -> SettingsView:
@@ -84,19 +84,19 @@ def _settings_view(settings: RegistrySettings) -> SettingsView:
 
 
 @get("/sources", Action.READ_SYSTEM, "List sign-in sources", tags=["sign-in sources"])
-async def all_sources(api: Services) -> list[SourceView]:
+async def all_sources(services: Services) -> list[SourceView]:
     """Without their secrets."""
-    return [_source_view(source) for source in await api.read(list_sources)]
+    return [_source_view(source) for source in await services.read(list_sources)]
 
 
 @post("/sources", Action.MANAGE_SYSTEM, "Add a sign-in source", tags=["sign-in sources"])
-async def make_source(api: Services, caller: Caller, data: NewSource) -> SourceView:
+async def make_source(services: Services, caller: Caller, data: NewSource) -> SourceView:
     def write(connection: Connection) -> Source:
         add_source(
             connection,
             caller,
-            api.seal,
-            now=api.now,
+            services.seal,
+            now=services.now,
             name=data.name,
             kind=data.kind,
             settings=data.settings,
@@ -104,8 +104,8 @@ async def make_source(api: Services, caller: Caller, data: NewSource) -> SourceV
         )
         return _source(connection, data.name.strip().lower())
 
-    made = await api.write(write)
-    await _reload(api)
+    made = await services.write(write)
+    await _reload(services)
     return _source_view(made)
 
 
@@ -115,26 +115,26 @@ async def make_source(api: Services, caller: Caller, data: NewSource) -> SourceV
     "Enable or disable a sign-in source",
     tags=["sign-in sources"],
 )
-async def change_source(api: Services, caller: Caller, source: str, data: SourceChange) -> SourceView:
+async def change_source(services: Services, caller: Caller, source: str, data: SourceChange) -> SourceView:
     def write(connection: Connection) -> Source:
-        set_source_enabled(connection, caller, source, enabled=data.enabled, now=api.now)
+        set_source_enabled(connection, caller, source, enabled=data.enabled, now=services.now)
         return _source(connection, source)
 
-    changed = await api.write(write)
-    await _reload(api)
+    changed = await services.write(write)
+    await _reload(services)
     return _source_view(changed)
 
 
 @delete("/sources/{source:str}", Action.MANAGE_SYSTEM, "Remove a sign-in source", tags=["sign-in sources"])
-async def drop_source(api: Services, caller: Caller, source: str) -> None:
+async def drop_source(services: Services, caller: Caller, source: str) -> None:
     """Its users stay, but can't sign in through it."""
-    await api.write(lambda c: remove_source(c, caller, source, now=api.now))
-    await _reload(api)
+    await services.write(lambda c: remove_source(c, caller, source, now=services.now))
+    await _reload(services)
 
 
-async def _reload(api: Services) -> None:
-    if api.accounts is not None:
-        await api.accounts.reload()
+async def _reload(services: Services) -> None:
+    if services.accounts is not None:
+        await services.accounts.reload()
 
 
 def _source(connection: Connection, name: str) -> Source:
@@ -148,8 +148,9 @@ def _source_view(source: Source) -> SourceView:
 
 
 @get("/audit", Action.READ_SYSTEM, "Who changed what", tags=["audit"])
-async def audit(
-    api: Services,
+async def show_audit(
+    services: Services,
+    caller: Caller,
     request: Request[Any, Any, Any],
     n: N = DEFAULT_N,
     last: LastNumber = 0,
@@ -158,17 +159,21 @@ async def audit(
     repository: str | None = Parameter(query="repository", default=None, max_length=255),
 ) -> Response[Page[AuditRow]]:
     """Newest first."""
-    rows = await api.read(
-        lambda c: list_audit(
-            c, before=last or None, n=n + 1, principal=principal, action=action, repository=repository
-        )
+    rows = await audit.list_audit(
+        services,
+        caller,
+        before=last or None,
+        n=n + 1,
+        principal=principal,
+        action=action,
+        repository=repository,
     )
     return paged(request, [audit_view(row) for row in rows], n, lambda view: view.number)
 
 
 @get("/explain", Asked.SIGNED_IN, "Why may, or may not, somebody do something", tags=["audit"])
 async def explain_decision(
-    api: Services,
+    services: Services,
     caller: Caller,
     user: str = Parameter(query="user", max_length=255, description="A name, or `anonymous`."),
     action: str = Parameter(query="action", max_length=64),
@@ -180,12 +185,12 @@ async def explain_decision(
     to_themselves = user == caller.principal.name
     if not to_themselves:
         needed = Action.READ_MEMBERS if repository else Action.READ_SYSTEM
-        await api.require(caller, needed, resource)
-    if api.accounts is None:
+        await services.require(caller, needed, resource)
+    if services.accounts is None:
         raise AccessDenied("this registry has no accounts; everybody may do everything")
     wanted = parse_action(action)
-    found = await api.read(
-        lambda c: explain(c, user, wanted, resource, now=api.now, to_themselves=to_themselves)
+    found = await services.read(
+        lambda c: explain(c, user, wanted, resource, now=services.now, to_themselves=to_themselves)
     )
     return ExplanationView(
         user=user,
@@ -205,14 +210,14 @@ async def explain_decision(
     tags=["registry"],
     media_type="text/plain",
 )
-async def certificates(api: Services) -> str:
+async def certificates(services: Services) -> str:
     """PEM, for a Docker Registry's `rootcertbundle`."""
-    return api.accounts.keys.certificates() if api.accounts is not None else ""
+    return services.accounts.keys.certificates() if services.accounts is not None else ""
 
 
 @get("/upstreams/repositories", Asked.SIGNED_IN, "Repositories of other registries", tags=["upstreams"])
 async def upstream_repositories(
-    api: Services,
+    services: Services,
     caller: Caller,
     request: Request[Any, Any, Any],
     n: N = DEFAULT_N,
@@ -220,8 +225,8 @@ async def upstream_repositories(
     registry: str | None = Parameter(query="registry", default=None, max_length=255),
 ) -> Response[Page[UpstreamRepository]]:
     """As their notifications tell."""
-    visible = await api.visible(caller)
-    rows = await api.read(lambda c: list_upstream(c, visible, last=last, n=n + 1, registry=registry))
+    visible = await services.visible(caller)
+    rows = await services.read(lambda c: list_upstream(c, visible, last=last, n=n + 1, registry=registry))
     numbers = [row.id for row, _tags in rows]
     views = [
         UpstreamRepository(
@@ -241,7 +246,7 @@ ROUTES = [
     make_source,
     change_source,
     drop_source,
-    audit,
+    show_audit,
     explain_decision,
     certificates,
     upstream_repositories,

@@ -27,7 +27,7 @@ class Layer:
     command: str | None
 
 
-async def image_config(api: Services, repository: str, manifest: ManifestRow) -> dict[str, Any] | None:
+async def image_config(services: Services, repository: str, manifest: ManifestRow) -> dict[str, Any] | None:
     """The configuration's JSON; None for what is no image, too large, or not here."""
     descriptor = _object(manifest.body).get("config")
     if (
@@ -36,10 +36,10 @@ async def image_config(api: Services, repository: str, manifest: ManifestRow) ->
         or not manifest.config
     ):
         return None
-    stored = await api.blobs.find(repository, Digest.parse(manifest.config))
+    stored = await services.blobs.find(repository, Digest.parse(manifest.config))
     if stored is None or stored.size > MAX_CONFIG_BYTES:
         return None
-    chunks = [bytes(chunk) async for chunk in await api.blobs.open(stored)]
+    chunks = [bytes(chunk) async for chunk in await services.blobs.open(stored)]
     return _object(b"".join(chunks)) or None
 
 

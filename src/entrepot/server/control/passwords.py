@@ -10,9 +10,9 @@ from entrepot.server.control.services import Services
 __all__ = ["hash_new_password"]
 
 
-async def hash_new_password(api: Services, password: str, name: str) -> str:
+async def hash_new_password(services: Services, password: str, name: str) -> str:
     """Raises InvalidPassword, TooManyAttempts."""
     check_new_password(password, name=name)
-    if api.accounts is not None:
-        return await api.accounts.passwords.hash(password)
+    if services.accounts is not None:
+        return await services.accounts.passwords.hash(password)
     return await asyncio.to_thread(hash_password, password)

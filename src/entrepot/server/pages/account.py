@@ -91,14 +91,14 @@ async def change_password(visit: Visit) -> Response[Any]:
     form = await visit.form()
     current = form.secret("current", required="The password you have now.")
     new = chosen_password(form, "new")
-    assert visit.api.accounts is not None
-    authenticator = visit.api.accounts.authenticator
+    assert visit.services.accounts is not None
+    authenticator = visit.services.accounts.authenticator
     if form.is_good:
         try:
             if account.source != "local":
                 raise InvalidInput(f"the password of {account.name} is kept at {account.source}")
             await authenticator.basic(account.name, current, address=visit.caller.address)
-            hashed = await hash_new_password(visit.api, new, account.name)
+            hashed = await hash_new_password(visit.services, new, account.name)
             await visit.write(_set_password, visit, hashed)
             who = await authenticator.basic(account.name, new, address=visit.caller.address)
             note = "The password is changed; other sessions have ended."

@@ -23,7 +23,7 @@ from entrepot.server.access.directory.settings import (
     set_project_creation,
     set_read_only,
 )
-from entrepot.server.control.audit_queries import list_audit
+from entrepot.server.control import audit
 from entrepot.server.control.content_queries import list_upstream
 from entrepot.server.control.explain import explain, parse_action, parse_target
 from entrepot.server.control.job_rounds import JobRound, job_rounds, list_jobs
@@ -65,11 +65,13 @@ class Part:
 @page("/admin", Action.READ_SYSTEM)
 async def health(visit: Visit) -> Response[Any]:
     """Is everything well."""
-    parts = await asyncio.gather(*(_look(name, check) for name, check in sorted(visit.api.checks.items())))
-    damage = visit.api.catalog.read_only
+    parts = await asyncio.gather(
+        *(_look(name, check) for name, check in sorted(visit.services.checks.items()))
+    )
+    damage = visit.services.catalog.read_only
     if damage is not None:
         parts.append(Part("damage", f"nothing can be changed until the catalog is restored: {damage}"))
-    steady = visit.api.catalog.clock.steady()
+    steady = visit.services.catalog.clock.steady()
     state: ClusterState = await visit.read(read_state, steady)
     return visit.render(
         "admin_health.html",
@@ -78,8 +80,8 @@ async def health(visit: Visit) -> Response[Any]:
         is_read_only=not visit.is_open and (await visit.read(get_registry_settings)).read_only,
         state=state,
         mode="open" if visit.is_open else "accounts",
-        dialect=visit.api.catalog.dialect,
-        config=visit.api.config,
+        dialect=visit.services.catalog.dialect,
+        config=visit.services.config,
     )
 
 
@@ -107,7 +109,7 @@ async def storage(visit: Visit) -> Response[Any]:
         figures=figures,
         gone=[item for item in gone if item.kind in {"project", "repository"}],
         may_manage=await visit.may(Action.MANAGE_SYSTEM),
-        window_days=round(visit.api.config.gc.undo_window / 86400, 1),
+        window_days=round(visit.services.config.gc.undo_window / 86400, 1),
     )
 
 
@@ -144,7 +146,7 @@ async def run_job(visit: Visit) -> Response[Any]:
     kind = (await visit.form())["kind"]
     if kind not in JOBS:
         raise InvalidInput(f"no job is called {kind[:40]}")
-    steady = visit.api.catalog.clock.steady()
+    steady = visit.services.catalog.clock.steady()
 
     def write(connection: Connection) -> int | None:
         return enqueue(
@@ -203,10 +205,12 @@ def _moment(text: str, *, days: int = 0) -> int | None:
 
 
 @page("/admin/audit", Action.READ_SYSTEM)
-async def audit(visit: Visit) -> Response[Any]:
+async def show_audit(visit: Visit) -> Response[Any]:
     """Who changed what, newest first."""
     wanted, before = _filter(visit), visit.number("before")
-    rows = await visit.read(lambda c: list_audit(c, before=before or None, n=ROWS + 1, **wanted.fields()))
+    rows = await audit.list_audit(
+        visit.services, visit.caller, before=before or None, n=ROWS + 1, **wanted.fields()
+    )
     typed = {name: visit.query(name) for name in ("who", "action", "repository", "since", "until")}
     more = rows[ROWS - 1].seq if len(rows) > ROWS else None
     return visit.render(
@@ -255,7 +259,9 @@ def _export(visit: Visit, media_type: str, name: str, write: Any, first: str) ->
         yield first.encode()
         before, sent = None, 0
         while sent < EXPORT_MOST:
-            page_of = await visit.read(_audit_page, before, wanted)
+            page_of = await audit.list_audit(
+                visit.services, visit.caller, before=before, n=EXPORT_PAGE, **wanted.fields()
+            )
             if not page_of:
                 return
             yield write(page_of).encode()
@@ -266,10 +272,6 @@ def _export(visit: Visit, media_type: str, name: str, write: Any, first: str) ->
         media_type=media_type,
         headers={**PAGE_HEADERS, "Content-Disposition": f'attachment; filename="{name}"'},
     )
-
-
-def _audit_page(connection: Connection, before: int | None, wanted: _Filter) -> list[Any]:
-    return list_audit(connection, before=before, n=EXPORT_PAGE, **wanted.fields())
 
 
 def _values(row: Any) -> dict[str, Any]:
@@ -387,7 +389,7 @@ async def upstreams(visit: Visit) -> Response[Any]:
         rows=rows[:ROWS],
         registry=registry,
         example=_UPSTREAM.replace("BASE", visit.caller.base_url).replace(
-            "ISSUER", visit.api.config.access.issuer
+            "ISSUER", visit.services.config.access.issuer
         ),
         next=addresses.with_query("/upstreams", registry=registry, after=more) if more else None,
     )
@@ -399,7 +401,7 @@ ROUTES = [
     bring_back,
     jobs,
     run_job,
-    audit,
+    show_audit,
     audit_csv,
     audit_jsonl,
     explain_page,

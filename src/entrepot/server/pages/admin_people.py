@@ -614,7 +614,7 @@ async def add_one_source(visit: Visit) -> Response[Any]:
         add_source(
             connection,
             visit.caller,
-            visit.api.seal,
+            visit.services.seal,
             now=visit.now,
             name=name,
             kind=kind,
@@ -653,8 +653,8 @@ async def change_source(visit: Visit, source: str) -> Response[Any]:
 
 
 async def _reload(visit: Visit) -> None:
-    if visit.api.accounts is not None:
-        await visit.api.accounts.reload()
+    if visit.services.accounts is not None:
+        await visit.services.accounts.reload()
 
 
 ROUTES = [

@@ -155,7 +155,7 @@ async def projects(visit: Visit) -> Response[Any]:
         rows=rows[:PROJECTS],
         next=addresses.with_query("/projects", after=more) if more else None,
         is_first=not last,
-        may_create=await visit.api.may(visit.caller, Action.CREATE_PROJECT, Resource()),
+        may_create=await visit.services.may(visit.caller, Action.CREATE_PROJECT, Resource()),
     )
 
 

@@ -106,7 +106,7 @@ async def _config(visit: Visit, repository: str, image: ManifestRow | None) -> d
     if image is None:
         return None
     try:
-        return await image_config(visit.api, repository, image)
+        return await image_config(visit.services, repository, image)
     except BlobMissing:
         return None
 

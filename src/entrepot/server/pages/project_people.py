@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from litestar import Response
-from sqlalchemy import Connection
 
 from entrepot.errors import EntrepotError, InvalidInput
 from entrepot.server.access.decision.errors import (
@@ -20,46 +17,20 @@ from entrepot.server.access.decision.errors import (
     Unknown,
 )
 from entrepot.server.access.decision.model import Action
-from entrepot.server.access.directory.accounts import (
-    Account,
-    change_account,
-    create_robot,
-    delete_account,
-    get_account,
-    list_accounts,
-)
-from entrepot.server.access.directory.grants import (
-    GrantRow,
-    add_grant,
-    get_grant,
-    list_grants,
-    reach_of_role,
-    remove_grant,
-)
-from entrepot.server.access.directory.projects import get_project
-from entrepot.server.access.directory.role_table import Role, list_roles
-from entrepot.server.access.directory.teams import Team, get_team, list_teams
-from entrepot.server.access.secrets.access_tokens import rotate_robot_secret
-from entrepot.server.access.sign_in.workload import (
-    WELL_KNOWN_ISSUERS,
-    WorkloadRule,
-    add_rule,
-    issuer_is_known,
-    list_rules,
-    remove_rule,
-)
-from entrepot.server.db.clock import SECOND
+from entrepot.server.control import grants, robots, roles, teams
 from entrepot.server.pages.kit import addresses
 from entrepot.server.pages.kit.commands import login_commands
 from entrepot.server.pages.kit.forms import Form, is_confirmed
-from entrepot.server.pages.kit.people import find_robot, reach_of_robot
 from entrepot.server.pages.kit.route import page, submit
 from entrepot.server.pages.kit.visit import Visit
+from entrepot.server.pages.kit.words import day
 from entrepot.server.pages.projects import project_head
 
 __all__ = ["ROUTES"]
 
 MOST: Final = 500
+SECOND: Final = 1_000_000
+"""In microseconds."""
 _CLAIM: Final = re.compile(r"([A-Za-z0-9_.:/-]{1,100})\s*[=:]\s*(\S.*)\Z")
 
 
@@ -74,19 +45,17 @@ async def members(visit: Visit, project: str) -> Response[Any]:
 async def _members_page(visit: Visit, project: str, form: Form, status: int = 200) -> Response[Any]:
     head = await project_head(visit, project, "members")
     may_manage = await visit.may(Action.MANAGE_MEMBERS, project=project)
-
-    def read(connection: Connection) -> tuple[list[GrantRow], list[Role], list[Team]]:
-        grants = list_grants(connection, project_id=head.project.id, n=MOST)
-        return grants, list_roles(connection), list_teams(connection, n=MOST) if may_manage else []
-
-    grants, roles, teams = await visit.read(read)
+    found = await grants.list_grants(visit.services, visit.caller, project=project, n=MOST)
+    choice = []
+    if may_manage:
+        choice = await teams.list_teams_to_add(visit.services, visit.caller, project=project, n=MOST)
     return visit.render(
         "project_members.html",
         status=status,
         head=head,
-        grants=sorted(grants, key=lambda g: (g.principal_kind == "robot", g.principal or g.team or "")),
-        roles=roles,
-        teams=teams,
+        grants=sorted(found, key=lambda g: (g.principal_kind == "robot", g.principal or g.team or "")),
+        roles=await roles.list_roles(visit.services, visit.caller),
+        teams=choice,
         may_manage=may_manage,
         form=form,
     )
@@ -100,23 +69,18 @@ async def add_member(visit: Visit, project: str) -> Response[Any]:
     role = form.text("role", required="Which role?", longest=64)
     repositories, tags = form.text("repositories"), form.text("tags", longest=128)
 
-    def write(connection: Connection) -> None:
-        add_grant(
-            connection,
-            visit.caller,
-            now=visit.now,
-            project_id=get_project(connection, project).id,
-            role_name=role,
-            principal_id=get_account(connection, name).id if kind == "user" else None,
-            team_id=get_team(connection, name).id if kind == "team" else None,
-            repositories=repositories or None,
-            tags=tags or None,
-        )
-
     if form.is_good:
         try:
-            await visit.api.require_reach(visit.caller, project, await visit.read(reach_of_role, role, tags))
-            await visit.write(write)
+            await grants.give_role(
+                visit.services,
+                visit.caller,
+                project=project,
+                role=role,
+                principal=name if kind == "user" else None,
+                team=name if kind == "team" else None,
+                repositories=repositories or None,
+                tags=tags or None,
+            )
             return visit.go(addresses.project(project, "members"), f"{name} is {role} now.")
         except AccessDenied as error:
             form.refuse("role", f"You can't give what you don't have: {error.message}.")
@@ -138,12 +102,7 @@ async def remove_member(visit: Visit, project: str) -> Response[Any]:
     """It ends with the next request of whoever held it."""
     number = _number(await visit.form(), "grant")
 
-    def write(connection: Connection) -> GrantRow:
-        found = get_grant(connection, number, project_id=get_project(connection, project).id)
-        remove_grant(connection, visit.caller, found, now=visit.now)
-        return found
-
-    gone = await visit.write(write)
+    gone = await grants.take_role(visit.services, visit.caller, number, project=project)
     who = gone.principal or f"team {gone.team}"
     return visit.go(addresses.project(project, "members"), f"{who} is no {gone.role} any more.")
 
@@ -159,30 +118,20 @@ def _number(form: Form, name: str) -> int:
 
 
 @page("/projects/{project:str}/robots", Action.READ_MEMBERS)
-async def robots(visit: Visit, project: str) -> Response[Any]:
+async def list_robots(visit: Visit, project: str) -> Response[Any]:
     return await _robots_page(visit, project, Form(role="developer"))
 
 
 async def _robots_page(visit: Visit, project: str, form: Form, status: int = 200) -> Response[Any]:
     head = await project_head(visit, project, "robots")
 
-    def read(connection: Connection) -> tuple[list[Account], dict[int, list[GrantRow]], list[Role]]:
-        rows = list_accounts(connection, kind="robot", project_id=head.project.id, n=MOST)
-        grants: dict[int, list[GrantRow]] = {row.id: [] for row in rows}
-        by_name = {row.name: row.id for row in rows}
-        for grant in list_grants(connection, project_id=head.project.id, n=MOST * 2):
-            if grant.principal in by_name:
-                grants[by_name[grant.principal]].append(grant)
-        return rows, grants, list_roles(connection)
-
-    rows, grants, roles = await visit.read(read)
+    rows = await robots.list_robots_with_grants(visit.services, visit.caller, project, n=MOST)
     return visit.render(
         "project_robots.html",
         status=status,
         head=head,
         rows=rows,
-        grants=grants,
-        roles=roles,
+        roles=await roles.list_roles(visit.services, visit.caller),
         may_manage=await visit.may(Action.MANAGE_ROBOTS, project=project),
         form=form,
     )
@@ -198,36 +147,19 @@ async def add_robot(visit: Visit, project: str) -> Response[Any]:
     repositories, tags = form.text("repositories"), form.text("tags", longest=128)
     expires_at = form.expiry("until", now=visit.now)
 
-    def write(connection: Connection) -> tuple[Account, str]:
-        found = get_project(connection, project)
-        made = create_robot(
-            connection,
-            visit.caller,
-            now=visit.now,
-            name=f"{project}+{name}",
-            description=description,
-            expires_at=expires_at,
-        )
-        add_grant(
-            connection,
-            visit.caller,
-            now=visit.now,
-            project_id=found.id,
-            role_name=role,
-            principal_id=made.id,
-            repositories=repositories or None,
-            tags=tags or None,
-        )
-        secret = rotate_robot_secret(
-            connection, visit.caller, now=visit.now, robot_id=made.id, robot=made.name, overlap=0
-        )
-        return made, str(secret.text)
-
     if form.is_good:
         try:
-            await visit.api.require_reach(visit.caller, project, await visit.read(reach_of_role, role, tags))
-            made, secret = await visit.write(write)
-            return await _robot_page(visit, project, made.name, secret=secret)
+            made = await robots.create_robot(
+                visit.services,
+                visit.caller,
+                name=f"{project}+{name}",
+                role=role,
+                repositories=repositories or None,
+                tags=tags or None,
+                description=description,
+                expires_at=expires_at,
+            )
+            return await _robot_page(visit, project, made.robot.name, secret=made.secret)
         except InvalidPattern as error:
             form.blame(error, {InvalidTagPattern: "tags", InvalidPattern: "repositories"})
         except AccessDenied as error:
@@ -235,13 +167,6 @@ async def add_robot(visit: Visit, project: str) -> Response[Any]:
         except EntrepotError as error:
             form.blame(error, {InvalidName: "name", AlreadyExists: "name", Unknown: "role"})
     return await _robots_page(visit, project, form, 400)
-
-
-@dataclass(frozen=True, slots=True)
-class _Robot:
-    account: Account
-    grants: list[GrantRow]
-    rules: list[WorkloadRule]
 
 
 @page("/projects/{project:str}/robots/{robot:str}", Action.READ_MEMBERS)
@@ -262,22 +187,15 @@ async def _robot_page(
 ) -> Response[Any]:
     head = await project_head(visit, project, "robots")
 
-    def read(connection: Connection) -> _Robot:
-        account = find_robot(connection, project, name)
-        # Where else it may go is not theirs to know who look after this project.
-        only = None if visit.is_operator else account.project_id
-        grants = list_grants(connection, principal_id=account.id, project_id=only)
-        return _Robot(account, grants, list_rules(connection, robot=name))
-
-    found = await visit.read(read)
-    expires_at = found.account.expires_at
+    found = await robots.show_robot(visit.services, visit.caller, name, project=project)
+    expires_at = found.robot.expires_at
     return visit.render(
         "robot.html",
         status=status,
         head=head,
-        robot=found.account,
+        robot=found.robot,
         grants=found.grants,
-        rules=found.rules,
+        rules=found.trusts,
         may_manage=await visit.may(Action.MANAGE_ROBOTS, project=project),
         may_change_roles=await visit.may(Action.MANAGE_MEMBERS, project=project),
         secret=secret,
@@ -285,20 +203,14 @@ async def _robot_page(
         # The last day it works, not the moment after it.
         settings=settings
         or Form(
-            description=found.account.description,
-            until=_day(expires_at - SECOND) if expires_at else "",
-            enabled="yes" if found.account.enabled else "",
+            description=found.robot.description,
+            until=day(expires_at - SECOND) if expires_at else "",
+            enabled="yes" if found.robot.enabled else "",
         ),
         trust=trust or Form(issuer="https://token.actions.githubusercontent.com"),
-        issuers=sorted(WELL_KNOWN_ISSUERS),
+        issuers=sorted(robots.WELL_KNOWN_ISSUERS),
         confirm=confirm or Form(),
     )
-
-
-def _day(moment: int) -> str:
-    from entrepot.server.pages.kit.words import day
-
-    return day(moment)
 
 
 @submit("/projects/{project:str}/robots/{robot:str}", Action.MANAGE_ROBOTS)
@@ -312,11 +224,7 @@ async def change_robot(visit: Visit, project: str, robot: str) -> Response[Any]:
     if not form.is_good:
         return await _robot_page(visit, project, robot, status=400, settings=form)
 
-    def write(connection: Connection) -> None:
-        found = find_robot(connection, project, robot)
-        change_account(connection, visit.caller, found, changes, now=visit.now)
-
-    await visit.write(write)
+    await robots.change_robot(visit.services, visit.caller, robot, changes, project=project)
     return visit.go(addresses.project(project, "robots", robot), "Saved.")
 
 
@@ -324,22 +232,9 @@ async def change_robot(visit: Visit, project: str, robot: str) -> Response[Any]:
 async def new_secret(visit: Visit, project: str, robot: str) -> Response[Any]:
     """The old one works on for an hour when asked to."""
     form = await visit.form()
-    await visit.api.require_reach(visit.caller, project, await visit.read(reach_of_robot, project, robot))
     overlap = 3600 * SECOND if form.flag("overlap") else 0
-
-    def write(connection: Connection) -> str:
-        found = find_robot(connection, project, robot)
-        secret = rotate_robot_secret(
-            connection,
-            visit.caller,
-            now=visit.now,
-            robot_id=found.id,
-            robot=found.name,
-            overlap=overlap,
-        )
-        return str(secret.text)
-
-    return await _robot_page(visit, project, robot, secret=await visit.write(write))
+    made = await robots.rotate_secret(visit.services, visit.caller, robot, project=project, overlap=overlap)
+    return await _robot_page(visit, project, robot, secret=made.secret)
 
 
 @submit("/projects/{project:str}/robots/{robot:str}/delete", Action.MANAGE_ROBOTS)
@@ -348,11 +243,7 @@ async def remove_robot(visit: Visit, project: str, robot: str) -> Response[Any]:
     if not is_confirmed(confirm, robot):
         return await _robot_page(visit, project, robot, status=400, confirm=confirm)
 
-    def write(connection: Connection) -> None:
-        found = find_robot(connection, project, robot)
-        delete_account(connection, visit.caller, found, now=visit.now)
-
-    await visit.write(write)
+    await robots.delete_robot(visit.services, visit.caller, robot, project=project)
     return visit.go(addresses.project(project, "robots"), f"{robot} is gone; its secret works no more.")
 
 
@@ -364,13 +255,9 @@ async def add_trust(visit: Visit, project: str, robot: str) -> Response[Any]:
     claims = _claims(form)
     if form.is_good:
         try:
-            await visit.api.require_reach(
-                visit.caller, project, await visit.read(reach_of_robot, project, robot)
+            await robots.trust_jobs(
+                visit.services, visit.caller, robot, project=project, issuer=issuer, claims=claims
             )
-            if not await visit.read(issuer_is_known, issuer):
-                # The server will fetch from that address: not for everybody to choose.
-                await visit.api.require(visit.caller, Action.MANAGE_SYSTEM, visit.resource())
-            await visit.write(_add_trust, visit, project, robot, issuer, claims)
             note = f"Jobs that fit sign in as {robot}."
             return visit.go(addresses.project(project, "robots", robot), note)
         except AccessDenied:
@@ -380,13 +267,6 @@ async def add_trust(visit: Visit, project: str, robot: str) -> Response[Any]:
         except EntrepotError as error:
             form.blame(error, "issuer")
     return await _robot_page(visit, project, robot, status=400, trust=form)
-
-
-def _add_trust(
-    connection: Connection, visit: Visit, project: str, robot: str, issuer: str, claims: Mapping[str, str]
-) -> None:
-    robot_id = find_robot(connection, project, robot).id
-    add_rule(connection, visit.caller, now=visit.now, robot_id=robot_id, issuer=issuer, claims=claims)
 
 
 def _claims(form: Form) -> dict[str, str]:
@@ -409,11 +289,7 @@ def _claims(form: Form) -> dict[str, str]:
 async def remove_trust(visit: Visit, project: str, robot: str) -> Response[Any]:
     number = _number(await visit.form(), "rule")
 
-    def write(connection: Connection) -> None:
-        found = find_robot(connection, project, robot)
-        remove_rule(connection, visit.caller, number, robot_id=found.id, now=visit.now)
-
-    await visit.write(write)
+    await robots.distrust_jobs(visit.services, visit.caller, robot, number, project=project)
     return visit.go(addresses.project(project, "robots", robot), "These jobs are not let in any more.")
 
 
@@ -421,7 +297,7 @@ ROUTES = [
     members,
     add_member,
     remove_member,
-    robots,
+    list_robots,
     add_robot,
     robot,
     change_robot,

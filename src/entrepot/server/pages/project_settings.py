@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 from litestar import Response
-from sqlalchemy import Connection
 
 from entrepot.errors import EntrepotError
 from entrepot.server.access.decision.errors import VersionMismatch
 from entrepot.server.access.decision.model import Action
-from entrepot.server.access.directory.projects import Project, change_project, get_project
-from entrepot.server.control.audit_queries import list_audit
+from entrepot.server.control import audit, projects
 from entrepot.server.control.page_queries import biggest_repositories
-from entrepot.server.control.tombstones import delete_project
 from entrepot.server.pages.kit import addresses
 from entrepot.server.pages.kit.forms import Form
 from entrepot.server.pages.kit.route import page, submit
@@ -34,18 +31,15 @@ async def activity(visit: Visit, project: str) -> Response[Any]:
     action, principal = visit.query("action", longest=64), visit.query("who")
     before = visit.number("before")
 
-    def read(connection: Connection) -> list[Any]:
-        return list_audit(
-            connection,
-            project=project,
-            since=get_project(connection, project).created_at,
-            before=before or None,
-            n=ROWS + 1,
-            action=action or None,
-            principal=principal or None,
-        )
-
-    rows = await visit.read(read)
+    rows = await audit.list_audit_of_project(
+        visit.services,
+        visit.caller,
+        project,
+        before=before or None,
+        n=ROWS + 1,
+        action=action or None,
+        principal=principal or None,
+    )
     more = rows[ROWS - 1].seq if len(rows) > ROWS else None
     return visit.render(
         "project_activity.html",
@@ -61,7 +55,7 @@ async def activity(visit: Visit, project: str) -> Response[Any]:
 
 @page("/projects/{project:str}/settings", Action.MANAGE_PROJECT)
 async def settings(visit: Visit, project: str) -> Response[Any]:
-    found = await visit.read(get_project, project)
+    found = await projects.show_project(visit.services, visit.caller, project)
     quota = human_size(found.quota_bytes) if found.quota_bytes is not None else ""
     if found.quota_bytes is not None and _bytes(quota) != found.quota_bytes:
         quota = str(found.quota_bytes)
@@ -95,22 +89,14 @@ async def change(visit: Visit, project: str) -> Response[Any]:
     changes = {"visibility": form.choice("visibility", VISIBILITIES), "quota_bytes": form.size("quota")}
     version = form.text("version", longest=200)
 
-    def write(connection: Connection) -> Project:
-        return change_project(
-            connection,
-            visit.caller,
-            get_project(connection, project),
-            changes,
-            now=visit.now,
-            expected_version=version or None,
-        )
-
     if form.is_good:
         try:
-            await visit.write(write)
+            await projects.change_project(
+                visit.services, visit.caller, project, changes, expected_version=version or None
+            )
             return visit.go(addresses.project(project, "settings"), "Saved.")
         except VersionMismatch:
-            present = await visit.read(get_project, project)
+            present = await projects.show_project(visit.services, visit.caller, project)
             form = Form(visibility=form["visibility"], quota=form["quota"], version=present.version)
             form.problem = "Somebody else changed these settings meanwhile. Save again to replace theirs."
         except EntrepotError as error:
@@ -122,20 +108,12 @@ async def change(visit: Visit, project: str) -> Response[Any]:
 async def remove(visit: Visit, project: str) -> Response[Any]:
     """With its repositories; an admin can bring it back until the undo window ends."""
     confirm = await visit.form()
-    found = await visit.read(get_project, project)
+    found = await projects.show_project(visit.services, visit.caller, project)
     if confirm.text("name") != project:
         confirm.refuse("name", f"Type {project} to delete it.")
         form = Form(visibility=found.visibility, quota=str(found.quota_bytes or ""), version=found.version)
         return await _settings_page(visit, project, form, confirm, 400)
-    clock = visit.api.catalog.clock
-    await visit.write(
-        delete_project,
-        project,
-        visit.caller,
-        visit.api.permit(visit.caller),
-        clock.now(),
-        clock.steady(),
-    )
+    await projects.delete_project(visit.services, visit.caller, project)
     note = Note(f"Project {project} is deleted.")
     if await visit.may(Action.MANAGE_SYSTEM):
         undo = addresses.admin("restore-project")

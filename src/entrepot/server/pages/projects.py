@@ -10,8 +10,9 @@ from sqlalchemy import Connection
 
 from entrepot.errors import EntrepotError, InvalidInput
 from entrepot.server.access.decision.errors import AlreadyExists, InvalidName
-from entrepot.server.access.decision.model import Action, PrincipalKind
-from entrepot.server.access.directory.projects import Project, create_project, get_project
+from entrepot.server.access.decision.model import Action
+from entrepot.server.access.directory.projects import Project, get_project
+from entrepot.server.control import deletion, projects
 from entrepot.server.control.content_queries import RepositoryRow
 from entrepot.server.control.page_queries import (
     RepositoryOrder,
@@ -19,7 +20,6 @@ from entrepot.server.control.page_queries import (
     list_deleted_repositories,
     page_of_repositories,
 )
-from entrepot.server.control.tombstones import restore_repository
 from entrepot.server.pages.kit import addresses
 from entrepot.server.pages.kit.forms import Form
 from entrepot.server.pages.kit.paging import MAX_PAGE, pager
@@ -79,7 +79,7 @@ async def show(visit: Visit, project: str) -> Response[Any]:
 
     rows, total, seen = await visit.read(read)
     if not seen:
-        await visit.api.require(visit.caller, Action.READ, visit.resource(project=project))
+        await visit.services.require(visit.caller, Action.READ, visit.resource(project=project))
     head = await project_head(visit, project, "repositories")
     gone: list[Any] = []
     if await visit.may(Action.RESTORE, project=project):
@@ -113,7 +113,7 @@ async def restore(visit: Visit, project: str) -> Response[Any]:
     name = form.text("repository", required="Which one?", longest=255)
     if name.partition("/")[0] != project:
         raise InvalidInput(f"{name or 'nothing'} is not in project {project}")
-    await visit.write(restore_repository, name, visit.caller, visit.api.permit(visit.caller), visit.now)
+    await deletion.restore_repository(visit.services, visit.caller, name)
     return visit.go(addresses.repository(name), f"{name} is back.")
 
 
@@ -129,22 +129,11 @@ async def create(visit: Visit) -> Response[Any]:
     name = form.text("name", required="Give it a name, as acme.", longest=128)
     visibility = form.choice("visibility", VISIBILITIES)
     quota = form.size("quota")
-    who = visit.caller.principal
-
-    def write(connection: Connection) -> Project:
-        return create_project(
-            connection,
-            visit.caller,
-            now=visit.now,
-            name=name,
-            visibility=visibility,
-            quota_bytes=quota,
-            owner_id=who.id if who.kind is PrincipalKind.USER else None,
-        )
-
     if form.is_good:
         try:
-            await visit.write(write)
+            await projects.create_project(
+                visit.services, visit.caller, name=name, visibility=visibility, quota_bytes=quota
+            )
             return visit.go(addresses.project(name), f"Project {name} is there.")
         except EntrepotError as error:
             form.blame(error, {InvalidName: "name", AlreadyExists: "name"})

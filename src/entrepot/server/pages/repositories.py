@@ -121,7 +121,7 @@ async def show(visit: Visit, repository: str) -> Response[Any]:
         return tags, profile, repository_sizes(connection, head.row.id, visible), gone
 
     tags, (_description, readme, _version), sizes, deleted = await visit.read(read)
-    uploads = await visit.api.under_way.of_repository(head.row.id) if head.may_push else []
+    uploads = await visit.services.under_way.of_repository(head.row.id) if head.may_push else []
 
     def address(**changed: Any) -> str:
         wanted = {"sort": order, "way": way, "filter": contains, "page": number, **changed}
@@ -139,7 +139,7 @@ async def show(visit: Visit, repository: str) -> Response[Any]:
         "repository.html",
         head=head,
         tags=tags.tags,
-        platforms=await _platforms.of_tags(visit.api, head.row.id, tags.tags),
+        platforms=await _platforms.of_tags(visit.services, head.row.id, tags.tags),
         order=order,
         way=way,
         contains=contains,
@@ -164,8 +164,8 @@ async def delete_tags(visit: Visit, repository: str) -> Response[Any]:
         return visit.go(addresses.repository(repository), "No tag was chosen; tick those that should go.")
     if len(names) > MAX_CHOSEN:
         raise InvalidInput(f"{len(names)} tags are chosen; at most {MAX_CHOSEN} go at once")
-    clock = visit.api.catalog.clock
-    permit = visit.api.permit(visit.caller)
+    clock = visit.services.catalog.clock
+    permit = visit.services.permit(visit.caller)
 
     def write(connection: Connection) -> tuple[int, int]:
         row = get_repository(connection, repository)
@@ -213,13 +213,13 @@ async def undo(visit: Visit, repository: str) -> Response[Any]:
     lost = await visit.read(read)
     back = 0
     for name, old in lost[:MAX_CHOSEN]:
-        if await visit.api.manifests.head(repository, name) is None:
-            await visit.api.history.restore_tag(
+        if await visit.services.manifests.head(repository, name) is None:
+            await visit.services.history.restore_tag(
                 repository,
                 name,
                 Digest.parse(old),
                 actor=visit.caller,
-                permit=visit.api.permit(visit.caller),
+                permit=visit.services.permit(visit.caller),
             )
             back += 1
     return visit.go(
@@ -237,8 +237,8 @@ async def restore_tag(visit: Visit, repository: str) -> Response[Any]:
     known = await visit.read(_was, repository, name, str(digest))
     if not known:
         raise NotFound(f"{repository}:{name} never was {digest.short}")
-    old = await visit.api.history.restore_tag(
-        repository, name, digest, actor=visit.caller, permit=visit.api.permit(visit.caller)
+    old = await visit.services.history.restore_tag(
+        repository, name, digest, actor=visit.caller, permit=visit.services.permit(visit.caller)
     )
     words = f"{name} points to {digest.short} again" + (f", in place of {old[7:19]}." if old else ".")
     return visit.go(addresses.repository(repository, "tags", name, "history"), words)
@@ -259,12 +259,12 @@ async def history(visit: Visit, repository: str, tag: str) -> Response[Any]:
     """Where a tag has been, by whom, and the way back."""
     head = await repository_head(visit, repository, "tags")
     name = parse_tag(tag)
-    events, more = await visit.api.history.of_tag(
+    events, more = await visit.services.history.of_tag(
         repository, name, before=visit.number("before") or None, n=MOVES
     )
     if not events and not visit.number("before"):
         raise NotFound(f"{repository} never had a tag {name}")
-    present = await visit.api.manifests.head(repository, name)
+    present = await visit.services.manifests.head(repository, name)
     kept = await visit.read(_kept, head.row.id, {e.new for e in events} | {e.old for e in events})
     return visit.render(
         "tag_history.html",
@@ -321,7 +321,7 @@ async def activity(visit: Visit, repository: str) -> Response[Any]:
 async def uploads_now(visit: Visit, repository: str) -> Response[Any]:
     """What is on its way, for the page to show while it is open."""
     row = await visit.read(get_repository, repository)
-    found = await visit.api.under_way.of_repository(row.id)
+    found = await visit.services.under_way.of_repository(row.id)
     said = [{"by": one.principal, "bytes": one.bytes} for one in found]
     return Response(said, media_type="application/json", headers={"Cache-Control": "no-store"})
 
@@ -420,12 +420,12 @@ async def remove(visit: Visit, repository: str) -> Response[Any]:
             description=description, readme=readme, labels=" ".join(head.row.labels), version=str(version)
         )
         return visit.render("repository_settings.html", status=400, head=head, form=form, confirm=confirm)
-    clock = visit.api.catalog.clock
+    clock = visit.services.catalog.clock
     await visit.write(
         delete_repository,
         repository,
         visit.caller,
-        visit.api.permit(visit.caller),
+        visit.services.permit(visit.caller),
         clock.now(),
         clock.steady(),
     )

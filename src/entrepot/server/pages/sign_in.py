@@ -42,9 +42,9 @@ _PROVIDER_PROBLEMS: Final = {
 
 
 def _accounts(visit: Visit) -> AccountsControl:
-    if visit.api.accounts is None:
+    if visit.services.accounts is None:
         raise AccessDenied("this registry is open: it has no accounts, and nobody needs to sign in")
-    return visit.api.accounts
+    return visit.services.accounts
 
 
 @page("/sign-in", Asked.NOBODY)
@@ -94,7 +94,9 @@ async def prove(visit: Visit) -> Response[Any]:
 
 async def signed_in(visit: Visit, who: Principal, then: str, note: Note | str | None = None) -> Response[Any]:
     """A new session for somebody who has just proven who they are."""
-    value = await begin_session(visit.api, visit.caller, who, visit.request.headers.get("user-agent", ""))
+    value = await begin_session(
+        visit.services, visit.caller, who, visit.request.headers.get("user-agent", "")
+    )
     # A note is bound to the session that will read it.
     visit.key = value
     return visit.go(then, note, cookies=[session_cookie(value, visit.caller.scheme)])
@@ -132,7 +134,7 @@ async def choose_password(visit: Visit) -> Response[Any]:
     password = chosen_password(form)
     if form.is_good:
         try:
-            hashed = await hash_new_password(visit.api, password, who.name)
+            hashed = await hash_new_password(visit.services, password, who.name)
             await visit.write(finish_setup, who, hashed, visit.caller.address, visit.now)
             again = await _accounts(visit).authenticator.basic(
                 who.name, password, address=visit.caller.address

@@ -49,7 +49,7 @@ def create_site(services: Services) -> Site:
         app = Litestar(
             route_handlers=[api_router(), pages_router(), *static.ROUTES],
             dependencies={
-                "api": Provide(provide_services, sync_to_thread=False),
+                "services": Provide(provide_services, sync_to_thread=False),
                 "caller": Provide(provide_caller, sync_to_thread=False),
             },
             openapi_config=api_description(),

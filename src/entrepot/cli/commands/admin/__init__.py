@@ -2,11 +2,13 @@
 
 They open the same catalog and store as `entrepot serve`, from the same settings, beside it or without it.
 A command is a row of ADMIN_COMMANDS; its module is imported when it is typed. Inside a command,
-`admin_config()` is the configuration and `with_services(fn)` runs `await fn(services)`.
+`admin_config()` is the configuration, `as_operator(fn)` runs `await fn(services, actor)` for a use case of
+`control`, and `with_services(fn)` runs `await fn(services)` for what needs no actor.
 """
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from entrepot.server.access.decision.actor import Actor
     from entrepot.server.config import Config
     from entrepot.server.control.services import Services
 
@@ -89,6 +92,33 @@ def admin_config() -> Config:
     said = click.get_current_context().find_object(AdminInvocation) or AdminInvocation()
     overrides = {"server.data": said.data} if said.data else {}
     return load(said.config, overrides=overrides)
+
+
+def as_operator(use: Callable[[Services, Actor], Awaitable[T]]) -> T:
+    """`await use(services, actor)` as whoever typed the command; returns its result.
+
+    What accounts need is made first, so that they can be prepared before the first start.
+    """
+
+    async def run(services: Services) -> T:
+        from entrepot.server.control.first_start import prepare_accounts
+
+        await prepare_accounts(services)
+        return await use(services, operator())
+
+    return with_services(run)
+
+
+def operator() -> Actor:
+    """Who is at the keyboard, for audit rows."""
+    from entrepot.server.access.decision.actor import Actor
+    from entrepot.server.access.decision.model import Principal, PrincipalKind
+
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):
+        name = "unknown"
+    return Actor(Principal(kind=PrincipalKind.OPERATOR, name=f"{name} (command line)"))
 
 
 def with_services(use: Callable[[Services], Awaitable[T]]) -> T:

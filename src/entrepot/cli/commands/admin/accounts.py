@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from entrepot.cli.commands.admin import with_services
+from entrepot.cli.commands.admin import operator, with_services
 from entrepot.cli.output import Column, Listing, print_listing
 from entrepot.errors import InvalidInput
 
@@ -57,18 +56,6 @@ def change_sealed(write: Callable[[Connection, Actor, int, SealKey], T]) -> T:
         return await services.catalog.write(in_transaction)
 
     return with_services(run)
-
-
-def operator() -> Actor:
-    """Who is at the keyboard, for audit rows."""
-    from entrepot.server.access.decision.actor import Actor
-    from entrepot.server.access.decision.model import Principal, PrincipalKind
-
-    try:
-        name = getpass.getuser()
-    except (OSError, KeyError):
-        name = "unknown"
-    return Actor(Principal(kind=PrincipalKind.OPERATOR, name=f"{name} (command line)"))
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], format_: str | None) -> None:

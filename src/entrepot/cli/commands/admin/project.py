@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from entrepot.cli.commands.admin.accounts import change, look, print_rows
+from entrepot.cli.commands.admin import as_operator
+from entrepot.cli.commands.admin.accounts import change, print_rows
 from entrepot.cli.options import format_option
 from entrepot.cli.output import human_size
 
@@ -26,27 +27,24 @@ def project() -> None:
 @click.option("--quota", type=int, metavar="BYTES")
 def create(name: str, visibility: str, owner: str | None, quota: int | None) -> None:
     """Make project NAME."""
-    from entrepot.server.access.directory.accounts import get_account
-    from entrepot.server.access.directory.projects import create_project
+    from entrepot.server.control import projects
 
-    def write(connection: Any, by: Any, now: int) -> Any:
-        owner_id = get_account(connection, owner).id if owner else None
-        return create_project(
-            connection, by, now=now, name=name, visibility=visibility, quota_bytes=quota, owner_id=owner_id
+    made = as_operator(
+        lambda services, actor: projects.create_project(
+            services, actor, name=name, visibility=visibility, quota_bytes=quota, owner=owner
         )
-
-    click.echo(change(write).name)
+    )
+    click.echo(made.name)
 
 
 @project.command("list", short_help="List projects")
 @format_option()
 def list_(format_: str | None) -> None:
     """List projects."""
-    from entrepot.server.access.decision.patterns import Visible
-    from entrepot.server.access.directory.projects import list_projects
+    from entrepot.server.control import projects
 
     rows = []
-    for found in look(lambda c: list_projects(c, Visible(everything=True), n=100_000)):
+    for found in as_operator(lambda services, actor: projects.list_projects(services, actor, n=100_000)):
         usage = found.usage_bytes if format_ == "json" else human_size(found.usage_bytes or 0)
         rows.append({**asdict(found), "usage": usage, "quota": found.quota_bytes})
     print_rows(("name", "visibility", "repositories", "usage", "quota"), rows, format_)
@@ -58,7 +56,7 @@ def list_(format_: str | None) -> None:
 @click.option("--quota", metavar="BYTES", help="A number of bytes, or none.")
 def set_(name: str, visibility: str | None, quota: str | None) -> None:
     """Change project NAME."""
-    from entrepot.server.access.directory.projects import change_project, get_project
+    from entrepot.server.control import projects
 
     changes: dict[str, Any] = {}
     if visibility is not None:
@@ -67,11 +65,7 @@ def set_(name: str, visibility: str | None, quota: str | None) -> None:
         if quota != "none" and not quota.isdigit():
             raise click.BadParameter(f"{quota!r} is no number of bytes")
         changes["quota_bytes"] = None if quota == "none" else int(quota)
-    change(
-        lambda connection, by, now: change_project(
-            connection, by, get_project(connection, name), changes, now=now
-        )
-    )
+    as_operator(lambda services, actor: projects.change_project(services, actor, name, changes))
     click.echo(name)
 
 
@@ -79,16 +73,9 @@ def set_(name: str, visibility: str | None, quota: str | None) -> None:
 @click.argument("name")
 def delete(name: str) -> None:
     """Delete project NAME; `entrepot admin undo --project NAME` brings it back within the undo window."""
-    from entrepot.cli.commands.admin import with_services
-    from entrepot.cli.commands.admin.accounts import operator
-    from entrepot.server.access.decision.change import allow_all
-    from entrepot.server.control.tombstones import delete_project
+    from entrepot.server.control import projects
 
-    async def run(services: Any) -> None:
-        clock = services.catalog.clock
-        await services.catalog.write(delete_project, name, operator(), allow_all, clock.now(), clock.steady())
-
-    with_services(run)
+    as_operator(lambda services, actor: projects.delete_project(services, actor, name))
     click.echo(name)
 
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from entrepot.cli.commands.admin.accounts import (
-    change,
-    look,
-    moment,
-    parse_expiry,
-    print_rows,
-    show_secret,
-)
+from entrepot.cli.commands.admin import as_operator
+from entrepot.cli.commands.admin.accounts import moment, parse_expiry, print_rows, show_secret
 from entrepot.cli.options import format_option
-from entrepot.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from entrepot.server.access.decision.actor import Actor
+    from entrepot.server.control import robots
+    from entrepot.server.control.services import Services
 
 
 @click.group("robot", short_help="Machines that log in")
@@ -40,33 +39,21 @@ def create(
     description: str,
 ) -> None:
     """Make robot NAME (PROJECT+NAME) and print its secret."""
-    from entrepot.server.access.directory.accounts import create_robot
-    from entrepot.server.access.directory.grants import add_grant
-    from entrepot.server.access.secrets.access_tokens import rotate_robot_secret
+    from entrepot.server.control import robots
 
-    def write(connection: Any, by: Any, now: int) -> Any:
-        made = create_robot(
-            connection, by, now=now, name=name, description=description, expires_at=parse_expiry(expires, now)
+    made = as_operator(
+        lambda services, actor: robots.create_robot(
+            services,
+            actor,
+            name=name,
+            role=role,
+            repositories=repositories,
+            tags=tags,
+            description=description,
+            expires_at=parse_expiry(expires, services.now),
         )
-        if role is not None:
-            if made.project_id is None:
-                raise InvalidInput(
-                    "a robot of the registry has no project of its own", hint="use: entrepot admin grant add"
-                )
-            add_grant(
-                connection,
-                by,
-                now=now,
-                project_id=made.project_id,
-                role_name=role,
-                principal_id=made.id,
-                repositories=repositories,
-                tags=tags,
-            )
-        return rotate_robot_secret(connection, by, now=now, robot_id=made.id, robot=made.name, overlap=0)
-
-    secret = change(write)
-    show_secret(secret.text, f"The secret of {name}")
+    )
+    show_secret(made.secret, f"The secret of {name}")
 
 
 @robot.command("rotate", short_help="Give a robot a new secret")
@@ -74,28 +61,24 @@ def create(
 @click.option("--overlap", metavar="TIME", default="0m", help="How long the old secret works on, as 1h.")
 def rotate(name: str, overlap: str) -> None:
     """Print a new secret for robot NAME."""
-    from entrepot.server.access.directory.accounts import get_account
-    from entrepot.server.access.secrets.access_tokens import rotate_robot_secret
+    from entrepot.server.control import robots
 
-    def write(connection: Any, by: Any, now: int) -> Any:
-        found = get_account(connection, name, kind="robot")
-        until = parse_expiry(overlap, now)
-        return rotate_robot_secret(
-            connection, by, now=now, robot_id=found.id, robot=name, overlap=(until or now) - now
-        )
+    def rotated(services: Services, actor: Actor) -> Awaitable[robots.RobotSecret]:
+        until = parse_expiry(overlap, services.now) or services.now
+        return robots.rotate_secret(services, actor, name, overlap=until - services.now)
 
-    show_secret(change(write).text, f"The new secret of {name}")
+    show_secret(as_operator(rotated).secret, f"The new secret of {name}")
 
 
 @robot.command("list", short_help="List robots")
 @format_option()
 def list_(format_: str | None) -> None:
     """List robots."""
-    from entrepot.server.access.directory.accounts import list_accounts
+    from entrepot.server.control import robots
 
     rows = [
         {**asdict(found), "expires": moment(found.expires_at), "last_used": moment(found.last_used_at)}
-        for found in look(lambda c: list_accounts(c, kind="robot", n=100_000))
+        for found in as_operator(lambda services, actor: robots.list_robots(services, actor, n=100_000))
     ]
     print_rows(("name", "enabled", "expires", "last_used", "description"), rows, format_)
 
@@ -106,15 +89,15 @@ def list_(format_: str | None) -> None:
 @click.option("--expires", metavar="WHEN", help="30d, 12h, never, or a date.")
 def set_(name: str, enabled: bool | None, expires: str | None) -> None:
     """Change robot NAME."""
-    from entrepot.server.access.directory.accounts import change_account, get_account
+    from entrepot.server.control import robots
 
-    def write(connection: Any, by: Any, now: int) -> None:
+    def changed(services: Services, actor: Actor) -> Awaitable[robots.Account]:
         changes: dict[str, Any] = {} if enabled is None else {"enabled": enabled}
         if expires is not None:
-            changes["expires_at"] = parse_expiry(expires, now)
-        change_account(connection, by, get_account(connection, name, kind="robot"), changes, now=now)
+            changes["expires_at"] = parse_expiry(expires, services.now)
+        return robots.change_robot(services, actor, name, changes)
 
-    change(write)
+    as_operator(changed)
     click.echo(name)
 
 
@@ -122,13 +105,9 @@ def set_(name: str, enabled: bool | None, expires: str | None) -> None:
 @click.argument("name")
 def delete(name: str) -> None:
     """Delete robot NAME; it is refused at once."""
-    from entrepot.server.access.directory.accounts import delete_account, get_account
+    from entrepot.server.control import robots
 
-    change(
-        lambda connection, by, now: delete_account(
-            connection, by, get_account(connection, name, kind="robot"), now=now
-        )
-    )
+    as_operator(lambda services, actor: robots.delete_robot(services, actor, name))
     click.echo(name)
 
 
@@ -143,22 +122,15 @@ def delete(name: str) -> None:
 @click.option("--audience", default="entrepot", show_default=True)
 def trust(name: str, issuer: str, claims: tuple[str, ...], audience: str) -> None:
     """Let jobs whose OIDC token has these claims log in as robot NAME, with the token as password."""
-    from entrepot.server.access.directory.accounts import get_account
-    from entrepot.server.access.sign_in.workload import add_rule
+    from entrepot.server.control import robots
 
     parsed = dict(claim.partition("=")[::2] for claim in claims)
-    rule_id = change(
-        lambda connection, by, now: add_rule(
-            connection,
-            by,
-            now=now,
-            robot_id=get_account(connection, name, kind="robot").id,
-            issuer=issuer,
-            audience=audience,
-            claims=parsed,
+    number = as_operator(
+        lambda services, actor: robots.trust_jobs(
+            services, actor, name, issuer=issuer, audience=audience, claims=parsed
         )
     )
-    click.echo(rule_id)
+    click.echo(number)
 
 
 @robot.command("trusts", short_help="List what lets CI jobs in")
@@ -166,7 +138,7 @@ def trust(name: str, issuer: str, claims: tuple[str, ...], audience: str) -> Non
 @format_option()
 def trusts(name: str, format_: str | None) -> None:
     """List the rules of robot NAME."""
-    from entrepot.server.access.sign_in.workload import list_rules
+    from entrepot.server.control import robots
 
     rows = [
         {
@@ -175,7 +147,7 @@ def trusts(name: str, format_: str | None) -> None:
             "audience": r.audience,
             "claims": [f"{k}={v}" for k, v in r.claims.items()],
         }
-        for r in look(lambda c: list_rules(c, robot=name))
+        for r in as_operator(lambda services, actor: robots.list_trusts(services, actor, name))
     ]
     print_rows(("id", "issuer", "audience", "claims"), rows, format_)
 
@@ -185,12 +157,7 @@ def trusts(name: str, format_: str | None) -> None:
 @click.argument("rule", type=int)
 def distrust(name: str, rule: int) -> None:
     """Remove RULE of robot NAME."""
-    from entrepot.server.access.directory.accounts import get_account
-    from entrepot.server.access.sign_in.workload import remove_rule
+    from entrepot.server.control import robots
 
-    change(
-        lambda connection, by, now: remove_rule(
-            connection, by, rule, robot_id=get_account(connection, name, kind="robot").id, now=now
-        )
-    )
+    as_operator(lambda services, actor: robots.distrust_jobs(services, actor, name, rule))
     click.echo(rule)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from entrepot.cli.commands.admin import operator
 from entrepot.cli.commands.admin.accounts import (
     change,
     change_sealed,
     look,
     moment,
-    operator,
     parse_expiry,
     print_rows,
     show_secret,

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from entrepot.cli.commands.admin import with_services
-from entrepot.cli.commands.admin.accounts import moment, operator, parse_moment, print_rows
+from entrepot.cli.commands.admin import operator, with_services
+from entrepot.cli.commands.admin.accounts import moment, parse_moment, print_rows
 from entrepot.cli.options import format_option
 from entrepot.errors import NotFound
 

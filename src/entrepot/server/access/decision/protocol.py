@@ -6,33 +6,16 @@ Order in a request: `authenticate` the Authorization header, `decide` the route'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 from sqlalchemy import Connection
 
-from entrepot.server.access.decision.model import Action, Decision, Principal
+from entrepot.server.access.decision.change import MayRead, Permit
+from entrepot.server.access.decision.model import Action, Decision, Principal, Resource
 from entrepot.server.access.decision.patterns import Visible
 
-__all__ = ["AccessControl", "Change", "MayRead", "Permit", "Visible"]
-
-
-class Change(Protocol):
-    """What access needs of `repos.Change`."""
-
-    @property
-    def action(self) -> str: ...
-    @property
-    def repository(self) -> str: ...
-    @property
-    def tag(self) -> str | None: ...
-
-
-Permit = Callable[[Connection, Any], None]
-"""`permit(connection, change)`: returns, or raises AccessDenied. Runs inside the transaction."""
-
-MayRead = Callable[[Connection, str], bool]
-"""`may_read(connection, repository)`: may the caller pull from it; for cross-repository mounts."""
+__all__ = ["AccessControl"]
 
 
 class AccessControl(Protocol):
@@ -63,6 +46,14 @@ class AccessControl(Protocol):
 
     def permit_for(self, principal: Principal) -> Permit:
         """The callable a service asks inside its transaction."""
+
+    def decide_in(
+        self, connection: Connection, principal: Principal, action: Action, resource: Resource
+    ) -> Decision:
+        """As `decide`, from what this transaction sees, for any resource."""
+
+    def visible_in(self, connection: Connection, principal: Principal) -> Visible:
+        """As `visible`, from what this transaction sees."""
 
     def may_read_for(self, principal: Principal) -> MayRead:
         """The callable a mount asks about its source, inside its transaction."""

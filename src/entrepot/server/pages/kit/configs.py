@@ -30,10 +30,10 @@ class Platforms:
     def __init__(self) -> None:
         self._known: OrderedDict[str, str] = OrderedDict()
 
-    async def of_tags(self, api: Services, repo_id: int, tags: Sequence[TagRow]) -> dict[str, list[str]]:
+    async def of_tags(self, services: Services, repo_id: int, tags: Sequence[TagRow]) -> dict[str, list[str]]:
         """Platforms by tag; none for what is no image."""
         configs = {row.name: _config_digest(row.body) for row in tags}
-        await self._learn(api, repo_id, {d for d in configs.values() if d and d not in self._known})
+        await self._learn(services, repo_id, {d for d in configs.values() if d and d not in self._known})
         found = {}
         for row in tags:
             config = configs[row.name]
@@ -42,7 +42,7 @@ class Platforms:
             found[row.name] = [known] if known else list(dict.fromkeys(listed))
         return found
 
-    async def _learn(self, api: Services, repo_id: int, digests: set[str]) -> None:
+    async def _learn(self, services: Services, repo_id: int, digests: set[str]) -> None:
         if not digests:
             return
 
@@ -53,9 +53,11 @@ class Platforms:
 
         async def one(digest: str, phys: str, size: int) -> None:
             async with gate:
-                self._remember(digest, await _platform(api, StoredBlob(Digest.parse(digest), size, phys)))
+                self._remember(
+                    digest, await _platform(services, StoredBlob(Digest.parse(digest), size, phys))
+                )
 
-        stored = await api.read(read)
+        stored = await services.read(read)
         await asyncio.gather(*(one(digest, *where) for digest, where in stored.items()))
 
     def _remember(self, digest: str, platform: str) -> None:
@@ -73,12 +75,12 @@ def _config_digest(body: bytes) -> str | None:
     return digest if isinstance(digest, str) else None
 
 
-async def _platform(api: Services, stored: StoredBlob) -> str:
+async def _platform(services: Services, stored: StoredBlob) -> str:
     """Empty when it says none, or is too large to be an image's."""
     if stored.size > _MAX_BYTES:
         return ""
     try:
-        content = b"".join([bytes(chunk) async for chunk in await api.blobs.open(stored)])
+        content = b"".join([bytes(chunk) async for chunk in await services.blobs.open(stored)])
         document: Any = json.loads(content)
     except (BlobMissing, ValueError, RecursionError):
         return ""

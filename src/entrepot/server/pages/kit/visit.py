@@ -47,7 +47,7 @@ class Note:
 class Visit:
     """Lives as long as the request."""
 
-    api: Services
+    services: Services
     caller: Caller
     request: Request[Any, Any, Any]
     is_operator: bool
@@ -57,13 +57,13 @@ class Visit:
     key_is_new: bool
 
     @classmethod
-    async def begin(cls, api: Services, caller: Caller, request: Request[Any, Any, Any]) -> Visit:
+    async def begin(cls, services: Services, caller: Caller, request: Request[Any, Any, Any]) -> Visit:
         key = caller.session or form_key(request.cookies, caller.scheme)
         return cls(
-            api=api,
+            services=services,
             caller=caller,
             request=request,
-            is_operator=await api.may(caller, Action.READ_SYSTEM, _REGISTRY),
+            is_operator=await services.may(caller, Action.READ_SYSTEM, _REGISTRY),
             key=key or new_form_key(),
             key_is_new=key is None,
         )
@@ -73,7 +73,7 @@ class Visit:
     @property
     def is_open(self) -> bool:
         """The registry has no accounts."""
-        return self.api.accounts is None
+        return self.services.accounts is None
 
     @property
     def is_signed_in(self) -> bool:
@@ -90,7 +90,7 @@ class Visit:
 
     @property
     def now(self) -> int:
-        return self.api.now
+        return self.services.now
 
     @property
     def path(self) -> str:
@@ -105,10 +105,10 @@ class Visit:
         return Resource(project=project, repository=repository)
 
     async def may(self, action: Action, *, project: str | None = None, repository: str | None = None) -> bool:
-        return await self.api.may(self.caller, action, Resource(project=project, repository=repository))
+        return await self.services.may(self.caller, action, Resource(project=project, repository=repository))
 
     async def visible(self) -> Visible:
-        return await self.api.visible(self.caller)
+        return await self.services.visible(self.caller)
 
     # --- what they sent
 
@@ -130,10 +130,10 @@ class Visit:
     # --- the catalog
 
     async def read(self, fn: Callable[..., T], *args: Any) -> T:
-        return await self.api.read(fn, *args)
+        return await self.services.read(fn, *args)
 
     async def write(self, fn: Callable[..., T], *args: Any) -> T:
-        return await self.api.write(fn, *args)
+        return await self.services.write(fn, *args)
 
     # --- the answer
 
