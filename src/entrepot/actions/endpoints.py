@@ -27,6 +27,8 @@ from entrepot.content.errors import ManifestNotFound
 from entrepot.content.protocols import CancelToken, ManifestBytes, ReferrerSource, Sink, Source, TagStore
 from entrepot.daemon.docker import DockerDaemon
 from entrepot.errors import InvalidInput, NotFound
+from entrepot.images.sink import StoreSink
+from entrepot.images.source import StoreSource
 from entrepot.images.store import ImageStore
 from entrepot.layout.directory import ImageLayout
 from entrepot.oci.descriptor import Descriptor
@@ -197,7 +199,7 @@ def _origin(endpoint: Endpoint, ends: Ends, stack: ExitStack) -> Origin:
 
 def _store_origin(endpoint: Endpoint, store: ImageStore) -> Origin:
     reference = endpoint.reference
-    source = store.source(reference)
+    source = StoreSource(store, reference)
     image = store.resolve(endpoint.name)
     named = reference.with_default_tag() if reference else None
     if named is not None and named not in (*image.tags, *image.repo_digests):
@@ -254,7 +256,7 @@ def _goal(endpoint: Endpoint, ends: Ends, name: Reference | None, stack: ExitSta
 
 def _store_goal(endpoint: Endpoint, store: ImageStore, stack: ExitStack) -> Goal:
     named = _required_name(endpoint, endpoint.reference)
-    sink = stack.enter_context(store.sink(named))
+    sink = stack.enter_context(StoreSink(store, named))
     held = store.find(named)
     return Goal(sink, named.tag, held.target if held else None, endpoint)
 

@@ -163,7 +163,7 @@ class _Pull:
             reference, client=the_settings(settings, insecure=insecure), cancel=cancel
         )
         self._source: Source = self._repository if at is None else AsOf(self._repository, at)
-        self._sink: StoreSink = self.store.sink(reference, listed=False)
+        self._sink = StoreSink(self.store, reference, listed=False)
         self._limits = TransferLimits(parallel=parallel)
         self._on_event = on_event
         self._cancel = cancel

@@ -19,6 +19,7 @@ from entrepot.content.protocols import CancelToken
 from entrepot.errors import NotFound
 from entrepot.images.errors import PlatformMismatch
 from entrepot.images.image import Image
+from entrepot.images.source import StoreSource
 from entrepot.images.store import ImageStore
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
@@ -155,7 +156,7 @@ class _Push:
         choice = PlatformChoice.one(Platform.parse(platform)) if platform else PlatformChoice.all()
         try:
             result = copy(
-                self._store.source(reference),
+                StoreSource(self._store, reference),
                 self._repository,
                 reference=reference.tag or "latest",
                 to=reference.tag,

@@ -17,6 +17,7 @@ from entrepot.content.protocols import ManifestBytes
 from entrepot.errors import NotFound
 from entrepot.images.errors import NoSuchImage
 from entrepot.images.image import Image
+from entrepot.images.source import StoreSource
 from entrepot.images.store import ImageStore
 from entrepot.layers.compression import Compression, LayerWriter
 from entrepot.layers.tar_writer import Writable
@@ -111,7 +112,7 @@ def _named(store: ImageStore, name: str, platforms: Sequence[Platform]) -> list[
 def _saved(
     store: ImageStore, image: Image, names: tuple[Reference, ...], platforms: Sequence[Platform]
 ) -> SavedImage:
-    source = store.source()
+    source = StoreSource(store)
     if not platforms:
         return SavedImage(source, image.target, names)
     parsed = store.get_manifest(image.target.digest, image.target.media_type).parse()

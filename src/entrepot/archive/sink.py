@@ -19,7 +19,7 @@ from typing import Self
 from entrepot.archive.reading import ArchiveFormat
 from entrepot.archive.writing import SavedImage, write_archive
 from entrepot.content.protocols import BlobStream, ManifestBytes, PutResult
-from entrepot.images.files import real_path, replaced_file, try_lock
+from entrepot.files import real_path, replaced_file, try_lock
 from entrepot.layers.tar_writer import Writable
 from entrepot.layout.directory import ImageLayout
 from entrepot.oci.descriptor import Descriptor

@@ -41,7 +41,7 @@ from entrepot.containers.errors import (
     NoSuchContainer,
 )
 from entrepot.containers.names import made_up_name
-from entrepot.images.files import locked, replace_file, try_lock
+from entrepot.files import locked, replace_file, try_lock
 from entrepot.images.snapshots import remove_path
 from entrepot.images.store import ImageStore
 

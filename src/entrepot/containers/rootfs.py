@@ -21,7 +21,7 @@ from pathlib import Path
 from entrepot.containers.errors import InvalidOption, MountFailed
 from entrepot.containers.mounts import MS_RDONLY, is_mounted, mount_overlay, unmount
 from entrepot.containers.records import Container, Containers
-from entrepot.images.files import locked, try_lock
+from entrepot.files import locked, try_lock
 from entrepot.images.snapshots import Snapshots
 from entrepot.layers.diff import Change, tree_changes, upper_changes
 from entrepot.layers.directory import Directory

@@ -14,6 +14,7 @@ from entrepot.content.errors import Interrupted
 from entrepot.content.protocols import PutResult
 from entrepot.content.verify import DigestMismatch
 from entrepot.images.errors import AmbiguousImage, IncompleteImage, NoSuchImage, StoreDamaged
+from entrepot.images.sink import StoreSink
 from entrepot.images.store import ImageStore
 from entrepot.oci import mediatype
 from entrepot.oci.descriptor import Descriptor
@@ -256,10 +257,10 @@ class Broken(io.BytesIO):
 
 
 def test_download_goes_on_in_another_run(store: ImageStore) -> None:
-    with store.sink() as sink, pytest.raises(ConnectionError):
+    with StoreSink(store) as sink, pytest.raises(ConnectionError):
         sink.put_blob(layer(), Broken(LAYER[:300_000]))
     assert not store.blobs.has(layer().digest)
-    with ImageStore(store.root).sink() as sink:
+    with StoreSink(ImageStore(store.root)) as sink:
         assert sink.blob_offset(layer()) == 300_000
         assert sink.put_blob(layer(), io.BytesIO(LAYER[300_000:]), offset=300_000) is PutResult.STORED
     assert store.blobs.read(layer().digest) == LAYER
@@ -269,7 +270,7 @@ def test_download_goes_on_in_another_run(store: ImageStore) -> None:
 def test_damaged_partial_download_is_found_and_dropped(store: ImageStore) -> None:
     store.prepare()
     store.paths.partial(layer().digest).write_bytes(b"x" * 300_000)
-    with store.sink() as sink:
+    with StoreSink(store) as sink:
         assert sink.blob_offset(layer()) == 300_000
         with pytest.raises(DigestMismatch):
             sink.put_blob(layer(), io.BytesIO(LAYER[300_000:]), offset=300_000)
@@ -278,7 +279,7 @@ def test_damaged_partial_download_is_found_and_dropped(store: ImageStore) -> Non
 
 
 def test_two_sinks_may_bring_the_same_blob(store: ImageStore) -> None:
-    with store.sink() as first, ImageStore(store.root).sink() as second:
+    with StoreSink(store) as first, StoreSink(ImageStore(store.root)) as second:
         assert first.blob_offset(layer()) == 0
         assert second.blob_offset(layer()) == 0
         assert second.put_blob(layer(), io.BytesIO(LAYER)) is PutResult.STORED
@@ -289,7 +290,7 @@ def test_two_sinks_may_bring_the_same_blob(store: ImageStore) -> None:
 def test_partial_that_another_process_took_over_starts_over(store: ImageStore) -> None:
     store.prepare()
     store.paths.partial(layer().digest).write_bytes(LAYER[:1000])
-    with store.sink() as first, ImageStore(store.root).sink() as second:
+    with StoreSink(store) as first, StoreSink(ImageStore(store.root)) as second:
         assert first.blob_offset(layer()) == 1000
         with pytest.raises(Interrupted):
             second.put_blob(layer(), io.BytesIO(LAYER[1000:]), offset=1000)
@@ -300,7 +301,7 @@ def test_given_up_downloads_are_removed_but_not_those_in_work(store: ImageStore)
     store.prepare()
     store.paths.partial(Digest.of(b"old")).write_bytes(b"12345")
     store.paths.partial(layer().digest).write_bytes(LAYER[:10])
-    with store.sink() as sink:
+    with StoreSink(store) as sink:
         sink.blob_offset(layer())
         assert store.give_up_partials() == 5
     assert store.give_up_partials() == 10

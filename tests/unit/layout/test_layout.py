@@ -81,6 +81,8 @@ def test_a_damaged_index_is_refused(layout: ImageLayout, content: bytes) -> None
     (layout.root / "index.json").write_bytes(content)
     with pytest.raises(InvalidLayout):
         layout.read_index()
+    with pytest.raises(InvalidLayout):
+        parse_index(content, trusted=True)
 
 
 def test_names_of_docker_and_of_the_specification_are_understood() -> None:
@@ -269,7 +271,8 @@ def test_k6_writers_in_many_threads_lose_no_name(layout: ImageLayout) -> None:
     for thread in threads:
         thread.join()
     assert list(layout.list_tags()) == [f"t{number:02}" for number in range(12)]
-    assert not [name for name in os.listdir(layout.root) if name.startswith(".index")]
+    assert sorted(os.listdir(layout.root)) == [".entrepot", "blobs", "index.json", "oci-layout"]
+    assert os.listdir(layout.root / ".entrepot" / "tmp") == []
 
 
 _names = st.text("abc/:.-é ", min_size=1, max_size=8)
