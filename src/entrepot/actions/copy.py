@@ -21,7 +21,7 @@ from entrepot.actions.events import Listener, nobody
 from entrepot.actions.places import the_settings, the_store
 from entrepot.actions.referrers import copy_referrers
 from entrepot.actions.sources import Prefetched
-from entrepot.client.registry import Repository
+from entrepot.client.repository import Repository
 from entrepot.client.settings import ClientSettings
 from entrepot.content.protocols import CancelToken
 from entrepot.images.store import ImageStore

@@ -16,12 +16,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal, cast
+from typing import BinaryIO, ClassVar, Literal, cast
 
 from entrepot.archive.reading import Archive, ArchiveFormat, open_archive
 from entrepot.archive.sink import ArchiveSink
 from entrepot.client.mirrors import MirroredRepository
-from entrepot.client.registry import Repository, open_repository
+from entrepot.client.registry import open_repository
+from entrepot.client.repository import Repository
 from entrepot.client.settings import ClientSettings
 from entrepot.content.errors import ManifestNotFound
 from entrepot.content.protocols import CancelToken, ManifestBytes, ReferrerSource, Sink, Source, TagStore
@@ -186,7 +187,8 @@ def _origin(endpoint: Endpoint, ends: Ends, stack: ExitStack) -> Origin:
         daemon = stack.enter_context(DockerDaemon.from_environment(os.environ))
         wanted_name = reference.with_default_tag().familiar() if reference else endpoint.name
         ends.store.prepare()
-        archive = stack.enter_context(daemon.open_images([wanted_name], tmp=ends.store.paths.tmp))
+        with daemon.save([wanted_name]) as packed:
+            archive = stack.enter_context(open_archive(cast("BinaryIO", packed), tmp=ends.store.paths.tmp))
         name = reference.with_default_tag() if reference else None
         return Origin(archive, archive.images[0].target.digest, name)
     ends.store.prepare()
@@ -249,7 +251,7 @@ def _goal(endpoint: Endpoint, ends: Ends, name: Reference | None, stack: ExitSta
         named = _required_name(endpoint, endpoint.reference or name)
         daemon = stack.enter_context(DockerDaemon.from_environment(os.environ))
         ends.store.prepare()
-        sink = stack.enter_context(daemon.sink(named, staging=ends.store.paths.tmp))
+        sink = stack.enter_context(ArchiveSink(daemon.load, staging=ends.store.paths.tmp, reference=named))
         return Goal(sink, named.tag, None, endpoint)
     return _archive_goal(endpoint, ends, name)
 

@@ -10,7 +10,7 @@ from typing import cast
 from entrepot.actions.endpoints import Ends, Origin, open_origin, parse_endpoint
 from entrepot.actions.manifest_lists import Entry, ManifestList, ManifestLists, index_bytes
 from entrepot.actions.places import the_settings, the_store
-from entrepot.client.registry import Repository
+from entrepot.client.repository import Repository
 from entrepot.client.settings import ClientSettings
 from entrepot.images.store import ImageStore
 from entrepot.oci.descriptor import Descriptor

@@ -20,7 +20,8 @@ from entrepot.actions.events import ContentPulled, LayerPlanned, Listener, PullS
 from entrepot.actions.places import the_settings, the_store
 from entrepot.actions.sources import AsOf, Prefetched
 from entrepot.client.mirrors import MirroredRepository
-from entrepot.client.registry import Repository, open_repository
+from entrepot.client.registry import open_repository
+from entrepot.client.repository import Repository
 from entrepot.client.settings import ClientSettings
 from entrepot.content.errors import GraphTooDeep
 from entrepot.content.graph import MAX_DEPTH, walk

@@ -13,7 +13,8 @@ from entrepot.actions.errors import BadRequest
 from entrepot.actions.events import LayersNamed, Listener, PushStarted, TagPushed, nobody
 from entrepot.actions.places import the_settings, the_store
 from entrepot.client.hosts import locate
-from entrepot.client.registry import Repository, open_repository
+from entrepot.client.registry import open_repository
+from entrepot.client.repository import Repository
 from entrepot.client.settings import ClientSettings
 from entrepot.content.protocols import CancelToken
 from entrepot.errors import NotFound

@@ -7,7 +7,7 @@ the tags `sha256-<hex>.sig`, `.att` and `.sbom` that cosign wrote before there w
 from __future__ import annotations
 
 from entrepot.actions.sources import Prefetched
-from entrepot.client.registry import Repository
+from entrepot.client.repository import Repository
 from entrepot.content.errors import ManifestNotFound
 from entrepot.content.graph import walk
 from entrepot.content.protocols import CancelToken, ManifestBytes, ReferrerSource, Sink, Source

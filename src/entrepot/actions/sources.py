@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from entrepot.client.mirrors import MirroredRepository
-from entrepot.client.registry import Repository
+from entrepot.client.repository import Repository
 from entrepot.content.protocols import BlobStream, ManifestBytes, Source
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest

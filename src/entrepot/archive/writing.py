@@ -22,8 +22,9 @@ from entrepot.archive.reading import ArchiveFormat
 from entrepot.content.graph import Node, walk
 from entrepot.content.protocols import ManifestBytes, Source
 from entrepot.content.verify import VerifiedReader
+from entrepot.layers.chunks import Writable
 from entrepot.layers.entry import Entry, Kind
-from entrepot.layers.tar_writer import TarWriter, Writable
+from entrepot.layers.tar_writer import TarWriter
 from entrepot.layout.index import OCI_LAYOUT, LayoutIndex, build_layout_index, print_index
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest

@@ -18,6 +18,7 @@ from typing import Literal, Protocol
 import zstandard
 from isal import isal_zlib
 
+from entrepot.layers.chunks import Writable
 from entrepot.layers.errors import DiffIdMismatch, InvalidLayer, LayerLimitExceeded
 from entrepot.layers.limits import DEFAULT_LIMITS, UnpackLimits
 from entrepot.layers.zstd_frames import FrameScanner, NotZstd
@@ -47,12 +48,6 @@ class Readable(Protocol):
     """Anything with a `read`; a file, a socket, a blob stream."""
 
     def read(self, n: int, /) -> bytes: ...
-
-
-class Writable(Protocol):
-    """Anything that takes bytes and is then done with them."""
-
-    def write(self, data: bytes, /) -> object: ...
 
 
 def sniff_compression(head: bytes) -> Compression:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from entrepot.client.registry import PUSH, Registry, Repository
+from entrepot.client.registry import PUSH, Registry
+from entrepot.client.repository import Repository
 from tests.support.lying_registry import quick_settings
 from tests.support.ports import free_port
 from tests.support.programs import require_program
