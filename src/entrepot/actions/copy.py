@@ -20,7 +20,6 @@ from entrepot.actions.endpoints import (
 from entrepot.actions.events import Listener, nobody
 from entrepot.actions.places import the_settings, the_store
 from entrepot.actions.referrers import copy_referrers
-from entrepot.actions.sources import Prefetched
 from entrepot.client.repository import Repository
 from entrepot.client.settings import ClientSettings
 from entrepot.content.protocols import CancelToken
@@ -28,10 +27,10 @@ from entrepot.images.store import ImageStore
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.platform import Platform
-from entrepot.transfer.copy import copy as transfer
-from entrepot.transfer.copy import read_plan
+from entrepot.transfer.copy import carry_out
 from entrepot.transfer.limits import TransferLimits
 from entrepot.transfer.plan import PlatformChoice
+from entrepot.transfer.reading import read_plan
 
 PARALLEL_BLOBS = 4
 
@@ -104,16 +103,15 @@ def copy_between(
     if choice.is_all and destination.kind == "docker-daemon":
         choice = PlatformChoice.host()
     with open_origin(source, ends) as origin:
-        root, top, plan = read_plan(origin.source, origin.reference, platforms=choice)
+        plan = read_plan(origin.source, origin.source.get_manifest(origin.reference), platforms=choice)
+        top = plan.top
         if dry_run:
             return _foreseen(source, destination, ends, origin, top.descriptor(), plan.total_bytes)
-        held = [root, top, *(node.manifest for node in plan.manifests)]
-        known = Prefetched(origin.source, held)
         with open_goal(destination, ends, name=origin.name) as goal:
-            result = transfer(
-                known,
+            result = carry_out(
+                plan,
+                origin.source,
                 goal.sink,
-                reference=top.digest,
                 to=goal.tag,
                 limits=TransferLimits(parallel=parallel),
                 events=on_event,
@@ -125,7 +123,7 @@ def copy_between(
             count = 0
             if referrers:
                 count = copy_referrers(
-                    origin.source, origin.referrers, goal.sink, top, events=on_event, cancel=ends.cancel
+                    origin.source, origin.referrers, goal.sink, plan, events=on_event, cancel=ends.cancel
                 )
             changed = goal.held is None or goal.held.digest != top.digest
     return Copied(

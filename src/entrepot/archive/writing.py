@@ -46,6 +46,8 @@ class SavedImage:
     references: tuple[Reference, ...] = ()
     ref_names: tuple[str, ...] = ()
     """Names to be written as they are, as OCI archives have them."""
+    nodes: tuple[Node, ...] = ()
+    """The target and the manifests below it where they have been read; else they are read from the source."""
 
 
 @dataclass(slots=True)
@@ -97,7 +99,8 @@ def _plan(images: Sequence[SavedImage]) -> _Plan:
         known = merged.get(image.target.digest)
         merged[image.target.digest] = image if known is None else _merge(known, image)
     for image in merged.values():
-        nodes = {node.manifest.digest: node for node in walk(image.source, image.target.digest)}
+        found = image.nodes or walk(image.source, image.target.digest)
+        nodes = {node.manifest.digest: node for node in found}
         for digest, node in nodes.items():
             plan.manifests[digest] = node.manifest
             plan.blobs.update({blob.digest: (blob, image.source) for blob in node.blobs})
@@ -117,6 +120,7 @@ def _merge(known: SavedImage, other: SavedImage) -> SavedImage:
         known.target,
         tuple(dict.fromkeys((*known.references, *other.references))),
         tuple(dict.fromkeys((*known.ref_names, *other.ref_names))),
+        known.nodes,
     )
 
 

@@ -58,7 +58,8 @@ class StoreSink:
         offset: int = 0,
         progress: Callable[[int], None] | None = None,
     ) -> PutResult:
-        if self.has_blob(descriptor):
+        self._lease.add([descriptor.digest])
+        if self._store.blobs.has(descriptor.digest, descriptor.size):  # another process may have brought it
             return PutResult.EXISTED
         try:
             return self._partials.put(descriptor, stream, offset=offset, progress=progress)

@@ -1,4 +1,4 @@
-"""What a copy will move. Pure: manifests that were read go in, lists come out.
+"""What a copy will move, decided here alone. Pure: manifests that were read go in, lists come out.
 
     root (what the reference names) ── the platforms wanted ──▶ top (what the sink's tag will name)
 
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from entrepot.content.graph import Node
+from entrepot.content.protocols import ManifestBytes
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import ImageManifest, Index, build_index
@@ -60,11 +61,17 @@ class PlannedBlob(msgspec.Struct, frozen=True):
 
     descriptor: Descriptor
     role: Role
+    is_there: bool | None = None
+    """Whether the sink has it; None until it was asked."""
 
 
 class Plan(msgspec.Struct, frozen=True):
     """Blobs each once, in the order of the manifests; manifests each once, children before parents."""
 
+    root: ManifestBytes
+    """What the source's reference names."""
+    top: ManifestBytes
+    """What the sink's tag will name; the root, or a part of it."""
     blobs: tuple[PlannedBlob, ...]
     manifests: tuple[Node, ...]
 
@@ -111,8 +118,8 @@ def narrowed_index(index: Index, chosen: Iterable[Descriptor]) -> Index:
     )
 
 
-def make_plan(nodes: Iterable[Node], limits: TransferLimits) -> Plan:
-    """From nodes children first (as `content.graph.walk` yields them). Raises CopyTooLarge."""
+def make_plan(root: ManifestBytes, top: ManifestBytes, nodes: Iterable[Node], limits: TransferLimits) -> Plan:
+    """From the nodes of `top`, children first (as `content.graph.walk` yields them). Raises CopyTooLarge."""
     blobs: dict[Digest, PlannedBlob] = {}
     manifests: dict[Digest, Node] = {}
     total = 0
@@ -126,7 +133,7 @@ def make_plan(nodes: Iterable[Node], limits: TransferLimits) -> Plan:
                 total += descriptor.size
     if limits.max_total_bytes is not None and total > limits.max_total_bytes:
         raise CopyTooLarge(f"the image has {total} bytes; the limit of this copy is {limits.max_total_bytes}")
-    return Plan(tuple(blobs.values()), tuple(manifests.values()))
+    return Plan(root, top, tuple(blobs.values()), tuple(manifests.values()))
 
 
 def mount_candidates(repositories: Iterable[str], own: str | None, limit: int = 3) -> tuple[str, ...]:
