@@ -9,8 +9,8 @@ from pathlib import Path
 from entrepot.actions.endpoints import (
     Endpoint,
     Ends,
-    Goal,
-    Origin,
+    OpenGoal,
+    OpenOrigin,
     is_same_registry,
     list_unnamed,
     open_goal,
@@ -139,14 +139,14 @@ def copy_between(
 
 
 def _foreseen(
-    source: Endpoint, destination: Endpoint, ends: Ends, origin: Origin, top: Descriptor, size: int
+    source: Endpoint, destination: Endpoint, ends: Ends, origin: OpenOrigin, top: Descriptor, size: int
 ) -> Copied:
     held = held_at(destination, ends, origin)
     changed = held is None or held.digest != top.digest
     return Copied(str(source), str(destination), top.digest, changed, moved_bytes=size if changed else 0)
 
 
-def held_at(destination: Endpoint, ends: Ends, origin: Origin) -> Descriptor | None:
+def held_at(destination: Endpoint, ends: Ends, origin: OpenOrigin) -> Descriptor | None:
     """What the destination's name holds, without making anything there."""
     if destination.kind in ("docker", "store"):
         with open_goal(destination, ends, name=origin.name) as goal:
@@ -157,7 +157,7 @@ def held_at(destination: Endpoint, ends: Ends, origin: Origin) -> Descriptor | N
     return None
 
 
-def _mounts(origin: Origin, goal: Goal) -> Callable[[Descriptor], list[str]] | None:
+def _mounts(origin: OpenOrigin, goal: OpenGoal) -> Callable[[Descriptor], list[str]] | None:
     source, sink = origin.source, goal.sink
     if not is_same_registry(source, sink) or not isinstance(source, Repository):
         return None

@@ -86,12 +86,6 @@ def write_archive(
     writer.close()
 
 
-def archive_size(images: Sequence[SavedImage]) -> int:
-    """Bytes of all blobs that an archive of them would hold, for a progress bar."""
-    plan = _plan(images)
-    return sum(descriptor.size for descriptor, _ in plan.blobs.values())
-
-
 def _plan(images: Sequence[SavedImage]) -> _Plan:
     plan = _Plan({}, {}, LayoutIndex(), [], {})
     merged: dict[Digest, SavedImage] = {}

@@ -20,7 +20,7 @@ from entrepot.client.auth import Grants
 from entrepot.client.challenge import Challenge, parse_challenges
 from entrepot.client.credentials import Credential, CredentialSource
 from entrepot.client.errors import AuthenticationFailed, RegistryMisbehaved
-from entrepot.client.hosts import HUB, Endpoint, Location, endpoint_for, locate
+from entrepot.client.hosts import HUB, Location, RegistryHost, endpoint_for, locate
 from entrepot.client.mirrors import MirroredRepository
 from entrepot.client.place import Place
 from entrepot.client.repository import Repository
@@ -57,7 +57,7 @@ class Registry:
         *,
         settings: ClientSettings,
         credentials: CredentialSource | None = None,
-        endpoint: Endpoint | None = None,
+        endpoint: RegistryHost | None = None,
         cancel: CancelToken | None = None,
         session: Session | None = None,
     ) -> None:

@@ -126,8 +126,6 @@ class Container(msgspec.Struct, frozen=True):
     host: HostConfig
     rootfs: str = "overlay"
     """`overlay`, or `copy` where the kernel would not mount one."""
-    made_as: str = "root"
-    """Whose snapshots it stands on: `root`, `namespace` or `user`."""
 
     @property
     def argv(self) -> list[str]:

@@ -9,7 +9,7 @@ import msgspec
 from entrepot.errors import Unavailable
 from entrepot.images.entries import Entries, NamedTarget, entry_name
 from entrepot.images.errors import AmbiguousImage, NoSuchImage
-from entrepot.images.facts import Child, Facts, ManifestFacts
+from entrepot.images.facts import Facts, IndexChild, ManifestFacts
 from entrepot.images.image import Image
 from entrepot.images.times import parse_time
 from entrepot.oci import mediatype
@@ -95,7 +95,7 @@ class View:
         facts = self._facts.manifests.get(child.digest)
         return (child.digest, facts) if facts is not None else None
 
-    def _child(self, children: tuple[Child, ...]) -> Child | None:
+    def _child(self, children: tuple[IndexChild, ...]) -> IndexChild | None:
         """The platform `run` would pick, else the first there is; never an attestation."""
         images = [
             (child, Platform.parse(child.platform) if child.platform else None)

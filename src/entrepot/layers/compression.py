@@ -32,8 +32,8 @@ _INPUT_BYTES = 1 << 18
 files;
 with less, those cost more than inflating."""
 
-_GZIP_MAGIC = b"\x1f\x8b"
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+GZIP_MAGIC = b"\x1f\x8b"
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 BZIP2_MAGIC = b"BZh"
 XZ_MAGIC = b"\xfd7zXZ\x00"
 _XZ_MEMORY_BYTES = 256 << 20
@@ -52,9 +52,9 @@ class Readable(Protocol):
 
 def sniff_compression(head: bytes) -> Compression:
     """The compression of a layer that begins with these (at least four) bytes."""
-    if head.startswith(_GZIP_MAGIC):
+    if head.startswith(GZIP_MAGIC):
         return "gzip"
-    if head.startswith(_ZSTD_MAGIC):
+    if head.startswith(ZSTD_MAGIC):
         return "zstd"
     return None
 
@@ -467,7 +467,6 @@ class LayerWriter:
         ]
         self._closed = False
         self.size = 0
-        self.plain_size = 0
 
     def write(self, data: bytes | memoryview) -> int:
         """Add bytes of the tar stream. Raises what storing earlier ones raised."""
@@ -516,7 +515,6 @@ class LayerWriter:
             self._put(data)
 
     def _put(self, data: bytes) -> None:
-        self.plain_size += len(data)
         for stage in self._stages:
             stage.put(data)
 

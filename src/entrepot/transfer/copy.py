@@ -266,7 +266,7 @@ class _Mover:
     def _mount(self, descriptor: Descriptor) -> str | None:
         if self._mount_from is None:
             return None
-        for repository in mount_candidates(self._mount_from(descriptor), None):
+        for repository in mount_candidates(self._mount_from(descriptor)):
             if self._sink.mount_blob(descriptor, repository):
                 return repository
         return None

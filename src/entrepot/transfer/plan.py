@@ -14,6 +14,7 @@ import msgspec
 
 from entrepot.content.graph import Node
 from entrepot.content.protocols import ManifestBytes
+from entrepot.oci.annotations import DOCKER_REFERENCE_DIGEST
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import ImageManifest, Index, build_index
@@ -21,9 +22,6 @@ from entrepot.oci.platform import Platform, select_platform
 from entrepot.transfer.errors import CopyTooLarge, NoMatchingPlatform
 from entrepot.transfer.limits import TransferLimits
 from entrepot.transfer.progress import Role
-
-# How buildkit ties an attestation to its image: an entry of platform unknown/unknown with this annotation.
-_REFERENCE_DIGEST = "vnd.docker.reference.digest"
 
 
 class PlatformChoice(msgspec.Struct, frozen=True):
@@ -107,7 +105,7 @@ def narrowed_index(index: Index, chosen: Iterable[Descriptor]) -> Index:
     entries = [
         entry
         for entry in index.manifests
-        if str(entry.digest) in kept or entry.annotations.get(_REFERENCE_DIGEST) in kept
+        if str(entry.digest) in kept or entry.annotations.get(DOCKER_REFERENCE_DIGEST) in kept
     ]
     return build_index(
         entries,
@@ -136,10 +134,9 @@ def make_plan(root: ManifestBytes, top: ManifestBytes, nodes: Iterable[Node], li
     return Plan(root, top, tuple(blobs.values()), tuple(manifests.values()))
 
 
-def mount_candidates(repositories: Iterable[str], own: str | None, limit: int = 3) -> tuple[str, ...]:
-    """Repositories worth asking to mount from: each once, never the sink's own, at most `limit`."""
-    found = dict.fromkeys(name for name in repositories if name and name != own)
-    return tuple(found)[:limit]
+def mount_candidates(repositories: Iterable[str], limit: int = 3) -> tuple[str, ...]:
+    """Repositories worth asking to mount from: each once, at most `limit`."""
+    return tuple(dict.fromkeys(repositories))[:limit]
 
 
 def _role(parsed: ImageManifest | Index, descriptor: Descriptor) -> Role:
@@ -152,4 +149,4 @@ def _role(parsed: ImageManifest | Index, descriptor: Descriptor) -> Role:
 
 def _is_attestation(entry: Descriptor) -> bool:
     unknown = entry.platform is not None and entry.platform.is_unknown
-    return unknown or _REFERENCE_DIGEST in entry.annotations
+    return unknown or DOCKER_REFERENCE_DIGEST in entry.annotations
