@@ -8,11 +8,11 @@ An entry is one line of the layout's index. Its `org.opencontainers.image.ref.na
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
-from entrepot.layout.index import LayoutEntry, LayoutIndex
+from entrepot.layout.index import IndexDocument
 from entrepot.oci.annotations import REF_NAME
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
@@ -45,19 +45,21 @@ class NamedTarget(msgspec.Struct, frozen=True):
         return Reference.parse(self.name)
 
     @classmethod
-    def of(cls, entry: LayoutEntry) -> NamedTarget:
-        annotations = dict(entry.descriptor.annotations)
-        name = annotations.pop(REF_NAME, None)
-        tagged_at = annotations.pop(TAGGED_AT, None)
-        return cls(replace(entry.descriptor, annotations=annotations), name, tagged_at)
+    def from_json(cls, item: dict[str, Any]) -> NamedTarget:
+        """Raises InvalidDescriptor."""
+        annotations = item.get("annotations")
+        if not isinstance(annotations, dict):
+            return cls(Descriptor.from_json(item, "index.json"))
+        rest = dict(annotations)
+        name, tagged_at = rest.pop(REF_NAME, None), rest.pop(TAGGED_AT, None)
+        return cls(Descriptor.from_json({**item, "annotations": rest}, "index.json"), name, tagged_at)
 
-    def layout_entry(self) -> LayoutEntry:
-        annotations = dict(self.target.annotations)
-        if self.name:
-            annotations[REF_NAME] = self.name
-        if self.tagged_at:
-            annotations[TAGGED_AT] = self.tagged_at
-        return LayoutEntry(replace(self.target, annotations=annotations))
+    def to_json(self) -> dict[str, Any]:
+        ours = {REF_NAME: self.name, TAGGED_AT: self.tagged_at}
+        annotations = {**self.target.annotations, **{key: value for key, value in ours.items() if value}}
+        item = self.target.to_json()
+        item.pop("annotations", None)
+        return {**item, "annotations": annotations} if annotations else item
 
 
 class Entries(msgspec.Struct, frozen=True):
@@ -66,12 +68,13 @@ class Entries(msgspec.Struct, frozen=True):
     items: tuple[NamedTarget, ...] = ()
 
     @classmethod
-    def of(cls, index: LayoutIndex) -> Entries:
-        return cls(tuple(map(NamedTarget.of, index)))
+    def of(cls, document: IndexDocument) -> Entries:
+        """Raises InvalidDescriptor."""
+        return cls(tuple(map(NamedTarget.from_json, document.items)))
 
-    def index(self) -> LayoutIndex:
+    def document(self) -> IndexDocument:
         """The inverse of `of`."""
-        return LayoutIndex(tuple(entry.layout_entry() for entry in self.items))
+        return IndexDocument([entry.to_json() for entry in self.items], {})
 
     def __iter__(self) -> Iterator[NamedTarget]:
         return iter(self.items)

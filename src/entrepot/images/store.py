@@ -32,7 +32,7 @@ from entrepot.layout.blobs import BlobWriter, Freed
 from entrepot.layout.errors import InvalidLayout
 from entrepot.layout.files import LayoutFiles
 from entrepot.oci import mediatype
-from entrepot.oci.descriptor import Descriptor
+from entrepot.oci.descriptor import Descriptor, InvalidDescriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.imageconfig import ImageConfig, InvalidImageConfig
 from entrepot.oci.manifest import ImageManifest, Index, build_manifest, parse_manifest
@@ -251,12 +251,12 @@ class ImageStore:
 
     def _read_entries(self) -> Entries:
         try:
-            index = self._files.read_index(trusted=True)
-        except InvalidLayout as error:
+            document = self._files.read_index(trusted=True)
+            return Entries() if document is None else Entries.of(document)
+        except (InvalidLayout, InvalidDescriptor) as error:
             raise StoreDamaged(
                 f"{self.paths.index} is damaged: {error}", hint="no blob is lost; see docs/store.md"
             ) from error
-        return Entries() if index is None else Entries.of(index)
 
     def _update(self, change: Callable[[Entries], Entries]) -> None:
         self.prepare()
@@ -268,7 +268,7 @@ class ImageStore:
             self._complete_facts(after, facts, only=set(after.targets()) - set(before.targets()))
             after = after.tidied(lambda target: image_id(target, facts))
             if after != before:
-                self._files.write_index(after.index())
+                self._files.write_index(after.document())
             if len(facts.manifests) != known:
                 self._files.replace(self.paths.facts, msgspec.json.encode(facts))
 

@@ -149,10 +149,10 @@ class ImageLayout:
 
     def read_index(self) -> LayoutIndex:
         """Raises InvalidLayout."""
-        index = self._files.read_index()
-        if index is None:
+        document = self._files.read_index()
+        if document is None:
             raise InvalidLayout(f"{self.root} is no image layout: it has no index.json")
-        return index
+        return LayoutIndex.of(document)
 
     def update_index(self, change: Callable[[LayoutIndex], LayoutIndex]) -> None:
         """Replace `index.json` by what `change` makes of it, under the lock."""
@@ -161,7 +161,7 @@ class ImageLayout:
             before = self.read_index()
             after = change(before)
             if after != before:
-                self._files.write_index(after)
+                self._files.write_index(after.document())
 
     def collect(self) -> int:
         """Remove blobs no listed manifest needs, and partial copies; how many bytes that freed.

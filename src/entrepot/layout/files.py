@@ -13,7 +13,7 @@ from typing import Final
 
 from entrepot.files import locked, replace_file, try_lock
 from entrepot.layout.blobs import BlobFiles
-from entrepot.layout.index import OCI_LAYOUT, LayoutIndex, parse_index, print_index
+from entrepot.layout.index import OCI_LAYOUT, IndexDocument, parse_document, print_document
 from entrepot.layout.paths import LayoutPaths
 
 STALE_PARTIAL_S: Final = 14 * 24 * 3600
@@ -40,7 +40,7 @@ class LayoutFiles:
             return
         with self.locked():
             if not self.paths.index.exists():
-                self.write_index(LayoutIndex())
+                self.write_index(IndexDocument([], {}))
             if not self.paths.layout.exists():
                 self.replace(self.paths.layout, OCI_LAYOUT)
 
@@ -55,17 +55,17 @@ class LayoutFiles:
         """The layout's lock, among processes and threads."""
         return locked(self.paths.lock, exclusive=exclusive)
 
-    def read_index(self, *, trusted: bool = False) -> LayoutIndex | None:
-        """None when there is none. `trusted` as `parse_index` takes it. Raises InvalidLayout."""
+    def read_index(self, *, trusted: bool = False) -> IndexDocument | None:
+        """None when there is none. `trusted` as `parse_document` takes it. Raises InvalidLayout."""
         try:
             raw = self.paths.index.read_bytes()
         except FileNotFoundError:
             return None
-        return parse_index(raw, trusted=trusted)
+        return parse_document(raw, trusted=trusted)
 
-    def write_index(self, index: LayoutIndex) -> None:
+    def write_index(self, document: IndexDocument) -> None:
         """The caller holds the lock, and has read what it changes under it."""
-        self.replace(self.paths.index, print_index(index))
+        self.replace(self.paths.index, print_document(document))
 
     def replace(self, path: Path, data: bytes) -> None:
         """Readers see the old or the new file, whole."""

@@ -16,7 +16,14 @@ from entrepot.content.protocols import ManifestBytes, PutResult
 from entrepot.errors import VerificationFailed
 from entrepot.layout.directory import ImageLayout
 from entrepot.layout.errors import AmbiguousName, InvalidLayout
-from entrepot.layout.index import LayoutEntry, LayoutIndex, build_layout_index, parse_index, print_index
+from entrepot.layout.index import (
+    LayoutEntry,
+    LayoutIndex,
+    build_layout_index,
+    parse_document,
+    parse_index,
+    print_index,
+)
 from entrepot.oci import mediatype
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
@@ -82,7 +89,7 @@ def test_a_damaged_index_is_refused(layout: ImageLayout, content: bytes) -> None
     with pytest.raises(InvalidLayout):
         layout.read_index()
     with pytest.raises(InvalidLayout):
-        parse_index(content, trusted=True)
+        LayoutIndex.of(parse_document(content, trusted=True))
 
 
 def test_names_of_docker_and_of_the_specification_are_understood() -> None:
