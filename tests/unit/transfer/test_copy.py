@@ -279,15 +279,6 @@ def test_if_absent_needs_a_sink_that_can_tell(source: MemoryStore) -> None:
         copy(source, MemoryStore(), reference="one", to="t", if_absent=True)
 
 
-def test_a_dry_run_reads_manifests_only(source: MemoryStore) -> None:
-    source.blobs.clear()
-    choice = PlatformChoice.one(Platform.parse("linux/amd64"))
-    plan = read_plan(source, source.get_manifest("all"), platforms=choice)
-    assert plan.root.digest == source.tags["all"]
-    assert [node.manifest for node in plan.manifests] == [plan.top]
-    assert len(plan.blobs) == 3
-
-
 class Asked(MemoryStore):
     """Counts the questions for blobs."""
 
