@@ -32,16 +32,18 @@ def read_plan(
 def _read_top(
     source: Source, root: ManifestBytes, choice: PlatformChoice, limits: TransferLimits
 ) -> ManifestBytes:
-    found = root
-    for _ in range(MAX_DEPTH + 1):
+    found, depth = root, 0
+    while True:
         parsed = load_node(found, limits=limits.manifest).parsed
         if choice.is_all or not isinstance(parsed, Index):
             return found
         chosen = select_children(parsed, choice)
         if len(choice.wanted) > 1 and len(chosen) > 1:
             return ManifestBytes.from_manifest(narrowed_index(parsed, chosen))
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise GraphTooDeep(f"{chosen[0].digest} is nested deeper than {MAX_DEPTH} indexes")
         found = _read_child(source, chosen[0])
-    raise GraphTooDeep(f"{found.digest} is nested deeper than {MAX_DEPTH} indexes")
 
 
 def _read_child(source: Source, descriptor: Descriptor) -> ManifestBytes:
