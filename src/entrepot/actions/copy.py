@@ -9,8 +9,8 @@ from pathlib import Path
 from entrepot.actions.endpoints import (
     Endpoint,
     Ends,
-    Goal,
-    Origin,
+    OpenGoal,
+    OpenOrigin,
     is_same_registry,
     list_unnamed,
     open_goal,
@@ -20,18 +20,17 @@ from entrepot.actions.endpoints import (
 from entrepot.actions.events import Listener, nobody
 from entrepot.actions.places import the_settings, the_store
 from entrepot.actions.referrers import copy_referrers
-from entrepot.actions.sources import Prefetched
-from entrepot.client.registry import Repository
+from entrepot.client.repository import Repository
 from entrepot.client.settings import ClientSettings
 from entrepot.content.protocols import CancelToken
 from entrepot.images.store import ImageStore
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.platform import Platform
-from entrepot.transfer.copy import copy as transfer
-from entrepot.transfer.copy import read_plan
+from entrepot.transfer.copy import carry_out
 from entrepot.transfer.limits import TransferLimits
 from entrepot.transfer.plan import PlatformChoice
+from entrepot.transfer.reading import read_plan
 
 PARALLEL_BLOBS = 4
 
@@ -104,16 +103,15 @@ def copy_between(
     if choice.is_all and destination.kind == "docker-daemon":
         choice = PlatformChoice.host()
     with open_origin(source, ends) as origin:
-        root, top, plan = read_plan(origin.source, origin.reference, platforms=choice)
+        plan = read_plan(origin.source, origin.source.get_manifest(origin.reference), platforms=choice)
+        top = plan.top
         if dry_run:
             return _foreseen(source, destination, ends, origin, top.descriptor(), plan.total_bytes)
-        held = [root, top, *(node.manifest for node in plan.manifests)]
-        known = Prefetched(origin.source, held)
         with open_goal(destination, ends, name=origin.name) as goal:
-            result = transfer(
-                known,
+            result = carry_out(
+                plan,
+                origin.source,
                 goal.sink,
-                reference=top.digest,
                 to=goal.tag,
                 limits=TransferLimits(parallel=parallel),
                 events=on_event,
@@ -125,7 +123,7 @@ def copy_between(
             count = 0
             if referrers:
                 count = copy_referrers(
-                    origin.source, origin.referrers, goal.sink, top, events=on_event, cancel=ends.cancel
+                    origin.source, origin.referrers, goal.sink, plan, events=on_event, cancel=ends.cancel
                 )
             changed = goal.held is None or goal.held.digest != top.digest
     return Copied(
@@ -141,14 +139,14 @@ def copy_between(
 
 
 def _foreseen(
-    source: Endpoint, destination: Endpoint, ends: Ends, origin: Origin, top: Descriptor, size: int
+    source: Endpoint, destination: Endpoint, ends: Ends, origin: OpenOrigin, top: Descriptor, size: int
 ) -> Copied:
     held = held_at(destination, ends, origin)
     changed = held is None or held.digest != top.digest
     return Copied(str(source), str(destination), top.digest, changed, moved_bytes=size if changed else 0)
 
 
-def held_at(destination: Endpoint, ends: Ends, origin: Origin) -> Descriptor | None:
+def held_at(destination: Endpoint, ends: Ends, origin: OpenOrigin) -> Descriptor | None:
     """What the destination's name holds, without making anything there."""
     if destination.kind in ("docker", "store"):
         with open_goal(destination, ends, name=origin.name) as goal:
@@ -159,7 +157,7 @@ def held_at(destination: Endpoint, ends: Ends, origin: Origin) -> Descriptor | N
     return None
 
 
-def _mounts(origin: Origin, goal: Goal) -> Callable[[Descriptor], list[str]] | None:
+def _mounts(origin: OpenOrigin, goal: OpenGoal) -> Callable[[Descriptor], list[str]] | None:
     source, sink = origin.source, goal.sink
     if not is_same_registry(source, sink) or not isinstance(source, Repository):
         return None

@@ -16,17 +16,20 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal, cast
+from typing import BinaryIO, ClassVar, Literal, cast
 
 from entrepot.archive.reading import Archive, ArchiveFormat, open_archive
 from entrepot.archive.sink import ArchiveSink
 from entrepot.client.mirrors import MirroredRepository
-from entrepot.client.registry import Repository, open_repository
+from entrepot.client.registry import open_repository
+from entrepot.client.repository import Repository
 from entrepot.client.settings import ClientSettings
 from entrepot.content.errors import ManifestNotFound
 from entrepot.content.protocols import CancelToken, ManifestBytes, ReferrerSource, Sink, Source, TagStore
 from entrepot.daemon.docker import DockerDaemon
 from entrepot.errors import InvalidInput, NotFound
+from entrepot.images.sink import StoreSink
+from entrepot.images.source import StoreSource
 from entrepot.images.store import ImageStore
 from entrepot.layout.directory import ImageLayout
 from entrepot.oci.descriptor import Descriptor
@@ -150,7 +153,7 @@ class Ends:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class OpenOrigin:
     """An open place to copy from."""
 
     source: Source
@@ -163,47 +166,48 @@ class Origin:
 
 
 @contextmanager
-def open_origin(endpoint: Endpoint, ends: Ends) -> Iterator[Origin]:
+def open_origin(endpoint: Endpoint, ends: Ends) -> Iterator[OpenOrigin]:
     """Open to read. Raises NotFound, Unavailable, InvalidArchive."""
     with ExitStack() as stack:
         yield _origin(endpoint, ends, stack)
 
 
-def _origin(endpoint: Endpoint, ends: Ends, stack: ExitStack) -> Origin:
+def _origin(endpoint: Endpoint, ends: Ends, stack: ExitStack) -> OpenOrigin:
     reference = endpoint.reference
     if endpoint.kind == "docker" and reference is not None:
         repository = ends.repository(reference)
         wanted = reference.with_default_tag()
-        return Origin(repository, wanted.digest or wanted.tag or "latest", wanted, repository, repository)
+        return OpenOrigin(repository, wanted.digest or wanted.tag or "latest", wanted, repository, repository)
     if endpoint.kind == "store":
         return _store_origin(endpoint, ends.store)
     if endpoint.kind == "oci" and endpoint.path is not None:
         layout = ImageLayout(endpoint.path)
-        return Origin(layout, endpoint.name, _name_in_layout(layout, endpoint.name), layout, layout)
+        return OpenOrigin(layout, endpoint.name, _name_in_layout(layout, endpoint.name), layout, layout)
     if endpoint.kind == "docker-daemon":
         daemon = stack.enter_context(DockerDaemon.from_environment(os.environ))
         wanted_name = reference.with_default_tag().familiar() if reference else endpoint.name
         ends.store.prepare()
-        archive = stack.enter_context(daemon.open_images([wanted_name], tmp=ends.store.paths.tmp))
+        with daemon.save([wanted_name]) as packed:
+            archive = stack.enter_context(open_archive(cast("BinaryIO", packed), tmp=ends.store.paths.tmp))
         name = reference.with_default_tag() if reference else None
-        return Origin(archive, archive.images[0].target.digest, name)
+        return OpenOrigin(archive, archive.images[0].target.digest, name)
     ends.store.prepare()
     path = endpoint.path or Path()
     archive = stack.enter_context(open_archive(path, tmp=ends.store.paths.tmp))
     image = archive.find(endpoint.name)
     name = endpoint.reference or (image.references[0] if image.references else None)
-    return Origin(archive, image.target.digest, name)
+    return OpenOrigin(archive, image.target.digest, name)
 
 
-def _store_origin(endpoint: Endpoint, store: ImageStore) -> Origin:
+def _store_origin(endpoint: Endpoint, store: ImageStore) -> OpenOrigin:
     reference = endpoint.reference
-    source = store.source(reference)
+    source = StoreSource(store, reference)
     image = store.resolve(endpoint.name)
     named = reference.with_default_tag() if reference else None
     if named is not None and named not in (*image.tags, *image.repo_digests):
         named = None  # it was the beginning of an ID
     name = named or (image.tags[0] if image.tags else None)
-    return Origin(source, image.target.digest, name, source)
+    return OpenOrigin(source, image.target.digest, name, source)
 
 
 def _name_in_layout(layout: ImageLayout, name: str) -> Reference | None:
@@ -212,7 +216,7 @@ def _name_in_layout(layout: ImageLayout, name: str) -> Reference | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Goal:
+class OpenGoal:
     """An open place to copy to."""
 
     sink: Sink
@@ -224,42 +228,42 @@ class Goal:
 
 
 @contextmanager
-def open_goal(endpoint: Endpoint, ends: Ends, *, name: Reference | None = None) -> Iterator[Goal]:
+def open_goal(endpoint: Endpoint, ends: Ends, *, name: Reference | None = None) -> Iterator[OpenGoal]:
     """Open to write. `name` is used where the endpoint gives none. Leaving `ends` writes archives."""
     with ExitStack() as stack:
         yield _goal(endpoint, ends, name, stack)
 
 
-def _goal(endpoint: Endpoint, ends: Ends, name: Reference | None, stack: ExitStack) -> Goal:
+def _goal(endpoint: Endpoint, ends: Ends, name: Reference | None, stack: ExitStack) -> OpenGoal:
     if endpoint.kind == "docker" and endpoint.reference is not None:
         reference = endpoint.reference.with_default_tag()
         repository = cast("Repository", ends.repository(reference, push=True))
         tag = None if reference.digest is not None else reference.tag
         held = repository.find_manifest(tag or reference.digest or "latest")
-        return Goal(repository, tag, held, endpoint)
+        return OpenGoal(repository, tag, held, endpoint)
     if endpoint.kind == "store":
         return _store_goal(endpoint, ends.store, stack)
     if endpoint.kind == "oci" and endpoint.path is not None:
         layout = ImageLayout(endpoint.path, create=True)
         tag = endpoint.name or (name.tag if name else None)
-        return Goal(_ListingLayout(layout), tag, _held(layout, tag), endpoint)
+        return OpenGoal(_ListingLayout(layout), tag, _held(layout, tag), endpoint)
     if endpoint.kind == "docker-daemon":
         named = _required_name(endpoint, endpoint.reference or name)
         daemon = stack.enter_context(DockerDaemon.from_environment(os.environ))
         ends.store.prepare()
-        sink = stack.enter_context(daemon.sink(named, staging=ends.store.paths.tmp))
-        return Goal(sink, named.tag, None, endpoint)
+        sink = stack.enter_context(ArchiveSink(daemon.load, staging=ends.store.paths.tmp, reference=named))
+        return OpenGoal(sink, named.tag, None, endpoint)
     return _archive_goal(endpoint, ends, name)
 
 
-def _store_goal(endpoint: Endpoint, store: ImageStore, stack: ExitStack) -> Goal:
+def _store_goal(endpoint: Endpoint, store: ImageStore, stack: ExitStack) -> OpenGoal:
     named = _required_name(endpoint, endpoint.reference)
-    sink = stack.enter_context(store.sink(named))
+    sink = stack.enter_context(StoreSink(store, named))
     held = store.find(named)
-    return Goal(sink, named.tag, held.target if held else None, endpoint)
+    return OpenGoal(sink, named.tag, held.target if held else None, endpoint)
 
 
-def _archive_goal(endpoint: Endpoint, ends: Ends, name: Reference | None) -> Goal:
+def _archive_goal(endpoint: Endpoint, ends: Ends, name: Reference | None) -> OpenGoal:
     path = endpoint.path or Path()
     if not path.parent.is_dir():
         raise InvalidEndpoint(f"{endpoint}: there is no directory {path.parent}")
@@ -267,7 +271,7 @@ def _archive_goal(endpoint: Endpoint, ends: Ends, name: Reference | None) -> Goa
     reference = endpoint.reference or (None if endpoint.name else name)
     reference = reference.with_default_tag() if reference else None
     tag = reference.tag if reference else endpoint.name or None
-    return Goal(_InArchive(ends.archive(path, kind), reference), tag, None, endpoint)
+    return OpenGoal(_InArchive(ends.archive(path, kind), reference), tag, None, endpoint)
 
 
 def _required_name(endpoint: Endpoint, reference: Reference | None) -> Reference:

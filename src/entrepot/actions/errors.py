@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from entrepot.errors import Conflict, InvalidInput, NotFound
+from entrepot.errors import InvalidInput, NotFound
 
 
 class BadRequest(InvalidInput):
@@ -26,9 +26,3 @@ class FileUnusable(NotFound):
 
     code: ClassVar[str] = "file-unusable"
     bare = True
-
-
-class TagTaken(Conflict):
-    """`push --if-absent`: the tag holds something else already."""
-
-    code: ClassVar[str] = "tag-taken"

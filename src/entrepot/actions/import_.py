@@ -16,7 +16,6 @@ from entrepot.actions.errors import FileUnusable
 from entrepot.actions.places import the_settings, the_store
 from entrepot.client.settings import ClientSettings
 from entrepot.errors import InvalidInput
-from entrepot.images.blobs import BlobWriter
 from entrepot.images.changes import apply_changes
 from entrepot.images.image import Image
 from entrepot.images.store import ImageStore
@@ -32,6 +31,7 @@ from entrepot.layers.compression import (
 from entrepot.layers.errors import InvalidLayer
 from entrepot.layers.paths import parse_path
 from entrepot.layers.tar_reader import TarReader
+from entrepot.layout.blobs import BlobWriter
 from entrepot.oci import mediatype
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest, Hasher

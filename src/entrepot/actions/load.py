@@ -63,7 +63,7 @@ def load(
             raise
         reason = (error.strerror or "cannot be opened").lower()
         raise FileUnusable(f"open {error.filename}: {reason}") from error
-    with archive, place.sink(listed=False) as sink:
+    with archive, StoreSink(place, listed=False) as sink:
         additions = [_bring(archive, image, sink, choice, on_event, cancel) for image in archive.images]
         displaced = [_displaced(place, names, target) for target, names in additions]
         place.add(additions)

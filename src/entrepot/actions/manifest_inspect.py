@@ -12,7 +12,7 @@ import msgspec
 
 from entrepot.actions.endpoints import Ends
 from entrepot.actions.manifest_lists import (
-    Entry,
+    ListEntry,
     ManifestList,
     ManifestLists,
     ManifestNotInList,
@@ -81,7 +81,7 @@ def _remote(name: str, ends: Ends, verbose: bool) -> Any:
     return shown_index(parsed) if isinstance(parsed, Index) else msgspec.json.decode(top.raw)
 
 
-def _documents(entries: list[Entry], verbose: bool, *, index: bool = False) -> Any:
+def _documents(entries: list[ListEntry], verbose: bool, *, index: bool = False) -> Any:
     if not verbose:
         return msgspec.json.decode(entries[0].manifest())
     if not index and len(entries) == 1:
@@ -89,17 +89,17 @@ def _documents(entries: list[Entry], verbose: bool, *, index: bool = False) -> A
     return [_verbose(entry, _child_ref(entry)) for entry in entries]
 
 
-def _all_verbose(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+def _all_verbose(entries: Sequence[ListEntry]) -> list[dict[str, Any]]:
     """Of a list in progress: under the names the images were added by, unless that was an index's."""
     counts = Counter(entry.ref for entry in entries)
     return [_verbose(entry, entry.ref if counts[entry.ref] == 1 else _child_ref(entry)) for entry in entries]
 
 
-def _child_ref(entry: Entry) -> str:
+def _child_ref(entry: ListEntry) -> str:
     return f"{entry.ref.partition('@')[0]}@{entry.descriptor['digest']}"
 
 
-def _entry_of(found: ManifestList, image: str, name: str) -> Entry:
+def _entry_of(found: ManifestList, image: str, name: str) -> ListEntry:
     wanted = str(Reference.parse(image).with_default_tag())
     for entry in found.entries:
         if entry.ref == wanted or entry.descriptor["digest"] == image.partition("@")[2]:
@@ -107,7 +107,7 @@ def _entry_of(found: ManifestList, image: str, name: str) -> Entry:
     raise ManifestNotInList(image, name)
 
 
-def _verbose(entry: Entry, ref: str) -> dict[str, Any]:
+def _verbose(entry: ListEntry, ref: str) -> dict[str, Any]:
     raw = entry.manifest()
     manifest = msgspec.json.decode(raw)
     is_docker = "docker" in str(entry.descriptor.get("mediaType", ""))

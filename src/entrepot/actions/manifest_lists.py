@@ -22,7 +22,7 @@ from entrepot.content.errors import GraphTooLarge
 from entrepot.content.graph import MAX_MANIFEST_BYTES
 from entrepot.content.protocols import ManifestBytes
 from entrepot.errors import Conflict, EntrepotError, InvalidInput, NotFound, Unavailable
-from entrepot.images.files import locked, replace_file
+from entrepot.files import locked, replace_file
 from entrepot.images.store import ImageStore
 from entrepot.oci import mediatype
 from entrepot.oci.descriptor import Descriptor
@@ -109,7 +109,7 @@ class NoPlatform(InvalidInput):
         super().__init__(f"manifest {name} must have an OS and Architecture to be pushed to a registry")
 
 
-class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+class ListEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     """One image of a list."""
 
     ref: str
@@ -132,7 +132,7 @@ class ManifestList(msgspec.Struct, frozen=True, omit_defaults=True):
     """An index in the making."""
 
     name: str
-    entries: list[Entry] = []
+    entries: list[ListEntry] = []
     annotations: dict[str, str] = {}
 
     def to_index(self) -> Index:
@@ -148,7 +148,7 @@ class ManifestList(msgspec.Struct, frozen=True, omit_defaults=True):
         media_type = mediatype.DOCKER_LIST if all_docker and plain and descriptors else mediatype.OCI_INDEX
         return build_index(descriptors, media_type=media_type, annotations=self.annotations)
 
-    def with_entries(self, added: Sequence[Entry]) -> ManifestList:
+    def with_entries(self, added: Sequence[ListEntry]) -> ManifestList:
         """More images; one that is there already, by its digest, is replaced in its place."""
         entries = list(self.entries)
         places = {str(entry.descriptor["digest"]): index for index, entry in enumerate(entries)}
@@ -270,7 +270,7 @@ def familiar(name: str) -> str:
 class Gathered(msgspec.Struct, frozen=True):
     """What one source adds to a list."""
 
-    entries: list[Entry]
+    entries: list[ListEntry]
     annotations: dict[str, str]
     """Of the index it was, if it was one."""
 
@@ -313,8 +313,8 @@ def _gather(typed: str, source: str, ends: Ends) -> Gathered:
         return Gathered([_entry(ref, str(endpoint), descriptor, top.raw)], {})
 
 
-def _entry(ref: str, source: str, descriptor: Descriptor, raw: bytes) -> Entry:
-    return Entry(ref, source, descriptor.to_json(), base64.b64encode(raw).decode())
+def _entry(ref: str, source: str, descriptor: Descriptor, raw: bytes) -> ListEntry:
+    return ListEntry(ref, source, descriptor.to_json(), base64.b64encode(raw).decode())
 
 
 def _with_platform(manifest: ImageManifest, platform: Platform | None) -> Descriptor:

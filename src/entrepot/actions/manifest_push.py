@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from entrepot.actions.endpoints import Ends, Origin, open_origin, parse_endpoint
-from entrepot.actions.manifest_lists import Entry, ManifestList, ManifestLists, index_bytes
+from entrepot.actions.endpoints import Ends, OpenOrigin, open_origin, parse_endpoint
+from entrepot.actions.manifest_lists import ListEntry, ManifestList, ManifestLists, index_bytes
 from entrepot.actions.places import the_settings, the_store
-from entrepot.client.registry import Repository
+from entrepot.client.repository import Repository
 from entrepot.client.settings import ClientSettings
 from entrepot.images.store import ImageStore
 from entrepot.oci.descriptor import Descriptor
@@ -74,8 +74,8 @@ def push_list(
 
 
 def _send(
-    entry: Entry,
-    origin: Origin,
+    entry: ListEntry,
+    origin: OpenOrigin,
     repository: Repository,
     target: Reference,
     on_pushed: Callable[[PushedManifest], None] | None,
@@ -91,8 +91,8 @@ def _send(
         on_pushed(PushedManifest(f"{target.name}@{digest}", digest))
 
 
-def _by_source(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
-    groups: dict[str, list[Entry]] = {}
+def _by_source(entries: Iterable[ListEntry]) -> dict[str, list[ListEntry]]:
+    groups: dict[str, list[ListEntry]] = {}
     for entry in entries:
         groups.setdefault(entry.source, []).append(entry)
     return groups

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from entrepot.actions.errors import FileUnusable
-from entrepot.images.files import replaced_file
+from entrepot.files import replaced_file
 
 
 def require_writable(path: Path, doing: str) -> None:

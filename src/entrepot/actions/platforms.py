@@ -10,11 +10,11 @@ from msgspec import Struct
 from entrepot.errors import NotFound
 from entrepot.images.image import Image
 from entrepot.images.store import ImageStore
+from entrepot.oci.annotations import DOCKER_REFERENCE_DIGEST, DOCKER_REFERENCE_TYPE
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.manifest import ImageManifest, Index
 from entrepot.oci.platform import Platform
 
-_ATTESTED = "vnd.docker.reference.digest"
 _ATTESTATION = "attestation-manifest"
 
 
@@ -43,8 +43,8 @@ def platforms_of(store: ImageStore, image: Image) -> list[PlatformManifest]:
 
 def _looked_at(store: ImageStore, image: Image, child: Descriptor) -> PlatformManifest:
     attests = None
-    if child.annotations.get("vnd.docker.reference.type") == _ATTESTATION:
-        attests = child.annotations.get(_ATTESTED)
+    if child.annotations.get(DOCKER_REFERENCE_TYPE) == _ATTESTATION:
+        attests = child.annotations.get(DOCKER_REFERENCE_DIGEST)
     try:
         manifest = store.get_manifest(child.digest, child.media_type).parse()
     except NotFound:

@@ -18,12 +18,11 @@ import msgspec
 from entrepot.actions.errors import BadRequest
 from entrepot.actions.events import ContentPulled, LayerPlanned, Listener, PullStarted, TagPulled, nobody
 from entrepot.actions.places import the_settings, the_store
-from entrepot.actions.sources import AsOf, Prefetched
+from entrepot.actions.sources import AsOf
 from entrepot.client.mirrors import MirroredRepository
-from entrepot.client.registry import Repository, open_repository
+from entrepot.client.registry import open_repository
+from entrepot.client.repository import Repository
 from entrepot.client.settings import ClientSettings
-from entrepot.content.errors import GraphTooDeep
-from entrepot.content.graph import MAX_DEPTH, walk
 from entrepot.content.protocols import CancelToken, ManifestBytes, Source
 from entrepot.images.image import Image
 from entrepot.images.sink import StoreSink
@@ -31,13 +30,14 @@ from entrepot.images.store import ImageStore
 from entrepot.images.times import parse_time, print_time
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
-from entrepot.oci.manifest import ImageManifest, Index
+from entrepot.oci.manifest import ImageManifest
 from entrepot.oci.platform import Platform
 from entrepot.oci.reference import Reference
-from entrepot.transfer.copy import copy
+from entrepot.transfer.copy import carry_out, looked_up
 from entrepot.transfer.limits import TransferLimits
-from entrepot.transfer.plan import PlatformChoice, select_children
+from entrepot.transfer.plan import Plan, PlatformChoice
 from entrepot.transfer.progress import Event
+from entrepot.transfer.reading import read_plan
 
 PARALLEL_LAYERS = 4
 
@@ -163,7 +163,7 @@ class _Pull:
             reference, client=the_settings(settings, insecure=insecure), cancel=cancel
         )
         self._source: Source = self._repository if at is None else AsOf(self._repository, at)
-        self._sink: StoreSink = self.store.sink(reference, listed=False)
+        self._sink = StoreSink(self.store, reference, listed=False)
         self._limits = TransferLimits(parallel=parallel)
         self._on_event = on_event
         self._cancel = cancel
@@ -188,13 +188,12 @@ class _Pull:
         by_digest = reference.with_tag(None).with_digest(root.digest)
         label = reference.tag or str(by_digest)
         self._on_event(PullStarted(label, reference.repository))
-        manifests = self._manifests(root, choice)
-        top = manifests[-1]
-        held = self._announce(manifests)
-        copy(
-            Prefetched(self._source, manifests),
+        plan = looked_up(read_plan(self._source, root, platforms=choice, limits=self._limits), self._sink)
+        held = self._announce(plan)
+        carry_out(
+            plan,
+            self._source,
             self._sink,
-            reference=top.digest,
             to=None,
             limits=self._limits,
             events=(lambda _: None) if held else self._forward,
@@ -202,7 +201,8 @@ class _Pull:
         )
         self._on_event(ContentPulled(reference, root.digest))
         names = [by_digest] if reference.tag is None else [reference, by_digest]
-        return _Fetched(reference, root, top.descriptor(), before), (top.descriptor(), names)
+        top = plan.top.descriptor()
+        return _Fetched(reference, root, top, before), (top, names)
 
     def finished(self, fetched: _Fetched, platform: str | None) -> Pulled:
         """What the listed name shows. Emits TagPulled."""
@@ -216,29 +216,15 @@ class _Pull:
             other = str(image.platform)
         return Pulled(fetched.reference, fetched.root.digest, image, updated, other)
 
-    def _manifests(self, root: ManifestBytes, choice: PlatformChoice) -> list[ManifestBytes]:
-        """From what the name points to down to what is wanted of it, which is the last one."""
-        found = [root]
-        parsed = root.parse()
-        while isinstance(parsed, Index) and not choice.is_all:
-            child = select_children(parsed, choice)[0]
-            if len(found) > MAX_DEPTH:
-                raise GraphTooDeep(f"{child.digest} is nested deeper than {MAX_DEPTH} indexes")
-            found.append(self._source.get_manifest(child.digest))
-            parsed = found[-1].parse()
-        if isinstance(parsed, Index):
-            return [node.manifest for node in walk(Prefetched(self._source, [root]), root.digest)]
-        return found
-
-    def _announce(self, manifests: list[ManifestBytes]) -> bool:
+    def _announce(self, plan: Plan) -> bool:
         """Say which layers there are; whether the image is here already, as docker sees it."""
-        parsed = [manifest.parse() for manifest in manifests]
-        images = [one for one in parsed if isinstance(one, ImageManifest)]
+        images = [node.parsed for node in plan.manifests if isinstance(node.parsed, ImageManifest)]
         if all(self._is_here(image.config.digest) for image in images):
             return True
+        is_there = {blob.descriptor.digest: bool(blob.is_there) for blob in plan.blobs}
         layers = {layer.digest: layer for image in images for layer in image.layers}
         for layer in layers.values():
-            self._on_event(LayerPlanned(layer, self._sink.has_blob(layer)))
+            self._on_event(LayerPlanned(layer, is_there.get(layer.digest, False)))
         return False
 
     def _is_here(self, image_id: Digest) -> bool:

@@ -13,12 +13,14 @@ from entrepot.actions.errors import BadRequest
 from entrepot.actions.events import LayersNamed, Listener, PushStarted, TagPushed, nobody
 from entrepot.actions.places import the_settings, the_store
 from entrepot.client.hosts import locate
-from entrepot.client.registry import Repository, open_repository
+from entrepot.client.registry import open_repository
+from entrepot.client.repository import Repository
 from entrepot.client.settings import ClientSettings
 from entrepot.content.protocols import CancelToken
 from entrepot.errors import NotFound
 from entrepot.images.errors import PlatformMismatch
 from entrepot.images.image import Image
+from entrepot.images.source import StoreSource
 from entrepot.images.store import ImageStore
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
@@ -155,7 +157,7 @@ class _Push:
         choice = PlatformChoice.one(Platform.parse(platform)) if platform else PlatformChoice.all()
         try:
             result = copy(
-                self._store.source(reference),
+                StoreSource(self._store, reference),
                 self._repository,
                 reference=reference.tag or "latest",
                 to=reference.tag,

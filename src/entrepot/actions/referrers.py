@@ -6,10 +6,8 @@ the tags `sha256-<hex>.sig`, `.att` and `.sbom` that cosign wrote before there w
 
 from __future__ import annotations
 
-from entrepot.actions.sources import Prefetched
-from entrepot.client.registry import Repository
+from entrepot.client.repository import Repository
 from entrepot.content.errors import ManifestNotFound
-from entrepot.content.graph import walk
 from entrepot.content.protocols import CancelToken, ManifestBytes, ReferrerSource, Sink, Source
 from entrepot.oci import mediatype
 from entrepot.oci.descriptor import Descriptor
@@ -17,6 +15,7 @@ from entrepot.oci.digest import Digest
 from entrepot.oci.distribution import fallback_tag
 from entrepot.oci.manifest import Index, build_index, parse_manifest
 from entrepot.transfer.copy import copy
+from entrepot.transfer.plan import Plan
 from entrepot.transfer.progress import Events
 
 SIGNATURE_SUFFIXES = (".sig", ".att", ".sbom")
@@ -27,15 +26,15 @@ def copy_referrers(
     source: Source,
     referrers: ReferrerSource | None,
     sink: Sink,
-    top: ManifestBytes,
+    plan: Plan,
     *,
     events: Events,
     cancel: CancelToken | None = None,
 ) -> int:
-    """Copy what belongs to `top` and the manifests in it; how many manifests that were."""
+    """Copy what belongs to the manifests of a copy that was carried out; how many manifests that were."""
     count = 0
     done: set[Digest] = set()
-    for digest in [node.manifest.digest for node in walk(Prefetched(source, [top]), top.digest)]:
+    for digest in [node.manifest.digest for node in plan.manifests]:
         for descriptor in _listed(referrers, digest):
             count += _copy_one(source, referrers, sink, digest, descriptor, done, events, cancel, depth=1)
         for suffix in SIGNATURE_SUFFIXES:

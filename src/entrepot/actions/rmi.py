@@ -12,7 +12,7 @@ from pathlib import Path
 
 from entrepot.actions.filters import parse_filters
 from entrepot.actions.places import the_store
-from entrepot.actions.uses import collect_snapshots, containers_by_image
+from entrepot.actions.uses import ContainerUse, collect_snapshots, containers_by_image
 from entrepot.images.errors import ImageInUse
 from entrepot.images.image import Image
 from entrepot.images.store import ImageStore
@@ -29,15 +29,6 @@ class Removed:
     """A familiar reference."""
     deleted: Digest | None = None
     """An image ID, or the chain ID of a layer no image has any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerUse:
-    """A container made from an image."""
-
-    container: str
-    """Its ID."""
-    running: bool
 
 
 FindUses = Callable[[Image], Sequence[ContainerUse]]

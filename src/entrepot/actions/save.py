@@ -9,26 +9,24 @@ from typing import BinaryIO, ClassVar
 from entrepot.actions.events import Listener, nobody
 from entrepot.actions.output_file import new_file, require_writable
 from entrepot.actions.places import the_store
-from entrepot.actions.sources import Prefetched
 from entrepot.archive.reading import ArchiveFormat
 from entrepot.archive.writing import Progress, SavedImage, write_archive
-from entrepot.content.graph import walk
-from entrepot.content.protocols import ManifestBytes
 from entrepot.errors import NotFound
 from entrepot.images.errors import NoSuchImage
 from entrepot.images.image import Image
+from entrepot.images.source import StoreSource
 from entrepot.images.store import ImageStore
+from entrepot.layers.chunks import Writable
 from entrepot.layers.compression import Compression, LayerWriter
-from entrepot.layers.tar_writer import Writable
 from entrepot.oci import mediatype
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
-from entrepot.oci.manifest import Index
 from entrepot.oci.platform import Platform
 from entrepot.oci.reference import Reference, parse_any_reference
 from entrepot.transfer.errors import NoMatchingPlatform
-from entrepot.transfer.plan import PlatformChoice, narrowed_index, select_children
+from entrepot.transfer.plan import PlatformChoice
 from entrepot.transfer.progress import BlobDone, BlobProgress, BlobStarted, Role
+from entrepot.transfer.reading import read_plan
 
 COMPRESSIONS: dict[str, Compression] = {".gz": "gzip", ".tgz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 
@@ -111,22 +109,21 @@ def _named(store: ImageStore, name: str, platforms: Sequence[Platform]) -> list[
 def _saved(
     store: ImageStore, image: Image, names: tuple[Reference, ...], platforms: Sequence[Platform]
 ) -> SavedImage:
-    source = store.source()
-    if not platforms:
-        return SavedImage(source, image.target, names)
-    parsed = store.get_manifest(image.target.digest, image.target.media_type).parse()
-    if not isinstance(parsed, Index):
-        if any(image.platform is None or image.platform.normalized() != wanted for wanted in platforms):
-            raise _no_target(platforms)
-        return SavedImage(source, image.target, names)
+    source = StoreSource(store)
+    root = store.get_manifest(image.target.digest, image.target.media_type)
     try:
-        chosen = select_children(parsed, PlatformChoice.some(platforms))
+        plan = read_plan(source, root, platforms=PlatformChoice.some(platforms))
     except NoMatchingPlatform as error:
         raise _no_target(platforms) from error
-    if len(chosen) == 1:
-        return SavedImage(source, chosen[0], names)
-    narrowed = ManifestBytes.from_manifest(narrowed_index(parsed, chosen))
-    return SavedImage(Prefetched(source, [narrowed]), narrowed.descriptor(), names)
+    is_single = image.target.digest == image.manifest.digest
+    if is_single and any(
+        image.platform is None or image.platform.normalized() != wanted for wanted in platforms
+    ):
+        raise _no_target(platforms)
+    # As its index describes it: with its platform.
+    entries = (image.target, *root.parse().references()[1])
+    described = (entry for entry in entries if entry.digest == plan.top.digest)
+    return SavedImage(source, next(described, plan.top.descriptor()), names, nodes=plan.manifests)
 
 
 def _no_target(platforms: Sequence[Platform]) -> NoExportTarget:
@@ -135,7 +132,7 @@ def _no_target(platforms: Sequence[Platform]) -> NoExportTarget:
 
 
 def _needed(image: SavedImage) -> Iterator[Digest]:
-    for node in walk(image.source, image.target.digest):
+    for node in image.nodes:
         yield node.manifest.digest
         for blob in node.blobs:
             yield blob.digest

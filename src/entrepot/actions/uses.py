@@ -6,14 +6,21 @@ Most stores never see a container, so nothing of them is imported before there i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 from entrepot.errors import NotFound
 from entrepot.images.store import ImageStore
 from entrepot.oci.digest import Digest
 
-if TYPE_CHECKING:
-    from entrepot.actions.rmi import ContainerUse
+
+@dataclass(frozen=True, slots=True)
+class ContainerUse:
+    """A container made from an image."""
+
+    container: str
+    """Its ID."""
+    running: bool
 
 
 def containers_by_image(store: ImageStore) -> Mapping[Digest, Sequence[ContainerUse]]:
@@ -21,7 +28,6 @@ def containers_by_image(store: ImageStore) -> Mapping[Digest, Sequence[Container
     if not _has_containers(store):
         return {}
     from entrepot.actions.create import lifecycle_of
-    from entrepot.actions.rmi import ContainerUse
 
     lifecycle = lifecycle_of(store)
     found: dict[Digest, list[ContainerUse]] = {}

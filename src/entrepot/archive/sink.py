@@ -19,8 +19,8 @@ from typing import Self
 from entrepot.archive.reading import ArchiveFormat
 from entrepot.archive.writing import SavedImage, write_archive
 from entrepot.content.protocols import BlobStream, ManifestBytes, PutResult
-from entrepot.images.files import real_path, replaced_file, try_lock
-from entrepot.layers.tar_writer import Writable
+from entrepot.files import real_path, replaced_file, try_lock
+from entrepot.layers.chunks import Writable
 from entrepot.layout.directory import ImageLayout
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
@@ -38,7 +38,7 @@ class ArchiveSink:
 
     def __init__(
         self,
-        finish: Callable[[Callable[[Writable], None]], None],
+        finish: Callable[[Callable[[Writable], None]], object],
         *,
         staging: Path | None = None,
         archive_format: ArchiveFormat = "docker",

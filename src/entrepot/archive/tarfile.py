@@ -19,7 +19,7 @@ from typing import BinaryIO, Final, Self
 from entrepot.archive.errors import InvalidArchive
 from entrepot.errors import LimitExceeded, Unavailable
 from entrepot.layers.chunks import ChunkBuffer
-from entrepot.layers.compression import BZIP2_MAGIC, XZ_MAGIC, inflated_chunks
+from entrepot.layers.compression import BZIP2_MAGIC, GZIP_MAGIC, XZ_MAGIC, ZSTD_MAGIC, inflated_chunks
 from entrepot.layers.entry import Entry, Kind
 from entrepot.layers.errors import InvalidLayer, LayerLimitExceeded
 from entrepot.layers.limits import UnpackLimits
@@ -30,8 +30,6 @@ MAX_LINKS: Final = 8  # one after another, before it is a loop
 LIMITS: Final = UnpackLimits(max_entries=3 * MAX_MEMBERS)
 
 _WINDOW_BYTES: Final = 32 * 1024
-_GZIP: Final = b"\x1f\x8b"
-_ZSTD: Final = b"\x28\xb5\x2f\xfd"
 
 
 class ArchiveLimitExceeded(LimitExceeded):
@@ -250,7 +248,7 @@ def _peek(file: BinaryIO) -> tuple[bytes, bytes | None]:
 
 
 def _is_compressed(head: bytes) -> bool:
-    return head.startswith((_GZIP, _ZSTD, BZIP2_MAGIC, XZ_MAGIC))
+    return head.startswith((GZIP_MAGIC, ZSTD_MAGIC, BZIP2_MAGIC, XZ_MAGIC))
 
 
 def _spool(chunks: Iterator[bytes], tmp: Path | None) -> BinaryIO:

@@ -22,8 +22,9 @@ from entrepot.archive.reading import ArchiveFormat
 from entrepot.content.graph import Node, walk
 from entrepot.content.protocols import ManifestBytes, Source
 from entrepot.content.verify import VerifiedReader
+from entrepot.layers.chunks import Writable
 from entrepot.layers.entry import Entry, Kind
-from entrepot.layers.tar_writer import TarWriter, Writable
+from entrepot.layers.tar_writer import TarWriter
 from entrepot.layout.index import OCI_LAYOUT, LayoutIndex, build_layout_index, print_index
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
@@ -45,6 +46,8 @@ class SavedImage:
     references: tuple[Reference, ...] = ()
     ref_names: tuple[str, ...] = ()
     """Names to be written as they are, as OCI archives have them."""
+    nodes: tuple[Node, ...] = ()
+    """The target and the manifests below it where they have been read; else they are read from the source."""
 
 
 @dataclass(slots=True)
@@ -83,12 +86,6 @@ def write_archive(
     writer.close()
 
 
-def archive_size(images: Sequence[SavedImage]) -> int:
-    """Bytes of all blobs that an archive of them would hold, for a progress bar."""
-    plan = _plan(images)
-    return sum(descriptor.size for descriptor, _ in plan.blobs.values())
-
-
 def _plan(images: Sequence[SavedImage]) -> _Plan:
     plan = _Plan({}, {}, LayoutIndex(), [], {})
     merged: dict[Digest, SavedImage] = {}
@@ -96,7 +93,8 @@ def _plan(images: Sequence[SavedImage]) -> _Plan:
         known = merged.get(image.target.digest)
         merged[image.target.digest] = image if known is None else _merge(known, image)
     for image in merged.values():
-        nodes = {node.manifest.digest: node for node in walk(image.source, image.target.digest)}
+        found = image.nodes or walk(image.source, image.target.digest)
+        nodes = {node.manifest.digest: node for node in found}
         for digest, node in nodes.items():
             plan.manifests[digest] = node.manifest
             plan.blobs.update({blob.digest: (blob, image.source) for blob in node.blobs})
@@ -116,6 +114,7 @@ def _merge(known: SavedImage, other: SavedImage) -> SavedImage:
         known.target,
         tuple(dict.fromkeys((*known.references, *other.references))),
         tuple(dict.fromkeys((*known.ref_names, *other.ref_names))),
+        known.nodes,
     )
 
 

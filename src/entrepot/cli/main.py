@@ -153,7 +153,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            raise Interrupted from error  # click would write an empty line for it
+            raise CtrlC from error  # click would write an empty line for it
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -163,7 +163,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-class Interrupted(Exception):
+class CtrlC(Exception):
     """Ctrl-C."""
 
 
@@ -217,7 +217,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         result = cli.main(list(argv), prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
-    except (KeyboardInterrupt, Interrupted):
+    except (KeyboardInterrupt, CtrlC):
         return _report_interrupt()
     except BrokenPipeError:
         # The reader has gone (`entrepot images | head -1`). Nothing may be written at exit either.

@@ -33,14 +33,13 @@ from entrepot.client.errors import (
     RegistryMisbehaved,
     RegistryUnreachable,
 )
-from entrepot.client.hosts import Endpoint, is_loopback
+from entrepot.client.hosts import RegistryHost, is_loopback
 from entrepot.client.retry import RETRIED_STATUSES, parse_retry_after
 from entrepot.client.transport import Answer, ConnectionBroken, Origin
 
 log = logging.getLogger(__name__)
 
 TOKEN_BYTES = 1024 * 1024
-TOKEN_TIMEOUT_S = 30.0
 MIN_LIFETIME_S = 60.0
 _RENEW_BEFORE_S = 15.0
 
@@ -96,7 +95,7 @@ class Authorizer:
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        endpoint: RegistryHost,
         credential: Credential | None,
         send: Send,
         *,

@@ -235,10 +235,6 @@ class CredentialStore:
                 erased = True
         return erased
 
-    def uses_helper(self, registry: str) -> bool:
-        """Whether docker's config names a helper for `registry`."""
-        return _helper_name(_read_document(self.docker_config) or {}, registry) is not None
-
 
 def _prefixes(registry: str, repository: str | None) -> Iterator[str]:
     """`host/a/b`, `host/a`: most specific first. The registry itself is not among them."""

@@ -41,7 +41,7 @@ class Trust(msgspec.Struct, frozen=True):
     client_key: Path | None = None
 
 
-class Endpoint(msgspec.Struct, frozen=True):
+class RegistryHost(msgspec.Struct, frozen=True):
     """One host to speak to."""
 
     registry: str
@@ -60,7 +60,7 @@ class Endpoint(msgspec.Struct, frozen=True):
 class Location(msgspec.Struct, frozen=True):
     """A repository at an endpoint; the name may differ from the reference's (mirrors with a prefix)."""
 
-    endpoint: Endpoint
+    endpoint: RegistryHost
     repository: str
 
 
@@ -175,7 +175,7 @@ def locate(
     return tuple(found)
 
 
-def endpoint_for(registry: str, settings: HostSettings) -> Endpoint:
+def endpoint_for(registry: str, settings: HostSettings) -> RegistryHost:
     """The endpoint of a registry as a whole (login, catalog, search)."""
     return locate(registry, "", settings, push=True)[-1].endpoint
 
@@ -225,7 +225,7 @@ def _endpoint(
     plain_http: bool = False,
     insecure: bool = False,
     mirror: bool = False,
-) -> Endpoint:
+) -> RegistryHost:
     own = settings.registries.get(registry, RegistrySettings())
     check_host(host)
     insecure = insecure or own.insecure or settings.insecure
@@ -242,7 +242,7 @@ def _endpoint(
         schemes: tuple[str, ...] = ("http",)
     else:
         schemes = ("https", "http") if lenient else ("https",)
-    return Endpoint(
+    return RegistryHost(
         registry=registry,
         host=HUB_HOST if host == HUB else host,
         schemes=schemes,

@@ -5,15 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
+from entrepot.client.repository import Repository
 from entrepot.content.protocols import BlobStream, ManifestBytes
 from entrepot.errors import Cancelled, EntrepotError
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
-
-if TYPE_CHECKING:
-    from entrepot.client.registry import Repository
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

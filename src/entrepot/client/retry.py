@@ -41,9 +41,6 @@ class RetryPolicy(msgspec.Struct, frozen=True):
         return max(backoff, retry_after_s or 0.0)
 
 
-NO_RETRIES = RetryPolicy(attempts=1)
-
-
 def parse_retry_after(value: str | None, *, now: datetime | None = None) -> float | None:
     """Seconds a `Retry-After` header asks for (number or HTTP date); None when absent or unreadable."""
     if not value:

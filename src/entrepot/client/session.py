@@ -30,7 +30,7 @@ from entrepot.client.errors import (
     RegistryMisbehaved,
     RegistryUnreachable,
 )
-from entrepot.client.hosts import Endpoint, Trust, check_host, endpoint_for, is_loopback
+from entrepot.client.hosts import RegistryHost, Trust, check_host, endpoint_for, is_loopback
 from entrepot.client.retry import RETRIED_STATUSES, parse_retry_after
 from entrepot.client.settings import ClientSettings
 from entrepot.client.transport import Answer, ConnectionBroken, Origin, Transport, followed
@@ -62,7 +62,7 @@ class Session:
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        endpoint: RegistryHost,
         settings: ClientSettings,
         *,
         cancel: CancelToken | None = None,

@@ -112,9 +112,3 @@ class NoSuchPath(NotFound):
 
     def __init__(self, path: str, container: str) -> None:
         super().__init__(f"Could not find the file {path} in container {container}")
-
-
-class StoppedWaiting(Unavailable):
-    """A container did not do in time what was asked of it."""
-
-    code: ClassVar[str] = "stopped-waiting"

@@ -97,7 +97,6 @@ class Lifecycle:
                 process=process,
                 host=_host_config(options, mounts),
                 rootfs=rootfs.kind,
-                made_as=self.snapshots.root.name,
             )
             command_of(container)
             _write_files(directory / "files", container)

@@ -12,12 +12,8 @@ from pathlib import Path
 from entrepot.images.snapshots import remove_path
 
 MS_RDONLY = 1
-MS_NOSUID = 2
-MS_NODEV = 4
-MS_BIND = 4096
 MS_REC = 16384
 MS_PRIVATE = 1 << 18
-MS_SLAVE = 1 << 19
 MNT_DETACH = 2
 CLONE_FS = 0x200
 
@@ -63,11 +59,6 @@ def set_subreaper() -> None:
     """Orphaned descendants become this process's children, so that their exit codes can be had."""
     pr_set_child_subreaper = 36
     _check(_libc.prctl(pr_set_child_subreaper, 1, 0, 0, 0), "prctl")
-
-
-def sync_filesystem(fd: int) -> None:
-    """syncfs(2)."""
-    _check(_libc.syncfs(fd), "syncfs")
 
 
 def _check(result: int, what: str) -> None:

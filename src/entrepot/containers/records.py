@@ -41,7 +41,7 @@ from entrepot.containers.errors import (
     NoSuchContainer,
 )
 from entrepot.containers.names import made_up_name
-from entrepot.images.files import locked, replace_file, try_lock
+from entrepot.files import locked, replace_file, try_lock
 from entrepot.images.snapshots import remove_path
 from entrepot.images.store import ImageStore
 
@@ -126,8 +126,6 @@ class Container(msgspec.Struct, frozen=True):
     host: HostConfig
     rootfs: str = "overlay"
     """`overlay`, or `copy` where the kernel would not mount one."""
-    made_as: str = "root"
-    """Whose snapshots it stands on: `root`, `namespace` or `user`."""
 
     @property
     def argv(self) -> list[str]:

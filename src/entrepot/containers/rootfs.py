@@ -21,7 +21,7 @@ from pathlib import Path
 from entrepot.containers.errors import InvalidOption, MountFailed
 from entrepot.containers.mounts import MS_RDONLY, is_mounted, mount_overlay, unmount
 from entrepot.containers.records import Container, Containers
-from entrepot.images.files import locked, try_lock
+from entrepot.files import locked, try_lock
 from entrepot.images.snapshots import Snapshots
 from entrepot.layers.diff import Change, tree_changes, upper_changes
 from entrepot.layers.directory import Directory
@@ -174,12 +174,11 @@ class RootFs:
         return Union([self.upper, *self.below] if self.kind == "overlay" else [self.upper])
 
     @contextlib.contextmanager
-    def changes(self, skip: Sequence[TreePath] = ()) -> Iterator[Iterator[Change]]:
-        """What the container did to its image, without what is below the paths in `skip`."""
-        skipped = frozenset(skip)
+    def changes(self) -> Iterator[Iterator[Change]]:
+        """What the container did to its image."""
         with Union([self.upper]) as upper, Union(self.below) as below:
             compare = upper_changes if self.kind == "overlay" else tree_changes
-            yield compare(upper, below, skip=skipped.__contains__ if skipped else None)
+            yield compare(upper, below)
 
 
 def rootfs_of(containers: Containers, container: Container, snapshots: Snapshots) -> RootFs:

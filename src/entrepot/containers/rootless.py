@@ -26,11 +26,6 @@ CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
 
 
-def is_needed() -> bool:
-    """Whether containers need a namespace here: this process is not root, in any sense."""
-    return os.geteuid() != 0
-
-
 def is_inside() -> bool:
     """Whether this process is in a user namespace."""
     try:

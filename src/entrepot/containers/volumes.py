@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from entrepot.containers.records import Container, Mount
-from entrepot.images.files import locked
+from entrepot.files import locked
 from entrepot.images.snapshots import remove_path
 from entrepot.images.store import ImageStore
 from entrepot.layers.entry import Kind

@@ -33,7 +33,7 @@ class Node(Struct, frozen=True):
 
 def walk(
     source: Source,
-    reference: str | Digest,
+    root: str | Digest | ManifestBytes,
     *,
     limits: ManifestLimits = DEFAULT,
     max_depth: int = MAX_DEPTH,
@@ -41,10 +41,12 @@ def walk(
 ) -> Iterator[Node]:
     """Each manifest once, a child before its parents, so that what comes can be stored as it comes.
 
+    A root that has been read already is not asked for again; it may be one the source does not have.
     The work is linear in the edges, however often a child is shared. Raises NotFound, GraphTooDeep,
     GraphTooLarge, InvalidManifest, VerificationFailed.
     """
-    root = source.get_manifest(reference)
+    if not isinstance(root, ManifestBytes):
+        root = source.get_manifest(root)
     count = size = 0
     for node in _visit(source, root, 0, {}, limits, max_depth):
         count, size = count + 1, size + len(node.manifest.raw)

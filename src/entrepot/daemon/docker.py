@@ -1,24 +1,22 @@
 """Images of a docker daemon, out of it and into it.
 
-Both ways they travel as an archive: the daemon packs what is asked for (`GET /images/get`) and unpacks
-what it gets (`POST /images/load`). Config and layers keep their digests as far as the daemon kept them;
-engines before 29 store layers unpacked and pack them anew.
+Both ways they travel as an archive (`archive` reads and writes those): the daemon packs what is asked for
+(`GET /images/get`) and unpacks what it gets (`POST /images/load`). Config and layers keep their digests as
+far as the daemon kept them; engines before 29 store layers unpacked and pack them anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self, cast
 from urllib.parse import quote, urlencode
 
-from entrepot.archive.reading import Archive, open_archive
-from entrepot.archive.sink import ArchiveSink
+from urllib3.response import BaseHTTPResponse
+
 from entrepot.daemon.address import DaemonAddress
 from entrepot.daemon.http import DaemonClient, read_progress
 from entrepot.daemon.upload import written_chunks
-from entrepot.layers.tar_writer import Writable
-from entrepot.oci.reference import Reference
+from entrepot.layers.chunks import Writable
 
 
 class DockerDaemon:
@@ -50,26 +48,19 @@ class DockerDaemon:
         """What `docker images` lists."""
         return cast("Sequence[Mapping[str, Any]]", self._client.get_json("/images/json"))
 
-    def open_images(self, names: Sequence[str], *, tmp: Path | None = None) -> Archive:
-        """Source over images, by name or ID; the caller closes it.
-
-        They are copied to a nameless file in `tmp` first. Raises NotInDaemon, InvalidArchive.
-        """
+    def save(self, names: Sequence[str]) -> BaseHTTPResponse:
+        """An archive of images, by name or ID; the caller reads and closes it. Raises NotInDaemon."""
         for name in names:
             self.inspect(name)  # engines differ in how they say that one of several is missing
-        path = "/images/get?" + urlencode([("names", name) for name in names])
-        with self._client.open("GET", path) as response:
-            return open_archive(cast("Any", response), tmp=tmp)
+        return self._client.open("GET", "/images/get?" + urlencode([("names", name) for name in names]))
 
-    def sink(
-        self,
-        reference: Reference | None = None,
-        *,
-        also: Sequence[Reference] = (),
-        staging: Path | None = None,
-    ) -> DaemonSink:
-        """Sink into the daemon, under tags of `reference`'s repository. Use it with `with`."""
-        return DaemonSink(self._client, reference, also, staging)
+    def load(self, write: Callable[[Writable], None]) -> list[str]:
+        """Hand over the archive `write` writes; what the daemon says it has loaded. Raises DaemonRefused."""
+        headers = {"Content-Type": "application/x-tar"}
+        body = written_chunks(write)
+        with self._client.open("POST", "/images/load?quiet=1", body=body, headers=headers) as response:
+            texts = [str(event.get("stream") or "").strip() for event in read_progress(response)]
+        return [text for text in texts if text]
 
     def close(self) -> None:
         self._client.close()
@@ -79,28 +70,3 @@ class DockerDaemon:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-class DaemonSink(ArchiveSink):
-    """Gathers content and hands it to the daemon when it is left without an error."""
-
-    def __init__(
-        self,
-        client: DaemonClient,
-        reference: Reference | None,
-        also: Sequence[Reference],
-        staging: Path | None,
-    ) -> None:
-        super().__init__(self._load, staging=staging, reference=reference, also=also)
-        self._client = client
-        self.loaded: list[str] = []
-        """What the daemon says it has loaded, once finished."""
-
-    def _load(self, write: Callable[[Writable], None]) -> None:
-        chunks = written_chunks(write)
-        headers = {"Content-Type": "application/x-tar"}
-        with self._client.open("POST", "/images/load?quiet=1", body=chunks, headers=headers) as response:
-            for event in read_progress(response):
-                text = str(event.get("stream") or "").strip()
-                if text:
-                    self.loaded.append(text)

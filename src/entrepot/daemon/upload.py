@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from entrepot.layers.tar_writer import Writable
+from entrepot.layers.chunks import Writable
 
 _PIECE_BYTES: Final = 1 << 20
 _DEPTH: Final = 4

@@ -1,6 +1,6 @@
-"""`index.json` as values: which names point to which manifest. Pure; the store reads and writes the file.
+"""How the store uses `index.json`: which names point to which manifest. Pure; `layout` reads and writes it.
 
-An entry is one descriptor. Its `org.opencontainers.image.ref.name` is the full name of a tag
+An entry is one line of the layout's index. Its `org.opencontainers.image.ref.name` is the full name of a tag
 (`docker.io/library/nginx:1.15`) or, for what docker calls a RepoDigest, of a digest
 (`docker.io/library/nginx@sha256:…`). An image that has neither is an entry without a name.
 """
@@ -12,16 +12,16 @@ from typing import Any
 
 import msgspec
 
-from entrepot.oci import mediatype
+from entrepot.layout.index import IndexDocument
+from entrepot.oci.annotations import REF_NAME
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.reference import Reference
 
-REF_NAME = "org.opencontainers.image.ref.name"
 TAGGED_AT = "dev.entrepot.tagged-at"
 
 
-class Entry(msgspec.Struct, frozen=True):
+class NamedTarget(msgspec.Struct, frozen=True):
     """One line of `index.json`: a manifest or index that is complete, and what it is called."""
 
     target: Descriptor
@@ -45,29 +45,41 @@ class Entry(msgspec.Struct, frozen=True):
         return Reference.parse(self.name)
 
     @classmethod
-    def from_json(cls, raw: dict[str, Any]) -> Entry:
-        annotations = dict(raw.get("annotations") or {})
-        name = annotations.pop(REF_NAME, None)
-        tagged_at = annotations.pop(TAGGED_AT, None)
-        return cls(Descriptor.from_json({**raw, "annotations": annotations}, "index.json"), name, tagged_at)
+    def from_json(cls, item: dict[str, Any]) -> NamedTarget:
+        """Raises InvalidDescriptor."""
+        annotations = item.get("annotations")
+        if not isinstance(annotations, dict):
+            return cls(Descriptor.from_json(item, "index.json"))
+        rest = dict(annotations)
+        name, tagged_at = rest.pop(REF_NAME, None), rest.pop(TAGGED_AT, None)
+        return cls(Descriptor.from_json({**item, "annotations": rest}, "index.json"), name, tagged_at)
 
     def to_json(self) -> dict[str, Any]:
         ours = {REF_NAME: self.name, TAGGED_AT: self.tagged_at}
         annotations = {**self.target.annotations, **{key: value for key, value in ours.items() if value}}
-        raw = self.target.to_json()
-        raw.pop("annotations", None)
-        return {**raw, "annotations": annotations} if annotations else raw
+        item = self.target.to_json()
+        item.pop("annotations", None)
+        return {**item, "annotations": annotations} if annotations else item
 
 
 class Entries(msgspec.Struct, frozen=True):
     """All of `index.json`. Every change gives a new value."""
 
-    items: tuple[Entry, ...] = ()
+    items: tuple[NamedTarget, ...] = ()
 
-    def __iter__(self) -> Iterator[Entry]:
+    @classmethod
+    def of(cls, document: IndexDocument) -> Entries:
+        """Raises InvalidDescriptor."""
+        return cls(tuple(map(NamedTarget.from_json, document.items)))
+
+    def document(self) -> IndexDocument:
+        """The inverse of `of`."""
+        return IndexDocument([entry.to_json() for entry in self.items], {})
+
+    def __iter__(self) -> Iterator[NamedTarget]:
         return iter(self.items)
 
-    def find(self, name: str) -> Entry | None:
+    def find(self, name: str) -> NamedTarget | None:
         return next((entry for entry in self.items if entry.name == name), None)
 
     def targets(self) -> dict[Digest, Descriptor]:
@@ -84,10 +96,10 @@ class Entries(msgspec.Struct, frozen=True):
                 kept.append(entry)
                 wanted.pop(entry.name)
             else:
-                displaced.append(Entry(entry.target))
-        added = [Entry(target, name, None if "@" in name else tagged_at) for name in wanted]
+                displaced.append(NamedTarget(entry.target))
+        added = [NamedTarget(target, name, None if "@" in name else tagged_at) for name in wanted]
         if not wanted and not any(entry.target.digest == target.digest for entry in kept):
-            added = [Entry(target)]
+            added = [NamedTarget(target)]
         return Entries((*kept, *added, *displaced))
 
     def with_target(self, before: Digest, target: Descriptor) -> Entries:
@@ -104,7 +116,7 @@ class Entries(msgspec.Struct, frozen=True):
         """Forget names. Their manifests stay, unnamed if need be."""
         gone = set(names)
         kept = [entry for entry in self.items if entry.name is None or entry.name not in gone]
-        displaced = [Entry(entry.target) for entry in self.items if entry.name in gone and entry.name]
+        displaced = [NamedTarget(entry.target) for entry in self.items if entry.name in gone and entry.name]
         return Entries((*kept, *displaced))
 
     def without_targets(self, targets: Iterable[Digest]) -> Entries:
@@ -126,30 +138,6 @@ class Entries(msgspec.Struct, frozen=True):
                 seen.add(identity)
             kept.append(entry)
         return Entries(tuple(kept))
-
-
-def parse_entries(raw: bytes) -> Entries:
-    """`index.json` read. Raises ValueError when it is no index."""
-    import msgspec
-
-    try:
-        document = msgspec.json.decode(raw)
-        return Entries(tuple(Entry.from_json(item) for item in document.get("manifests") or []))
-    except (msgspec.MsgspecError, AttributeError, TypeError) as error:
-        raise ValueError(str(error)) from error
-
-
-def print_entries(entries: Entries) -> bytes:
-    """`index.json` written. The inverse of parse_entries."""
-    import msgspec
-
-    return msgspec.json.encode(
-        {
-            "schemaVersion": 2,
-            "mediaType": mediatype.OCI_INDEX,
-            "manifests": [entry.to_json() for entry in entries],
-        }
-    )
 
 
 def entry_name(reference: Reference) -> str:

@@ -13,7 +13,7 @@ from entrepot.oci.imageconfig import ImageConfig
 from entrepot.oci.manifest import ImageManifest, Index
 
 
-class Child(msgspec.Struct, frozen=True, array_like=True):
+class IndexChild(msgspec.Struct, frozen=True, array_like=True):
     """A manifest an index names."""
 
     digest: str
@@ -27,7 +27,7 @@ class ManifestFacts(msgspec.Struct, frozen=True):
 
     blobs: tuple[str, ...] = ()
     """Config and layers."""
-    children: tuple[Child, ...] = ()
+    children: tuple[IndexChild, ...] = ()
     """Of an index: those present when it was listed."""
     image_id: str | None = None
     """Config digest; of an index None."""
@@ -65,7 +65,7 @@ def facts_of_index(index: Index, present: set[str]) -> ManifestFacts:
     """Facts of an index of which the `present` children are in the store."""
     return ManifestFacts(
         children=tuple(
-            Child(
+            IndexChild(
                 str(child.digest),
                 child.size,
                 child.media_type,
@@ -75,10 +75,6 @@ def facts_of_index(index: Index, present: set[str]) -> ManifestFacts:
             if str(child.digest) in present
         )
     )
-
-
-def _platform_text(child: Descriptor) -> str | None:
-    return str(child.platform) if child.platform else None
 
 
 def required_layers(manifest: ImageManifest) -> list[Descriptor]:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
-from entrepot.images.files import locked, try_lock, write_all
+from entrepot.files import locked, try_lock, write_all
 from entrepot.oci.digest import Digest
 
 

@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from entrepot.content.protocols import BlobStream, ManifestBytes, PutResult
 from entrepot.content.verify import verify_manifest
-from entrepot.images.blobs import PartialDownloads
+from entrepot.images.errors import StoreFull
+from entrepot.images.store import ImageStore
+from entrepot.layout.partials import PartialBlobs
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.reference import Reference
 
-if TYPE_CHECKING:
-    from entrepot.images.store import ImageStore
-
 
 class StoreSink:
-    """Sink into a store. Holds a lease until it is closed, so that nothing it saw or stored goes away.
+    """Sink into a store. Use it with `with`: it holds a lease, so that nothing it saw or stored goes away.
 
     Blobs that are here already count as verified: they were when they came.
     """
 
     def __init__(
-        self, store: ImageStore, reference: Reference | None, *, also: Sequence[Reference], listed: bool
+        self,
+        store: ImageStore,
+        reference: Reference | None = None,
+        *,
+        also: Sequence[Reference] = (),
+        listed: bool = True,
     ) -> None:
+        """A manifest put under a tag is listed under that tag of `reference`'s repository and under the names
+        in `also`. With `listed=False` nothing is: the caller lists targets with `store.add`, many at once.
+        """
         self._store = store
         self._reference = reference
         self._also = tuple(also)
         self._listed = listed
         self._lease = store.lease()
-        self._partials = PartialDownloads(store.paths, store.blobs)
+        self._partials = PartialBlobs(store.paths, store.blobs)
 
     def has_blob(self, descriptor: Descriptor) -> bool:
         self._lease.add([descriptor.digest])
@@ -41,7 +48,7 @@ class StoreSink:
         return self._store.blobs.has(digest)
 
     def blob_offset(self, descriptor: Descriptor) -> int:
-        return self._partials.offset(descriptor)
+        return self._partials.take(descriptor)
 
     def put_blob(
         self,
@@ -51,9 +58,15 @@ class StoreSink:
         offset: int = 0,
         progress: Callable[[int], None] | None = None,
     ) -> PutResult:
-        if self.has_blob(descriptor):
+        self._lease.add([descriptor.digest])
+        if self._store.blobs.has(descriptor.digest, descriptor.size):  # another process may have brought it
             return PutResult.EXISTED
-        return self._partials.put(descriptor, stream, offset=offset, progress=progress)
+        try:
+            return self._partials.put(descriptor, stream, offset=offset, progress=progress)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StoreFull(str(descriptor.digest), self._store.root) from error
+            raise
 
     def mount_blob(self, descriptor: Descriptor, from_repository: str) -> bool:  # noqa: ARG002
         """One pool for all repositories: what is here is here already."""

@@ -30,7 +30,7 @@ import msgspec
 from msgspec import Struct
 
 from entrepot.errors import InvalidInput
-from entrepot.images.files import locked, replace_file, try_lock
+from entrepot.files import is_same_file, locked, replace_file, try_lock
 from entrepot.images.image import Image
 from entrepot.images.store import ImageStore
 from entrepot.layers.directory import remove_tree
@@ -232,7 +232,7 @@ class Snapshots:
             except FileNotFoundError:
                 continue
             fcntl.flock(fd, fcntl.LOCK_EX)
-            if not final.is_dir() and _is_same(fd, new):
+            if not final.is_dir() and is_same_file(fd, new):
                 for name in os.listdir(fd):  # noqa: PTH208 - of a descriptor
                     remove_tree(fd, os.fsencode(name))
                 os.fchmod(fd, 0o755)
@@ -335,7 +335,7 @@ class Snapshots:
             except OSError:
                 continue
             try:
-                if try_lock(fd) and _is_same(fd, path):
+                if try_lock(fd) and is_same_file(fd, path):
                     path.rename(self.root / f".old-{secrets.token_hex(8)}")
             finally:
                 os.close(fd)
@@ -347,18 +347,9 @@ def _mode(privileges: Privileges) -> str:
     return "namespace" if privileges == NAMESPACE else "user"
 
 
-def _is_same(fd: int, path: Path) -> bool:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return False
-    mine = os.fstat(fd)
-    return (found.st_dev, found.st_ino) == (mine.st_dev, mine.st_ino)
-
-
 def _is_open_on(fd: int, path: Path) -> bool:
     try:
-        return _is_same(fd, path)
+        return is_same_file(fd, path)
     except OSError:
         return False
 

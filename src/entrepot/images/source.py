@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from entrepot.content.errors import ManifestNotFound
 from entrepot.content.protocols import BlobStream, ManifestBytes
+from entrepot.images.store import ImageStore
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.reference import Reference
-
-if TYPE_CHECKING:
-    from entrepot.images.store import ImageStore
 
 
 class StoreSource:
     """Source and TagStore over one repository's names in a store."""
 
-    def __init__(self, store: ImageStore, reference: Reference | None) -> None:
+    def __init__(self, store: ImageStore, reference: Reference | None = None) -> None:
         self._store = store
         self._reference = reference
 

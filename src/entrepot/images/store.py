@@ -1,7 +1,7 @@
 """The local store: images by name and ID, safe with many processes at once.
 
-Owns what a name, an ID and an untagged image are; blobs, leases and the file formats have modules of their
-own. Every change of `index.json` happens under one exclusive lock and replaces the file as a whole, and an
+Owns what a name, an ID and an untagged image are; the files are those of any image layout (`layout.files`).
+Every change of `index.json` happens under one exclusive lock and replaces the file as a whole, and an
 entry is written only when everything it refers to is there. Layers are not fsynced unless `durable`;
 they are verified as they arrive.
 """
@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import shutil
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,37 +19,24 @@ import msgspec
 from entrepot.content.errors import BlobNotFound, ManifestNotFound
 from entrepot.content.protocols import ManifestBytes
 from entrepot.errors import NotFound
-from entrepot.images.blobs import BlobFiles, BlobWriter, PartialDownloads
-from entrepot.images.entries import Entries, Entry, entry_name, parse_entries, print_entries
+from entrepot.images.entries import Entries, NamedTarget, entry_name
 from entrepot.images.errors import IncompleteImage, NoSuchImage, StoreDamaged
 from entrepot.images.facts import Facts, ManifestFacts, facts_of_image, facts_of_index
-from entrepot.images.files import locked, replace_file, try_lock
 from entrepot.images.image import Image
 from entrepot.images.leases import Lease, leased_digests
 from entrepot.images.paths import StorePaths
-from entrepot.images.sink import StoreSink
-from entrepot.images.source import StoreSource
 from entrepot.images.times import print_time
 from entrepot.images.uncompressed import uncompressed_size
 from entrepot.images.view import View, image_id
+from entrepot.layout.blobs import BlobWriter, Freed
+from entrepot.layout.errors import InvalidLayout
+from entrepot.layout.files import LayoutFiles
 from entrepot.oci import mediatype
-from entrepot.oci.descriptor import Descriptor
+from entrepot.oci.descriptor import Descriptor, InvalidDescriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.imageconfig import ImageConfig, InvalidImageConfig
 from entrepot.oci.manifest import ImageManifest, Index, build_manifest, parse_manifest
 from entrepot.oci.reference import Reference
-
-STALE_PARTIAL_S = 14 * 24 * 3600
-"""A download nobody went on with for so long is given up when garbage is collected."""
-
-LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
-
-
-class Freed(msgspec.Struct, frozen=True):
-    """What a collection removed."""
-
-    blobs: tuple[Digest, ...]
-    bytes: int
 
 
 class ImageStore:
@@ -62,9 +47,8 @@ class ImageStore:
 
     def __init__(self, root: Path | str, *, durable: bool = False) -> None:
         self.paths = StorePaths(Path(root))
-        self.blobs = BlobFiles(self.paths, durable=durable)
-        self.partials = PartialDownloads(self.paths, self.blobs)
-        self._durable = durable
+        self._files = LayoutFiles(self.paths, durable=durable)
+        self.blobs = self._files.blobs
         self._prepared = False
 
     @property
@@ -138,10 +122,6 @@ class ImageStore:
         raw = self.blobs.read(digest)
         return ManifestBytes(raw, media_type or parse_manifest(raw, None).media_type, digest)
 
-    def source(self, reference: Reference | None = None) -> StoreSource:
-        """The store as a place to copy from; tags are those of `reference`'s repository."""
-        return StoreSource(self, reference)
-
     def layer_sizes(self, image: Image) -> tuple[int, ...]:
         """Unpacked bytes of each layer, base first."""
         manifest = self.manifest(image)
@@ -151,39 +131,16 @@ class ImageStore:
     # --- writing ----------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Make the directories. Every writing call does it first."""
-        if self._prepared:
-            return
-        for directory in (
-            self.paths.blobs / "sha256",
-            self.paths.partials,
-            self.paths.leases,
-            self.paths.tmp,
-        ):
-            directory.mkdir(parents=True, exist_ok=True)
-        if not self.paths.layout.exists():
-            with locked(self.paths.lock, exclusive=True):
-                if not self.paths.index.exists():
-                    self._replace(self.paths.index, print_entries(Entries()))
-                if not self.paths.layout.exists():
-                    self._replace(self.paths.layout, LAYOUT)
-        self._prepared = True
+        """Make what is missing of the store. Every writing call does it first."""
+        if not self._prepared:
+            self._files.create()
+            self.paths.leases.mkdir(exist_ok=True)
+            self._prepared = True
 
     def lease(self) -> Lease:
         """Keeps blobs from being collected until they are listed. Use it with `with`."""
         self.prepare()
         return Lease(self.paths.leases, self.paths.lock)
-
-    def sink(
-        self, reference: Reference | None = None, *, also: Sequence[Reference] = (), listed: bool = True
-    ) -> StoreSink:
-        """The store as a place to copy to. Use it with `with`: it holds a lease.
-
-        A manifest put under a tag is listed under that tag of `reference`'s repository and under the names
-        in `also`. With `listed=False` nothing is: the caller lists targets with `add`, many at once.
-        """
-        self.prepare()
-        return StoreSink(self, reference, also=also, listed=listed)
 
     def add(self, additions: Iterable[tuple[Descriptor, Sequence[Reference]]]) -> None:
         """List manifests or indexes under names (none: as untagged), all in one step.
@@ -257,11 +214,11 @@ class ImageStore:
     def record_layer_size(self, layer: Digest, size: int) -> None:
         """What unpacking found: better than what a gzip trailer says."""
         self.prepare()
-        with locked(self.paths.lock, exclusive=True):
+        with self._files.locked():
             facts = self._read_facts()
             if facts.sizes.get(str(layer)) != size:
                 facts.sizes[str(layer)] = size
-                self._replace(self.paths.facts, msgspec.json.encode(facts))
+                self._files.replace(self.paths.facts, msgspec.json.encode(facts))
 
     def collect(self) -> Freed:
         """Remove content no image needs, partial downloads long given up, and what crashes left.
@@ -269,19 +226,19 @@ class ImageStore:
         Content under a lease of a living process stays.
         """
         self.prepare()
-        with locked(self.paths.lock, exclusive=True):
+        with self._files.locked():
             entries, facts = self._read_entries(), self._read_facts()
             needed = leased_digests(self.paths.leases)
             alive = self._reach(entries, facts)
-            freed, size = self._sweep(needed | alive)
+            freed = self.blobs.remove_all_but(needed | alive)
             self._forget(facts, alive)
-        self._sweep_leftovers()
-        return Freed(tuple(freed), size)
+        self._files.remove_leftovers()
+        return freed
 
     def give_up_partials(self) -> int:
         """Remove every partial download no process works on; the bytes that frees."""
         self.prepare()
-        return sum(self._remove_if_unused(path) for path in self.paths.partials.iterdir())
+        return self._files.give_up_partials()
 
     # --- within -----------------------------------------------------------------------------------
 
@@ -294,19 +251,16 @@ class ImageStore:
 
     def _read_entries(self) -> Entries:
         try:
-            raw = self.paths.index.read_bytes()
-        except FileNotFoundError:
-            return Entries()
-        try:
-            return parse_entries(raw)
-        except Exception as error:
+            document = self._files.read_index(trusted=True)
+            return Entries() if document is None else Entries.of(document)
+        except (InvalidLayout, InvalidDescriptor) as error:
             raise StoreDamaged(
                 f"{self.paths.index} is damaged: {error}", hint="no blob is lost; see docs/store.md"
             ) from error
 
     def _update(self, change: Callable[[Entries], Entries]) -> None:
         self.prepare()
-        with locked(self.paths.lock, exclusive=True):
+        with self._files.locked():
             before = self._read_entries()
             facts = self._read_facts()
             after = change(before)
@@ -314,9 +268,9 @@ class ImageStore:
             self._complete_facts(after, facts, only=set(after.targets()) - set(before.targets()))
             after = after.tidied(lambda target: image_id(target, facts))
             if after != before:
-                self._replace(self.paths.index, print_entries(after))
+                self._files.write_index(after.document())
             if len(facts.manifests) != known:
-                self._replace(self.paths.facts, msgspec.json.encode(facts))
+                self._files.replace(self.paths.facts, msgspec.json.encode(facts))
 
     @contextlib.contextmanager
     def _facts_kept(self) -> Iterator[Facts]:
@@ -325,11 +279,11 @@ class ImageStore:
         known = (len(facts.manifests), len(facts.sizes))
         yield facts
         if (len(facts.manifests), len(facts.sizes)) != known:
-            with contextlib.suppress(OSError), locked(self.paths.lock, exclusive=True):
+            with contextlib.suppress(OSError), self._files.locked():
                 current = self._read_facts()
                 current.manifests.update(facts.manifests)
                 current.sizes.update(facts.sizes)
-                self._replace(self.paths.facts, msgspec.json.encode(current))
+                self._files.replace(self.paths.facts, msgspec.json.encode(current))
 
     def _read_facts(self) -> Facts:
         try:
@@ -344,13 +298,10 @@ class ImageStore:
             return {}
 
     def _set_parent(self, child: Digest, parent: Digest) -> None:
-        with locked(self.paths.lock, exclusive=True):
+        with self._files.locked():
             parents = self._read_parents()
             parents[str(child)] = str(parent)
-            self._replace(self.paths.parents, msgspec.json.encode(parents))
-
-    def _replace(self, path: Path, data: bytes) -> None:
-        replace_file(path, data, tmp=self.paths.tmp, durable=self._durable)
+            self._files.replace(self.paths.parents, msgspec.json.encode(parents))
 
     def _complete_facts(self, entries: Entries, facts: Facts, *, only: set[Digest] | None = None) -> None:
         """Add the facts of every target. Raises IncompleteImage when content of one in `only` is missing."""
@@ -409,7 +360,7 @@ class ImageStore:
                     for layer in one.layers:
                         self._layer_size(facts, layer, 0)
 
-    def _reach(self, entries: Iterable[Entry], facts: Facts) -> set[str]:
+    def _reach(self, entries: Iterable[NamedTarget], facts: Facts) -> set[str]:
         """Everything the entries need. Raises StoreDamaged rather than let too little stay."""
         needed: set[str] = set()
         reached: set[str] = set()  # not `needed`: what one image has for a blob may be another's manifest
@@ -434,47 +385,16 @@ class ImageStore:
                     waiting.append(Descriptor(child.media_type, Digest.parse(child.digest), child.size))
         return needed
 
-    def _sweep(self, needed: set[str]) -> tuple[Sequence[Digest], int]:
-        freed, size = [], 0
-        for digest, entry in self.blobs.all():
-            if str(digest) not in needed:
-                size += entry.stat(follow_symlinks=False).st_size
-                Path(entry.path).unlink(missing_ok=True)
-                freed.append(digest)
-        return freed, size
-
     def _forget(self, facts: Facts, alive: set[str]) -> None:
         kept = {key: value for key, value in facts.manifests.items() if key in alive}
         sizes = {key: value for key, value in facts.sizes.items() if key in alive}
         if len(kept) != len(facts.manifests) or len(sizes) != len(facts.sizes):
-            self._replace(self.paths.facts, msgspec.json.encode(Facts(kept, sizes)))
+            self._files.replace(self.paths.facts, msgspec.json.encode(Facts(kept, sizes)))
         ids = {found.image_id for found in kept.values()}
         parents = self._read_parents()
         remaining = {child: parent for child, parent in parents.items() if child in ids}
         if remaining != parents:
-            self._replace(self.paths.parents, msgspec.json.encode(remaining))
-
-    def _sweep_leftovers(self) -> None:
-        now = time.time()
-        for directory, age_s in ((self.paths.partials, STALE_PARTIAL_S), (self.paths.tmp, 24 * 3600)):
-            for path in directory.iterdir():
-                with contextlib.suppress(FileNotFoundError):
-                    if now - path.stat().st_mtime > age_s:
-                        self._remove_if_unused(path)
-
-    def _remove_if_unused(self, path: Path) -> int:
-        try:
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-                return 0
-            with path.open("rb+") as file:
-                if not try_lock(file.fileno()):
-                    return 0
-                size = path.stat().st_size
-                path.unlink()
-                return size
-        except FileNotFoundError:
-            return 0
+            self._files.replace(self.paths.parents, msgspec.json.encode(remaining))
 
 
 OCI_LAYER_OF = {

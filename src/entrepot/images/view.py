@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from entrepot.errors import Unavailable
-from entrepot.images.entries import Entries, Entry, entry_name
+from entrepot.images.entries import Entries, NamedTarget, entry_name
 from entrepot.images.errors import AmbiguousImage, NoSuchImage
-from entrepot.images.facts import Child, Facts, ManifestFacts
+from entrepot.images.facts import Facts, IndexChild, ManifestFacts
 from entrepot.images.image import Image
 from entrepot.images.times import parse_time
 from entrepot.oci import mediatype
@@ -41,8 +41,8 @@ class View:
             self._images = [self._image(group) for group in self._groups()]
         return self._images
 
-    def _groups(self) -> list[list[Entry]]:
-        groups: dict[str, list[Entry]] = {}
+    def _groups(self) -> list[list[NamedTarget]]:
+        groups: dict[str, list[NamedTarget]] = {}
         for entry in self.entries:
             chosen = self._chosen(entry.target)
             if chosen is not None:
@@ -95,7 +95,7 @@ class View:
         facts = self._facts.manifests.get(child.digest)
         return (child.digest, facts) if facts is not None else None
 
-    def _child(self, children: tuple[Child, ...]) -> Child | None:
+    def _child(self, children: tuple[IndexChild, ...]) -> IndexChild | None:
         """The platform `run` would pick, else the first there is; never an attestation."""
         images = [
             (child, Platform.parse(child.platform) if child.platform else None)
@@ -114,7 +114,7 @@ class View:
         child = next(child for child in found.children if child.digest == chosen)
         return Descriptor(child.media_type, Digest.parse(child.digest), child.size)
 
-    def _image(self, group: list[Entry]) -> Image:
+    def _image(self, group: list[NamedTarget]) -> Image:
         entry = next((entry for entry in group if entry.is_tag), group[0])
         chosen = self._chosen(entry.target)
         if chosen is None:

@@ -42,7 +42,7 @@ from entrepot.layers.ownership import (
     real_mode,
 )
 from entrepot.layers.paths import Path, join, parse_path
-from entrepot.layers.whiteout import PREFIX, Ignored, Opaque, Removed, parse_whiteout
+from entrepot.layers.whiteout import PREFIX, Ignored, Opaque, Whiteout, parse_whiteout
 
 _MAX_ID = (1 << 32) - 2
 _MAX_MAJOR, _MAX_MINOR = (1 << 12) - 1, (1 << 20) - 1
@@ -459,7 +459,7 @@ class LayerApplier:
 
     def _apply_whiteout(self, base: bytes, fd: int, parent: Path) -> None:
         match parse_whiteout(base):
-            case Removed(name):
+            case Whiteout(name):
                 if self._form is Form.OVERLAY:
                     self._hide(fd, name)
                 else:

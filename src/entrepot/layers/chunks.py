@@ -7,10 +7,17 @@ buffer between them. Data is handed out as memoryviews of the producer's chunks,
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 from entrepot.layers.errors import InvalidLayer
 
 _EMPTY = memoryview(b"")
+
+
+class Writable(Protocol):
+    """Where a stream goes: takes bytes and is then done with them."""
+
+    def write(self, data: bytes | memoryview, /) -> object: ...
 
 
 class ChunkBuffer:

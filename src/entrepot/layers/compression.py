@@ -18,6 +18,7 @@ from typing import Literal, Protocol
 import zstandard
 from isal import isal_zlib
 
+from entrepot.layers.chunks import Writable
 from entrepot.layers.errors import DiffIdMismatch, InvalidLayer, LayerLimitExceeded
 from entrepot.layers.limits import DEFAULT_LIMITS, UnpackLimits
 from entrepot.layers.zstd_frames import FrameScanner, NotZstd
@@ -31,8 +32,8 @@ _INPUT_BYTES = 1 << 18
 files;
 with less, those cost more than inflating."""
 
-_GZIP_MAGIC = b"\x1f\x8b"
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+GZIP_MAGIC = b"\x1f\x8b"
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 BZIP2_MAGIC = b"BZh"
 XZ_MAGIC = b"\xfd7zXZ\x00"
 _XZ_MEMORY_BYTES = 256 << 20
@@ -49,17 +50,11 @@ class Readable(Protocol):
     def read(self, n: int, /) -> bytes: ...
 
 
-class Writable(Protocol):
-    """Anything that takes bytes and is then done with them."""
-
-    def write(self, data: bytes, /) -> object: ...
-
-
 def sniff_compression(head: bytes) -> Compression:
     """The compression of a layer that begins with these (at least four) bytes."""
-    if head.startswith(_GZIP_MAGIC):
+    if head.startswith(GZIP_MAGIC):
         return "gzip"
-    if head.startswith(_ZSTD_MAGIC):
+    if head.startswith(ZSTD_MAGIC):
         return "zstd"
     return None
 
@@ -472,7 +467,6 @@ class LayerWriter:
         ]
         self._closed = False
         self.size = 0
-        self.plain_size = 0
 
     def write(self, data: bytes | memoryview) -> int:
         """Add bytes of the tar stream. Raises what storing earlier ones raised."""
@@ -521,7 +515,6 @@ class LayerWriter:
             self._put(data)
 
     def _put(self, data: bytes) -> None:
-        self.plain_size += len(data)
         for stage in self._stages:
             stage.put(data)
 

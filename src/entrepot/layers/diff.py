@@ -60,19 +60,15 @@ class Change(Struct):
         return file_data(self.child.dir_fd, self.child.name, self.entry.size)
 
 
-def upper_changes(
-    upper: Union, lower: Union, *, skip: Callable[[Path], bool] | None = None
-) -> Iterator[Change]:
-    """What an overlay mount's upper directory changes in `lower`. `skip` leaves out a path and what is below
-    it."""
-    yield from _upper(upper.roots[0], list(lower.roots), (), skip)
+def upper_changes(upper: Union, lower: Union) -> Iterator[Change]:
+    """What an overlay mount's upper directory changes in `lower`."""
+    yield from _upper(upper.roots[0], list(lower.roots), ())
 
 
 def _upper(
     fd: int,
     lower_fds: Sequence[int],
     path: Path,
-    skip: Callable[[Path], bool] | None,
     *,
     hidden: bool = False,
 ) -> Iterator[Change]:
@@ -86,8 +82,6 @@ def _upper(
         os.close(listing)
     for name in sorted(present | below.keys() if hidden else present):
         here = (*path, name)
-        if skip is not None and skip(here):
-            continue
         if name not in present:
             yield Change(ChangeKind.DELETED, here, in_layer=False)
             continue
@@ -108,7 +102,7 @@ def _upper(
         if not child.is_directory:
             yield Change(kind, here, entry, child)
             continue
-        yield from _upper_directory(child, entry, old, here, skip, hidden)
+        yield from _upper_directory(child, entry, old, here, hidden)
 
 
 def _upper_directory(
@@ -116,7 +110,6 @@ def _upper_directory(
     entry: Entry,
     old: Child | None,
     here: Path,
-    skip: Callable[[Path], bool] | None,
     hidden: bool,
 ) -> Iterator[Change]:
     with _opened(child) as inside:
@@ -133,7 +126,7 @@ def _upper_directory(
         )
         yield Change(kind, here, entry, child, opaque=opaque, listed=not same)
         with _opened(old if old is not None and old.is_directory else None) as lower:
-            yield from _upper(inside[0], lower, here, skip, hidden=hidden or opaque)
+            yield from _upper(inside[0], lower, here, hidden=hidden or opaque)
 
 
 @contextlib.contextmanager
@@ -151,26 +144,21 @@ Same = Callable[[Child, Child], bool]
 same."""
 
 
-def tree_changes(
-    new: Union, old: Union, *, skip: Callable[[Path], bool] | None = None, same: Same | None = None
-) -> Iterator[Change]:
+def tree_changes(new: Union, old: Union, *, same: Same | None = None) -> Iterator[Change]:
     """What has to be done to `old` to get `new`. A file with another time counts as changed unless `same`
     says no."""
-    yield from _trees(new.roots, old.roots, (), skip, same)
+    yield from _trees(new.roots, old.roots, (), same)
 
 
 def _trees(
     new_fds: Sequence[int],
     old_fds: Sequence[int],
     path: Path,
-    skip: Callable[[Path], bool] | None,
     same: Same | None,
 ) -> Iterator[Change]:
     new_children, old_children = merged_children(new_fds), merged_children(old_fds)
     for name in sorted(new_children.keys() | old_children.keys()):
         here = (*path, name)
-        if skip is not None and skip(here):
-            continue
         new, old = new_children.get(name), old_children.get(name)
         if new is None:
             yield Change(ChangeKind.DELETED, here)
@@ -184,7 +172,7 @@ def _trees(
                 yield Change(kind, here, entry, new)
             continue
         with _opened(new) as inside, _opened(old if old is not None and old.is_directory else None) as lower:
-            deeper = _trees(inside, lower, here, skip, same)
+            deeper = _trees(inside, lower, here, same)
             differs = old is None or not old.is_directory or _differs(old, new)
             first = None if differs else next(deeper, None)
             if not differs and first is None:
@@ -295,11 +283,11 @@ def add_entry(writer: TarWriter, entry: Entry, child: Child, links: dict[tuple[i
     writer.add(entry, file_data(child.dir_fd, child.name, entry.size) if entry.kind is Kind.FILE else ())
 
 
-def write_tree(writer: TarWriter, tree: Union, *, skip: Callable[[Path], bool] | None = None) -> int:
+def write_tree(writer: TarWriter, tree: Union) -> int:
     """Write a whole merged tree, the end of the archive included. Returns how many entries there were."""
     links: dict[tuple[int, int], bytes] = {}
     count = 0
-    for visit in tree.walk(skip=skip):
+    for visit in tree.walk():
         add_entry(writer, visit.entry, visit.child, links)
         count += 1
     writer.close()

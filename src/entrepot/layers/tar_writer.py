@@ -10,8 +10,8 @@ what docker can write they are the bytes docker writes. POSIX.1-2017 pax.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
 
+from entrepot.layers.chunks import Writable
 from entrepot.layers.entry import Entry, Kind
 
 BLOCK = 512
@@ -19,12 +19,6 @@ _ZEROS = bytes(1 << 16)
 _OCTAL_ID = 0o7777777
 _OCTAL_SIZE = 0o77777777777
 _NANOSECOND = 1_000_000_000
-
-
-class Writable(Protocol):
-    """Where the stream goes."""
-
-    def write(self, data: bytes | memoryview, /) -> object: ...
 
 
 class TarWriter:

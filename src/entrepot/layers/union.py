@@ -15,7 +15,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path as FilePath
 
 from msgspec import Struct
@@ -251,14 +251,13 @@ class Union:
 
     # Walking all of it.
 
-    def walk(self, start: Path = (), *, skip: Callable[[Path], bool] | None = None) -> Iterator[Visit]:
-        """Everything below `start`, parents first, names in byte order. `skip` leaves out a path and what is
-        below it.
+    def walk(self, start: Path = ()) -> Iterator[Visit]:
+        """Everything below `start`, parents first, names in byte order.
 
         Raises LayerLimitExceeded for a tree deeper than `UnpackLimits.max_depth`.
         """
         with self.opened(start) as fds:
-            yield from _walk(fds, start, skip)
+            yield from _walk(fds, start)
 
     def visit(self, path: Path) -> Iterator[Visit]:
         """The single entry at a path without links; nothing when it is missing."""
@@ -297,15 +296,13 @@ def _child_of(fds: Sequence[int], name: bytes) -> Child | None:
     return found
 
 
-def _walk(fds: Sequence[int], path: Path, skip: Callable[[Path], bool] | None) -> Iterator[Visit]:
+def _walk(fds: Sequence[int], path: Path) -> Iterator[Visit]:
     if len(path) > DEFAULT_LIMITS.max_depth:
         raise LayerLimitExceeded(
             f"the tree is more than {DEFAULT_LIMITS.max_depth} directories deep at {join(path)[:80]!r}…"
         )
     for child in merged_children(fds).values():
         here = (*path, child.name)
-        if skip is not None and skip(here):
-            continue
         entry = child.entry(join(here))
         if entry is None:
             continue
@@ -313,7 +310,7 @@ def _walk(fds: Sequence[int], path: Path, skip: Callable[[Path], bool] | None) -
         if child.is_directory:
             deeper = child.open_directories()
             try:
-                yield from _walk(deeper, here, skip)
+                yield from _walk(deeper, here)
             finally:
                 _close_all(deeper)
 

@@ -24,7 +24,7 @@ OVERLAY_OPAQUE_USER = "user.overlay.opaque"
 """Read by overlay mounts with `userxattr`, the only ones a user namespace may make."""
 
 
-class Removed(Struct, frozen=True):
+class Whiteout(Struct, frozen=True):
     """`name` of a lower layer is gone."""
 
     name: bytes
@@ -38,7 +38,7 @@ class Ignored:
     """A bookkeeping file of AUFS."""
 
 
-def parse_whiteout(base: bytes) -> Removed | Opaque | Ignored | None:
+def parse_whiteout(base: bytes) -> Whiteout | Opaque | Ignored | None:
     """What the last component of an entry's name says, or None for an ordinary name.
 
     Raises InvalidLayer for a bare `.wh.` and for one that would remove the directory itself or its parent.
@@ -52,4 +52,4 @@ def parse_whiteout(base: bytes) -> Removed | Opaque | Ignored | None:
     name = base[len(PREFIX) :]
     if name in (b"", b".", b".."):
         raise InvalidLayer(f"whiteout {base!r} names nothing that can be removed")
-    return Removed(name)
+    return Whiteout(name)

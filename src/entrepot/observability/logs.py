@@ -13,9 +13,6 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TextIO
 
@@ -26,7 +23,6 @@ from entrepot.observability.redact import redact_fields, redact_text
 ROOT: Final = "entrepot"
 LogFormat = Literal["json", "plain"]
 
-_context: ContextVar[dict[str, Any] | None] = ContextVar("log_context", default=None)
 # Control characters (C0, DEL, C1), line separators, and marks that turn the direction of text around.
 _UNSAFE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -58,9 +54,6 @@ class Log:
         """An error with the trace of the exception being handled."""
         self._log(logging.ERROR, event, fields, exc_info=True)
 
-    def is_enabled_for(self, level: str) -> bool:
-        return self._logger.isEnabledFor(_LEVELS[level])
-
     def _log(self, level: int, event: str, fields: dict[str, Any], *, exc_info: bool = False) -> None:
         if self._logger.isEnabledFor(level):
             # `%` of an event is no placeholder: no arguments are given.
@@ -69,16 +62,6 @@ class Log:
 
 def get_log(name: str) -> Log:
     return Log(logging.getLogger(name))
-
-
-@contextmanager
-def log_context(**fields: Any) -> Iterator[None]:
-    """Fields every event gets until the block ends, in this task or thread (a request id)."""
-    token = _context.set({**(_context.get() or {}), **fields})
-    try:
-        yield
-    finally:
-        _context.reset(token)
 
 
 def configure_logs(
@@ -130,15 +113,9 @@ class PlainFormatter(logging.Formatter):
         return line
 
 
-def escape_controls(text: str) -> str:
-    """Foreign text for one line of a terminal: control and direction characters as `\\x1b`."""
-    return _visible(text)
-
-
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     own = getattr(record, "fields", None)
-    merged = {**(_context.get() or {}), **(own if isinstance(own, dict) else {})}
-    return redact_fields(merged)
+    return redact_fields(own) if isinstance(own, dict) else {}
 
 
 def _time(record: logging.LogRecord) -> str:

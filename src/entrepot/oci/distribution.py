@@ -1,4 +1,4 @@
-"""The words of the registry API: paths, headers, error codes, scopes, ranges, links (distribution-spec).
+"""The words of the registry API: paths, headers, error codes, ranges, links (distribution-spec).
 
 Client and server both speak through this module; it does no I/O. Every range here is half open
 (`start`, `end` after the last byte), whatever the wire says; the functions translate.
@@ -7,7 +7,7 @@ Client and server both speak through this module; it does no I/O. Every range he
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -68,24 +68,10 @@ class ErrorCode(str, Enum):  # noqa: UP042 - str() of a code is written by clien
     UNKNOWN = ("UNKNOWN", 500)
 
 
-class WireError(msgspec.Struct, frozen=True):
-    """One entry of an error body."""
-
-    code: str
-    message: str
-    detail: Any = None
-
-
 class InvalidRange(InvalidInput):
     """A range header that can't be understood or can't be met."""
 
     code = "invalid-range"
-
-
-class InvalidScope(InvalidInput):
-    """Text that is no token scope."""
-
-    code = "invalid-scope"
 
 
 # --- paths
@@ -139,70 +125,6 @@ def error_body(code: ErrorCode | str, message: str, detail: Any = None) -> bytes
     if detail is not None:
         entry["detail"] = detail
     return msgspec.json.encode({"errors": [entry]})
-
-
-def parse_error_body(body: bytes) -> list[WireError]:
-    """What a registry said; empty when it is not in the specified form. Never raises."""
-    try:
-        document = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
-        return []
-    entries = document.get("errors") if isinstance(document, dict) else None
-    if not isinstance(entries, list):
-        return []
-    return [
-        WireError(_text(entry.get("code")), _text(entry.get("message")), entry.get("detail"))
-        for entry in entries
-        if isinstance(entry, dict)
-    ]
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-# --- token scopes
-
-
-class Scope(msgspec.Struct, frozen=True, order=True):
-    """What a token is for: `repository:team/app:pull,push`. Names may hold colons."""
-
-    type: str
-    name: str
-    actions: tuple[str, ...]  # sorted, each once
-
-    @classmethod
-    def parse(cls, text: str) -> Scope:
-        """Raises InvalidScope."""
-        kind, first, rest = text.partition(":")
-        name, second, actions = rest.rpartition(":")
-        if not (kind and first and second and name) or not text.isprintable() or " " in text:
-            raise InvalidScope("a scope looks like repository:name:pull,push")
-        return cls(kind, name, tuple(sorted({action for action in actions.split(",") if action})))
-
-    @classmethod
-    def repository(cls, name: str, actions: Iterable[str]) -> Scope:
-        return cls("repository", name, tuple(sorted(set(actions))))
-
-    @classmethod
-    def parse_all(cls, values: Iterable[str]) -> list[Scope]:
-        """Of several parameters, each of which may hold several scopes parted by spaces; merged."""
-        return cls.merge(cls.parse(word) for value in values for word in value.split(" ") if word)
-
-    @staticmethod
-    def merge(scopes: Iterable[Scope]) -> list[Scope]:
-        """One scope for each name, with the actions of all, sorted."""
-        actions: dict[tuple[str, str], set[str]] = {}
-        for scope in scopes:
-            actions.setdefault((scope.type, scope.name), set()).update(scope.actions)
-        return sorted(Scope(kind, name, tuple(sorted(found))) for (kind, name), found in actions.items())
-
-    def covers(self, other: Scope) -> bool:
-        same = (self.type, self.name) == (other.type, other.name)
-        return same and ("*" in self.actions or set(other.actions) <= set(self.actions))
-
-    def __str__(self) -> str:
-        return f"{self.type}:{self.name}:{','.join(self.actions)}"
 
 
 # --- ranges

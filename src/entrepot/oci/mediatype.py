@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final
 
 OCI_DESCRIPTOR: Final = "application/vnd.oci.descriptor.v1+json"
 OCI_LAYOUT_HEADER: Final = "application/vnd.oci.layout.header.v1+json"
@@ -81,15 +81,6 @@ def is_layer(media_type: str) -> bool:
 def is_nondistributable(media_type: str) -> bool:
     """A layer that registries need not hold (foreign layers of Windows images)."""
     return media_type in NONDISTRIBUTABLE_LAYERS
-
-
-def compression_of(media_type: str) -> Literal["gzip", "zstd"] | None:
-    """What the type says; content may differ, so readers look at the first bytes."""
-    if media_type.endswith(("+gzip", ".gzip")):
-        return "gzip"
-    if media_type.endswith(("+zstd", ".zstd")):
-        return "zstd"
-    return None
 
 
 def base_type(header: str) -> str:

@@ -29,7 +29,6 @@ LEGACY_DEFAULT_REGISTRY: Final = "index.docker.io"
 OFFICIAL_PREFIX: Final = "library/"
 DEFAULT_TAG: Final = TagName("latest")
 MAX_REPOSITORY_LENGTH: Final = 255
-MAX_TAG_LENGTH: Final = 128
 # Longer text is refused unread, so that no input can keep the patterns below busy.
 MAX_REFERENCE_LENGTH: Final = 8192
 

@@ -1,9 +1,7 @@
 """Doing what a plan says.
 
-1. read the root manifest, and of an index the manifests wanted
-2. plan
-3. blobs, several at a time: there already? mountable? else moved and verified on the way
-4. manifests, children first, the tag last: until then the sink shows nothing new
+1. blobs, several at a time: there already? mountable? else moved and verified on the way
+2. manifests, children first, the tag last: until then the sink shows nothing new
 
 One blob that fails stops the others; the first failure is what the caller sees. What has arrived stays
 with the sink, which tells a later run by `blob_offset`.
@@ -17,27 +15,18 @@ from collections.abc import Callable, Iterable
 from typing import Protocol, runtime_checkable
 
 import msgspec
+from msgspec.structs import replace
 
-from entrepot.content.errors import GraphTooDeep, Interrupted
-from entrepot.content.graph import MAX_DEPTH, Node, load_node, walk
+from entrepot.content.errors import Interrupted
 from entrepot.content.protocols import CancelToken, ManifestBytes, PutResult, Sink, Source
-from entrepot.content.verify import SizeMismatch
 from entrepot.errors import Cancelled, InvalidInput, VerificationFailed
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
-from entrepot.oci.manifest import Index
 from entrepot.transfer import progress as event
 from entrepot.transfer.limits import DEFAULT, TransferLimits
-from entrepot.transfer.plan import (
-    Plan,
-    PlannedBlob,
-    PlatformChoice,
-    make_plan,
-    mount_candidates,
-    narrowed_index,
-    select_children,
-)
+from entrepot.transfer.plan import Plan, PlannedBlob, PlatformChoice, mount_candidates
 from entrepot.transfer.progress import Events, ignore
+from entrepot.transfer.reading import read_plan
 
 _STOP_TIMEOUT_S = 5.0
 _MAX_ASKED_DELAY_S = 90.0
@@ -96,69 +85,41 @@ def copy(
     token = cancel or CancelToken()
     root = source.get_manifest(reference)
     token.check()
-    nodes, top = _gather(source, root, platforms or PlatformChoice.all(), limits)
-    plan = make_plan(nodes, limits)
+    plan = read_plan(source, root, platforms=platforms, limits=limits)
+    return carry_out(
+        plan, source, sink, to=to, limits=limits, events=events, cancel=token, mount_from=mount_from,
+        if_absent=if_absent,
+    )  # fmt: skip
+
+
+def carry_out(
+    plan: Plan,
+    source: Source,
+    sink: Sink,
+    *,
+    to: str | None,
+    limits: TransferLimits = DEFAULT,
+    events: Events = ignore,
+    cancel: CancelToken | None = None,
+    mount_from: MountFrom | None = None,
+    if_absent: bool = False,
+) -> CopyResult:
+    """The copy a plan was made for; of the source only blobs are read. Arguments and errors are `copy`'s."""
+    token = cancel or CancelToken()
     emit = _Serial(events)
     outcome = _move_blobs(source, sink, plan, limits, emit, token, mount_from)
     token.check()
-    _put_manifests(sink, plan, top, to, emit, if_absent=if_absent)
-    return CopyResult(root, top, to, outcome.moved_blobs, outcome.moved_bytes, outcome.present_blobs)
+    _put_manifests(sink, plan, to, emit, if_absent=if_absent)
+    return CopyResult(
+        plan.root, plan.top, to, outcome.moved_blobs, outcome.moved_bytes, outcome.present_blobs
+    )
 
 
-def read_plan(
-    source: Source,
-    reference: str | Digest,
-    *,
-    platforms: PlatformChoice | None = None,
-    limits: TransferLimits = DEFAULT,
-) -> tuple[ManifestBytes, ManifestBytes, Plan]:
-    """Root, top and plan of a copy without doing it (`--dry-run`)."""
-    root = source.get_manifest(reference)
-    nodes, top = _gather(source, root, platforms or PlatformChoice.all(), limits)
-    return root, top, make_plan(nodes, limits)
-
-
-# Reading manifests
-
-
-def _gather(
-    source: Source, root: ManifestBytes, choice: PlatformChoice, limits: TransferLimits, depth: int = 0
-) -> tuple[list[Node], ManifestBytes]:
-    """All nodes wanted, children first, and the top."""
-    if depth > MAX_DEPTH:
-        raise GraphTooDeep(f"{root.digest} is nested deeper than {MAX_DEPTH} indexes")
-    node = load_node(root, limits=limits.manifest)
-    if choice.is_all or not isinstance(node.parsed, Index):
-        return _walk(_Rooted(source, root), root.digest, limits), root
-    chosen = select_children(node.parsed, choice)
-    if len(choice.wanted) > 1 and len(chosen) > 1:
-        narrowed = ManifestBytes.from_manifest(narrowed_index(node.parsed, chosen))
-        return _walk(_Rooted(source, narrowed), narrowed.digest, limits), narrowed
-    child = _fetch_child(source, chosen[0])
-    return _gather(source, child, choice, limits, depth + 1)
-
-
-def _walk(source: Source, digest: Digest, limits: TransferLimits) -> list[Node]:
-    return list(walk(source, digest, limits=limits.manifest, max_manifests=limits.max_manifests))
-
-
-def _fetch_child(source: Source, descriptor: Descriptor) -> ManifestBytes:
-    fetched = source.get_manifest(descriptor.digest)
-    if len(fetched.raw) != descriptor.size:
-        raise SizeMismatch(descriptor.digest, descriptor.size, len(fetched.raw))
-    return fetched
-
-
-class _Rooted:
-    """A source that has one manifest in hand, so that it is not asked for twice."""
-
-    def __init__(self, source: Source, root: ManifestBytes) -> None:
-        self._source = source
-        self._root = root
-        self.open_blob = source.open_blob
-
-    def get_manifest(self, reference: str | Digest, /) -> ManifestBytes:
-        return self._root if reference == self._root.digest else self._source.get_manifest(reference)
+def looked_up(plan: Plan, sink: Sink) -> Plan:
+    """The plan with what the sink has already, for who wants to tell it before the copy; which then asks no
+    second time. One after another: for places on a disk. Others are asked while blobs are moved."""
+    blobs = (replace(blob, is_there=sink.has_blob(blob.descriptor)) for blob in plan.blobs)
+    return replace(plan, blobs=tuple(blobs))
 
 
 # Moving blobs
@@ -288,7 +249,8 @@ class _Mover:
     def move(self, blob: PlannedBlob) -> tuple[PutResult, int]:
         """What happened, and how many bytes were moved."""
         descriptor, role = blob.descriptor, blob.role
-        if self._sink.has_blob(descriptor):
+        is_there = self._sink.has_blob(descriptor) if blob.is_there is None else blob.is_there
+        if is_there:
             self.emit(event.BlobExists(descriptor, role))
             return PutResult.EXISTED, 0
         if (mounted := self._mount(descriptor)) is not None:
@@ -304,7 +266,7 @@ class _Mover:
     def _mount(self, descriptor: Descriptor) -> str | None:
         if self._mount_from is None:
             return None
-        for repository in mount_candidates(self._mount_from(descriptor), None):
+        for repository in mount_candidates(self._mount_from(descriptor)):
             if self._sink.mount_blob(descriptor, repository):
                 return repository
         return None
@@ -375,9 +337,8 @@ class _Counter:
 # Manifests
 
 
-def _put_manifests(
-    sink: Sink, plan: Plan, top: ManifestBytes, tag: str | None, emit: Events, *, if_absent: bool
-) -> None:
+def _put_manifests(sink: Sink, plan: Plan, tag: str | None, emit: Events, *, if_absent: bool) -> None:
+    top = plan.top
     for node in plan.manifests:
         manifest = node.manifest
         if manifest.digest == top.digest:

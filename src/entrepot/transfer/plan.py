@@ -1,4 +1,4 @@
-"""What a copy will move. Pure: manifests that were read go in, lists come out.
+"""What a copy will move, decided here alone. Pure: manifests that were read go in, lists come out.
 
     root (what the reference names) ── the platforms wanted ──▶ top (what the sink's tag will name)
 
@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from entrepot.content.graph import Node
+from entrepot.content.protocols import ManifestBytes
+from entrepot.oci.annotations import DOCKER_REFERENCE_DIGEST
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import ImageManifest, Index, build_index
@@ -20,9 +22,6 @@ from entrepot.oci.platform import Platform, select_platform
 from entrepot.transfer.errors import CopyTooLarge, NoMatchingPlatform
 from entrepot.transfer.limits import TransferLimits
 from entrepot.transfer.progress import Role
-
-# How buildkit ties an attestation to its image: an entry of platform unknown/unknown with this annotation.
-_REFERENCE_DIGEST = "vnd.docker.reference.digest"
 
 
 class PlatformChoice(msgspec.Struct, frozen=True):
@@ -60,11 +59,17 @@ class PlannedBlob(msgspec.Struct, frozen=True):
 
     descriptor: Descriptor
     role: Role
+    is_there: bool | None = None
+    """Whether the sink has it; None until it was asked."""
 
 
 class Plan(msgspec.Struct, frozen=True):
     """Blobs each once, in the order of the manifests; manifests each once, children before parents."""
 
+    root: ManifestBytes
+    """What the source's reference names."""
+    top: ManifestBytes
+    """What the sink's tag will name; the root, or a part of it."""
     blobs: tuple[PlannedBlob, ...]
     manifests: tuple[Node, ...]
 
@@ -100,7 +105,7 @@ def narrowed_index(index: Index, chosen: Iterable[Descriptor]) -> Index:
     entries = [
         entry
         for entry in index.manifests
-        if str(entry.digest) in kept or entry.annotations.get(_REFERENCE_DIGEST) in kept
+        if str(entry.digest) in kept or entry.annotations.get(DOCKER_REFERENCE_DIGEST) in kept
     ]
     return build_index(
         entries,
@@ -111,8 +116,8 @@ def narrowed_index(index: Index, chosen: Iterable[Descriptor]) -> Index:
     )
 
 
-def make_plan(nodes: Iterable[Node], limits: TransferLimits) -> Plan:
-    """From nodes children first (as `content.graph.walk` yields them). Raises CopyTooLarge."""
+def make_plan(root: ManifestBytes, top: ManifestBytes, nodes: Iterable[Node], limits: TransferLimits) -> Plan:
+    """From the nodes of `top`, children first (as `content.graph.walk` yields them). Raises CopyTooLarge."""
     blobs: dict[Digest, PlannedBlob] = {}
     manifests: dict[Digest, Node] = {}
     total = 0
@@ -126,13 +131,12 @@ def make_plan(nodes: Iterable[Node], limits: TransferLimits) -> Plan:
                 total += descriptor.size
     if limits.max_total_bytes is not None and total > limits.max_total_bytes:
         raise CopyTooLarge(f"the image has {total} bytes; the limit of this copy is {limits.max_total_bytes}")
-    return Plan(tuple(blobs.values()), tuple(manifests.values()))
+    return Plan(root, top, tuple(blobs.values()), tuple(manifests.values()))
 
 
-def mount_candidates(repositories: Iterable[str], own: str | None, limit: int = 3) -> tuple[str, ...]:
-    """Repositories worth asking to mount from: each once, never the sink's own, at most `limit`."""
-    found = dict.fromkeys(name for name in repositories if name and name != own)
-    return tuple(found)[:limit]
+def mount_candidates(repositories: Iterable[str], limit: int = 3) -> tuple[str, ...]:
+    """Repositories worth asking to mount from: each once, at most `limit`."""
+    return tuple(dict.fromkeys(repositories))[:limit]
 
 
 def _role(parsed: ImageManifest | Index, descriptor: Descriptor) -> Role:
@@ -145,4 +149,4 @@ def _role(parsed: ImageManifest | Index, descriptor: Descriptor) -> Role:
 
 def _is_attestation(entry: Descriptor) -> bool:
     unknown = entry.platform is not None and entry.platform.is_unknown
-    return unknown or _REFERENCE_DIGEST in entry.annotations
+    return unknown or DOCKER_REFERENCE_DIGEST in entry.annotations

@@ -91,14 +91,6 @@ class ManifestStored(Event, frozen=True):
     size: int
 
 
-LayerWaiting = BlobWaiting
-LayerExists = BlobExists
-LayerMounted = BlobMounted
-LayerStarted = BlobStarted
-LayerProgress = BlobProgress
-LayerVerifying = BlobVerifying
-LayerDone = BlobDone
-
 Events = Callable[[Event], None]
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from entrepot.content.memory import MemoryStore
 from entrepot.content.protocols import ReferrerSource, Sink, Source, TagStore
+from entrepot.images.sink import StoreSink
+from entrepot.images.source import StoreSource
 from entrepot.images.store import ImageStore
 from entrepot.layout.directory import ImageLayout
 from entrepot.oci.reference import Reference
@@ -39,8 +41,8 @@ def memory(tmp_path: Path) -> Iterator[Place]:
 def store(tmp_path: Path) -> Iterator[Place]:
     reference = Reference.parse("team/app")
     images = ImageStore(tmp_path / "store")
-    source = images.source(reference)
-    with images.sink(reference) as sink:
+    source = StoreSource(images, reference)
+    with StoreSink(images, reference) as sink:
         yield Place(source, sink, source)
 
 

@@ -1,38 +1,21 @@
 """Registries as places for content: ours, and Debian's docker-registry. One of each a test run."""
 
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from entrepot.client.registry import PUSH, Registry, Repository
+from entrepot.client.registry import PUSH, Registry
+from entrepot.client.repository import Repository
 from tests.support.lying_registry import quick_settings
 from tests.support.ports import free_port
 from tests.support.programs import require_program
-from tests.support.server import ENTREPOT
+from tests.support.registry import answers_as_registry, our_registry
 from tests.support.shared import shared_server
 
 if TYPE_CHECKING:
     from tests.contract.content.places import Place
-
-
-def _answers(port: int) -> bool:
-    try:
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=5).close()
-    except urllib.error.HTTPError:
-        return False
-    except OSError:
-        return False
-    return True
-
-
-def _ours(folder: Path) -> tuple[list[str], dict[str, Any], Any]:
-    port = free_port()
-    argv = [ENTREPOT, "serve", "--data", str(folder / "data"), "--listen", f"127.0.0.1:{port}"]
-    return [*argv, "--workers", "1"], {"port": port}, lambda: _answers(port)
 
 
 def _docker_registry(folder: Path) -> tuple[list[str], dict[str, Any], Any]:
@@ -43,14 +26,14 @@ def _docker_registry(folder: Path) -> tuple[list[str], dict[str, Any], Any]:
         f'http: {{addr: "127.0.0.1:{port}"}}\n'
     )
     argv = [require_program("docker-registry"), "serve", str(config)]
-    return argv, {"port": port}, lambda: _answers(port)
+    return argv, {"port": port}, lambda: answers_as_registry(port)
 
 
 @contextmanager
 def registry(tmp_path: Path) -> "Iterator[Place]":
     from tests.contract.content.places import Place
 
-    port = shared_server("contract-entrepot", _ours)["port"]
+    port = our_registry()
     with _opened(tmp_path, port) as repository:
         yield Place(repository, repository, repository, repository, resumes=False)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from entrepot.archive.reading import open_archive
+from entrepot.archive.sink import ArchiveSink
 from entrepot.archive.writing import SavedImage, write_archive
 from entrepot.content.graph import walk
 from entrepot.content.memory import MemoryStore
@@ -141,17 +142,20 @@ def test_a_daemon_is_a_place_to_copy_to_and_from(dockerd: Docker) -> None:
     sample = Sample("daemon")
     with DockerDaemon(DaemonAddress.parse(f"unix://{dockerd.socket}")) as daemon:
         assert daemon.ping()
-        with daemon.sink(Reference.parse("archive-daemon/app")) as sink:
+        said: list[str] = []
+        name = Reference.parse("archive-daemon/app")
+        with ArchiveSink(lambda write: said.extend(daemon.load(write)), reference=name) as sink:
             copy(sample.store, sink, "1", "7")
-        assert sink.loaded == ["Loaded image: archive-daemon/app:7"]
+        assert said == ["Loaded image: archive-daemon/app:7"]
         assert daemon.inspect("archive-daemon/app:7")["Id"] == sample.id
         assert any("archive-daemon/app:7" in (found["RepoTags"] or ()) for found in daemon.list_images())
-        with daemon.open_images(["archive-daemon/app:7"]) as archive:
+        with daemon.save(["archive-daemon/app:7"]) as packed, open_archive(packed) as archive:
             assert str(archive.find("archive-daemon/app:7").image_id) == sample.id
             copy(archive, MemoryStore(), "", "t")
         with pytest.raises(NotInDaemon, match="archive-daemon/nope"):
-            daemon.open_images(["archive-daemon/nope:1"])
-        with pytest.raises(DaemonRefused), daemon.sink(Reference.parse("archive-daemon/bad")) as sink:
+            daemon.save(["archive-daemon/nope:1"])
+        bad = Reference.parse("archive-daemon/bad")
+        with pytest.raises(DaemonRefused), ArchiveSink(daemon.load, reference=bad) as sink:
             _put_wrong_layer(sink)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from entrepot.client.registry import PULL, PUSH, Repository, open_repository
+from entrepot.client.registry import PULL, PUSH, open_repository
+from entrepot.client.repository import Repository
 from entrepot.client.settings import ClientSettings
 from entrepot.oci.reference import Reference
 from tests.support.lying_registry import LyingRegistry, Reply, Request, Script, quick_settings

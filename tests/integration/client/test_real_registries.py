@@ -193,13 +193,14 @@ def test_mirrors_are_asked_first_and_failures_passed_over(
 _PULL = """
 import sys, pathlib
 from entrepot.client.registry import open_repository
+from entrepot.images.sink import StoreSink
 from entrepot.images.store import ImageStore
 from entrepot.oci.reference import Reference
 from entrepot.transfer.copy import copy
 from tests.support.lying_registry import quick_settings
 reference = Reference.parse(sys.argv[1])
 home = pathlib.Path(sys.argv[2])
-with ImageStore(home / "store").sink(reference) as sink:
+with StoreSink(ImageStore(home / "store"), reference) as sink:
     copy(open_repository(reference, client=quick_settings(home)), sink, reference="1", to="1")
 """
 

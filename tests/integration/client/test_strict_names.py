@@ -3,7 +3,7 @@
 import pytest
 
 from entrepot.client.errors import DestinationForbidden
-from entrepot.client.hosts import Endpoint
+from entrepot.client.hosts import RegistryHost
 from entrepot.client.registry import Registry
 from entrepot.client.settings import ClientSettings
 from entrepot.errors import InvalidInput
@@ -35,4 +35,4 @@ def test_k7_only_tags_reach_the_wire(tag: str, settings: ClientSettings) -> None
 @pytest.mark.parametrize("host", ["h/../x", "h@evil", "user:pw@h", "h:x", "h h", "h?x"])
 def test_k7_only_hosts_are_connected_to(host: str, settings: ClientSettings) -> None:
     with pytest.raises((InvalidInput, DestinationForbidden)):
-        Registry(host, settings=settings, endpoint=Endpoint("r", host, ("http",))).ping()
+        Registry(host, settings=settings, endpoint=RegistryHost("r", host, ("http",))).ping()

@@ -60,7 +60,7 @@ def test_every_tag_points_to_the_smaller_manifest(store: ImageStore, media_type:
     manifest = store.manifest(smaller)
     assert manifest.media_type == media_type
     assert manifest.annotations == {"kept": "yes"}
-    assert [mediatype.compression_of(layer.media_type) for layer in manifest.layers] == ["gzip", "gzip"]
+    assert all(layer.media_type.endswith("gzip") for layer in manifest.layers)
     assert manifest.layers[0].size < len(PLAIN)
     assert manifest.layers[1] == store.manifest(image).layers[1]
     assert smaller.size == image.size

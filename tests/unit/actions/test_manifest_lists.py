@@ -23,7 +23,7 @@ from entrepot.actions.manifest_lists import (
 from entrepot.actions.manifest_push import PushedManifest, push_manifest
 from entrepot.client.settings import ClientSettings
 from entrepot.content.errors import GraphTooLarge
-from entrepot.images.files import locked
+from entrepot.files import locked
 from entrepot.images.store import ImageStore
 from entrepot.oci.descriptor import Descriptor
 from tests.unit.images.makers import add_image, add_index

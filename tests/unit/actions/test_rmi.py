@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from entrepot.actions.rmi import ContainerUse, FindUses, Removed, prune_images, remove_image
+from entrepot.actions.rmi import FindUses, Removed, prune_images, remove_image
+from entrepot.actions.uses import ContainerUse
 from entrepot.images.errors import ImageInUse, NoSuchImage
 from entrepot.images.image import Image
 from entrepot.images.store import ImageStore

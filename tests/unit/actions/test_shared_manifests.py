@@ -23,6 +23,7 @@ from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import build_index, build_manifest
 from entrepot.oci.reference import Reference
+from entrepot.transfer.reading import read_plan
 from tests.unit.archive.builders import BASE, Content, config_of, table, tar
 
 WIDTH, DEPTH = 3, 8
@@ -193,6 +194,7 @@ def test_m5_copying_what_belongs_to_an_image() -> None:
     top = source.get_manifest(put_shared(source).digest)
     source.put_manifest(source.manifests[put_image(source).digest], f"sha256-{top.digest.hex}.sig")
     target = MemoryStore()
-    assert copy_referrers(source, source, target, top, events=lambda _: None) == 1
+    plan = read_plan(source, top)
+    assert copy_referrers(source, source, target, plan, events=lambda _: None) == 1
     assert list(target.tags) == [f"sha256-{top.digest.hex}.sig"]
     assert set(asked.values()) == {1}

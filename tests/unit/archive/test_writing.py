@@ -12,13 +12,12 @@ import pytest
 from entrepot.archive.errors import InvalidArchive
 from entrepot.archive.reading import open_archive
 from entrepot.archive.sink import ArchiveSink
-from entrepot.archive.writing import SavedImage, archive_size, write_archive
+from entrepot.archive.writing import SavedImage, write_archive
 from entrepot.content.errors import BlobNotFound
 from entrepot.content.graph import walk
 from entrepot.content.memory import MemoryStore
 from entrepot.content.protocols import ManifestBytes
 from entrepot.content.verify import DigestMismatch
-from entrepot.images.files import replaced_file
 from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import build_manifest
 from entrepot.oci.platform import Platform
@@ -192,38 +191,7 @@ def test_progress_counts_every_byte_of_every_blob(store: MemoryStore) -> None:
         counted[digest] = counted.get(digest, 0) + size
 
     written(image, progress=count)
-    assert sum(counted.values()) == archive_size([image])
     assert counted == {digest: len(data) for digest, data in store.blobs.items()}
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "out.tar"
-    path.write_bytes(b"old")
-    with pytest.raises(TypeError), replaced_file(path, mode=0o600) as file:
-        file.write("no bytes")  # type: ignore[arg-type]
-    assert path.read_bytes() == b"old"
-    with replaced_file(path, mode=0o600) as file:
-        file.write(b"new")
-    assert path.read_bytes() == b"new"
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_link_to_a_file_stays_one_and_names_may_be_as_long_as_they_can(tmp_path: Path) -> None:
-    real, link = tmp_path / ("a" * 255), tmp_path / "link"
-    link.symlink_to(real.name)
-    for data in (b"first", b"second"):
-        with replaced_file(link, mode=0o600) as file:
-            file.write(data)
-        assert (link.is_symlink(), real.read_bytes()) == (True, data)
-    assert sorted(tmp_path.iterdir()) == [real, link]
-
-
-def test_a_file_has_no_name_until_it_is_whole(tmp_path: Path) -> None:
-    """So a process that is killed leaves nothing."""
-    with replaced_file(tmp_path / "out.tar", mode=0o600) as file:
-        file.write(b"new")
-        assert list(tmp_path.iterdir()) == []
 
 
 def test_an_archive_goes_into_a_pipe(tmp_path: Path, store: MemoryStore) -> None:

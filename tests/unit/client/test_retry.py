@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from entrepot.client.retry import NO_RETRIES, RetryPolicy, parse_retry_after
+from entrepot.client.retry import RetryPolicy, parse_retry_after
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 POLICY = RetryPolicy(attempts=4, base_s=1.0, max_delay_s=3.0, max_retry_after_s=60.0)
@@ -45,4 +45,4 @@ def test_a_wish_beyond_patience_ends_it() -> None:
 
 
 def test_one_attempt_is_never_repeated() -> None:
-    assert NO_RETRIES.delay_s(1, retry_after_s=None, draw=lambda: 1.0) is None
+    assert RetryPolicy(attempts=1).delay_s(1, retry_after_s=None, draw=lambda: 1.0) is None

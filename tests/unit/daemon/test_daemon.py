@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 
 from entrepot.archive.reading import open_archive
+from entrepot.archive.sink import ArchiveSink
 from entrepot.content.memory import MemoryStore
 from entrepot.daemon.address import DaemonAddress, InvalidDaemonAddress
-from entrepot.daemon.docker import DaemonSink, DockerDaemon
+from entrepot.daemon.docker import DockerDaemon
 from entrepot.daemon.errors import DaemonRefused, DaemonUnreachable, NotInDaemon
 from entrepot.daemon.upload import written_chunks
-from entrepot.layers.tar_writer import Writable
+from entrepot.layers.chunks import Writable
 from entrepot.oci.reference import Reference
 from tests.unit.archive.builders import legacy_members, stored_image, tar
 
@@ -102,7 +103,7 @@ def daemon(server: _Server) -> Iterator[DockerDaemon]:
         yield opened
 
 
-def put_image(sink: DaemonSink) -> None:
+def put_image(sink: ArchiveSink) -> None:
     store = MemoryStore()
     manifest = stored_image(store)
     for blob in manifest.parse().references()[0]:
@@ -114,27 +115,28 @@ def put_image(sink: DaemonSink) -> None:
 def test_images_come_as_an_archive(server: _Server, daemon: DockerDaemon) -> None:
     server.answers["/images/bb:1/json"] = (200, b'{"Id":"sha256:x"}')
     server.answers["/images/get?names=bb%3A1"] = (200, tar(legacy_members()))
-    with daemon.open_images(["bb:1"]) as archive:
+    with daemon.save(["bb:1"]) as packed, open_archive(packed) as archive:  # type: ignore[arg-type]
         assert [reference.familiar() for reference in archive.images[0].references] == ["bb:1", "bb:one"]
 
 
 def test_a_missing_image_is_said_in_the_daemons_words(daemon: DockerDaemon) -> None:
     with pytest.raises(NotInDaemon, match="docker daemon: No such image: x"):
-        daemon.open_images(["x"])
+        daemon.save(["x"])
 
 
 def test_an_image_is_sent_as_an_archive(server: _Server, daemon: DockerDaemon) -> None:
     server.answers["/images/load?quiet=1"] = (200, b'{"status":"x"}\n{"stream":"Loaded image: a:1\\n"}\n')
-    with daemon.sink(Reference.parse("a")) as sink:
+    said: list[str] = []
+    with ArchiveSink(lambda write: said.extend(daemon.load(write)), reference=Reference.parse("a")) as sink:
         put_image(sink)
-    assert sink.loaded == ["Loaded image: a:1"]
+    assert said == ["Loaded image: a:1"]
     with open_archive(io.BytesIO(server.received)) as archive:
         assert archive.find("a:1")
 
 
 def test_an_error_in_the_progress_is_an_error(server: _Server, daemon: DockerDaemon) -> None:
     server.answers["/images/load?quiet=1"] = (200, b'{"errorDetail":{},"error":"no space left"}\n')
-    sink = daemon.sink(Reference.parse("a"))
+    sink = ArchiveSink(daemon.load, reference=Reference.parse("a"))
     put_image(sink)
     with pytest.raises(DaemonRefused, match="docker daemon: no space left"):
         sink.finish()

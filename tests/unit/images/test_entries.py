@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrepot.images.entries import Entries, parse_entries, print_entries
+from entrepot.images.entries import Entries
+from entrepot.layout.index import parse_document, print_document
 from entrepot.oci import mediatype
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
@@ -52,4 +53,4 @@ def test_names_are_unique_and_targets_stay_until_removed(
         unnamed = [entry.target.digest for entry in entries if entry.name is None]
         assert len(unnamed) == len(set(unnamed))
         assert not set(unnamed) & set(expected.values())
-        assert parse_entries(print_entries(entries)) == entries
+        assert Entries.of(parse_document(print_document(entries.document()))) == entries

@@ -1,6 +1,5 @@
 """The local store: names, IDs, untagged images, garbage, leases, partial downloads."""
 
-import io
 import json
 import os
 import subprocess
@@ -10,9 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from entrepot.content.errors import Interrupted
-from entrepot.content.protocols import PutResult
-from entrepot.content.verify import DigestMismatch
 from entrepot.images.errors import AmbiguousImage, IncompleteImage, NoSuchImage, StoreDamaged
 from entrepot.images.store import ImageStore
 from entrepot.oci import mediatype
@@ -237,73 +233,6 @@ def test_parents_are_remembered_and_forgotten(store: ImageStore) -> None:
     store.remove_image(child)
     store.collect()
     assert json.loads(store.paths.parents.read_bytes()) == {}
-
-
-LAYER = bytes(range(256)) * 4096
-
-
-def layer() -> Descriptor:
-    return Descriptor(mediatype.OCI_LAYER, Digest.of(LAYER), len(LAYER))
-
-
-class Broken(io.BytesIO):
-    """Ends with an error instead of an end."""
-
-    def readinto(self, buffer: object, /) -> int:
-        if not (count := super().readinto(buffer)):  # type: ignore[arg-type]
-            raise ConnectionError("gone")
-        return count
-
-
-def test_download_goes_on_in_another_run(store: ImageStore) -> None:
-    with store.sink() as sink, pytest.raises(ConnectionError):
-        sink.put_blob(layer(), Broken(LAYER[:300_000]))
-    assert not store.blobs.has(layer().digest)
-    with ImageStore(store.root).sink() as sink:
-        assert sink.blob_offset(layer()) == 300_000
-        assert sink.put_blob(layer(), io.BytesIO(LAYER[300_000:]), offset=300_000) is PutResult.STORED
-    assert store.blobs.read(layer().digest) == LAYER
-    assert list(store.paths.partials.iterdir()) == []
-
-
-def test_damaged_partial_download_is_found_and_dropped(store: ImageStore) -> None:
-    store.prepare()
-    store.paths.partial(layer().digest).write_bytes(b"x" * 300_000)
-    with store.sink() as sink:
-        assert sink.blob_offset(layer()) == 300_000
-        with pytest.raises(DigestMismatch):
-            sink.put_blob(layer(), io.BytesIO(LAYER[300_000:]), offset=300_000)
-        assert sink.blob_offset(layer()) == 0
-        sink.put_blob(layer(), io.BytesIO(LAYER))
-
-
-def test_two_sinks_may_bring_the_same_blob(store: ImageStore) -> None:
-    with store.sink() as first, ImageStore(store.root).sink() as second:
-        assert first.blob_offset(layer()) == 0
-        assert second.blob_offset(layer()) == 0
-        assert second.put_blob(layer(), io.BytesIO(LAYER)) is PutResult.STORED
-        assert first.put_blob(layer(), io.BytesIO(LAYER)) is PutResult.EXISTED
-    assert store.blobs.read(layer().digest) == LAYER
-
-
-def test_partial_that_another_process_took_over_starts_over(store: ImageStore) -> None:
-    store.prepare()
-    store.paths.partial(layer().digest).write_bytes(LAYER[:1000])
-    with store.sink() as first, ImageStore(store.root).sink() as second:
-        assert first.blob_offset(layer()) == 1000
-        with pytest.raises(Interrupted):
-            second.put_blob(layer(), io.BytesIO(LAYER[1000:]), offset=1000)
-        assert second.blob_offset(layer()) == 0
-
-
-def test_given_up_downloads_are_removed_but_not_those_in_work(store: ImageStore) -> None:
-    store.prepare()
-    store.paths.partial(Digest.of(b"old")).write_bytes(b"12345")
-    store.paths.partial(layer().digest).write_bytes(LAYER[:10])
-    with store.sink() as sink:
-        sink.blob_offset(layer())
-        assert store.give_up_partials() == 5
-    assert store.give_up_partials() == 10
 
 
 def test_many_threads_and_stores_tag_at_once(store: ImageStore) -> None:

@@ -155,7 +155,7 @@ def test_what_a_layer_writer_stores_is_what_it_says(compression: str | None, rep
     assert inflated(stored) == DATA + bytes(3 << 20)
     assert writer.digest == Digest.of(stored)
     assert writer.diff_id.hex == hashlib.sha256(DATA + bytes(3 << 20)).hexdigest()
-    assert (writer.size, writer.plain_size) == (len(stored), len(DATA) + (3 << 20))
+    assert writer.size == len(stored)
     if compression == "gzip":
         assert stored[:10] == b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
         assert zlib.decompress(stored, 31) == DATA + bytes(3 << 20)

@@ -16,7 +16,14 @@ from entrepot.content.protocols import ManifestBytes, PutResult
 from entrepot.errors import VerificationFailed
 from entrepot.layout.directory import ImageLayout
 from entrepot.layout.errors import AmbiguousName, InvalidLayout
-from entrepot.layout.index import LayoutEntry, LayoutIndex, build_layout_index, parse_index, print_index
+from entrepot.layout.index import (
+    LayoutEntry,
+    LayoutIndex,
+    build_layout_index,
+    parse_document,
+    parse_index,
+    print_index,
+)
 from entrepot.oci import mediatype
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
@@ -81,6 +88,8 @@ def test_a_damaged_index_is_refused(layout: ImageLayout, content: bytes) -> None
     (layout.root / "index.json").write_bytes(content)
     with pytest.raises(InvalidLayout):
         layout.read_index()
+    with pytest.raises(InvalidLayout):
+        LayoutIndex.of(parse_document(content, trusted=True))
 
 
 def test_names_of_docker_and_of_the_specification_are_understood() -> None:
@@ -269,7 +278,8 @@ def test_k6_writers_in_many_threads_lose_no_name(layout: ImageLayout) -> None:
     for thread in threads:
         thread.join()
     assert list(layout.list_tags()) == [f"t{number:02}" for number in range(12)]
-    assert not [name for name in os.listdir(layout.root) if name.startswith(".index")]
+    assert sorted(os.listdir(layout.root)) == [".entrepot", "blobs", "index.json", "oci-layout"]
+    assert os.listdir(layout.root / ".entrepot" / "tmp") == []
 
 
 _names = st.text("abc/:.-é ", min_size=1, max_size=8)

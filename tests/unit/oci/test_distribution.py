@@ -1,4 +1,4 @@
-"""The words of the registry API: paths, errors, scopes, ranges and links."""
+"""The words of the registry API: paths, errors, ranges and links."""
 
 import json
 
@@ -10,9 +10,6 @@ from entrepot.oci.digest import Digest
 from entrepot.oci.distribution import (
     ErrorCode,
     InvalidRange,
-    InvalidScope,
-    Scope,
-    WireError,
     blob_path,
     error_body,
     fallback_tag,
@@ -20,7 +17,6 @@ from entrepot.oci.distribution import (
     manifest_path,
     parse_byte_range,
     parse_content_range,
-    parse_error_body,
     parse_link,
     parse_upload_range,
     referrers_path,
@@ -125,50 +121,12 @@ def test_other_upload_ranges_are_refused(header: str) -> None:
         parse_upload_range(header)
 
 
-def test_errors_are_written_and_read() -> None:
+def test_errors_are_written_as_the_specification_says() -> None:
     body = error_body(ErrorCode.BLOB_UNKNOWN, "no such blob", {"digest": str(D)})
     assert json.loads(body) == {
         "errors": [{"code": "BLOB_UNKNOWN", "message": "no such blob", "detail": {"digest": str(D)}}]
     }
-    assert parse_error_body(body) == [WireError("BLOB_UNKNOWN", "no such blob", {"digest": str(D)})]
     assert ErrorCode.BLOB_UNKNOWN.status == 404
-
-
-@pytest.mark.parametrize(
-    "body", [b"", b"<html>", b"[]", b'{"errors":{}}', b'{"errors":[1]}', b"[" * 99_999, b"\xff"], ids=range(7)
-)
-def test_foreign_error_bodies_are_nothing(body: bytes) -> None:
-    assert parse_error_body(body) == []
-
-
-@pytest.mark.parametrize(
-    ("text", "scope"),
-    [
-        ("repository:a/b:pull,push", Scope("repository", "a/b", ("pull", "push"))),
-        ("repository:a/b:push,pull,push", Scope("repository", "a/b", ("pull", "push"))),
-        ("repository:host:5000/a:pull", Scope("repository", "host:5000/a", ("pull",))),
-        ("registry:catalog:*", Scope("registry", "catalog", ("*",))),
-        ("repository(plugin):a:pull", Scope("repository(plugin)", "a", ("pull",))),
-        ("repository:a:", Scope("repository", "a", ())),
-    ],
-)
-def test_scopes_are_read(text: str, scope: Scope) -> None:
-    assert Scope.parse(text) == scope
-    assert Scope.parse(str(scope)) == scope
-
-
-@pytest.mark.parametrize("text", ["", "x", "repository:a", ":a:pull", "repository::pull", "a:b c:d"])
-def test_other_scopes_are_refused(text: str) -> None:
-    with pytest.raises(InvalidScope):
-        Scope.parse(text)
-
-
-def test_scopes_of_one_name_are_merged() -> None:
-    merged = Scope.parse_all(["repository:b:pull repository:a:push", "repository:b:push"])
-    assert [str(scope) for scope in merged] == ["repository:a:push", "repository:b:pull,push"]
-    assert merged[1].covers(Scope.parse("repository:b:pull"))
-    assert not merged[1].covers(Scope.parse("repository:b:delete"))
-    assert Scope.parse("registry:catalog:*").covers(Scope.parse("registry:catalog:search"))
 
 
 @pytest.mark.parametrize(

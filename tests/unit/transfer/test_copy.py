@@ -16,9 +16,10 @@ from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import build_index, build_manifest
 from entrepot.oci.platform import Platform
 from entrepot.transfer import progress
-from entrepot.transfer.copy import copy, read_plan
+from entrepot.transfer.copy import carry_out, copy, looked_up
 from entrepot.transfer.limits import TransferLimits
 from entrepot.transfer.plan import PlatformChoice
+from entrepot.transfer.reading import read_plan
 
 QUICK = TransferLimits(base_delay_s=0.0, max_delay_s=0.0)
 ALONE = TransferLimits(parallel=1, base_delay_s=0.0, max_delay_s=0.0)
@@ -278,9 +279,46 @@ def test_if_absent_needs_a_sink_that_can_tell(source: MemoryStore) -> None:
         copy(source, MemoryStore(), reference="one", to="t", if_absent=True)
 
 
-def test_a_dry_run_reads_manifests_only(source: MemoryStore) -> None:
-    source.blobs.clear()
-    root, top, plan = read_plan(source, "all", platforms=PlatformChoice.one(Platform.parse("linux/amd64")))
-    assert root.digest == source.tags["all"]
-    assert [node.manifest for node in plan.manifests] == [top]
-    assert len(plan.blobs) == 3
+class Asked(MemoryStore):
+    """Counts the questions for blobs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.questions: list[Digest] = []
+
+    def has_blob(self, descriptor: Descriptor) -> bool:
+        self.questions.append(descriptor.digest)
+        return super().has_blob(descriptor)
+
+    def put_blob(self, *args: object, **options: object) -> PutResult:
+        asked = list(self.questions)
+        try:
+            return super().put_blob(*args, **options)  # type: ignore[arg-type]
+        finally:
+            self.questions = asked  # what a sink does for itself is no question
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_sink_is_asked_once_for_each_blob_also_when_the_answers_are_told_first(
+    before: bool, source: MemoryStore
+) -> None:
+    target = Asked()
+    target.add_blob(b"base" * 50_000)
+    plan = read_plan(source, source.get_manifest("one"))
+    if before:
+        plan = looked_up(plan, target)
+        assert [blob.is_there for blob in plan.blobs] == [False, True, False]
+    result = carry_out(plan, source, target, to="t", limits=ALONE)
+    assert sorted(target.questions, key=str) == sorted((b.descriptor.digest for b in plan.blobs), key=str)
+    assert (result.moved_blobs, result.present_blobs) == (2, 1)
+    assert target.tags == {"t": plan.top.digest}
+
+
+def test_carrying_out_a_plan_reads_no_manifest_again(source: MemoryStore) -> None:
+    choice = PlatformChoice.some([Platform.parse("linux/amd64"), Platform.parse("linux/arm64")])
+    plan = read_plan(source, source.get_manifest("all"), platforms=choice)
+    source.manifests.clear()
+    target = MemoryStore()
+    carry_out(plan, source, target, to="t")
+    assert target.tags == {"t": plan.top.digest}
+    assert len(target.manifests) == 3

@@ -56,6 +56,7 @@ def attestation(of: Descriptor) -> Descriptor:
 
 AMD, ARM = entry("amd", AMD64), entry("arm", ARM64)
 WHOLE = index(AMD, attestation(AMD), ARM, attestation(ARM))
+ROOT = ManifestBytes.from_manifest(WHOLE)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,8 @@ def test_a_narrowed_index_keeps_attestations_and_annotations() -> None:
 
 def test_shared_blobs_are_planned_once_in_the_order_of_the_manifest() -> None:
     first, second = image("a", "b"), image("b", "c")
-    plan = make_plan([first, second, first], TransferLimits())
+    plan = make_plan(first.manifest, second.manifest, [first, second, first], TransferLimits())
+    assert (plan.root, plan.top) == (first.manifest, second.manifest)
     assert [one.descriptor.size for one in plan.blobs if one.role is Role.LAYER] == [1, 1, 1]
     assert [one.descriptor.digest for one in plan.blobs if one.role is Role.LAYER] == [
         blob("a").digest,
@@ -102,8 +104,8 @@ def test_shared_blobs_are_planned_once_in_the_order_of_the_manifest() -> None:
 
 def test_a_limit_on_bytes_is_kept_before_anything_moves() -> None:
     with pytest.raises(CopyTooLarge):
-        make_plan([image("a"), image("b")], TransferLimits(max_total_bytes=5))
+        make_plan(ROOT, ROOT, [image("a"), image("b")], TransferLimits(max_total_bytes=5))
 
 
-def test_mount_candidates_are_few_and_never_the_target() -> None:
-    assert mount_candidates(["a", "b", "a", "own", "", "c", "d"], "own") == ("a", "b", "c")
+def test_mount_candidates_are_few_and_each_is_asked_once() -> None:
+    assert mount_candidates(["a", "b", "a", "c", "d"]) == ("a", "b", "c")

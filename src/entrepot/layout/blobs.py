@@ -1,34 +1,38 @@
-"""Blob files: complete, verified, never changed; and the partial downloads they grow from."""
+"""Blob files of a layout: complete, verified, never changed."""
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import secrets
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Set
 from contextlib import suppress
 from pathlib import Path
 
-from entrepot.content.errors import BlobNotFound, Interrupted
-from entrepot.content.protocols import BlobStream, PutResult
-from entrepot.content.verify import DigestMismatch, VerifiedReader
+import msgspec
+
+from entrepot.content.errors import BlobNotFound
+from entrepot.content.verify import DigestMismatch
 from entrepot.errors import VerificationFailed
-from entrepot.images.errors import StoreFull
-from entrepot.images.files import fsync_directory, give_name, open_new, try_lock, write_all
-from entrepot.images.paths import StorePaths
-from entrepot.oci.descriptor import Descriptor
+from entrepot.files import fsync_directory, give_name, is_same_file, open_new, write_all
+from entrepot.layout.paths import LayoutPaths
 from entrepot.oci.digest import Digest, Hasher, InvalidDigest
 
 BUFFER_BYTES = 1 << 20
 """One read, one hash update, one write. Larger gains nothing on loopback; memory is this times streams."""
 
 
-class BlobFiles:
-    """The `blobs/` directory of a store."""
+class Freed(msgspec.Struct, frozen=True):
+    """What a collection removed."""
 
-    def __init__(self, paths: StorePaths, *, durable: bool = False) -> None:
+    blobs: tuple[Digest, ...]
+    bytes: int
+
+
+class BlobFiles:
+    """The `blobs/` directory of a layout. With `durable`, a blob that has its name survives a power cut."""
+
+    def __init__(self, paths: LayoutPaths, *, durable: bool) -> None:
         self._paths = paths
         self._durable = durable
 
@@ -50,12 +54,12 @@ class BlobFiles:
             return None
 
     def open(self, digest: Digest, offset: int = 0) -> io.FileIO:
-        """The bytes from `offset`. The caller closes. Raises NotFound."""
+        """The bytes from `offset`. The caller closes. Raises BlobNotFound."""
         try:
             file = self.path(digest).open("rb", buffering=0)
         except FileNotFoundError:
             raise BlobNotFound(
-                f"blob {digest} is not in the store {self._paths.root}",
+                f"blob {digest} is not in {self._paths.label}",
                 hint="pull or load the image it belongs to again",
             ) from None
         if offset:
@@ -80,8 +84,8 @@ class BlobFiles:
         try:
             with self.open(digest) as file:
                 hasher = Hasher(digest.algorithm)
-                _hash_file(file.fileno(), hasher, os.fstat(file.fileno()).st_size)
-                if hasher.digest() == digest or not _is_same_file(file.fileno(), self.path(digest)):
+                hash_file(file.fileno(), hasher, os.fstat(file.fileno()).st_size)
+                if hasher.digest() == digest or not is_same_file(file.fileno(), self.path(digest)):
                     return False
                 self.path(digest).unlink(missing_ok=True)
         except BlobNotFound:
@@ -114,6 +118,16 @@ class BlobFiles:
             temporary.rename(path)
         if self._durable:
             fsync_directory(path.parent)
+
+    def remove_all_but(self, needed: Set[str]) -> Freed:
+        """Collect garbage. The caller sees to it that nobody counts on anything else."""
+        freed, size = [], 0
+        for digest, entry in self.all():
+            if str(digest) not in needed:
+                size += entry.stat(follow_symlinks=False).st_size
+                Path(entry.path).unlink(missing_ok=True)
+                freed.append(digest)
+        return Freed(tuple(freed), size)
 
     def all(self) -> Iterator[tuple[Digest, os.DirEntry[str]]]:
         """Every blob file there is."""
@@ -172,111 +186,8 @@ class BlobWriter:
         self.close()
 
 
-class PartialDownloads:
-    """Downloads that may stop at any byte and go on in another process.
-
-    A partial file belongs to whoever has it locked. A second process that wants the same blob at the same
-    time does not wait: it downloads into a file of its own, and the last rename wins with the same bytes.
-    """
-
-    def __init__(self, paths: StorePaths, files: BlobFiles) -> None:
-        self._paths = paths
-        self._files = files
-        self._open: dict[Digest, int] = {}
-        self._mutex = threading.Lock()
-
-    def offset(self, descriptor: Descriptor) -> int:
-        """Bytes already here from a run that stopped. Takes the partial file for this process."""
-        with self._mutex:
-            if descriptor.digest in self._open:
-                return os.fstat(self._open[descriptor.digest]).st_size
-            path = self._paths.partial(descriptor.digest)
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            if not try_lock(fd) or not _is_same_file(fd, path):
-                os.close(fd)
-                return 0
-            size = os.fstat(fd).st_size
-            if size >= descriptor.size:
-                # Longer than it can be, or whole but never verified: begin again.
-                os.ftruncate(fd, 0)
-                size = 0
-            self._open[descriptor.digest] = fd
-            return size
-
-    def put(
-        self,
-        descriptor: Descriptor,
-        stream: BlobStream,
-        *,
-        offset: int,
-        progress: Callable[[int], None] | None,
-    ) -> PutResult:
-        """Store a blob from a stream that begins at `offset`. What has arrived stays when the stream breaks.
-
-        Raises DigestMismatch or SizeMismatch, after which nothing of it is kept.
-        """
-        self.offset(descriptor)
-        with self._mutex:
-            fd = self._open.pop(descriptor.digest, -1)
-        path = self._paths.partial(descriptor.digest)
-        if fd < 0:
-            path = self._paths.tmp / f"{descriptor.digest.hex[:16]}-{secrets.token_hex(8)}"
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        keep = path.parent == self._paths.partials
-        try:
-            if offset > os.fstat(fd).st_size:
-                raise Interrupted(f"another process has taken over the download of {descriptor.digest}")
-            _receive(descriptor, stream, fd, offset, progress)
-            self._files.adopt(path, fd, descriptor.digest)
-        except VerificationFailed:
-            path.unlink(missing_ok=True)
-            raise
-        except BaseException as error:
-            if not keep or os.fstat(fd).st_size == 0:
-                path.unlink(missing_ok=True)
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise StoreFull(str(descriptor.digest), self._paths.root) from error
-            raise
-        finally:
-            os.close(fd)
-        return PutResult.STORED
-
-    def release(self) -> None:
-        """Let go of what was taken and not used."""
-        with self._mutex:
-            for digest, fd in self._open.items():
-                if os.fstat(fd).st_size == 0:
-                    self._paths.partial(digest).unlink(missing_ok=True)
-                os.close(fd)
-            self._open.clear()
-
-
-def _is_same_file(fd: int, path: Path) -> bool:
-    """Whether `path` still is the open file: it may have become a blob between open and lock."""
-    try:
-        named = path.stat()
-    except FileNotFoundError:
-        return False
-    mine = os.fstat(fd)
-    return (named.st_dev, named.st_ino) == (mine.st_dev, mine.st_ino)
-
-
-def _receive(
-    descriptor: Descriptor, stream: BlobStream, fd: int, offset: int, progress: Callable[[int], None] | None
-) -> None:
-    hasher = Hasher(descriptor.digest.algorithm)
-    os.ftruncate(fd, offset)
-    _hash_file(fd, hasher, offset)
-    reader = VerifiedReader(stream, descriptor, hasher=hasher)
-    buffer = bytearray(BUFFER_BYTES)
-    view = memoryview(buffer)
-    while count := reader.readinto(buffer):
-        write_all(fd, view[:count])
-        if progress is not None:
-            progress(count)
-
-
-def _hash_file(fd: int, hasher: Hasher, count: int) -> None:
+def hash_file(fd: int, hasher: Hasher, count: int) -> None:
+    """The first `count` bytes of an open file; it is read to there."""
     os.lseek(fd, 0, os.SEEK_SET)
     left = count
     while left > 0:

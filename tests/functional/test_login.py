@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.integration.tool.conftest import Tool
+from tests.support.tool import Tool
 
 GOOD = "Basic " + base64.b64encode(b"user:p w").decode()
 

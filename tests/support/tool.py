@@ -1,15 +1,11 @@
-"""A registry of our own that stands in for Docker Hub, and the tool as a user starts it."""
+"""The installed command as a user starts it, with a home directory of its own."""
 
-import os
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
-from tests.support.server import ENTREPOT, RunningServer, clean_env, running_server
+from tests.support.server import ENTREPOT, clean_env
 
 
 @dataclass
@@ -74,20 +70,3 @@ class Tool:
             env=self.env,
             cwd=self.home,
         )
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """One registry for the tests of a file."""
-    with running_server(tmp_path_factory.mktemp("hub"), workers=1) as server:
-        yield server
-
-
-@pytest.fixture
-def tool(tmp_path: Path, hub: RunningServer) -> Tool:
-    """The tool with an empty store, the registry above being its Docker Hub."""
-    return Tool(tmp_path / "home", hub.host)
-
-
-PYTHON = sys.executable
-IS_ROOT = os.geteuid() == 0

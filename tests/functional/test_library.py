@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import entrepot
-from tests.integration.tool.conftest import Tool
 from tests.support.images import image, push_image
 from tests.support.server import RunningServer
+from tests.support.tool import Tool
 from tests.support.wire import Wire
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "library.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "library.md"
 
 
 def test_examples_of_the_page_run(tool: Tool, hub: RunningServer) -> None:

@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from tests.integration.tool.conftest import Tool
 from tests.support.images import (
     OCI_CONFIG,
     OCI_INDEX,
@@ -17,6 +16,7 @@ from tests.support.images import (
     push_image,
 )
 from tests.support.server import RunningServer
+from tests.support.tool import Tool
 from tests.support.wire import Wire
 
 AMD = image(({"a": b"amd" * 2000},))

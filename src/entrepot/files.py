@@ -1,4 +1,7 @@
-"""Files that are whole or not there, and locks between processes."""
+"""Files that are whole or not there, folders that are synced, and locks between processes.
+
+Imports nothing of the program: everything that keeps something on a disk may use it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ _MAX_LINKS = 40
 def replace_file(path: Path, data: bytes, *, tmp: Path, durable: bool) -> None:
     """Write `data` to a new file in `tmp` and rename it over `path`: readers see the old or the new file.
 
-    With `durable` it survives a power cut. `tmp` is on the same file system as `path`.
+    With `durable` it survives a power cut. `tmp` is a folder on the same file system as `path`: what a killed
+    process leaves is found there, and not among files that are read by name.
     """
     temporary = tmp / secrets.token_hex(8)
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
@@ -127,6 +131,7 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
 
 
 def fsync_directory(path: Path) -> None:
+    """Names made, changed or removed in the folder survive a power cut."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -145,10 +150,18 @@ def locked(path: Path, *, exclusive: bool) -> Iterator[None]:
         os.close(fd)  # closing gives the lock back
 
 
-def try_lock(fd: int) -> bool:
-    """Take an exclusive lock if nobody has one."""
+def try_lock(fd: int, *, exclusive: bool = True) -> bool:
+    """Take a lock if nobody has one in the way. NFS gives an exclusive one to writers only."""
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
+
+
+def is_same_file(fd: int, path: Path) -> bool:
+    """Whether `path` still is the open file: it may have been renamed between open and lock."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False

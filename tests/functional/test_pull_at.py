@@ -6,10 +6,10 @@ import pytest
 
 import entrepot
 from entrepot.client.errors import HistoryUnknown
-from tests.integration.tool.conftest import Tool
-from tests.integration.tool.stub_registry import stub_registry
+from tests.functional.stub_registry import stub_registry
 from tests.support.images import OCI_INDEX, Image, digest_of, image, index, push_image
 from tests.support.server import RunningServer
+from tests.support.tool import Tool
 from tests.support.wire import Wire
 
 FIRST = image(({"version": b"1"},))

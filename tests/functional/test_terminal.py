@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.tool.conftest import Tool
-from tests.integration.tool.stub_registry import StubRegistry, stub_registry
+from tests.functional.stub_registry import StubRegistry, stub_registry
 from tests.support.images import image, layer_tar
 from tests.support.programs import require_program
 from tests.support.server import ENTREPOT
+from tests.support.tool import Tool
 
 
 @pytest.fixture

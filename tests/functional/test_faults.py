@@ -13,12 +13,12 @@ import pytest
 from entrepot.images.store import ImageStore
 from entrepot.oci.manifest import build_index
 from entrepot.oci.reference import Reference
-from tests.integration.tool.conftest import Tool
-from tests.integration.tool.stub_registry import StubRegistry, manifest_with, stub_registry
+from tests.functional.stub_registry import StubRegistry, manifest_with, stub_registry
 from tests.support.images import Image, image, layer_tar
 from tests.support.processes import wait_until
 from tests.support.programs import require_program, require_root
 from tests.support.server import ENTREPOT, RunningServer
+from tests.support.tool import Tool
 
 BIG = os.urandom(6 << 20)
 HALF = 3 << 20

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.tool.conftest import Tool
 from tests.support.images import OCI_MANIFEST, image, layer_tar
 from tests.support.lying_registry import LyingRegistry, Reply, Request, lying_registry
+from tests.support.tool import Tool
 
 IMAGE = image(({"a": b"a" * 3000},))
 LAYER = json.loads(IMAGE.manifest)["layers"][0]["digest"]

@@ -8,9 +8,9 @@ import re
 
 import pytest
 
-from tests.integration.tool.conftest import Tool
 from tests.support.images import digest_of, gzipped, image, index, layer_tar, push_image
 from tests.support.server import RunningServer
+from tests.support.tool import Tool
 from tests.support.wire import Wire
 
 LAYERS = ({"bin/app": b"a" * 5000, "etc/x": b"1"}, {"usr/lib/b": b"b" * 70_000})

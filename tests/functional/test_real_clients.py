@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.tool.conftest import Tool
 from tests.support.dockerd import Docker
 from tests.support.images import digest_of, image, layer_tar, push_image
 from tests.support.programs import require_program, require_root
 from tests.support.server import RunningServer
+from tests.support.tool import Tool
 from tests.support.wire import Wire
 
 pytestmark = pytest.mark.clients
