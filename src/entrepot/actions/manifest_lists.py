@@ -23,6 +23,7 @@ from entrepot.content.graph import MAX_MANIFEST_BYTES
 from entrepot.content.protocols import ManifestBytes
 from entrepot.errors import Conflict, EntrepotError, InvalidInput, NotFound, Unavailable
 from entrepot.images.files import locked, replace_file
+from entrepot.images.privacy import make_private
 from entrepot.images.store import ImageStore
 from entrepot.oci import mediatype
 from entrepot.oci.descriptor import Descriptor
@@ -249,7 +250,7 @@ class ManifestLists:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         self._store.prepare()
-        self._folder.mkdir(exist_ok=True)
+        make_private(self._folder)
         with locked(self._folder / ".lock", exclusive=True):
             yield
 

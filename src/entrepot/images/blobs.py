@@ -18,6 +18,7 @@ from entrepot.errors import VerificationFailed
 from entrepot.images.errors import StoreFull
 from entrepot.images.files import fsync_directory, give_name, open_new, try_lock, write_all
 from entrepot.images.paths import StorePaths
+from entrepot.images.privacy import make_private
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest, Hasher, InvalidDigest
 
@@ -110,7 +111,7 @@ class BlobFiles:
         try:
             temporary.rename(path)
         except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)  # an algorithm nobody used here before
+            make_private(path.parent)  # an algorithm nobody used here before
             temporary.rename(path)
         if self._durable:
             fsync_directory(path.parent)

@@ -15,13 +15,13 @@ _MAX_LINKS = 40
 """Symlinks followed for one path, as in the kernel."""
 
 
-def replace_file(path: Path, data: bytes, *, tmp: Path, durable: bool) -> None:
+def replace_file(path: Path, data: bytes, *, tmp: Path, durable: bool, mode: int = 0o644) -> None:
     """Write `data` to a new file in `tmp` and rename it over `path`: readers see the old or the new file.
 
     With `durable` it survives a power cut. `tmp` is on the same file system as `path`.
     """
     temporary = tmp / secrets.token_hex(8)
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         try:
             write_all(fd, data)

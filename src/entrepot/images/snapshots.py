@@ -32,6 +32,7 @@ from msgspec import Struct
 from entrepot.errors import InvalidInput
 from entrepot.images.files import locked, replace_file, try_lock
 from entrepot.images.image import Image
+from entrepot.images.privacy import make_private
 from entrepot.images.store import ImageStore
 from entrepot.layers.directory import remove_tree
 from entrepot.layers.limits import DEFAULT_LIMITS, UnpackLimits
@@ -186,12 +187,9 @@ class Snapshots:
     # Within.
 
     def _prepare(self) -> None:
-        if self.root.is_dir():
-            return
         self._store.prepare()
-        # What is unpacked may hold setuid programs: nobody else gets in.
-        self.root.parent.mkdir(mode=0o711, exist_ok=True)
-        self.root.mkdir(mode=0o711 if self.privileges.chown else 0o700, exist_ok=True)
+        make_private(self.root.parent)
+        make_private(self.root)
 
     def _layers(self, image: Image) -> list[Layer]:
         manifest = self._store.manifest(image)

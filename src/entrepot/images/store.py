@@ -29,6 +29,7 @@ from entrepot.images.files import locked, replace_file, try_lock
 from entrepot.images.image import Image
 from entrepot.images.leases import Lease, leased_digests
 from entrepot.images.paths import StorePaths
+from entrepot.images.privacy import keep_private, make_private, make_private_root
 from entrepot.images.sink import StoreSink
 from entrepot.images.source import StoreSource
 from entrepot.images.times import print_time
@@ -66,6 +67,7 @@ class ImageStore:
         self.partials = PartialDownloads(self.paths, self.blobs)
         self._durable = durable
         self._prepared = False
+        self._is_private = False
 
     @property
     def root(self) -> Path:
@@ -154,13 +156,17 @@ class ImageStore:
         """Make the directories. Every writing call does it first."""
         if self._prepared:
             return
+        make_private_root(self.root)
+        self.keep_private()
+        for directory in (self.paths.blobs, self.paths.own):
+            make_private(directory)
         for directory in (
             self.paths.blobs / "sha256",
             self.paths.partials,
             self.paths.leases,
             self.paths.tmp,
         ):
-            directory.mkdir(parents=True, exist_ok=True)
+            make_private(directory)
         if not self.paths.layout.exists():
             with locked(self.paths.lock, exclusive=True):
                 if not self.paths.index.exists():
@@ -168,6 +174,13 @@ class ImageStore:
                 if not self.paths.layout.exists():
                     self._replace(self.paths.layout, LAYOUT)
         self._prepared = True
+
+    def keep_private(self) -> None:
+        """Close folders that others may enter. Looks once; every use of the store asks. Raises
+        StoreOfAnother."""
+        if not self._is_private:
+            keep_private(self.paths)
+            self._is_private = True
 
     def lease(self) -> Lease:
         """Keeps blobs from being collected until they are listed. Use it with `with`."""
@@ -293,6 +306,7 @@ class ImageStore:
         return View(entries, facts, self._read_parents(), lambda layer: facts.sizes.get(layer, 0))
 
     def _read_entries(self) -> Entries:
+        self.keep_private()
         try:
             raw = self.paths.index.read_bytes()
         except FileNotFoundError:
