@@ -170,6 +170,9 @@ class Lifecycle:
                 capabilities=host_capabilities(),
                 host_devices=_host_devices(container.host),
                 groups=may_set_groups(),
+                throttling=sorted(
+                    map(str, Path("/sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle"))
+                ),
                 init_path=_init_program() if container.host.init else None,
             ),
         )
