@@ -1,4 +1,4 @@
-"""Files that are whole or not there, folders that are synced, and locks between processes.
+"""Files that are whole or not there, or closed to others, folders that are synced, locks between processes.
 
 Imports nothing of the program: everything that keeps something on a disk may use it.
 """
@@ -9,8 +9,9 @@ import errno
 import fcntl
 import os
 import secrets
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,14 +19,14 @@ _MAX_LINKS = 40
 """Symlinks followed for one path, as in the kernel."""
 
 
-def replace_file(path: Path, data: bytes, *, tmp: Path, durable: bool) -> None:
+def replace_file(path: Path, data: bytes, *, tmp: Path, durable: bool, mode: int = 0o644) -> None:
     """Write `data` to a new file in `tmp` and rename it over `path`: readers see the old or the new file.
 
     With `durable` it survives a power cut. `tmp` is a folder on the same file system as `path`: what a killed
     process leaves is found there, and not among files that are read by name.
     """
     temporary = tmp / secrets.token_hex(8)
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         try:
             write_all(fd, data)
@@ -165,3 +166,58 @@ def is_same_file(fd: int, path: Path) -> bool:
         return os.path.samestat(path.stat(), os.fstat(fd))
     except FileNotFoundError:
         return False
+
+
+_OTHERS = 0o077
+"""The rights of everybody but the owner."""
+
+
+def make_folder(path: Path) -> None:
+    """A directory with what is above it, as the umask has it; one that is there stays as it is."""
+    path.mkdir(parents=True, exist_ok=True)
+
+
+def make_private(path: Path) -> None:
+    """A directory that only its owner may enter; one of ours that is there and open is closed."""
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        close_to_others(path)
+
+
+def close_to_others(path: Path) -> bool:
+    """Take others' rights to a file or directory of ours; whether they had any.
+
+    Links are left alone, and so is what cannot be changed: on a read-only file system, or not there.
+    """
+    try:
+        if not _is_open(path.lstat()):
+            return False
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        status = os.fstat(fd)  # of what was opened: a name may have become another's in between
+        if not _is_open(status):
+            return False
+        with suppress(OSError):
+            os.fchmod(fd, stat.S_IMODE(status.st_mode) & ~_OTHERS)
+        return True
+    finally:
+        os.close(fd)
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file that only its owner may read, over what is there."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        os.fchmod(fd, 0o600)  # it may have been there with another mode
+        file.write(data)
+
+
+def _is_open(status: os.stat_result) -> bool:
+    return (
+        status.st_uid == os.geteuid()
+        and bool(status.st_mode & _OTHERS)
+        and (stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode))
+    )

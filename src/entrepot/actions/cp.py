@@ -31,7 +31,7 @@ from entrepot.layers.apply import Form, LayerApplier
 from entrepot.layers.compression import plain_chunks
 from entrepot.layers.copy import EntryStream, Found, changed, found_below, write_found
 from entrepot.layers.directory import Directory, by_descriptor
-from entrepot.layers.entry import Entry
+from entrepot.layers.entry import Entry, Kind
 from entrepot.layers.ownership import PLAIN, ROOT, Privileges, current_privileges
 from entrepot.layers.paths import Path as TreePath
 from entrepot.layers.paths import parse_path
@@ -201,7 +201,7 @@ def _write_out(
     with place.opened() as (fd, name), Directory(parent) as directory:
         found = found_below(fd, name, new_name)
         if not options.archive:
-            found = changed(found, _owned_by(os.geteuid(), os.getegid()))
+            found = changed(found, _made_by(os.geteuid(), os.getegid()))
         path = by_descriptor(directory.fd)
         LayerApplier(path, form=Form.COPY, privileges=privileges).apply(EntryStream(found))
 
@@ -297,6 +297,21 @@ def _apply_tar(place: _Place, stream: BinaryIO, privileges: Privileges) -> None:
     with place.as_directory() as directory:
         reader = TarReader(plain_chunks(stream))
         LayerApplier(directory, form=Form.COPY, privileges=privileges).apply(reader)
+
+
+def _made_by(uid: int, gid: int):  # type: ignore[no-untyped-def]
+    """As if the caller had made the file: with no right that a program in the container has put into it.
+
+    A setuid bit or a capability would hand the caller's rights to every user of the host, a device that is
+    open to all the disk. docker keeps them; `cp` and `install` do not.
+    """
+
+    def change(entry: Entry) -> None:
+        entry.uid, entry.gid = uid, gid
+        entry.mode &= 0o700 if entry.kind in (Kind.CHAR_DEVICE, Kind.BLOCK_DEVICE) else 0o1777
+        entry.xattrs.pop(b"security.capability", None)
+
+    return change
 
 
 def _owned_by(uid: int, gid: int):  # type: ignore[no-untyped-def]

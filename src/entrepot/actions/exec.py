@@ -26,6 +26,7 @@ from entrepot.containers.rootless import may_set_groups
 from entrepot.containers.runtime import Runtime, find_runtime, host_capabilities, start_exit_code
 from entrepot.containers.spec import capabilities_of, environment, merged_environment, process_capabilities
 from entrepot.containers.users import find_user
+from entrepot.files import write_private
 from entrepot.images.store import ImageStore
 
 
@@ -182,7 +183,7 @@ def _prepared(
     directory = lifecycle.containers.directory(container)
     with tempfile.TemporaryDirectory(prefix="exec-", dir=lifecycle.containers.store.paths.tmp) as folder:
         spec, log = Path(folder) / "process.json", Path(folder) / "log"
-        spec.write_bytes(msgspec.json.encode(process))
+        write_private(spec, msgspec.json.encode(process))
         argv = runtime.argv(
             directory / "runtime",
             "--log",

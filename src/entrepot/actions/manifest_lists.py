@@ -22,7 +22,7 @@ from entrepot.content.errors import GraphTooLarge
 from entrepot.content.graph import MAX_MANIFEST_BYTES
 from entrepot.content.protocols import ManifestBytes
 from entrepot.errors import Conflict, EntrepotError, InvalidInput, NotFound, Unavailable
-from entrepot.files import locked, replace_file
+from entrepot.files import locked, make_private, replace_file
 from entrepot.images.store import ImageStore
 from entrepot.oci import mediatype
 from entrepot.oci.descriptor import Descriptor
@@ -249,7 +249,7 @@ class ManifestLists:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         self._store.prepare()
-        self._folder.mkdir(exist_ok=True)
+        make_private(self._folder)
         with locked(self._folder / ".lock", exclusive=True):
             yield
 

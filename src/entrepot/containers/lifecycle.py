@@ -45,6 +45,7 @@ from entrepot.containers.runtime import Runtime, find_runtime, has_cgroup_v2, ho
 from entrepot.containers.spec import Surroundings, build_spec, command_of
 from entrepot.containers.users import find_user
 from entrepot.containers.volumes import make_volume, remove_anonymous_volumes
+from entrepot.files import write_private
 from entrepot.images.image import Image
 from entrepot.images.snapshots import Snapshots
 from entrepot.layers.ownership import ROOT
@@ -168,10 +169,13 @@ class Lifecycle:
                 capabilities=host_capabilities(),
                 host_devices=_host_devices(container.host),
                 groups=may_set_groups(),
+                throttling=sorted(
+                    map(str, Path("/sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle"))
+                ),
                 init_path=_init_program() if container.host.init else None,
             ),
         )
-        (directory / "bundle" / "config.json").write_bytes(msgspec.json.encode(spec))
+        write_private(directory / "bundle" / "config.json", msgspec.json.encode(spec))
 
     def rootfs(self, container: Container) -> RootFs:
         """The container's files."""
@@ -436,7 +440,7 @@ def _seccomp_file(path: str) -> str:
 
 
 def _write_files(folder: Path, container: Container) -> None:
-    folder.mkdir(mode=0o755)
+    folder.mkdir(mode=0o700)
     hostname = container.process.hostname
     (folder / "hostname").write_text(f"{hostname}\n")
     (folder / "hosts").write_text(_hosts(container))

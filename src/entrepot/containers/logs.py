@@ -31,7 +31,7 @@ class LogWriter:
     """Appends what a container writes, line by line."""
 
     def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._pending = {"stdout": bytearray(), "stderr": bytearray()}
         self._lost = False
 

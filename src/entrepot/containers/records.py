@@ -41,7 +41,7 @@ from entrepot.containers.errors import (
     NoSuchContainer,
 )
 from entrepot.containers.names import made_up_name
-from entrepot.files import locked, replace_file, try_lock
+from entrepot.files import close_to_others, locked, make_private, replace_file, try_lock, write_private
 from entrepot.images.snapshots import remove_path
 from entrepot.images.store import ImageStore
 
@@ -164,6 +164,7 @@ class Containers:
 
     def list(self) -> Sequence[Container]:
         """All of them, the newest first."""
+        self.store.keep_private()
         found = []
         with contextlib.suppress(FileNotFoundError):
             for path in self.root.iterdir():
@@ -175,6 +176,7 @@ class Containers:
 
     def find(self, name: str) -> Container:
         """By name, ID or the beginning of an ID. Raises NoSuchContainer, AmbiguousContainer."""
+        self.store.keep_private()
         wanted = name.removeprefix("/")
         if len(wanted) == 64:
             container = self._read(self.root / wanted) if "/" not in wanted else None
@@ -203,7 +205,7 @@ class Containers:
         path = self.directory(container) / "state.json"
         data = msgspec.json.encode(state)
         try:
-            replace_file(path, data, tmp=self.store.paths.tmp, durable=False)
+            replace_file(path, data, tmp=self.store.paths.tmp, durable=False, mode=0o600)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -219,7 +221,7 @@ class Containers:
         """A directory to make a container in; `add` gives it its name, otherwise it is removed again."""
         path = self.root / f".new-{container_id}"
         with self._locked():  # `clean` takes a directory that nobody has locked for a leftover
-            path.mkdir(mode=0o711)
+            path.mkdir(mode=0o700)
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(fd, fcntl.LOCK_EX)
         try:
@@ -231,7 +233,7 @@ class Containers:
     def prepare(self) -> None:
         """Make the directories."""
         self.store.prepare()
-        self.root.mkdir(mode=0o711, exist_ok=True)
+        make_private(self.root)
 
     def add(self, container: Container, new: Path) -> Container:
         """Make a prepared directory a container; an empty name is made up. Raises ContainerNameTaken."""
@@ -241,8 +243,8 @@ class Containers:
                 raise ContainerNameTaken(container.name, taken[container.name])
             if not container.name:
                 container = msgspec.structs.replace(container, name=_free_name(taken))
-            (new / "record.json").write_bytes(msgspec.json.encode(container))
-            (new / "state.json").write_bytes(msgspec.json.encode(State(status="created")))
+            write_private(new / "record.json", msgspec.json.encode(container))
+            write_private(new / "state.json", msgspec.json.encode(State(status="created")))
             new.rename(self.directory(container))
         return container
 
@@ -258,6 +260,7 @@ class Containers:
                 msgspec.json.encode(renamed),
                 tmp=self.store.paths.tmp,
                 durable=False,
+                mode=0o600,
             )
         return renamed
 
@@ -298,6 +301,8 @@ class Containers:
             yield
 
     def _read(self, path: Path) -> Container | None:
+        if close_to_others(path):  # so once for each that was left open
+            _close_files(path)
         try:
             return msgspec.json.decode((path / "record.json").read_bytes(), type=Container)
         except (FileNotFoundError, NotADirectoryError, msgspec.MsgspecError):
@@ -329,6 +334,15 @@ class Containers:
             return fd
         os.close(fd)
         return None
+
+
+def _close_files(path: Path) -> None:
+    """Take others' rights to what a container's folder holds beside its file system."""
+    with contextlib.suppress(OSError):
+        for folder in (path, path / "bundle"):
+            for file in folder.iterdir():
+                if file.is_file():
+                    close_to_others(file)
 
 
 def _lock_directory(path: Path) -> int | None:

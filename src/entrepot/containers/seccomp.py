@@ -1,17 +1,29 @@
-"""The system calls that a container is kept from, unless it has the capability that they need.
+"""The system calls that a container may make, by the capabilities it has.
 
-The calls are those that docker's documentation lists as blocked by its default profile, and io_uring, which
-newer
-engines block as well. Everything else is allowed, so a kernel's new calls work; `--security-opt seccomp=FILE`
-takes
-any profile in the runtime's own form, `seccomp=unconfined` none. runtime-spec: Seccomp.
+A list of what is allowed, as docker's, and not of what is forbidden: a call that a kernel gets tomorrow is no
+way out. A call that is known and forbidden fails with EPERM. One that nobody here knows fails with ENOSYS,
+as on a kernel without it, since C libraries then use an older one; docker's answer to those depends on the
+runtime. `--security-opt seccomp=FILE` takes any profile in the runtime's own form, `seccomp=unconfined` none.
+runtime-spec: Seccomp.
 """
 
 from __future__ import annotations
 
+import errno
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+
+from entrepot.containers.syscalls import (
+    ALLOWED,
+    ALLOWED_ON,
+    ALLOWED_PERSONALITIES,
+    ALLOWED_WITH,
+    LAST_FAMILY,
+    NEW_NAMESPACES,
+    REFUSED,
+    REFUSED_FAMILIES,
+)
 
 _ARCHITECTURES = {
     "x86_64": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
@@ -20,61 +32,86 @@ _ARCHITECTURES = {
     "ppc64le": ["SCMP_ARCH_PPC64LE"],
     "riscv64": ["SCMP_ARCH_RISCV64"],
 }
+_TOP_BIT = 1 << 31
 
-_BLOCKED: dict[str | None, tuple[str, ...]] = {
-    None: (
-        "add_key", "create_module", "get_kernel_syms", "io_uring_enter", "io_uring_register",
-        "io_uring_setup", "kexec_file_load", "kexec_load", "keyctl", "move_pages", "nfsservctl",
-        "query_module", "request_key", "sysfs", "_sysctl", "uselib", "userfaultfd", "ustat", "vm86",
-        "vm86old",
-    ),
-    "CAP_SYS_ADMIN": (
-        "bpf", "fsconfig", "fsmount", "fsopen", "fspick", "lookup_dcookie", "mount", "mount_setattr",
-        "move_mount", "open_tree", "perf_event_open", "pivot_root", "quotactl", "quotactl_fd", "setns",
-        "swapon", "swapoff", "umount", "umount2", "unshare",
-    ),
-    "CAP_SYS_PACCT": ("acct",),
-    "CAP_SYS_TIME": ("clock_adjtime", "clock_settime", "settimeofday", "stime"),
-    "CAP_SYS_MODULE": ("delete_module", "finit_module", "init_module"),
-    "CAP_SYS_NICE": ("get_mempolicy", "mbind", "set_mempolicy"),
-    "CAP_SYS_RAWIO": ("ioperm", "iopl"),
-    "CAP_SYS_PTRACE": ("kcmp", "pidfd_getfd", "process_madvise"),
-    "CAP_DAC_READ_SEARCH": ("open_by_handle_at",),
-    "CAP_SYS_BOOT": ("reboot",),
-}  # fmt: skip
-"""Capability that unblocks them (None: nothing does) to system calls."""
-
-_EPERM = 1
-_ENOSYS = 38
-_NEW_NAMESPACES = 0x7E020000
-"""The CLONE_NEW* bits of clone's flags."""
+Rule = dict[str, Any]
 
 
-def default_seccomp(capabilities: Sequence[str]) -> dict[str, Any]:
-    """The profile for a process with these capabilities."""
-    blocked = [
-        name
-        for needed, names in _BLOCKED.items()
-        for name in names
-        if (needed is None or needed not in capabilities)
-    ]
-    rules: list[dict[str, Any]] = [
-        {"names": sorted(blocked), "action": "SCMP_ACT_ERRNO", "errnoRet": _EPERM},
-    ]
+def default_seccomp(capabilities: Sequence[str], *, machine: str | None = None) -> dict[str, Any]:
+    """The profile for a process with these capabilities; `machine` as `uname -m` says it."""
+    machine = machine or platform.machine()
+    allowed = [name for names in ALLOWED.values() for name in names.split()]
+    allowed += ALLOWED_ON.get(machine, "").split()
+    refused = REFUSED.split()
+    for needed, names in ALLOWED_WITH:
+        (allowed if any(name in capabilities for name in needed) else refused).extend(names.split())
+    refused = [name for name in refused if name not in ("clone", "clone3")]
+    # Rules of one call must not overlap: which of two counts is up to the library.
+    rules = [_allow(sorted(allowed)), _refuse(sorted(refused))]
+    rules += [*_socket_rules(), *_personality_rules()]
     if "CAP_SYS_ADMIN" not in capabilities:
-        flags = {"index": 0, "value": _NEW_NAMESPACES, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
-        # A new namespace is refused bit by bit; clone3 hides its flags from seccomp, so the C library falls
-        # back to clone.
-        for bit in range(17, 31):
-            mask = 1 << bit
-            if mask & _NEW_NAMESPACES:
-                rule = {**flags, "value": mask, "valueTwo": mask}
-                rules.append(
-                    {"names": ["clone"], "action": "SCMP_ACT_ERRNO", "errnoRet": _EPERM, "args": [rule]}
-                )
-        rules.append({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": _ENOSYS})
-    profile: dict[str, Any] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}
-    architectures = _ARCHITECTURES.get(platform.machine())
+        # clone3 hides its flags from seccomp: unknown to this profile, so that C libraries use clone.
+        rules += _clone_rules(flags_at=1 if machine == "s390x" else 0)
+    profile: dict[str, Any] = {
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "defaultErrnoRet": errno.ENOSYS,
+        "syscalls": rules,
+    }
+    architectures = _ARCHITECTURES.get(machine)
     if architectures:
         profile["architectures"] = architectures
     return profile
+
+
+def _socket_rules() -> Iterator[Rule]:
+    lowest = min(REFUSED_FAMILIES)  # one rule for all below: each costs time at the start of a container
+    yield _allow(["socket"], _compared(0, "LT", lowest))
+    for family in range(lowest, LAST_FAMILY + 1):
+        if family not in REFUSED_FAMILIES:
+            yield _allow(["socket"], _compared(0, "EQ", family))
+        else:
+            yield _refuse(["socket"], _compared(0, "EQ", family))
+    # Also whatever has more than 32 bits: the kernel looks at the lower ones only.
+    yield _refuse(["socket"], _compared(0, "GT", LAST_FAMILY))
+
+
+def _personality_rules() -> Iterator[Rule]:
+    for persona in ALLOWED_PERSONALITIES:
+        yield _allow(["personality"], _compared(0, "EQ", persona))
+    harmless = 0
+    for persona in ALLOWED_PERSONALITIES:
+        harmless |= persona if not persona & _TOP_BIT else 0
+    # Each other flag; none has the top bit, but the value that only asks has.
+    for flag in _bits(~harmless & (_TOP_BIT - 1)):
+        yield _refuse(["personality"], _masked(0, flag | _TOP_BIT, flag))
+
+
+def _clone_rules(flags_at: int) -> Iterator[Rule]:
+    yield _allow(["clone"], _masked(flags_at, NEW_NAMESPACES, 0))
+    for flag in _bits(NEW_NAMESPACES):
+        yield _refuse(["clone"], _masked(flags_at, flag, flag))
+
+
+def _allow(names: list[str], *arguments: dict[str, Any]) -> Rule:
+    return _rule(names, arguments, {"action": "SCMP_ACT_ALLOW"})
+
+
+def _refuse(names: list[str], *arguments: dict[str, Any]) -> Rule:
+    return _rule(names, arguments, {"action": "SCMP_ACT_ERRNO", "errnoRet": errno.EPERM})
+
+
+def _rule(names: list[str], arguments: Iterable[dict[str, Any]], action: Rule) -> Rule:
+    compared = list(arguments)
+    return {"names": names, **action, **({"args": compared} if compared else {})}
+
+
+def _compared(index: int, operator: str, value: int) -> dict[str, Any]:
+    return {"index": index, "value": value, "op": f"SCMP_CMP_{operator}"}
+
+
+def _masked(index: int, mask: int, value: int) -> dict[str, Any]:
+    return {"index": index, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ"}
+
+
+def _bits(flags: int) -> list[int]:
+    return [1 << position for position in range(flags.bit_length()) if flags >> position & 1]

@@ -62,6 +62,8 @@ class Surroundings(Struct, frozen=True):
     host_devices: Sequence[Mapping[str, Any]] = ()
     """`--device` and `--privileged`, looked up."""
     init_path: str | None = None
+    throttling: Sequence[str] = ()
+    """Files that tell how hot each processor is, so what its neighbours compute: masked, too."""
     groups: bool = True
     """Processes may be in further groups; not where a namespace holds a single id."""
 
@@ -234,7 +236,7 @@ def _linux(container: Container, around: Surroundings, capabilities: Sequence[st
         linux["sysctl"] = dict(host.sysctls)
     if not host.privileged:
         if not host.unmasked:
-            linux["maskedPaths"] = list(MASKED_PATHS)
+            linux["maskedPaths"] = [*MASKED_PATHS, *around.throttling]
             linux["readonlyPaths"] = list(READONLY_PATHS)
         if host.seccomp == "default":
             linux["seccomp"] = default_seccomp(capabilities)

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from entrepot.containers.records import Container, Mount
-from entrepot.files import locked
+from entrepot.files import close_to_others, locked, make_private
 from entrepot.images.snapshots import remove_path
 from entrepot.images.store import ImageStore
 from entrepot.layers.entry import Kind
@@ -25,9 +25,10 @@ def volume_path(store: ImageStore, name: str) -> Path:
 def make_volume(store: ImageStore, mount: Mount, image: Union) -> Mount:
     """The volume's directory; a new one gets what the image has at the target, as docker does."""
     path = volume_path(store, mount.name)
+    close_to_others(path.parent)
     if not path.is_dir():
-        path.parent.parent.mkdir(mode=0o711, exist_ok=True)
-        path.parent.mkdir(mode=0o711, exist_ok=True)
+        make_private(path.parent.parent)
+        make_private(path.parent)
         with locked(path.parent / "lock", exclusive=True):
             if not path.is_dir():  # else another container was faster
                 _make_filled(path, mount.target, image)

@@ -57,6 +57,18 @@ class StoreFull(Unavailable):
         )
 
 
+class StoreOfAnother(EntrepotError):
+    """A store that another user owns, closed to everybody else."""
+
+    code: ClassVar[str] = "store-of-another"
+
+    def __init__(self, folder: object, owner: str) -> None:
+        super().__init__(
+            f"the store {folder} belongs to {owner} and is closed to others",
+            hint="use one of your own (--store DIR, or ENTREPOT_STORE)",
+        )
+
+
 class PlatformMismatch(NotFound):
     """The image is here, for another platform than the one asked for."""
 

@@ -30,7 +30,7 @@ import msgspec
 from msgspec import Struct
 
 from entrepot.errors import InvalidInput
-from entrepot.files import is_same_file, locked, replace_file, try_lock
+from entrepot.files import is_same_file, locked, make_private, replace_file, try_lock
 from entrepot.images.image import Image
 from entrepot.images.store import ImageStore
 from entrepot.layers.directory import remove_tree
@@ -186,12 +186,9 @@ class Snapshots:
     # Within.
 
     def _prepare(self) -> None:
-        if self.root.is_dir():
-            return
         self._store.prepare()
-        # What is unpacked may hold setuid programs: nobody else gets in.
-        self.root.parent.mkdir(mode=0o711, exist_ok=True)
-        self.root.mkdir(mode=0o711 if self.privileges.chown else 0o700, exist_ok=True)
+        make_private(self.root.parent)
+        make_private(self.root)
 
     def _layers(self, image: Image) -> list[Layer]:
         manifest = self._store.manifest(image)

@@ -19,12 +19,14 @@ import msgspec
 from entrepot.content.errors import BlobNotFound, ManifestNotFound
 from entrepot.content.protocols import ManifestBytes
 from entrepot.errors import NotFound
+from entrepot.files import make_private
 from entrepot.images.entries import Entries, NamedTarget, entry_name
 from entrepot.images.errors import IncompleteImage, NoSuchImage, StoreDamaged
 from entrepot.images.facts import Facts, ManifestFacts, facts_of_image, facts_of_index
 from entrepot.images.image import Image
 from entrepot.images.leases import Lease, leased_digests
 from entrepot.images.paths import StorePaths
+from entrepot.images.privacy import keep_private, make_private_root
 from entrepot.images.times import print_time
 from entrepot.images.uncompressed import uncompressed_size
 from entrepot.images.view import View, image_id
@@ -47,9 +49,10 @@ class ImageStore:
 
     def __init__(self, root: Path | str, *, durable: bool = False) -> None:
         self.paths = StorePaths(Path(root))
-        self._files = LayoutFiles(self.paths, durable=durable)
+        self._files = LayoutFiles(self.paths, durable=durable, make_folder=make_private)
         self.blobs = self._files.blobs
         self._prepared = False
+        self._is_private = False
 
     @property
     def root(self) -> Path:
@@ -133,9 +136,18 @@ class ImageStore:
     def prepare(self) -> None:
         """Make what is missing of the store. Every writing call does it first."""
         if not self._prepared:
+            make_private_root(self.root)
+            self.keep_private()
             self._files.create()
-            self.paths.leases.mkdir(exist_ok=True)
+            make_private(self.paths.leases)
             self._prepared = True
+
+    def keep_private(self) -> None:
+        """Close folders that others may enter. Looks once; every use of the store asks. Raises
+        StoreOfAnother."""
+        if not self._is_private:
+            keep_private(self.paths)
+            self._is_private = True
 
     def lease(self) -> Lease:
         """Keeps blobs from being collected until they are listed. Use it with `with`."""
@@ -250,6 +262,7 @@ class ImageStore:
         return View(entries, facts, self._read_parents(), lambda layer: facts.sizes.get(layer, 0))
 
     def _read_entries(self) -> Entries:
+        self.keep_private()
         try:
             document = self._files.read_index(trusted=True)
             return Entries() if document is None else Entries.of(document)

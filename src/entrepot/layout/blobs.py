@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import secrets
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,11 +14,13 @@ import msgspec
 from entrepot.content.errors import BlobNotFound
 from entrepot.content.verify import DigestMismatch
 from entrepot.errors import VerificationFailed
-from entrepot.files import fsync_directory, give_name, is_same_file, open_new, write_all
+from entrepot.files import fsync_directory, give_name, is_same_file, make_folder, open_new, write_all
 from entrepot.layout.paths import LayoutPaths
 from entrepot.oci.digest import Digest, Hasher, InvalidDigest
 
 BUFFER_BYTES = 1 << 20
+MakeFolder = Callable[[Path], None]
+"""Makes a directory that may be there already."""
 """One read, one hash update, one write. Larger gains nothing on loopback; memory is this times streams."""
 
 
@@ -32,9 +34,10 @@ class Freed(msgspec.Struct, frozen=True):
 class BlobFiles:
     """The `blobs/` directory of a layout. With `durable`, a blob that has its name survives a power cut."""
 
-    def __init__(self, paths: LayoutPaths, *, durable: bool) -> None:
+    def __init__(self, paths: LayoutPaths, *, durable: bool, make_folder: MakeFolder = make_folder) -> None:
         self._paths = paths
         self._durable = durable
+        self._make_folder = make_folder
 
     def path(self, digest: Digest) -> Path:
         return self._paths.blob(digest)
@@ -114,7 +117,7 @@ class BlobFiles:
         try:
             temporary.rename(path)
         except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)  # an algorithm nobody used here before
+            self._make_folder(path.parent)  # an algorithm nobody used here before
             temporary.rename(path)
         if self._durable:
             fsync_directory(path.parent)

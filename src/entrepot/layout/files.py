@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Final
 
-from entrepot.files import locked, replace_file, try_lock
-from entrepot.layout.blobs import BlobFiles
+from entrepot.files import locked, make_folder, replace_file, try_lock
+from entrepot.layout.blobs import BlobFiles, MakeFolder
 from entrepot.layout.index import OCI_LAYOUT, IndexDocument, parse_document, print_document
 from entrepot.layout.paths import LayoutPaths
 
@@ -27,9 +27,10 @@ class LayoutFiles:
     With `durable`, blobs and `index.json` survive a power cut once a call has returned.
     """
 
-    def __init__(self, paths: LayoutPaths, *, durable: bool) -> None:
+    def __init__(self, paths: LayoutPaths, *, durable: bool, make_folder: MakeFolder = make_folder) -> None:
         self.paths = paths
-        self.blobs = BlobFiles(paths, durable=durable)
+        self.blobs = BlobFiles(paths, durable=durable, make_folder=make_folder)
+        self._make_folder = make_folder
         self._durable = durable
         self._prepared = False
 
@@ -47,8 +48,9 @@ class LayoutFiles:
     def prepare(self) -> None:
         """Make the directories; comes before any writing."""
         if not self._prepared:
-            for directory in (self.paths.blobs / "sha256", self.paths.partials, self.paths.tmp):
-                directory.mkdir(parents=True, exist_ok=True)
+            paths = self.paths
+            for folder in (paths.blobs, paths.blobs / "sha256", paths.own, paths.partials, paths.tmp):
+                self._make_folder(folder)
             self._prepared = True
 
     def locked(self, *, exclusive: bool = True) -> AbstractContextManager[None]:

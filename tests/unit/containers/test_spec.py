@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from entrepot.containers.errors import InvalidContainerName, InvalidOption, NoCommand, NoSuchUser
@@ -155,9 +156,12 @@ def test_docker_defaults_keep_the_container_in() -> None:
     assert {"type": "network"} in spec["linux"]["namespaces"]
     assert "/proc/kcore" in spec["linux"]["maskedPaths"]
     assert "/proc/sys" in spec["linux"]["readonlyPaths"]
+    hot = "/sys/devices/system/cpu/cpu0/thermal_throttle"
+    around = msgspec.structs.replace(AROUND, throttling=[hot])
+    assert hot in build_spec(container(), ROOT, around)["linux"]["maskedPaths"]
     assert spec["linux"]["resources"]["devices"][0] == {"allow": False, "access": "rwm"}
     assert spec["process"]["noNewPrivileges"] is False
-    blocked = spec["linux"]["seccomp"]["syscalls"][0]["names"]
+    blocked = spec["linux"]["seccomp"]["syscalls"][1]["names"]
     assert {"mount", "setns", "kexec_load", "bpf", "add_key", "reboot"} <= set(blocked)
 
 
@@ -197,9 +201,23 @@ def test_capabilities_that_this_process_lacks_are_not_handed_out() -> None:
 
 
 def test_seccomp_opens_up_with_the_capability() -> None:
-    names = default_seccomp(["CAP_SYS_ADMIN"])["syscalls"][0]["names"]
-    assert "mount" not in names
-    assert "init_module" in names
+    allowed, refused = (rule["names"] for rule in default_seccomp(["CAP_SYS_ADMIN"])["syscalls"][:2])
+    assert {"mount", "clone", "clone3", "bpf", "syslog"} <= set(allowed)
+    assert {"init_module", "io_uring_setup", "pivot_root"} <= set(refused)
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64", "s390x", "ppc64le", "riscv64", "unheard-of"])
+@pytest.mark.parametrize("capabilities", [(), DEFAULT_CAPABILITIES, ALL_CAPABILITIES])
+def test_no_call_is_both_allowed_and_refused(machine: str, capabilities: tuple[str, ...]) -> None:
+    """A rule without an argument beside one with, or in both lists: the runtime's library would decide."""
+    profile = default_seccomp(capabilities, machine=machine)
+    plain = [name for rule in profile["syscalls"] if "args" not in rule for name in rule["names"]]
+    by_argument = {name for rule in profile["syscalls"] if "args" in rule for name in rule["names"]}
+    assert len(plain) == len(set(plain))
+    assert not by_argument & set(plain)
+    assert (profile["defaultAction"], profile["defaultErrnoRet"]) == ("SCMP_ACT_ERRNO", 38)
+    clone = [rule for rule in profile["syscalls"] if rule["names"] == ["clone"]]
+    assert {rule["args"][0]["index"] for rule in clone} <= {1 if machine == "s390x" else 0}
 
 
 def test_mounts_lie_in_the_order_of_their_depth() -> None:

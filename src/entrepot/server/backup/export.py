@@ -65,8 +65,10 @@ async def export(
 ) -> Exported:
     """Write the repositories whose names match `pattern` below `folder`.
 
+    A new folder is its owner's alone, as private repositories are in it; one that is there stays as it is.
     `convert`: docker's manifests as OCI ones, under another digest.
     """
+    await asyncio.to_thread(_make_folder, folder)
     report, after = Exported(), ""
     while (repository := await catalog.read(_next_repository, after)) is not None:
         after = repository.name
@@ -77,6 +79,12 @@ async def export(
         await _Export(catalog, store, repository, layout, report, convert=convert).run()
         report.repositories += 1
     return report
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _make_layout(path: Path) -> ImageLayout:
