@@ -13,8 +13,8 @@ from sqlalchemy import Connection, event, text
 
 from entrepot.server.db import check_schema, upgrade
 from entrepot.server.db import migrate as migrations
-from entrepot.server.db.engine import parse_catalog_url
 from entrepot.server.db.errors import SchemaMismatch
+from entrepot.server.db.location import parse_catalog_url
 from entrepot.server.db.migrate import downgrade, schema_version
 from entrepot.server.db.settings import SCHEMA_SERVES, get_setting
 from entrepot.server.db.tables import metadata

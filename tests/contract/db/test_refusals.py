@@ -11,8 +11,8 @@ from sqlalchemy import Select, column, select, table
 from sqlalchemy.exc import DBAPIError
 
 from entrepot.server.db import Catalog, HotQuery, migrate, open_catalog, postgresql, sqlite, upgrade
-from entrepot.server.db.engine import parse_catalog_url
 from entrepot.server.db.errors import CatalogUnavailable
+from entrepot.server.db.location import parse_catalog_url
 from entrepot.server.db.settings import get_setting, set_setting
 from entrepot.server.db.tables import setting
 from entrepot.server.operations.errors import HoldFailed

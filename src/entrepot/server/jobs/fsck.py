@@ -17,8 +17,8 @@ from sqlalchemy import Connection, func, select
 from entrepot.errors import EntrepotError
 from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import ManifestLimits, parse_manifest
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import microseconds
-from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import (
     blob,
     manifest,

@@ -26,9 +26,10 @@ from sqlalchemy import Connection, RowMapping, Select
 from sqlalchemy.sql.dml import ReturningDelete
 
 from entrepot.observability.logs import get_log
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import microseconds
-from entrepot.server.db.engine import Catalog, RetryTransaction
-from entrepot.server.db.hot import INTEGRITY_ERRORS
+from entrepot.server.db.errors import RetryTransaction
+from entrepot.server.db.statements import INTEGRITY_ERRORS
 from entrepot.server.jobs import gcqueries as queries
 from entrepot.server.jobs.pace import Pace
 from entrepot.server.jobs.removal import GcReport, Reason, Removal, Waiting

@@ -16,8 +16,8 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from entrepot.observability.logs import get_log
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import SECOND, microseconds
-from entrepot.server.db.engine import Catalog
 from entrepot.server.db.settings import RESTORED_SEEN, get_identity, get_setting, set_setting
 from entrepot.server.jobs.strays import PAGE, Stray, Tally, find_strays, throw_away_strays
 from entrepot.server.storage.base import BlobStore

@@ -24,8 +24,8 @@ from sqlalchemy import Connection, insert, select, update
 from entrepot.errors import VerificationFailed
 from entrepot.observability.logs import get_log
 from entrepot.oci.digest import Digest, Hasher
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import microseconds
-from entrepot.server.db.engine import Catalog
 from entrepot.server.db.settings import SCRUB_ROUND, get_setting, set_setting
 from entrepot.server.db.tables import blob, outbox
 from entrepot.server.jobs.affected import affected_tags

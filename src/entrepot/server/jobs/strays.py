@@ -11,8 +11,8 @@ from typing import Final
 
 from sqlalchemy import Connection, insert, select
 
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import SECOND
-from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import blob, trash, upload
 from entrepot.server.storage import keys
 from entrepot.server.storage.base import BlobStore, StoredObject

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from entrepot.oci.digest import Digest
-from entrepot.server.db.engine import Catalog
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.jobs.reconcile import is_pair
 from entrepot.server.storage.base import BlobStore
 from entrepot.server.storage.errors import RETRY_AFTER_S, BlobMissing, StorageFailed

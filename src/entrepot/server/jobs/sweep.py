@@ -15,8 +15,8 @@ from typing import Final
 from sqlalchemy import Connection, delete, or_, select, update
 
 from entrepot.observability.logs import get_log
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import microseconds
-from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import blob, trash
 from entrepot.server.jobs.gcqueries import TRASH_DUE
 from entrepot.server.jobs.reconcile import is_pair

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, select
 
 from entrepot.errors import VerificationFailed
 from entrepot.oci.digest import Digest, Hasher
-from entrepot.server.db.engine import Catalog
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.settings import get_identity
 from entrepot.server.db.tables import blob
 from entrepot.server.jobs.fsck import FsckReport, FsckSettings, fsck

@@ -20,8 +20,8 @@ from sqlalchemy import Connection, text
 
 from entrepot.errors import EntrepotError
 from entrepot.oci.digest import Digest
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import SECOND
-from entrepot.server.db.engine import Catalog
 from entrepot.server.db.settings import get_identity
 from entrepot.server.operations.nodes import Node, list_nodes
 from entrepot.server.operations.verdict import Verdict, fail, ok, skip, warn

@@ -27,7 +27,7 @@ from entrepot.layout.index import LayoutEntry, LayoutIndex
 from entrepot.oci import annotations as keys
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
-from entrepot.server.db.engine import Catalog
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.tables import blob, manifest, manifest_blob, manifest_child, repo, tag
 from entrepot.server.operations.ociform import as_oci
 from entrepot.server.storage.base import BlobStore

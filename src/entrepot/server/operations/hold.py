@@ -15,10 +15,10 @@ from typing import Final
 
 import asyncpg
 
-from entrepot.server.db.engine import parse_catalog_url
+from entrepot.server.db.location import parse_catalog_url
 from entrepot.server.db.refusals import by_postgresql
 from entrepot.server.db.tables import metadata
-from entrepot.server.db.writer import WriterLock
+from entrepot.server.db.writerlock import WriterLock
 from entrepot.server.operations.errors import HoldFailed, HoldLost
 
 __all__ = ["changes_held"]

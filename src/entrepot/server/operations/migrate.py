@@ -25,7 +25,7 @@ from sqlalchemy import Connection, select
 
 from entrepot.errors import VerificationFailed
 from entrepot.oci.digest import Digest
-from entrepot.server.db.engine import Catalog
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.settings import (
     UNFINISHED_MOVE,
     CatalogIdentity,

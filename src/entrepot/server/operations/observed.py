@@ -16,8 +16,8 @@ from sqlalchemy import Connection
 from entrepot.observability.logs import get_log
 from entrepot.observability.tracing import span
 from entrepot.oci.digest import Digest
-from entrepot.server.db.engine import Catalog
-from entrepot.server.db.hot import HotQuery
+from entrepot.server.db.catalog import Catalog
+from entrepot.server.db.statements import HotQuery
 from entrepot.server.storage.base import BlobStore, Chunk
 
 __all__ = ["CATALOG_SECONDS", "STORE_SECONDS", "observed_catalog", "observed_store", "unwrapped"]

@@ -29,7 +29,7 @@ from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest, Hasher
 from entrepot.oci.manifest import ImageManifest, build_manifest
 from entrepot.oci.reference import parse_tag
-from entrepot.server.db.engine import Catalog
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.settings import set_identity
 from entrepot.server.operations.blobcopy import at_once
 from entrepot.server.operations.errors import TargetInUse

@@ -31,8 +31,8 @@ from entrepot.observability.logs import get_log
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.server.config.model import RepairSource
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import microseconds
-from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import blob, outbox, trash
 from entrepot.server.jobs.byterate import ByteRate
 from entrepot.server.jobs.mending import Lost

@@ -9,9 +9,9 @@ from pathlib import Path
 from sqlalchemy import Connection, bindparam, select, update
 
 from entrepot.oci.digest import Digest
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import Clock, microseconds
-from entrepot.server.db.engine import Catalog
-from entrepot.server.db.hot import HotQuery
+from entrepot.server.db.statements import HotQuery
 from entrepot.server.db.tables import blob, repo, repo_blob
 from entrepot.server.repos.changes import Actor, Change, MayRead, Permit, allow_all, may_read_all
 from entrepot.server.repos.errors import BlobUnknown

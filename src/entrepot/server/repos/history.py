@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
 from entrepot.oci.digest import Digest
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import Clock
-from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import blob as blob_table
 from entrepot.server.db.tables import (
     manifest,

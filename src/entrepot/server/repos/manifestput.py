@@ -13,7 +13,7 @@ from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import ImageManifest, Index, InvalidManifest
 from entrepot.server.db.clock import SECOND
-from entrepot.server.db.hot import INTEGRITY_ERRORS, Prepared, is_foreign_key_violation, one_of
+from entrepot.server.db.statements import INTEGRITY_ERRORS, Prepared, is_foreign_key_violation, one_of
 from entrepot.server.db.tables import (
     blob,
     manifest,

@@ -20,9 +20,9 @@ from sqlalchemy import Select, bindparam, select
 
 from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import ImageManifest, Index, ManifestTooLarge, parse_manifest
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import Clock
-from entrepot.server.db.engine import Catalog
-from entrepot.server.db.hot import HotQuery
+from entrepot.server.db.statements import HotQuery
 from entrepot.server.db.tables import manifest, project, repo, tag
 from entrepot.server.repos.changes import Actor, Permit, allow_all
 from entrepot.server.repos.errors import DigestMismatch, TooManyTags

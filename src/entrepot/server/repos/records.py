@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, bindparam, insert, update
 
-from entrepot.server.db.hot import Prepared
+from entrepot.server.db.statements import Prepared
 from entrepot.server.db.tables import audit, outbox, project, tag_event
 from entrepot.server.repos.changes import Actor, Change
 from entrepot.server.repos.errors import QuotaExceeded

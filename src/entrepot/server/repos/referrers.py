@@ -14,9 +14,9 @@ from sqlalchemy import bindparam, select
 
 from entrepot.oci.descriptor import NO_ANNOTATIONS, Descriptor
 from entrepot.oci.digest import Digest
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import Clock
-from entrepot.server.db.engine import Catalog
-from entrepot.server.db.hot import HotQuery
+from entrepot.server.db.statements import HotQuery
 from entrepot.server.db.tables import manifest, repo
 from entrepot.server.repos.limits import DEFAULT_LIMITS, RepositoryLimits
 from entrepot.server.storage.base import BlobStore

@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import Connection, Select, bindparam, case, exists, func, select
 
 from entrepot.server.access.patterns import Visible
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import Clock
-from entrepot.server.db.engine import Catalog
-from entrepot.server.db.hot import HotQuery
+from entrepot.server.db.statements import HotQuery
 from entrepot.server.db.tables import manifest, project, repo
 from entrepot.server.repos.limits import DEFAULT_LIMITS, RepositoryLimits
 from entrepot.server.storage.base import BlobStore

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, CursorResult, Insert, bindparam, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from entrepot.server.db.engine import RetryTransaction
-from entrepot.server.db.hot import INTEGRITY_ERRORS, Prepared, is_unique_violation
+from entrepot.server.db.errors import RetryTransaction
+from entrepot.server.db.statements import INTEGRITY_ERRORS, Prepared, is_unique_violation
 from entrepot.server.db.tables import project, repo
 from entrepot.server.repos.changes import Actor, Change, Permit
 from entrepot.server.repos.errors import NameUnknown

@@ -6,9 +6,9 @@ from typing import Final
 
 from sqlalchemy import bindparam, select
 
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import Clock
-from entrepot.server.db.engine import Catalog
-from entrepot.server.db.hot import HotQuery
+from entrepot.server.db.statements import HotQuery
 from entrepot.server.db.tables import repo, tag
 from entrepot.server.repos.errors import NameUnknown
 from entrepot.server.repos.limits import DEFAULT_LIMITS, RepositoryLimits

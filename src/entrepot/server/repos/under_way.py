@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, or_, select
 
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import Clock
-from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import upload
 from entrepot.server.storage.base import BlobStore
 from entrepot.server.storage.errors import StorageFailed

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert  # SQLite understands the same words
 
-from entrepot.server.db.hot import Prepared
+from entrepot.server.db.statements import Prepared
 from entrepot.server.db.tables import repo, upload, upload_begun
 from entrepot.server.repos.changes import Actor, Change, Permit
 from entrepot.server.repos.errors import TooManyUploads, UploadBusy, UploadUnknown

@@ -28,10 +28,10 @@ from sqlalchemy import Connection, bindparam, select
 
 from entrepot.errors import EntrepotError
 from entrepot.oci.digest import Digest, Hasher
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import Clock, boot_id, microseconds
-from entrepot.server.db.engine import Catalog
 from entrepot.server.db.errors import CatalogUnavailable
-from entrepot.server.db.hot import HotQuery
+from entrepot.server.db.statements import HotQuery
 from entrepot.server.db.tables import blob, repo, upload, upload_begun
 from entrepot.server.repos.blobs import Blobs, StoredBlob
 from entrepot.server.repos.changes import Actor, Permit, allow_all

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, Select, func, select
 
 from entrepot.oci.digest import Digest
 from entrepot.server.db import open_catalog, upgrade
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import ManualClock
-from entrepot.server.db.engine import Catalog
 from entrepot.server.db.settings import set_identity
 from entrepot.server.db.tables import blob, manifest, trash
 from entrepot.server.jobs.fsck import FsckReport, FsckSettings, fsck

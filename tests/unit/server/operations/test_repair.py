@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 from entrepot.errors import InvalidInput
 from entrepot.oci.digest import Digest
 from entrepot.server.config.model import RepairSource
-from entrepot.server.db.engine import Catalog
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.errors import CatalogUnavailable
 from entrepot.server.db.settings import get_identity
 from entrepot.server.db.tables import outbox
