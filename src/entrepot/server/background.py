@@ -27,10 +27,8 @@ from entrepot.server.jobs.worker import Handler, JobContext, Periodic, Worker, w
 from entrepot.server.management.version import VERSION
 from entrepot.server.metrics import Metrics
 from entrepot.server.operations.figures import ClusterFigures
-from entrepot.server.operations.observed import unwrapped
 from entrepot.server.operations.repair import Mender, open_sources
 from entrepot.server.pulse import Pulse
-from entrepot.server.storage.filesystem import FilesystemStore
 from entrepot.server.worker import new_loop, start_tracing
 
 DAY_S: Final = 24 * 3600.0
@@ -88,9 +86,8 @@ def make_jobs_worker(services: Services, *, role: str = "jobs") -> Worker:
         every_s = max(1.0, float(config.metrics.otlp_interval))
         sender = OtlpMetrics(services.metrics, config.metrics.otlp_endpoint, every_s=every_s, version=VERSION)
         attendants.append(sender.run)
-    store = unwrapped(services.store)
-    if isinstance(store, FilesystemStore):
-        attendants.append(partial(keep_reserve, store))
+    if services.store.reserve is not None:
+        attendants.append(partial(keep_reserve, services.store.reserve))
     return Worker(
         services.catalog,
         {kind: partial(_traced, kind, handler) for kind, handler in handlers.items()},

@@ -38,8 +38,8 @@ from entrepot.server.repos.referrers import Referrers
 from entrepot.server.repos.repositories import Repositories
 from entrepot.server.repos.tags import Tags
 from entrepot.server.repos.uploads import Uploads
-from entrepot.server.storage.base import BlobStore
 from entrepot.server.storage.readcache import ReadCache
+from entrepot.server.storage.store import BlobStore
 from entrepot.server.v2.context import V2Context
 from entrepot.server.v2.miss import NowhereElse, OnMiss
 from entrepot.server.v2.redirect import RedirectRule
@@ -113,9 +113,9 @@ def open_store(config: Config) -> BlobStore:
             sign=sign,
             arriving=config.server.data / "arriving",
         )
-    from entrepot.server.storage.filesystem import FilesystemStore
+    from entrepot.server.storage.filesystem import filesystem_store
 
-    return FilesystemStore(config.server.data, reserve_bytes=storage.reserve)
+    return filesystem_store(config.server.data, reserve_bytes=storage.reserve)
 
 
 def repository_limits(config: Config) -> RepositoryLimits:

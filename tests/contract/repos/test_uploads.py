@@ -655,7 +655,7 @@ async def test_a_push_heals_a_bad_copy(world: World, state: str) -> None:
     """C7: a copy that is not good is replaced by the bytes that come, and goes to the trash."""
     old = await world.blob(DATA)
     if state == "torn":
-        world.store._blobs[old.phys] = (DATA[:10], 0.0)
+        await world.store.objects.put(old.phys, DATA[:10])
     elif state == "gone":
         await world.store.delete(old.phys)
     else:

@@ -21,16 +21,21 @@ from entrepot.server.repos.referrers import Referrers
 from entrepot.server.repos.repositories import Repositories
 from entrepot.server.repos.tags import Tags
 from entrepot.server.repos.uploads import Uploads
-from entrepot.server.storage.memory import MemoryStore
+from entrepot.server.storage.memory import MemoryDriver, MemoryUploads
+from entrepot.server.storage.store import BlobStore
 
 ALICE = Actor("alice", address="192.0.2.7", token_id="t1", request_id="r1")
 REPO = "team/app"
 
 
-class CountingStore(MemoryStore):
-    """Tells how many bytes of uploads were read back."""
+class CountingStore(BlobStore):
+    """In memory. Tells how many bytes of uploads were read back."""
 
     reread = 0
+
+    def __init__(self) -> None:
+        self.objects = MemoryDriver()
+        super().__init__(self.objects, MemoryUploads(self.objects))
 
     async def read_upload(self, upload: str, start: int, end: int) -> Any:
         pieces = await super().read_upload(upload, start, end)

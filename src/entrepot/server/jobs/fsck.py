@@ -36,8 +36,8 @@ from entrepot.server.jobs.scrub import Fault, examine, take_out_of_service, unre
 from entrepot.server.jobs.strays import Stray, Tally, find_strays, throw_away_strays
 from entrepot.server.jobs.surestore import ensure_it_stores, sure_store
 from entrepot.server.jobs.usage import recount, wrong_counters
-from entrepot.server.storage.base import BlobStore
 from entrepot.server.storage.errors import BlobUnreadable
+from entrepot.server.storage.store import BlobStore
 
 __all__ = ["Finding", "FsckReport", "FsckSettings", "fsck"]
 

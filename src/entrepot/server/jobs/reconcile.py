@@ -20,7 +20,7 @@ from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import SECOND, microseconds
 from entrepot.server.db.settings import RESTORED_SEEN, get_identity, get_setting, set_setting
 from entrepot.server.jobs.strays import PAGE, Stray, Tally, find_strays, throw_away_strays
-from entrepot.server.storage.base import BlobStore
+from entrepot.server.storage.store import BlobStore
 
 __all__ = ["ReconcileReport", "is_pair", "reconcile"]
 

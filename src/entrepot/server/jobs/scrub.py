@@ -32,8 +32,8 @@ from entrepot.server.jobs.affected import affected_tags
 from entrepot.server.jobs.byterate import ByteRate
 from entrepot.server.jobs.mending import Mend, find_lost, lost_blobs
 from entrepot.server.jobs.surestore import ensure_it_stores
-from entrepot.server.storage.base import BlobStore
 from entrepot.server.storage.errors import BlobMissing, BlobUnreadable, InvalidKey
+from entrepot.server.storage.store import BlobStore
 
 __all__ = ["Damage", "ScrubReport", "examine", "scrub", "take_out_of_service", "unreadable"]
 

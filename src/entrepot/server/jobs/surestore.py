@@ -13,8 +13,8 @@ from typing import Any
 from entrepot.oci.digest import Digest
 from entrepot.server.db.catalog import Catalog
 from entrepot.server.jobs.reconcile import is_pair
-from entrepot.server.storage.base import BlobStore
 from entrepot.server.storage.errors import RETRY_AFTER_S, BlobMissing, StorageFailed
+from entrepot.server.storage.store import BlobStore
 
 __all__ = ["ensure_it_stores", "sure_store"]
 

@@ -21,7 +21,7 @@ from entrepot.server.db.tables import blob, trash
 from entrepot.server.jobs.gcqueries import TRASH_DUE
 from entrepot.server.jobs.reconcile import is_pair
 from entrepot.server.storage import keys
-from entrepot.server.storage.base import BlobStore
+from entrepot.server.storage.store import BlobStore
 
 __all__ = ["SweepReport", "sweep"]
 

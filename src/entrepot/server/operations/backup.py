@@ -41,8 +41,8 @@ from entrepot.server.operations.rows import (
     read_lines,
     schema_of,
 )
-from entrepot.server.storage.base import BlobStore, StoreIdentity
 from entrepot.server.storage.errors import BlobMissing, BlobUnreadable
+from entrepot.server.storage.store import BlobStore, StoreIdentity
 
 __all__ = ["BackedUp", "Restored", "back_up", "check_backup", "restore", "store_identity_of"]
 

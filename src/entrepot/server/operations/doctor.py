@@ -25,7 +25,7 @@ from entrepot.server.db.clock import SECOND
 from entrepot.server.db.settings import get_identity
 from entrepot.server.operations.nodes import Node, list_nodes
 from entrepot.server.operations.verdict import Verdict, fail, ok, skip, warn
-from entrepot.server.storage.base import BlobStore
+from entrepot.server.storage.store import BlobStore
 
 __all__ = ["check_catalog", "check_directory", "check_nodes", "check_store", "find_listens"]
 

@@ -30,7 +30,7 @@ from entrepot.oci.digest import Digest
 from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.tables import blob, manifest, manifest_blob, manifest_child, repo, tag
 from entrepot.server.operations.ociform import as_oci
-from entrepot.server.storage.base import BlobStore
+from entrepot.server.storage.store import BlobStore
 
 __all__ = ["Exported", "export"]
 

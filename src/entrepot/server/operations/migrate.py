@@ -43,8 +43,8 @@ from entrepot.server.operations.hold import changes_held
 from entrepot.server.operations.notes import CopiedNames
 from entrepot.server.operations.rewrite import Rewrite, clear_rows
 from entrepot.server.operations.rows import count_rows, dump_rows, file_pieces, load_rows, read_lines
-from entrepot.server.storage.base import BlobStore
 from entrepot.server.storage.errors import BlobMissing, BlobUnreadable
+from entrepot.server.storage.store import BlobStore
 
 __all__ = ["Migrated", "Side", "migrate"]
 

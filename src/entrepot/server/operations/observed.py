@@ -18,7 +18,8 @@ from entrepot.observability.tracing import span
 from entrepot.oci.digest import Digest
 from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.statements import HotQuery
-from entrepot.server.storage.base import BlobStore, Chunk
+from entrepot.server.storage.driver import Chunk
+from entrepot.server.storage.store import BlobStore
 
 __all__ = ["CATALOG_SECONDS", "STORE_SECONDS", "observed_catalog", "observed_store", "unwrapped"]
 

@@ -39,7 +39,8 @@ from entrepot.server.repos.limits import RepositoryLimits
 from entrepot.server.repos.links import StoredBytes, adopt_blob, find_blob, link_blob
 from entrepot.server.repos.manifests import Manifests
 from entrepot.server.repos.rows import ensure_repository
-from entrepot.server.storage.base import BlobStore, StoredObject
+from entrepot.server.storage.driver import StoredObject
+from entrepot.server.storage.store import BlobStore
 
 __all__ = ["REPOSITORY", "Rebuilt", "rebuild"]
 

@@ -41,8 +41,8 @@ from entrepot.server.operations.blobcopy import read_verified, store_verified
 from entrepot.server.operations.crypt import BackupKey
 from entrepot.server.operations.places import open_place
 from entrepot.server.repos.links import StoredBytes, adopt_blob, find_blob, throw_away
-from entrepot.server.storage.base import BlobStore
 from entrepot.server.storage.errors import StorageFailed
+from entrepot.server.storage.store import BlobStore
 
 __all__ = ["Mender", "NothingHere", "open_sources"]
 

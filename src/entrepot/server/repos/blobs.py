@@ -19,8 +19,8 @@ from entrepot.server.repos.limits import DEFAULT_LIMITS, RepositoryLimits
 from entrepot.server.repos.links import BlobRow, find_blob, link_blob, renew_lease
 from entrepot.server.repos.records import add_usage, write_audit, write_event
 from entrepot.server.repos.rows import ensure_repository, require_repository
-from entrepot.server.storage.base import BlobStore
 from entrepot.server.storage.readcache import ReadCache
+from entrepot.server.storage.store import BlobStore
 
 __all__ = ["Blobs", "StoredBlob"]
 

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable
 from typing import Final, TypeVar
 
-from entrepot.server.storage.base import Chunk
+from entrepot.server.storage.driver import Chunk
 
 __all__ = ["Feed", "uninterrupted"]
 

@@ -29,7 +29,7 @@ from entrepot.server.repos.errors import DigestMismatch, TooManyTags
 from entrepot.server.repos.limits import DEFAULT_LIMITS, RepositoryLimits
 from entrepot.server.repos.manifestdelete import delete_manifest, delete_tag
 from entrepot.server.repos.manifestput import ManifestPut, PutManifestResult, put_manifest
-from entrepot.server.storage.base import BlobStore
+from entrepot.server.storage.store import BlobStore
 
 __all__ = ["Manifests", "PutManifestResult", "StoredManifest"]
 

@@ -19,7 +19,7 @@ from entrepot.server.db.clock import Clock
 from entrepot.server.db.statements import HotQuery
 from entrepot.server.db.tables import manifest, repo
 from entrepot.server.repos.limits import DEFAULT_LIMITS, RepositoryLimits
-from entrepot.server.storage.base import BlobStore
+from entrepot.server.storage.store import BlobStore
 
 __all__ = ["Referrers", "ReferrersPage"]
 

@@ -12,7 +12,7 @@ from entrepot.server.db.statements import HotQuery
 from entrepot.server.db.tables import repo, tag
 from entrepot.server.repos.errors import NameUnknown
 from entrepot.server.repos.limits import DEFAULT_LIMITS, RepositoryLimits
-from entrepot.server.storage.base import BlobStore
+from entrepot.server.storage.store import BlobStore
 
 __all__ = ["Tags"]
 

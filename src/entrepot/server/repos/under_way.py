@@ -12,8 +12,8 @@ from sqlalchemy import Connection, or_, select
 from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import Clock
 from entrepot.server.db.tables import upload
-from entrepot.server.storage.base import BlobStore
 from entrepot.server.storage.errors import StorageFailed
+from entrepot.server.storage.store import BlobStore
 
 __all__ = ["Arriving", "UnderWay"]
 

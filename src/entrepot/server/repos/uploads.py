@@ -65,8 +65,9 @@ from entrepot.server.repos.uploadrows import (
     move_upload,
     record_progress,
 )
-from entrepot.server.storage.base import BlobStore, Chunk
+from entrepot.server.storage.driver import Chunk
 from entrepot.server.storage.errors import StorageFailed, StoredBytesDiffer, UploadShort
+from entrepot.server.storage.store import BlobStore
 
 __all__ = ["Upload", "Uploads"]
 

@@ -18,7 +18,7 @@ from entrepot.server.repos.referrers import Referrers
 from entrepot.server.repos.repositories import Repositories
 from entrepot.server.repos.tags import Tags
 from entrepot.server.repos.uploads import Uploads
-from entrepot.server.storage.base import BlobStore
+from entrepot.server.storage.store import BlobStore
 from entrepot.server.v2.miss import NowhereElse, OnMiss
 from entrepot.server.v2.redirect import RedirectRule
 from entrepot.server.v2.watch import TransferWatch

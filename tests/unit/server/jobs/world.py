@@ -26,9 +26,9 @@ from entrepot.server.repos.changes import Actor
 from entrepot.server.repos.limits import RepositoryLimits
 from entrepot.server.repos.manifests import Manifests
 from entrepot.server.repos.uploads import Uploads
-from entrepot.server.storage.base import BlobStore
-from entrepot.server.storage.filesystem import FilesystemStore
-from entrepot.server.storage.fsops import FileOps
+from entrepot.server.storage.filesystem import filesystem_store
+from entrepot.server.storage.filesystem.ops import FileOps
+from entrepot.server.storage.store import BlobStore
 
 on_both = pytest.mark.parametrize("world", ["sqlite", "postgresql"], indirect=True)
 """For tests whose statements or locks differ between the databases."""
@@ -212,7 +212,7 @@ async def opened(
     url = url or f"sqlite:///{folder / 'catalog.db'}"
     upgrade(url)
     catalog, disk = open_catalog(url), Disk()
-    store = FilesystemStore(folder / "store", disk)
+    store = filesystem_store(folder / "store", disk)
     clock = StillClock()
     catalog.clock = clock  # type: ignore[misc]
     limits = limits or RepositoryLimits()
@@ -223,7 +223,7 @@ async def opened(
         yield World(
             catalog,
             store,
-            store.root,
+            folder / "store",
             disk,
             clock,
             uploads,

@@ -14,7 +14,7 @@ from entrepot.server.metrics import Metrics
 from entrepot.server.operations.figures import ClusterFigures, read_state
 from entrepot.server.operations.nodes import NodeBeat, list_nodes
 from entrepot.server.operations.observed import observed_catalog, observed_store, unwrapped
-from entrepot.server.storage.filesystem import FilesystemStore
+from entrepot.server.storage.store import BlobStore
 from tests.unit.server.jobs.world import World
 from tests.unit.server.operations.conftest import Places
 
@@ -44,7 +44,7 @@ async def test_calls_are_counted_and_slow_ones_logged(world: World, caplog: pyte
     assert 'entrepot_store_seconds_count{call="delete"} 1' in text
     assert catalog.dialect == "sqlite"
     assert catalog.clock is world.catalog.clock
-    assert isinstance(unwrapped(store), FilesystemStore)
+    assert isinstance(unwrapped(store), BlobStore)
 
 
 async def test_zero_logs_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,15 +10,8 @@ import pytest
 from entrepot.oci.digest import Digest
 from entrepot.server.storage import keys
 from entrepot.server.storage.errors import StorageFailed
-from entrepot.server.storage.objects import (
-    LEAST_PART_BYTES,
-    MAX_PARTS,
-    PART_BYTES,
-    Segment,
-    _chain,
-    open_bucket,
-    part_size,
-)
+from entrepot.server.storage.objects import LEAST_PART_BYTES, MAX_PARTS, PART_BYTES, open_bucket, part_size
+from entrepot.server.storage.segments import Segment, _chain
 
 MIB, GIB = 1024**2, 1024**3
 
