@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from entrepot.server.app import Site
 from entrepot.server.compose import Services, access_settings
 from entrepot.server.management.context import Api
-from entrepot.server.repos.under_way import UnderWay
+from entrepot.server.repos.uploads.arrivals import Arrivals
 from entrepot.server.web.app import create_site
 
 
@@ -30,7 +30,7 @@ def management_api(services: Services) -> Api:
         manifests=services.manifests,
         blobs=services.blobs,
         repositories=services.repositories,
-        under_way=UnderWay(services.catalog, services.store),
+        under_way=Arrivals(services.catalog, services.store),
         seal_file=access_settings(services.config).seal_file,
         checks=services.checks(),
     )

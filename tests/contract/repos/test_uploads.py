@@ -12,7 +12,6 @@ from sqlalchemy import delete, update
 from entrepot.errors import Denied
 from entrepot.oci.digest import Digest, InvalidDigest
 from entrepot.server.db.tables import blob, repo_blob, trash, upload, upload_begun
-from entrepot.server.repos import holder, uploads
 from entrepot.server.repos.changes import Actor
 from entrepot.server.repos.errors import (
     BlobTooLarge,
@@ -23,6 +22,7 @@ from entrepot.server.repos.errors import (
     UploadBusy,
     UploadUnknown,
 )
+from entrepot.server.repos.uploads import hashes, holder, service
 from entrepot.server.storage.errors import StorageFailed
 from tests.contract.db.catalogs import SQLITE_ONLY
 from tests.contract.repos.world import ALICE, REPO, World, broken_stream, refusing, stream
@@ -153,7 +153,7 @@ async def test_marks_of_used_uploads_are_forgotten(world: World) -> None:
 @SQLITE_ONLY
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
 async def test_a_whole_blob_comes_in_one_request(world: World, algorithm: str) -> None:
-    for data in (b"small", b"x" * (uploads.WHOLE_BYTES + 1)):
+    for data in (b"small", b"x" * (service.WHOLE_BYTES + 1)):
         digest = Digest.of(data, algorithm)
         for length in (len(data), None):
             found = await world.uploads.put(
@@ -420,7 +420,7 @@ async def test_after_a_restart_of_the_machine_everything_is_read_again(
     """A digest noted in another boot is not believed: the page cache it spoke of is gone."""
     name = await begun(world, DATA)
     await change_row(world, digest_so_far=str(Digest.of(b"what the disk lost")))
-    monkeypatch.setattr(uploads, "boot_id", lambda: "the-next-boot")
+    monkeypatch.setattr(hashes, "boot_id", lambda: "the-next-boot")
     found = await world.worker().uploads.finish(REPO, name, Digest.of(DATA), actor=ALICE)
     assert world.store.reread == len(DATA)
     assert await content(world, found) == DATA

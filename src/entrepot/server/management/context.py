@@ -32,7 +32,7 @@ from entrepot.server.repos.changes import Actor, Permit
 from entrepot.server.repos.history import History
 from entrepot.server.repos.manifests import Manifests
 from entrepot.server.repos.repositories import Repositories
-from entrepot.server.repos.under_way import UnderWay
+from entrepot.server.repos.uploads.arrivals import Arrivals
 
 __all__ = ["SLASH", "Api", "Asked", "Caller", "policy_guard"]
 
@@ -88,7 +88,7 @@ class Api:
         manifests: Manifests,
         blobs: Blobs,
         repositories: Repositories,
-        under_way: UnderWay,
+        under_way: Arrivals,
         seal_file: Path,
         checks: Mapping[str, Check] | None = None,
     ) -> None:

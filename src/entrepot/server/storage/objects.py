@@ -17,7 +17,7 @@ from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store, from_url
 
 from entrepot.errors import InvalidInput
-from entrepot.server.storage.arrivals import Arrivals
+from entrepot.server.storage.arrivals import ArrivalCounts
 from entrepot.server.storage.driver import StoredObject
 from entrepot.server.storage.errors import RETRY_AFTER_S, BlobMissing, StorageFailed, StoredBytesDiffer
 from entrepot.server.storage.segments import SegmentedUploads
@@ -222,7 +222,7 @@ def open_bucket(
     if not isinstance(bucket, (S3Store, GCSStore, AzureStore)):
         raise InvalidInput(f"{url} is not an object store", hint="use s3://, gs:// or az://")
     driver = Bucket(bucket, sign=sign or partial(obstore.sign, bucket, "GET"), part_bytes=part_bytes)
-    arrivals = None if arriving is None else Arrivals(arriving)
+    arrivals = None if arriving is None else ArrivalCounts(arriving)
     return BlobStore(driver, SegmentedUploads(driver, arrivals=arrivals))
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from entrepot.oci.digest import Digest, Hasher
 from entrepot.server.storage import keys
-from entrepot.server.storage.arrivals import Arrivals
+from entrepot.server.storage.arrivals import ArrivalCounts
 from entrepot.server.storage.driver import Chunk, SegmentDriver, StoredObject
 from entrepot.server.storage.errors import StoredBytesDiffer, UploadShort
 from entrepot.server.storage.threads import hash_pool, wait_for_end
@@ -46,7 +46,7 @@ class Segment:
 class SegmentedUploads:
     """See Uploads. `arrivals` counts what has come of a request whose segment is not there yet."""
 
-    def __init__(self, driver: SegmentDriver, *, arrivals: Arrivals | None = None) -> None:
+    def __init__(self, driver: SegmentDriver, *, arrivals: ArrivalCounts | None = None) -> None:
         self._driver = driver
         self._arrivals = arrivals
         self._hashing = hash_pool()

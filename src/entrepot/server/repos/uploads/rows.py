@@ -17,7 +17,7 @@ from entrepot.server.repos.changes import Actor, Change, Permit
 from entrepot.server.repos.errors import TooManyUploads, UploadBusy, UploadUnknown
 from entrepot.server.repos.links import StoredBytes, adopt_blob, find_blob, link_blob, renew_lease
 from entrepot.server.repos.rows import ensure_repository, find_repository, insert_row
-from entrepot.server.repos.uploadids import first_id_of
+from entrepot.server.repos.uploads.ids import first_id_of
 
 __all__ = [
     "Claimed",
