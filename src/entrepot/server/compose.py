@@ -175,13 +175,13 @@ async def build(
     )
     store = observed_store(open_store(config), metrics.histogram, slow_s=config.log.slow_store)
     access = await open_access(config, mode, catalog)
-    manifests = Manifests(catalog, store, limits)
+    manifests = Manifests(catalog, limits)
     cache = open_read_cache(config, store, metrics)
     blobs = Blobs(catalog, store, limits, cache=cache)
     uploads = Uploads(catalog, store, limits)
-    tags = Tags(catalog, store, limits)
-    referrers = Referrers(catalog, store, limits)
-    repositories = Repositories(catalog, store, limits)
+    tags = Tags(catalog)
+    referrers = Referrers(catalog)
+    repositories = Repositories(catalog)
     context = V2Context(
         config=config,
         access=access,

@@ -45,7 +45,7 @@ async def client(number, uploads, manifests, start):
 
 async def main():
     catalog, store = open_catalog(sys.argv[1]), filesystem_store(Path(sys.argv[2]))
-    uploads, manifests = Uploads(catalog, store), Manifests(catalog, store)
+    uploads, manifests = Uploads(catalog, store), Manifests(catalog)
     await asyncio.gather(*(client(n, uploads, manifests, sys.argv[3]) for n in range(4)))
 
 asyncio.run(main())
@@ -80,7 +80,7 @@ async def test_what_was_acknowledged_survives_kill_9(sqlite_url: str, tmp_path: 
         said += pushed_until_killed(sqlite_url, blobs_folder, start, acknowledgements)
     assert len(said) >= 127
     catalog, store = open_catalog(sqlite_url), filesystem_store(blobs_folder)
-    blobs, manifests, uploads = Blobs(catalog, store), Manifests(catalog, store), Uploads(catalog, store)
+    blobs, manifests, uploads = Blobs(catalog, store), Manifests(catalog), Uploads(catalog, store)
     for kind, name in said:
         if kind == "manifest":
             kept = await manifests.get("team/app", Digest.parse(name))

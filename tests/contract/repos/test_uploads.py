@@ -604,7 +604,7 @@ async def test_permits_are_asked_and_refusals_leave_nothing(world: World) -> Non
                 actor=ALICE,
                 permit=refusing(refused),
             )
-    assert await world.repositories.find(REPO) is None
+    assert await world.repository(REPO) is None
     name = await begun(world, DATA)
     with pytest.raises(Denied):
         await world.uploads.finish(REPO, name, Digest.of(DATA), actor=ALICE, permit=refusing("push"))

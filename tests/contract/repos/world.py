@@ -19,6 +19,7 @@ from entrepot.server.repos.manifests import Manifests, PutManifestResult
 from entrepot.server.repos.pulls import Pulls
 from entrepot.server.repos.referrers import Referrers
 from entrepot.server.repos.repositories import Repositories
+from entrepot.server.repos.rows import RepositoryRow, find_repository
 from entrepot.server.repos.tags import Tags
 from entrepot.server.repos.uploads import Uploads
 from entrepot.server.storage.memory import MemoryDriver, MemoryUploads
@@ -66,8 +67,10 @@ class World:
 
     def __post_init__(self) -> None:
         four = (self.catalog, self.store, self.limits, self.clock)
-        self.uploads, self.blobs, self.manifests = Uploads(*four), Blobs(*four), Manifests(*four)
-        self.tags, self.referrers, self.repositories = Tags(*four), Referrers(*four), Repositories(*four)
+        self.uploads, self.blobs = Uploads(*four), Blobs(*four)
+        self.manifests = Manifests(self.catalog, self.limits, self.clock)
+        self.tags, self.referrers = Tags(self.catalog), Referrers(self.catalog)
+        self.repositories = Repositories(self.catalog)
         self.history, self.pulls = History(self.catalog, self.clock), Pulls(self.catalog, self.clock)
 
     def worker(self) -> "World":
@@ -104,6 +107,10 @@ class World:
             return [tuple(row) for row in connection.execute(select(*wanted).order_by(*wanted))]
 
         return await self.catalog.read(fetch)
+
+    async def repository(self, name: str) -> RepositoryRow | None:
+        """The live repository of a name."""
+        return await self.catalog.read(find_repository, name)
 
     async def count(self, table: Table) -> int:
         def fetch(connection: Connection) -> int:

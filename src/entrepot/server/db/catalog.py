@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
@@ -13,7 +13,6 @@ from entrepot.server.db.statements import HotQuery
 __all__ = ["Catalog"]
 
 T = TypeVar("T")
-P = ParamSpec("P")
 
 
 class Catalog(Protocol):

@@ -102,7 +102,7 @@ async def rebuild(
             await at_once(objects, partial(_look, store, findings, report, say))
         await catalog.write(set_identity, store_id, epoch)
         await store.write_identity(store_id, epoch)
-        manifests = Manifests(catalog, store, RepositoryLimits())
+        manifests = Manifests(catalog)
         for config in findings.configs():
             layers = await _layers_of(store, config, findings)
             if layers is None:

@@ -25,7 +25,7 @@ from entrepot.server.storage.store import BlobStore
 __all__ = ["Blobs", "StoredBlob"]
 
 _FIND = HotQuery(
-    select(blob.c.size, blob.c.phys, blob.c.lease_until, repo.c.id, repo.c.project_id)
+    select(blob.c.size, blob.c.phys, blob.c.lease_until)
     .select_from(repo)
     .join(repo_blob, repo_blob.c.repo_id == repo.c.id)
     .join(blob, blob.c.digest == repo_blob.c.digest)
@@ -70,8 +70,6 @@ class StoredBlob:
     size: int
     phys: str
     lease_until: int = 0
-    repo_id: int = 0
-    project_id: int = 0
 
 
 class Blobs:
@@ -184,7 +182,7 @@ class Blobs:
             )
         if found.lease_until < lease_until - self._lease // 2:
             renew_lease(connection, str(digest), lease_until)
-        return StoredBlob(digest, found.size, found.phys, lease_until, row.id, row.project_id)
+        return StoredBlob(digest, found.size, found.phys, lease_until)
 
 
 def _has_source(connection: Connection, digest: str, named: str | None, may_read: MayRead) -> bool:

@@ -99,10 +99,5 @@ def is_upload(name: str) -> bool:
     return bool(_FILE_UPLOAD.fullmatch(name) or _OBJECT_UPLOAD.fullmatch(name))
 
 
-def belongs_to_upload(phys: str, upload: str) -> bool:
-    """Whether a stored object is a segment of `upload`."""
-    return phys.startswith(upload + "/")
-
-
 def _random() -> str:
     return secrets.token_hex(_RANDOM_BYTES)

@@ -175,5 +175,5 @@ class Commits:
             lease_until=steady + microseconds(self._limits.lease_s),
             trash_delay=microseconds(self._limits.trash_delay_s),
         )
-        live, repo_id, project_id = await self._catalog.write(finish_upload, end, brief=True)
-        return StoredBlob(target.digest, size, live, end.lease_until, repo_id, project_id)
+        live = await self._catalog.write(finish_upload, end, brief=True)
+        return StoredBlob(target.digest, size, live, end.lease_until)

@@ -340,10 +340,10 @@ def drop_upload(
     return ""
 
 
-def finish_upload(connection: Connection, end: Finish) -> tuple[str, int, int]:
+def finish_upload(connection: Connection, end: Finish) -> str:
     """The stored bytes become a blob of the repository; the upload is gone.
 
-    Returns the live physical name and the ids of repository and project. With an empty `stored.phys` nothing
+    Returns the live physical name. With an empty `stored.phys` nothing
     new was stored because a good copy was there; raises CopyGone when it has gone meanwhile.
     """
     row = ensure_repository(connection, end.repository, actor=end.actor, permit=end.permit, at=end.now)
@@ -366,7 +366,7 @@ def finish_upload(connection: Connection, end: Finish) -> tuple[str, int, int]:
         renew_lease(connection, end.stored.digest, end.lease_until)
         phys = there.phys
     link_blob(connection, row, end.stored.digest, end.stored.size, at=end.now)
-    return phys, row.id, row.project_id
+    return phys
 
 
 def _end_upload(connection: Connection, repository: str, upload_id: str, claim: str | None) -> None:
