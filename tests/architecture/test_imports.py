@@ -3,15 +3,7 @@ count as well."""
 
 import grimp
 
-KNOWN_CYCLES: list[set[str]] = [
-    {
-        "entrepot.server.db.engine",
-        "entrepot.server.db.postgresql",
-        "entrepot.server.db.settings",
-        "entrepot.server.db.sqlite",
-        "entrepot.server.db.writer",
-    },
-]
+KNOWN_CYCLES: list[set[str]] = []
 """To be opened, never to be added to."""
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from entrepot.server.storage.fsops import Entry, FileOps
+from entrepot.server.storage.filesystem.ops import Entry, FileOps
 
 Chunk = bytes | bytearray | memoryview
 MAX_STATES = 2_000

@@ -10,7 +10,8 @@ import pytest
 
 from entrepot.oci.digest import Digest, Hasher
 from entrepot.server.storage.errors import BlobMissing, StorageFailed, StoredBytesDiffer
-from entrepot.server.storage.objects import ObjectStore, open_bucket
+from entrepot.server.storage.objects import open_bucket
+from entrepot.server.storage.store import BlobStore
 from tests.support.seaweedfs import S3Location
 
 pytestmark = pytest.mark.anyio
@@ -79,7 +80,7 @@ class FlakyProxy:
 
 
 @asynccontextmanager
-async def flaky(location: S3Location) -> AsyncIterator[tuple[ObjectStore, FlakyProxy]]:
+async def flaky(location: S3Location) -> AsyncIterator[tuple[BlobStore, FlakyProxy]]:
     upstream = urlsplit(location.endpoint)
     proxy = FlakyProxy(upstream.hostname or "", upstream.port or 0)
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from entrepot.oci.digest import Digest, Hasher
-from entrepot.server.storage import files
 from entrepot.server.storage.errors import StorageFailed, StorageFull, StoredBytesDiffer, UploadShort
-from entrepot.server.storage.filesystem import FilesystemStore
-from entrepot.server.storage.fsops import FileOps
+from entrepot.server.storage.filesystem import filesystem_store, tree
+from entrepot.server.storage.filesystem.ops import FileOps
+from entrepot.server.storage.store import BlobStore
 from tests.faults.crashstates import Chunk, SimulatedDisk
 
 pytestmark = pytest.mark.anyio
@@ -33,7 +33,7 @@ async def pieces(*data: bytes) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def push(store: FilesystemStore, body: bytes) -> str:
+async def push(store: BlobStore, body: bytes) -> str:
     upload, hasher = await store.new_upload(), Hasher()
     half = len(body) // 2
     for data in (body[:half], body[half:]):
@@ -51,7 +51,7 @@ async def lost_in_some_crash(disk: SimulatedDisk) -> list[str]:
             lost.extend(phys for phys, body in acknowledged.items() if state.get(phys) != body)
 
     disk.after_each = crash
-    store = FilesystemStore(ROOT, disk)
+    store = filesystem_store(ROOT, disk)
     for body in BODIES:
         acknowledged[await push(store, body)] = body
         acknowledged[await store.put(Digest.of(body), body)] = body
@@ -94,12 +94,12 @@ async def test_leaving_out_any_fsync_loses_something(careless: type[SimulatedDis
 async def test_upload_of_an_earlier_boot_is_read_again(tmp_path: Path) -> None:
     """C5: bytes that were never synced may be gone although their length is right."""
     body = b"0123456789" * 100
-    before = FilesystemStore(tmp_path, boot="a" * 12)
+    before = filesystem_store(tmp_path, boot="a" * 12)
     good, torn = await before.new_upload(), await before.new_upload()
     for upload in (good, torn):
         await before.append(upload, 0, pieces(body), on_chunk=lambda _: None)
     (tmp_path / torn).write_bytes(bytes(len(body)))
-    after = FilesystemStore(tmp_path, boot="b" * 12)
+    after = filesystem_store(tmp_path, boot="b" * 12)
     phys = await after.commit(good, Digest.of(body), len(body))
     assert await after.size(phys) == len(body)
     with pytest.raises(StoredBytesDiffer):
@@ -151,13 +151,13 @@ class FailingOps(FileOps):
         super().rename(source, target)
 
 
-async def prepared(root: Path, ops: FileOps) -> FilesystemStore:
-    first = FilesystemStore(root)
+async def prepared(root: Path, ops: FileOps) -> BlobStore:
+    first = filesystem_store(root)
     await first.prepare()
     await first.close()
-    store = FilesystemStore(root, ops)
+    store = filesystem_store(root, ops)
     # The same start for each case: directories are synced before the counting begins.
-    store._files._synced.update({root, *(path for path in root.rglob("*") if path.is_dir())})
+    store._driver._tree._synced.update({root, *(path for path in root.rglob("*") if path.is_dir())})
     return store
 
 
@@ -222,7 +222,7 @@ class PacedOps(FailingOps):
     def fsync(self, fd: int) -> None:
         if not self.at_once:
             self.at_once = 1
-            time.sleep(2 * files.SLOW_SYNC_S * files.SYNCS_REMEMBERED)
+            time.sleep(2 * tree.SLOW_SYNC_S * tree.SYNCS_REMEMBERED)
             self._count("fsync")
             os.fsync(fd)
             return
@@ -256,7 +256,7 @@ async def test_failed_write_gives_back_only_what_its_request_took(tmp_path: Path
 
 async def test_uploads_leave_room_for_deletes(tmp_path: Path) -> None:
     """D1: a push is refused while there is still space for the catalog to work in."""
-    store = FilesystemStore(tmp_path, reserve_bytes=1 << 60)
+    store = filesystem_store(tmp_path, reserve_bytes=1 << 60)
     for doing in (push(store, b"too much"), store.put(Digest.of(b"x"), b"x"), store.check()):
         with pytest.raises(StorageFull):
             await doing
@@ -281,7 +281,7 @@ class StuckOps(FileOps):
 async def test_slow_disk_does_not_hold_up_other_requests(tmp_path: Path) -> None:
     """D3: while one fsync hangs, reads, writes and the event loop go on."""
     ops = StuckOps()
-    store = FilesystemStore(tmp_path, ops)
+    store = filesystem_store(tmp_path, ops)
     ops.go_on.set()
     phys = await store.put(Digest.of(b"there already"), b"there already")
     ops.go_on.clear()
@@ -299,7 +299,7 @@ async def test_slow_disk_does_not_hold_up_other_requests(tmp_path: Path) -> None
 
 async def test_cancelled_append_keeps_hash_and_file_together(tmp_path: Path) -> None:
     """C8: a server that stops mid-upload keeps what it has hashed, and hashes what it keeps."""
-    store = FilesystemStore(tmp_path)
+    store = filesystem_store(tmp_path)
     upload, hasher = await store.new_upload(), Hasher()
     arrived = asyncio.Event()
 
@@ -322,7 +322,7 @@ async def test_cancelled_append_keeps_hash_and_file_together(tmp_path: Path) -> 
 
 async def test_torn_file_never_looks_whole(tmp_path: Path) -> None:
     """C7: a reader that expects more bytes gets an error, not a clean end."""
-    store = FilesystemStore(tmp_path)
+    store = filesystem_store(tmp_path)
     body = os.urandom(600_000)
     phys = await store.put(Digest.of(body), body)
     (tmp_path / phys).write_bytes(body[:400_000])
@@ -333,7 +333,7 @@ async def test_torn_file_never_looks_whole(tmp_path: Path) -> None:
 
 
 async def test_files_are_their_owners_alone(tmp_path: Path) -> None:
-    store = FilesystemStore(tmp_path / "store")
+    store = filesystem_store(tmp_path / "store")
     await store.prepare()
     await push(store, b"secret")
     await store.write_identity("id", 1)

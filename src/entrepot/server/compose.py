@@ -33,11 +33,11 @@ from entrepot.server.repos.pulls import Pulls
 from entrepot.server.repos.referrers import Referrers
 from entrepot.server.repos.repositories import Repositories
 from entrepot.server.repos.tags import Tags
-from entrepot.server.repos.under_way import UnderWay
 from entrepot.server.repos.uploads import Uploads
-from entrepot.server.storage.base import BlobStore
+from entrepot.server.repos.uploads.arrivals import Arrivals
 from entrepot.server.storage.observed import observed_store
 from entrepot.server.storage.readcache import ReadCache
+from entrepot.server.storage.store import BlobStore
 from entrepot.server.telemetry.metrics import Metrics
 from entrepot.server.upkeep.identity import bind_identity
 
@@ -71,9 +71,9 @@ def open_store(config: Config) -> BlobStore:
             sign=sign,
             arriving=config.server.data / "arriving",
         )
-    from entrepot.server.storage.filesystem import FilesystemStore
+    from entrepot.server.storage.filesystem import filesystem_store
 
-    return FilesystemStore(config.server.data, reserve_bytes=storage.reserve)
+    return filesystem_store(config.server.data, reserve_bytes=storage.reserve)
 
 
 def repository_limits(config: Config) -> RepositoryLimits:
@@ -132,13 +132,13 @@ async def build(
     )
     store = observed_store(open_store(config), metrics.histogram, slow_s=config.log.slow_store)
     access = await open_access(config, mode, catalog)
-    manifests = Manifests(catalog, store, limits)
+    manifests = Manifests(catalog, limits)
     cache = open_read_cache(config, store, metrics)
     blobs = Blobs(catalog, store, limits, cache=cache)
     uploads = Uploads(catalog, store, limits)
-    tags = Tags(catalog, store, limits)
-    referrers = Referrers(catalog, store, limits)
-    repositories = Repositories(catalog, store, limits)
+    tags = Tags(catalog)
+    referrers = Referrers(catalog)
+    repositories = Repositories(catalog)
     return Services(
         config=config,
         mode=mode,
@@ -153,7 +153,7 @@ async def build(
         repositories=repositories,
         history=History(catalog),
         pulls=Pulls(catalog),
-        under_way=UnderWay(catalog, store),
+        under_way=Arrivals(catalog, store),
         metrics=metrics,
         limits=limits,
         seal_file=access_settings(config).seal_file,

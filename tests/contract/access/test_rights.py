@@ -20,7 +20,7 @@ from entrepot.server.access.directory.settings import set_project_creation, set_
 from entrepot.server.access.directory.teams import add_member, create_team, get_team, remove_member
 from entrepot.server.access.secrets.access_tokens import get_token, mint, revoke
 from entrepot.server.db.tables import repo
-from entrepot.server.repos.uploadrows import make_repository
+from entrepot.server.repos.uploads.rows import make_repository
 from tests.contract.access.conftest import PASSWORD, ROOT
 
 pytestmark = pytest.mark.anyio

@@ -9,11 +9,11 @@ from sqlalchemy import Connection, text
 
 from entrepot.server.db import Catalog, HotQuery, open_catalog, postgresql, settings
 from entrepot.server.db.clock import SECOND
-from entrepot.server.db.engine import parse_catalog_url
 from entrepot.server.db.errors import CatalogUnavailable, TextRefused
+from entrepot.server.db.location import parse_catalog_url
 from entrepot.server.db.postgresql import PostgresqlCatalog
 from entrepot.server.db.settings import get_setting, set_setting
-from entrepot.server.repos.uploadids import ensure_upload_key
+from entrepot.server.repos.uploads.ids import ensure_upload_key
 from tests.contract.db.test_catalog import VALUE
 from tests.support.postgresql import JumpingClock, run_sql
 

@@ -13,8 +13,8 @@ from sqlalchemy.exc import DBAPIError
 from entrepot.server.backup.errors import HoldFailed
 from entrepot.server.backup.hold import changes_held
 from entrepot.server.db import Catalog, HotQuery, migrate, open_catalog, postgresql, sqlite, upgrade
-from entrepot.server.db.engine import parse_catalog_url
 from entrepot.server.db.errors import CatalogUnavailable
+from entrepot.server.db.location import parse_catalog_url
 from entrepot.server.db.settings import get_setting, set_setting
 from entrepot.server.db.tables import setting
 from tests.contract.db.test_catalog import VALUE

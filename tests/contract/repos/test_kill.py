@@ -15,7 +15,7 @@ from entrepot.server.repos.blobs import Blobs
 from entrepot.server.repos.errors import RangeInvalid, UploadUnknown
 from entrepot.server.repos.manifests import Manifests
 from entrepot.server.repos.uploads import Uploads
-from entrepot.server.storage.filesystem import FilesystemStore
+from entrepot.server.storage.filesystem import filesystem_store
 from tests.contract.repos.world import stream
 
 pytestmark = pytest.mark.anyio
@@ -28,7 +28,7 @@ from entrepot.oci.digest import Digest
 from entrepot.server.db import open_catalog
 from entrepot.server.repos.manifests import Manifests
 from entrepot.server.repos.uploads import Uploads
-from entrepot.server.storage.filesystem import FilesystemStore
+from entrepot.server.storage.filesystem import filesystem_store
 
 async def client(number, uploads, manifests, start):
     for i in range(10_000):
@@ -44,8 +44,8 @@ async def client(number, uploads, manifests, start):
         print("manifest", Digest.of(raw), flush=True)
 
 async def main():
-    catalog, store = open_catalog(sys.argv[1]), FilesystemStore(Path(sys.argv[2]))
-    uploads, manifests = Uploads(catalog, store), Manifests(catalog, store)
+    catalog, store = open_catalog(sys.argv[1]), filesystem_store(Path(sys.argv[2]))
+    uploads, manifests = Uploads(catalog, store), Manifests(catalog)
     await asyncio.gather(*(client(n, uploads, manifests, sys.argv[3]) for n in range(4)))
 
 asyncio.run(main())
@@ -79,8 +79,8 @@ async def test_what_was_acknowledged_survives_kill_9(sqlite_url: str, tmp_path: 
     for start, acknowledgements in enumerate((1, 9, 40, 77)):
         said += pushed_until_killed(sqlite_url, blobs_folder, start, acknowledgements)
     assert len(said) >= 127
-    catalog, store = open_catalog(sqlite_url), FilesystemStore(blobs_folder)
-    blobs, manifests, uploads = Blobs(catalog, store), Manifests(catalog, store), Uploads(catalog, store)
+    catalog, store = open_catalog(sqlite_url), filesystem_store(blobs_folder)
+    blobs, manifests, uploads = Blobs(catalog, store), Manifests(catalog), Uploads(catalog, store)
     for kind, name in said:
         if kind == "manifest":
             kept = await manifests.get("team/app", Digest.parse(name))

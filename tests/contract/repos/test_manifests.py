@@ -242,7 +242,7 @@ async def test_limits_and_digests_are_checked_first(world: World) -> None:
         await world.manifests.put(REPO, raw=raw, media_type=mediatype.OCI_INDEX, actor=ALICE)
     with pytest.raises(InvalidManifest):
         await world.push(b"{" * 100_000)  # large enough to be parsed in a thread
-    assert await world.repositories.find(REPO) is None
+    assert await world.repository(REPO) is None
 
 
 async def test_a_push_by_digest_takes_several_tags_and_algorithms(world: World) -> None:

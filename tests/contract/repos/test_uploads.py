@@ -14,7 +14,6 @@ from entrepot.oci.digest import Digest, InvalidDigest
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.open_mode import OPEN_PRINCIPAL
 from entrepot.server.db.tables import blob, repo_blob, trash, upload, upload_begun
-from entrepot.server.repos import holder, uploads
 from entrepot.server.repos.errors import (
     BlobTooLarge,
     DigestMismatch,
@@ -24,6 +23,7 @@ from entrepot.server.repos.errors import (
     UploadBusy,
     UploadUnknown,
 )
+from entrepot.server.repos.uploads import hashes, holder, service
 from entrepot.server.storage.errors import StorageFailed
 from tests.contract.db.catalogs import SQLITE_ONLY
 from tests.contract.repos.world import ALICE, REPO, World, broken_stream, refusing, stream
@@ -154,7 +154,7 @@ async def test_marks_of_used_uploads_are_forgotten(world: World) -> None:
 @SQLITE_ONLY
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
 async def test_a_whole_blob_comes_in_one_request(world: World, algorithm: str) -> None:
-    for data in (b"small", b"x" * (uploads.WHOLE_BYTES + 1)):
+    for data in (b"small", b"x" * (service.WHOLE_BYTES + 1)):
         digest = Digest.of(data, algorithm)
         for length in (len(data), None):
             found = await world.uploads.put(
@@ -421,7 +421,7 @@ async def test_after_a_restart_of_the_machine_everything_is_read_again(
     """A digest noted in another boot is not believed: the page cache it spoke of is gone."""
     name = await begun(world, DATA)
     await change_row(world, digest_so_far=str(Digest.of(b"what the disk lost")))
-    monkeypatch.setattr(uploads, "boot_id", lambda: "the-next-boot")
+    monkeypatch.setattr(hashes, "boot_id", lambda: "the-next-boot")
     found = await world.worker().uploads.finish(REPO, name, Digest.of(DATA), actor=ALICE)
     assert world.store.reread == len(DATA)
     assert await content(world, found) == DATA
@@ -605,7 +605,7 @@ async def test_permits_are_asked_and_refusals_leave_nothing(world: World) -> Non
                 actor=ALICE,
                 permit=refusing(refused),
             )
-    assert await world.repositories.find(REPO) is None
+    assert await world.repository(REPO) is None
     name = await begun(world, DATA)
     with pytest.raises(Denied):
         await world.uploads.finish(REPO, name, Digest.of(DATA), actor=ALICE, permit=refusing("push"))
@@ -656,7 +656,7 @@ async def test_a_push_heals_a_bad_copy(world: World, state: str) -> None:
     """C7: a copy that is not good is replaced by the bytes that come, and goes to the trash."""
     old = await world.blob(DATA)
     if state == "torn":
-        world.store._blobs[old.phys] = (DATA[:10], 0.0)
+        await world.store.objects.put(old.phys, DATA[:10])
     elif state == "gone":
         await world.store.delete(old.phys)
     else:

@@ -19,19 +19,25 @@ from entrepot.server.repos.manifests import Manifests, PutManifestResult
 from entrepot.server.repos.pulls import Pulls
 from entrepot.server.repos.referrers import Referrers
 from entrepot.server.repos.repositories import Repositories
+from entrepot.server.repos.rows import RepositoryRow, find_repository
 from entrepot.server.repos.tags import Tags
 from entrepot.server.repos.uploads import Uploads
-from entrepot.server.storage.memory import MemoryStore
+from entrepot.server.storage.memory import MemoryDriver, MemoryUploads
+from entrepot.server.storage.store import BlobStore
 from tests.support.actors import user
 
 ALICE = user("alice", address="192.0.2.7", token_id="t1", request_id="r1")
 REPO = "team/app"
 
 
-class CountingStore(MemoryStore):
-    """Tells how many bytes of uploads were read back."""
+class CountingStore(BlobStore):
+    """In memory. Tells how many bytes of uploads were read back."""
 
     reread = 0
+
+    def __init__(self) -> None:
+        self.objects = MemoryDriver()
+        super().__init__(self.objects, MemoryUploads(self.objects))
 
     async def read_upload(self, upload: str, start: int, end: int) -> Any:
         pieces = await super().read_upload(upload, start, end)
@@ -62,8 +68,10 @@ class World:
 
     def __post_init__(self) -> None:
         four = (self.catalog, self.store, self.limits, self.clock)
-        self.uploads, self.blobs, self.manifests = Uploads(*four), Blobs(*four), Manifests(*four)
-        self.tags, self.referrers, self.repositories = Tags(*four), Referrers(*four), Repositories(*four)
+        self.uploads, self.blobs = Uploads(*four), Blobs(*four)
+        self.manifests = Manifests(self.catalog, self.limits, self.clock)
+        self.tags, self.referrers = Tags(self.catalog), Referrers(self.catalog)
+        self.repositories = Repositories(self.catalog)
         self.history, self.pulls = History(self.catalog, self.clock), Pulls(self.catalog, self.clock)
 
     def worker(self) -> "World":
@@ -100,6 +108,10 @@ class World:
             return [tuple(row) for row in connection.execute(select(*wanted).order_by(*wanted))]
 
         return await self.catalog.read(fetch)
+
+    async def repository(self, name: str) -> RepositoryRow | None:
+        """The live repository of a name."""
+        return await self.catalog.read(find_repository, name)
 
     async def count(self, table: Table) -> int:
         def fetch(connection: Connection) -> int:

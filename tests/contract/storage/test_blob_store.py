@@ -1,4 +1,4 @@
-"""What every place for blobs keeps to: memory, a folder, and a real object store."""
+"""What every place for blobs keeps to: memory, a folder, a real object store, and objects that can't grow."""
 
 import asyncio
 import os
@@ -8,19 +8,21 @@ from pathlib import Path
 import pytest
 
 from entrepot.oci.digest import Digest, Hasher
-from entrepot.server.storage.arriving import FORGOTTEN_S
-from entrepot.server.storage.base import BlobStore, StoreIdentity
+from entrepot.server.storage.arrivals import FORGOTTEN_S
+from entrepot.server.storage.driver import SegmentDriver
 from entrepot.server.storage.errors import BlobMissing, InvalidKey, UploadShort
-from entrepot.server.storage.filesystem import FilesystemStore
-from entrepot.server.storage.memory import MemoryStore
-from entrepot.server.storage.objects import LEAST_PART_BYTES, ObjectStore, open_bucket
+from entrepot.server.storage.filesystem import filesystem_store
+from entrepot.server.storage.memory import MemoryDriver, memory_store
+from entrepot.server.storage.objects import LEAST_PART_BYTES, open_bucket
+from entrepot.server.storage.segments import SegmentedUploads
+from entrepot.server.storage.store import BlobStore, StoreIdentity
 
 pytestmark = pytest.mark.anyio
 
 MIB = 1024 * 1024
 
 
-def _objects(request: pytest.FixtureRequest, folder: Path) -> ObjectStore:
+def _objects(request: pytest.FixtureRequest, folder: Path) -> BlobStore:
     location = request.getfixturevalue("s3_location")
     return open_bucket(
         f"s3://{location.bucket}/{location.prefix}",
@@ -34,10 +36,15 @@ def _objects(request: pytest.FixtureRequest, folder: Path) -> ObjectStore:
     )
 
 
+def _in_segments(driver: SegmentDriver) -> BlobStore:
+    return BlobStore(driver, SegmentedUploads(driver))
+
+
 MAKERS: dict[str, Callable[[pytest.FixtureRequest, Path], BlobStore]] = {
-    "memory": lambda _request, _path: MemoryStore(),
-    "filesystem": lambda _request, path: FilesystemStore(path / "store"),
+    "memory": lambda _request, _path: memory_store(),
+    "filesystem": lambda _request, path: filesystem_store(path / "store"),
     "objects": _objects,
+    "segments in memory": lambda _request, _path: _in_segments(MemoryDriver()),
 }
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from entrepot.server.backup.migrate import Side
 from entrepot.server.db import open_catalog, upgrade
-from entrepot.server.storage.base import BlobStore
-from entrepot.server.storage.filesystem import FilesystemStore
+from entrepot.server.storage.filesystem import filesystem_store
 from entrepot.server.storage.objects import open_bucket
+from entrepot.server.storage.store import BlobStore
 from tests.support.seaweedfs import S3Location
 from tests.unit.server.world import World, opened
 
@@ -50,7 +50,7 @@ class Places:
                 secret_access_key=place.secret_key,
                 allow_http=True,
             )
-        return FilesystemStore(self._folder / name / "store")
+        return filesystem_store(self._folder / name / "store")
 
     def side(self, catalog: str, store: str, name: str) -> Side:
         """An empty place, closed at the end."""

@@ -13,17 +13,17 @@ from sqlalchemy import Connection, Select, func, select
 
 from entrepot.oci.digest import Digest
 from entrepot.server.db import open_catalog, upgrade
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import ManualClock
-from entrepot.server.db.engine import Catalog
 from entrepot.server.db.settings import set_identity
 from entrepot.server.db.tables import blob, manifest, trash
 from entrepot.server.repos.blobs import Blobs
 from entrepot.server.repos.limits import RepositoryLimits
 from entrepot.server.repos.manifests import Manifests
 from entrepot.server.repos.uploads import Uploads
-from entrepot.server.storage.base import BlobStore
-from entrepot.server.storage.filesystem import FilesystemStore
-from entrepot.server.storage.fsops import FileOps
+from entrepot.server.storage.filesystem import filesystem_store
+from entrepot.server.storage.filesystem.ops import FileOps
+from entrepot.server.storage.store import BlobStore
 from entrepot.server.upkeep.collection.collect import GcSettings, collect
 from entrepot.server.upkeep.collection.report import GcReport, Removal
 from entrepot.server.upkeep.collection.trash import sweep
@@ -212,7 +212,7 @@ async def opened(
     url = url or f"sqlite:///{folder / 'catalog.db'}"
     upgrade(url)
     catalog, disk = open_catalog(url), Disk()
-    store = FilesystemStore(folder / "store", disk)
+    store = filesystem_store(folder / "store", disk)
     clock = StillClock()
     catalog.clock = clock  # type: ignore[misc]
     limits = limits or RepositoryLimits()
@@ -223,7 +223,7 @@ async def opened(
         yield World(
             catalog,
             store,
-            store.root,
+            folder / "store",
             disk,
             clock,
             uploads,

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, insert
 
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.change import Change
-from entrepot.server.db.hot import Prepared
+from entrepot.server.db.statements import Prepared
 from entrepot.server.db.tables.journal import audit
 
 __all__ = ["record", "record_change"]

@@ -35,11 +35,11 @@ from entrepot.server.backup.rows import (
     read_lines,
     schema_of,
 )
-from entrepot.server.db.engine import Catalog
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.settings import get_identity
 from entrepot.server.db.tables import blob
-from entrepot.server.storage.base import BlobStore, StoreIdentity
 from entrepot.server.storage.errors import BlobMissing, BlobUnreadable
+from entrepot.server.storage.store import BlobStore, StoreIdentity
 from entrepot.server.upkeep.integrity.fsck import FsckReport, FsckSettings, fsck
 from entrepot.server.upkeep.integrity.scrub import examine
 from entrepot.server.upkeep.nodes import list_nodes

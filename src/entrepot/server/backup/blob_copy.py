@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from entrepot.errors import EntrepotError
 from entrepot.oci.digest import Digest, Hasher
 from entrepot.server.backup.errors import BytesDiffer
-from entrepot.server.storage.base import BlobStore
+from entrepot.server.storage.store import BlobStore
 
 __all__ = ["at_once", "read_verified", "store_verified"]
 

@@ -28,9 +28,9 @@ from entrepot.oci import annotations as keys
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.server.backup.oci_form import as_oci
-from entrepot.server.db.engine import Catalog
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.tables import blob, manifest, manifest_blob, manifest_child, repo, tag
-from entrepot.server.storage.base import BlobStore
+from entrepot.server.storage.store import BlobStore
 
 __all__ = ["Exported", "export"]
 

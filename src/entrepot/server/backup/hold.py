@@ -16,10 +16,10 @@ from typing import Final
 import asyncpg
 
 from entrepot.server.backup.errors import HoldFailed, HoldLost
-from entrepot.server.db.engine import parse_catalog_url
+from entrepot.server.db.location import parse_catalog_url
 from entrepot.server.db.refusals import by_postgresql
 from entrepot.server.db.tables import metadata
-from entrepot.server.db.writer import WriterLock
+from entrepot.server.db.writerlock import WriterLock
 
 __all__ = ["changes_held"]
 

@@ -31,7 +31,7 @@ from entrepot.server.backup.hold import changes_held
 from entrepot.server.backup.notes import CopiedNames
 from entrepot.server.backup.rewrite import Rewrite, clear_rows
 from entrepot.server.backup.rows import count_rows, dump_rows, file_pieces, load_rows, read_lines
-from entrepot.server.db.engine import Catalog
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.settings import (
     UNFINISHED_MOVE,
     CatalogIdentity,
@@ -41,8 +41,8 @@ from entrepot.server.db.settings import (
     set_setting,
 )
 from entrepot.server.db.tables import blob
-from entrepot.server.storage.base import BlobStore
 from entrepot.server.storage.errors import BlobMissing, BlobUnreadable
+from entrepot.server.storage.store import BlobStore
 from entrepot.server.upkeep.integrity.fsck import FsckReport, FsckSettings, fsck
 from entrepot.server.upkeep.integrity.sure_store import ensure_it_stores
 

@@ -35,13 +35,14 @@ from entrepot.server.access.decision.model import Principal, PrincipalKind
 from entrepot.server.backup.blob_copy import at_once
 from entrepot.server.backup.errors import TargetInUse
 from entrepot.server.backup.rows import count_rows
-from entrepot.server.db.engine import Catalog
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.settings import set_identity
 from entrepot.server.repos.limits import RepositoryLimits
 from entrepot.server.repos.links import StoredBytes, adopt_blob, find_blob, link_blob
 from entrepot.server.repos.manifests import Manifests
 from entrepot.server.repos.rows import ensure_repository
-from entrepot.server.storage.base import BlobStore, StoredObject
+from entrepot.server.storage.driver import StoredObject
+from entrepot.server.storage.store import BlobStore
 
 __all__ = ["REPOSITORY", "Rebuilt", "rebuild"]
 
@@ -103,7 +104,7 @@ async def rebuild(
             await at_once(objects, partial(_look, store, findings, report, say))
         await catalog.write(set_identity, store_id, epoch)
         await store.write_identity(store_id, epoch)
-        manifests = Manifests(catalog, store, RepositoryLimits())
+        manifests = Manifests(catalog)
         for config in findings.configs():
             layers = await _layers_of(store, config, findings)
             if layers is None:

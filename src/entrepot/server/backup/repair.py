@@ -35,12 +35,12 @@ from entrepot.server.backup.blob_copy import read_verified, store_verified
 from entrepot.server.backup.encryption import BackupKey
 from entrepot.server.backup.places import open_place
 from entrepot.server.config.model import RepairSource
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import microseconds
-from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import blob, outbox, trash
 from entrepot.server.repos.links import StoredBytes, adopt_blob, find_blob, throw_away
-from entrepot.server.storage.base import BlobStore
 from entrepot.server.storage.errors import StorageFailed
+from entrepot.server.storage.store import BlobStore
 from entrepot.server.upkeep.integrity.mending import Lost
 from entrepot.server.upkeep.integrity.read_rate import ByteRate
 

@@ -27,9 +27,9 @@ from entrepot.server.repos.pulls import Pulls
 from entrepot.server.repos.referrers import Referrers
 from entrepot.server.repos.repositories import Repositories
 from entrepot.server.repos.tags import Tags
-from entrepot.server.repos.under_way import UnderWay
 from entrepot.server.repos.uploads import Uploads
-from entrepot.server.storage.base import BlobStore
+from entrepot.server.repos.uploads.arrivals import Arrivals
+from entrepot.server.storage.store import BlobStore
 from entrepot.server.telemetry.metrics import Metrics
 
 __all__ = ["Check", "Services"]
@@ -57,7 +57,7 @@ class Services:
     repositories: Repositories
     history: History
     pulls: Pulls
-    under_way: UnderWay
+    under_way: Arrivals
     metrics: Metrics
     limits: RepositoryLimits
     seal_file: Path

@@ -6,8 +6,10 @@ statements are built once, at import. `Catalog.write` runs it; what it returned 
 
 from typing import TYPE_CHECKING, Any
 
-from entrepot.server.db.engine import Catalog, RetryTransaction, open_catalog
-from entrepot.server.db.hot import HotQuery
+from entrepot.server.db.catalog import Catalog
+from entrepot.server.db.errors import RetryTransaction
+from entrepot.server.db.location import open_catalog
+from entrepot.server.db.statements import HotQuery
 
 if TYPE_CHECKING:
     from entrepot.server.db.migrate import check_schema, upgrade

@@ -12,9 +12,14 @@ __all__ = [
     "CatalogFull",
     "CatalogUnavailable",
     "InvalidCatalogUrl",
+    "RetryTransaction",
     "SchemaMismatch",
     "TextRefused",
 ]
+
+
+class RetryTransaction(Exception):
+    """Raised by a transaction function that lost a race (a row it wanted to insert exists)."""
 
 
 class CatalogUnavailable(Unavailable):

@@ -26,14 +26,14 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from entrepot.server.db.engine import parse_catalog_url
 from entrepot.server.db.errors import SchemaMismatch
+from entrepot.server.db.location import parse_catalog_url
 from entrepot.server.db.ownloop import run_in_own_loop
 from entrepot.server.db.postgresql import CONNECTION_ERRORS, postgresql_engine
 from entrepot.server.db.refusals import by_postgresql, by_sqlite, sqlstate
 from entrepot.server.db.settings import SCHEMA_SERVES, get_setting, set_setting
 from entrepot.server.db.sqlite import create_file, sqlite_engine
-from entrepot.server.db.writer import WriterLock
+from entrepot.server.db.writerlock import WriterLock
 
 __all__ = ["check_schema", "downgrade", "schema_version", "upgrade"]
 

@@ -7,8 +7,8 @@ from typing import Any, Concatenate, Final, TypeVar, cast
 
 from sqlalchemy import Connection
 
-from entrepot.server.db.engine import Catalog
-from entrepot.server.db.hot import HotQuery
+from entrepot.server.db.catalog import Catalog
+from entrepot.server.db.statements import HotQuery
 from entrepot.server.telemetry.watch import NewHistogram, Watch
 
 __all__ = ["CATALOG_SECONDS", "observed_catalog"]

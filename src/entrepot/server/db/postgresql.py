@@ -25,13 +25,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from entrepot.observability.logs import get_log
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import SECOND, SteadyClock, microseconds, since_boot
-from entrepot.server.db.engine import RetryTransaction
-from entrepot.server.db.errors import CatalogFull, CatalogUnavailable, TextRefused
-from entrepot.server.db.hot import HotQuery
+from entrepot.server.db.errors import CatalogFull, CatalogUnavailable, RetryTransaction, TextRefused
 from entrepot.server.db.ownloop import run_in_own_loop
 from entrepot.server.db.refusals import by_postgresql, sqlstate
 from entrepot.server.db.settings import CLOCK_OFFSET
+from entrepot.server.db.statements import HotQuery
 
 __all__ = ["PostgresqlCatalog", "postgresql_engine"]
 
@@ -127,12 +127,10 @@ class _OnStandby(Exception):
     """A write came to a server that takes none; its connection is closed by now."""
 
 
-class PostgresqlCatalog:
+class PostgresqlCatalog(Catalog):
     """Catalog on a PostgreSQL server, shared by any number of nodes."""
 
     dialect = "postgresql"
-    broken: str | None = None
-    read_only: str | None = None
 
     def __init__(self, url: URL) -> None:
         self._dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
@@ -228,12 +226,6 @@ class PostgresqlCatalog:
         except CONNECTION_ERRORS:
             await pool.expire_connections()  # what ended one has mostly ended all
             raise
-
-    def set_read_only(self, reason: str | None) -> None:
-        pass
-
-    def data_version(self) -> int | None:
-        return None
 
     async def close(self) -> None:
         if self._running:

@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from entrepot.server.db.engine import RetryTransaction
+from entrepot.server.db.errors import RetryTransaction
 from entrepot.server.db.tables import setting
 
 __all__ = [

@@ -17,14 +17,17 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from entrepot.observability.logs import get_log
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import SteadyClock, boot_id
 from entrepot.server.db.damage import DamageNote
 from entrepot.server.db.errors import CatalogBroken, CatalogDamaged, CatalogUnavailable
-from entrepot.server.db.hot import HotQuery
+from entrepot.server.db.failures import raise_translated, translated
 from entrepot.server.db.refusals import by_sqlite
 from entrepot.server.db.settings import CLOCK_ANCHOR, get_setting, set_setting
+from entrepot.server.db.statements import HotQuery
 from entrepot.server.db.walfile import WalFile
-from entrepot.server.db.writer import Writer, WriterLock, raise_translated, translated
+from entrepot.server.db.writer import Writer
+from entrepot.server.db.writerlock import WriterLock
 
 __all__ = ["SqliteCatalog", "create_file", "sqlite_engine"]
 
@@ -131,7 +134,7 @@ def connect_sqlite(
     return connection
 
 
-class SqliteCatalog:
+class SqliteCatalog(Catalog):
     """Catalog in one file. Any number of processes on one machine may open it."""
 
     dialect = "sqlite"

@@ -26,27 +26,31 @@ it, and this process writes no more: the kernel tells of lost bytes once.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
 import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
-from entrepot.server.db.engine import RetryTransaction
-from entrepot.server.db.errors import CatalogBroken, CatalogDamaged, CatalogFull, CatalogUnavailable
+from entrepot.server.db.calls import Call, Committed, answer, settle, take_committed
+from entrepot.server.db.errors import (
+    CatalogBroken,
+    CatalogDamaged,
+    CatalogFull,
+    CatalogUnavailable,
+    RetryTransaction,
+)
+from entrepot.server.db.failures import translated
 from entrepot.server.db.walfile import SYNCS_AT_ONCE, WalFile
+from entrepot.server.db.writerlock import PATIENCE_S, WriterLock
 
-__all__ = ["BATCH", "QUEUE_LIMIT", "Writer", "WriterLock", "raise_translated", "translated"]
+__all__ = ["BATCH", "QUEUE_LIMIT", "Writer"]
 
 BATCH: Final = 128
 """Most functions in one transaction: what a waiting reader of the answer may have to sit through."""
@@ -61,10 +65,6 @@ AWAY: Final = 20
 TRY_AGAIN_S: Final = 0.001
 TRIES: Final = 5
 """How often the event loop asks for the lock of another process before the thread waits for it."""
-PATIENCE_S: Final = 10.0
-"""How long a transaction waits for someone who writes without the flock (SQLite's shell, a backup), or holds
-all changes back."""
-HOLD_POLL_S: Final = 0.05
 SLOW_SYNC_S: Final = 0.003
 """Where a sync takes longer, on average, the next ones need not wait for each other."""
 SYNCS_REMEMBERED: Final = 16
@@ -74,25 +74,7 @@ CHECKPOINT_CALLS: Final = 256
 CHECKPOINT_BYTES: Final = 16 * 1024 * 1024
 """A log that has grown by this is copied, whatever made it grow."""
 
-_FULL = {sqlite3.SQLITE_FULL}
-_BROKEN = {sqlite3.SQLITE_IOERR}
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True, eq=False)
-class _Call:
-    fn: Callable[..., Any]
-    args: tuple[Any, ...]
-    durable: bool
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[Any]
-    runs: int = 0
-    result: Any = None
-    error: BaseException | None = None
-
-
-_Committed = queue.SimpleQueue["list[_Call] | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,78 +93,6 @@ _UNDO_ALL: Final = _Undo((), ("ROLLBACK", "BEGIN IMMEDIATE"), ())
 
 class _Checkpoint:
     """In the queue: copy the log into the database."""
-
-
-class WriterLock:
-    """`flock` on `<database>.writer`: one writing transaction at a time on this machine.
-
-    A second file, `<database>.hold`, is locked by whoever holds all changes back for longer, so that writers
-    can tell that from another's transaction, and give up.
-    """
-
-    def __init__(self, database: Path) -> None:
-        self._fd = os.open(f"{database}.writer", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._hold_fd = os.open(f"{database}.hold", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Wait for the lock and keep it for the block. Raises CatalogUnavailable when changes are held
-        back for more than PATIENCE_S.
-        """
-        until = time.monotonic() + PATIENCE_S
-        while True:
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
-            if not self._is_on_hold():
-                break
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
-            if time.monotonic() > until:
-                raise CatalogUnavailable(
-                    "changes are held back for a while, as when a registry moves; try again soon",
-                    retry_after_s=10,
-                )
-            time.sleep(HOLD_POLL_S)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
-
-    def take(self) -> bool:
-        """Take the lock if it is free; `give_back` it."""
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        if self._is_on_hold():
-            self.give_back()
-            return False
-        return True
-
-    def give_back(self) -> None:
-        fcntl.flock(self._fd, fcntl.LOCK_UN)
-
-    @contextmanager
-    def all_held_back(self) -> Iterator[None]:
-        """No transaction begins in the block, and none is under way; the lock ends with this process."""
-        fcntl.flock(self._hold_fd, fcntl.LOCK_EX)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX)  # behind those that wait already
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
-            yield
-        finally:
-            fcntl.flock(self._hold_fd, fcntl.LOCK_UN)
-
-    def close(self) -> None:
-        os.close(self._fd)
-        os.close(self._hold_fd)
-
-    def _is_on_hold(self) -> bool:
-        """Asked with the lock in hand."""
-        try:
-            fcntl.flock(self._hold_fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        fcntl.flock(self._hold_fd, fcntl.LOCK_UN)
-        return False
 
 
 class Writer:
@@ -206,18 +116,18 @@ class Writer:
         self._wal = wal
         self._on_broken = on_broken
         self._on_damaged = on_damaged
-        self._queue: queue.SimpleQueue[_Call | _Checkpoint | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Call | _Checkpoint | None] = queue.SimpleQueue()
         self._turn = threading.Lock()
         self._thread_waits = False
-        self._ready: list[_Call] = []
+        self._ready: list[Call] = []
         self._home: asyncio.AbstractEventLoop | None = None
         self._in_thread_until = 0.0
         self._tries = 0
         self._since_checkpoint = 0
         self._size_then = 0
         self._checkpoint_due = False
-        self._committed = _Committed()
-        self._committed_meanwhile = _Committed()
+        self._committed = Committed()
+        self._committed_meanwhile = Committed()
         self._syncing = False
         self._sync_s = 0.0
         self._connection: Connection | None = None
@@ -249,7 +159,7 @@ class Writer:
         if self._queue.qsize() + unsynced >= QUEUE_LIMIT:
             raise CatalogUnavailable("too many changes wait for the disk; try again soon", retry_after_s=5)
         loop = asyncio.get_running_loop()
-        call = _Call(fn, args, durable, loop, loop.create_future())
+        call = Call(fn, args, durable, loop, loop.create_future())
         if brief and self._is_home(loop):
             if not self._ready:
                 loop.call_soon(self._run_ready)  # together with what else asks in this turn of the loop
@@ -294,7 +204,7 @@ class Writer:
                     self._leave_to_thread()
                     return
                 ready, self._ready = self._ready, []
-                self._process(ready, self._in_transaction, _settle)
+                self._process(ready, self._in_transaction, settle)
             finally:
                 self._lock.give_back()
         except Exception as error:  # noqa: BLE001 - opening the connection, before anything was run
@@ -302,7 +212,7 @@ class Writer:
             ready, self._ready = self._ready, []
             for call in ready:
                 call.error = failure
-            _settle(ready)
+            settle(ready)
         finally:
             self._turn.release()
         ended = time.monotonic()
@@ -345,7 +255,7 @@ class Writer:
 
     def _run_syncs(self, number: int) -> None:
         committed = self._committed_meanwhile if number else self._committed
-        while (waiting := _take_committed(committed)) is not None:
+        while (waiting := take_committed(committed)) is not None:
             began = time.monotonic()
             if number == 0:
                 self._syncing = True
@@ -364,7 +274,7 @@ class Writer:
             self._sync_s += (time.monotonic() - began - self._sync_s) / SYNCS_REMEMBERED
             answer(waiting)
 
-    def _take(self) -> list[_Call] | None:
+    def _take(self) -> list[Call] | None:
         """What waits; nothing at all means that a checkpoint is due, None that it is over."""
         first = self._queue.get()
         if first is None:
@@ -408,9 +318,9 @@ class Writer:
 
     def _process(
         self,
-        batch: list[_Call],
-        transaction: Callable[[list[_Call]], list[_Call]],
-        tell: Callable[[list[_Call]], None],
+        batch: list[Call],
+        transaction: Callable[[list[Call]], list[Call]],
+        tell: Callable[[list[Call]], None],
     ) -> None:
         while batch:
             try:
@@ -423,7 +333,7 @@ class Writer:
             self._pass_on([call for call in batch if call not in again] if again else batch, tell)
             batch = again
 
-    def _pass_on(self, calls: list[_Call], tell: Callable[[list[_Call]], None]) -> None:
+    def _pass_on(self, calls: list[Call], tell: Callable[[list[Call]], None]) -> None:
         """Answer what need not wait for the disk; the rest is the sync thread's."""
         waiting = [call for call in calls if call.durable and call.error is None]
         if len(waiting) < len(calls):
@@ -437,7 +347,7 @@ class Writer:
             self._connection = self._connect()
         return self._connection.connection.dbapi_connection  # type: ignore[return-value]  # the driver's own
 
-    def _locked_transaction(self, batch: list[_Call]) -> list[_Call]:
+    def _locked_transaction(self, batch: list[Call]) -> list[Call]:
         with self._threads_turn(), self._lock.held():
             raw = self._open()
             until = time.monotonic() + PATIENCE_S
@@ -445,7 +355,7 @@ class Writer:
                 time.sleep(0.005)
             return self._in_transaction(batch)
 
-    def _in_transaction(self, batch: list[_Call]) -> list[_Call]:
+    def _in_transaction(self, batch: list[Call]) -> list[Call]:
         """Run and commit a batch; returns the calls to run again because the transaction was ended by one."""
         raw, connection = self._open(), self._connection
         assert connection is not None
@@ -484,7 +394,7 @@ class Writer:
     def _commit(raw: sqlite3.Connection) -> None:
         raw.execute("COMMIT")
 
-    def _run_one(self, call: _Call, connection: Connection, raw: sqlite3.Connection, undo: _Undo) -> bool:
+    def _run_one(self, call: Call, connection: Connection, raw: sqlite3.Connection, undo: _Undo) -> bool:
         """Run one function so that it can be undone; False when the whole transaction is gone."""
         call.result = call.error = None
         call.runs += 1
@@ -508,7 +418,7 @@ class Writer:
         return True
 
     @staticmethod
-    def _keep(call: _Call, raw: sqlite3.Connection, undo: _Undo) -> bool:
+    def _keep(call: Call, raw: sqlite3.Connection, undo: _Undo) -> bool:
         if not raw.in_transaction:
             call.error = RuntimeError(f"{call.fn!r} ended the transaction it runs in")
             return False
@@ -517,7 +427,7 @@ class Writer:
         call.error = None
         return True
 
-    def _others(self, batch: list[_Call], failed: int) -> list[_Call]:
+    def _others(self, batch: list[Call], failed: int) -> list[Call]:
         again = []
         for position, call in enumerate(batch):
             if position == failed:
@@ -554,47 +464,6 @@ def _begun(raw: sqlite3.Connection, *, last: bool = True) -> bool:
     return True
 
 
-def _take_committed(committed: _Committed) -> list[_Call] | None:
-    """Everything that has been committed by now; None at the end."""
-    waiting = committed.get()
-    if waiting is None:
-        committed.put(None)  # for whoever else takes from it
-        return None
-    waiting = list(waiting)
-    while True:
-        try:
-            more = committed.get_nowait()
-        except queue.Empty:
-            return waiting
-        if more is None:
-            committed.put(None)  # nothing can come behind it
-            return waiting
-        waiting += more
-
-
-def answer(calls: Iterable[_Call]) -> None:
-    """Hand results to their event loops, each loop woken once."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[_Call]] = {}
-    for call in calls:
-        by_loop.setdefault(call.loop, []).append(call)
-    for loop, theirs in by_loop.items():
-        try:
-            loop.call_soon_threadsafe(_settle, theirs)
-        except RuntimeError:
-            # The loop was closed with calls in flight; nobody is left to tell.
-            _log.debug("catalog-answer-unheard", extra={"calls": len(theirs)})
-
-
-def _settle(calls: list[_Call]) -> None:
-    for call in calls:
-        if call.future.done():
-            continue
-        if call.error is not None:
-            call.future.set_exception(call.error)
-        else:
-            call.future.set_result(call.result)
-
-
 def _unsynced(error: BaseException) -> BaseException:
     """What callers are told when the sync of their transaction failed: it is visible, and may not last."""
     reason = (
@@ -604,39 +473,3 @@ def _unsynced(error: BaseException) -> BaseException:
     broken.outcome_unknown = True
     broken.__cause__ = error
     return broken
-
-
-def translated(error: BaseException) -> BaseException:
-    """SQLite's own failures as CatalogUnavailable and its kinds; anything else as it is."""
-    original = error.orig if isinstance(error, DBAPIError) else error
-    if not isinstance(original, sqlite3.Error) or isinstance(
-        original, (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
-    ):
-        return error
-    code = getattr(original, "sqlite_errorcode", None)
-    if code is None or code & 0xFF in {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE}:
-        return error  # a mistake in a statement, not the disk's
-    kind = code & 0xFF
-    name = getattr(original, "sqlite_errorname", "SQLITE_ERROR")
-    if kind in _FULL:
-        made: CatalogUnavailable = CatalogFull(
-            "the database can't grow: the disk is full", hint="free space on the data disk", retry_after_s=60
-        )
-    elif kind in _BROKEN:
-        made = CatalogBroken(
-            f"the database failed: {original} ({name})", hint="check the disk", retry_after_s=5
-        )
-    elif kind in _DAMAGED:
-        made = CatalogDamaged(f"{original} ({name})")
-    else:
-        made = CatalogUnavailable(f"the database is not writable now: {original} ({name})", retry_after_s=1)
-    made.__cause__ = error
-    return made
-
-
-def raise_translated(error: Exception) -> NoReturn:
-    """Raise what `translated` makes of an error."""
-    made = translated(error)
-    if made is error:
-        raise error
-    raise made from error

@@ -20,11 +20,11 @@ from sqlalchemy import Connection, text
 
 from entrepot.errors import EntrepotError
 from entrepot.oci.digest import Digest
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import SECOND
-from entrepot.server.db.engine import Catalog
 from entrepot.server.db.settings import get_identity
 from entrepot.server.doctor.verdict import Verdict, fail, ok, skip, warn
-from entrepot.server.storage.base import BlobStore
+from entrepot.server.storage.store import BlobStore
 from entrepot.server.upkeep.nodes import Node, list_nodes
 
 __all__ = ["check_catalog", "check_directory", "check_nodes", "check_store", "find_listens"]

@@ -18,9 +18,7 @@ from entrepot.server.control.services import Services
 from entrepot.server.db.clock import microseconds
 from entrepot.server.process.pulse import Pulse
 from entrepot.server.process.request_process import new_loop, start_tracing
-from entrepot.server.storage.filesystem import FilesystemStore
 from entrepot.server.telemetry.metrics import Metrics
-from entrepot.server.telemetry.watch import unwrapped
 from entrepot.server.upkeep import outbox
 from entrepot.server.upkeep.collection.collect import GcSettings, collect
 from entrepot.server.upkeep.collection.totals import count_stored, note_stored
@@ -89,9 +87,8 @@ def make_jobs_worker(services: Services, *, role: str = "jobs") -> Worker:
         every_s = max(1.0, float(config.metrics.otlp_interval))
         sender = OtlpMetrics(services.metrics, config.metrics.otlp_endpoint, every_s=every_s, version=VERSION)
         attendants.append(sender.run)
-    store = unwrapped(services.store)
-    if isinstance(store, FilesystemStore):
-        attendants.append(partial(keep_reserve, store))
+    if services.store.reserve is not None:
+        attendants.append(partial(keep_reserve, services.store.reserve))
     return Worker(
         services.catalog,
         {kind: partial(_traced, kind, handler) for kind, handler in handlers.items()},

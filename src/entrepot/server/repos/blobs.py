@@ -12,22 +12,22 @@ from entrepot.oci.digest import Digest
 from entrepot.server.access.audit import record_change
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.change import Change, MayRead, Permit, allow_all, may_read_all
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import Clock, microseconds
-from entrepot.server.db.engine import Catalog
-from entrepot.server.db.hot import HotQuery
+from entrepot.server.db.statements import HotQuery
 from entrepot.server.db.tables import blob, repo, repo_blob
 from entrepot.server.repos.errors import BlobUnknown
 from entrepot.server.repos.limits import DEFAULT_LIMITS, RepositoryLimits
 from entrepot.server.repos.links import BlobRow, find_blob, link_blob, renew_lease
 from entrepot.server.repos.records import add_usage, write_event
 from entrepot.server.repos.rows import ensure_repository, require_repository
-from entrepot.server.storage.base import BlobStore
 from entrepot.server.storage.readcache import ReadCache
+from entrepot.server.storage.store import BlobStore
 
 __all__ = ["Blobs", "StoredBlob"]
 
 _FIND = HotQuery(
-    select(blob.c.size, blob.c.phys, blob.c.lease_until, repo.c.id, repo.c.project_id)
+    select(blob.c.size, blob.c.phys, blob.c.lease_until)
     .select_from(repo)
     .join(repo_blob, repo_blob.c.repo_id == repo.c.id)
     .join(blob, blob.c.digest == repo_blob.c.digest)
@@ -72,8 +72,6 @@ class StoredBlob:
     size: int
     phys: str
     lease_until: int = 0
-    repo_id: int = 0
-    project_id: int = 0
 
 
 class Blobs:
@@ -186,7 +184,7 @@ class Blobs:
             )
         if found.lease_until < lease_until - self._lease // 2:
             renew_lease(connection, str(digest), lease_until)
-        return StoredBlob(digest, found.size, found.phys, lease_until, row.id, row.project_id)
+        return StoredBlob(digest, found.size, found.phys, lease_until)
 
 
 def _has_source(connection: Connection, digest: str, named: str | None, may_read: MayRead) -> bool:

@@ -14,15 +14,13 @@ from entrepot.oci.digest import Digest
 from entrepot.server.access.audit import record_change
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.change import Change, Permit, allow_all
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import Clock
-from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import blob as blob_table
 from entrepot.server.db.tables import (
     manifest,
     manifest_blob,
     manifest_child,
-    project,
-    repo,
     repo_blob,
     tag,
     tag_event,
@@ -56,19 +54,12 @@ _AT = (
     .order_by(tag_event.c.seq.desc())
     .limit(1)
 )
-_STORED = (
-    select(
-        manifest.c.media_type,
-        manifest.c.size,
-        manifest.c.repo_id,
-        repo.c.project_id,
-        project.c.visibility,
-        manifest.c.body,
-    )
-    .join(repo, repo.c.id == manifest.c.repo_id)
-    .join(project, project.c.id == repo.c.project_id)
-    .where(manifest.c.repo_id == bindparam("p_repo"), manifest.c.digest == bindparam("p_digest"))
-)
+_STORED = select(
+    manifest.c.media_type,
+    manifest.c.size,
+    manifest.c.repo_id,
+    manifest.c.body,
+).where(manifest.c.repo_id == bindparam("p_repo"), manifest.c.digest == bindparam("p_digest"))
 # A manifest that was pushed again has a new time: only when it went is certain.
 _THERE = _STORED.where(
     or_(manifest.c.deleted_at.is_(None), manifest.c.deleted_at > bindparam("p_at")),
@@ -185,21 +176,6 @@ class History:
             self._clock.steady(),
         )
 
-    async def restore_manifest(
-        self, repository: str, digest: Digest, *, actor: Actor, permit: Permit = allow_all
-    ) -> None:
-        """Bring back a deleted manifest without its tags. Raises NameUnknown, ManifestUnknown, Denied."""
-        await self._catalog.write(
-            _restore,
-            repository,
-            None,
-            str(digest),
-            actor,
-            permit,
-            self._clock.now(),
-            self._clock.steady(),
-        )
-
 
 def _events(
     connection: Connection, repository: str, name: str, before: int, n: int
@@ -230,7 +206,7 @@ def _manifest_at(
 def _restore(
     connection: Connection,
     repository: str,
-    name: str | None,
+    name: str,
     digest: str,
     actor: Actor,
     permit: Permit,
@@ -238,15 +214,13 @@ def _restore(
     steady: int,
 ) -> str | None:
     row = require_repository(connection, repository)
-    old = None
-    if name is not None:
-        old = connection.execute(_TAG, {"p_repo": row.id, "p_name": name}).scalar_one_or_none()
+    old = connection.execute(_TAG, {"p_repo": row.id, "p_name": name}).scalar_one_or_none()
     change = Change("restore", repository, name, old, digest)
     permit(connection, change)
     grown = _revive(connection, row, digest)
     if grown is None:
         raise ManifestUnknown(repository, digest)
-    if name is not None and old != digest:
+    if old != digest:
         values = {
             "p_repo": row.id,
             "p_name": name,
@@ -260,9 +234,7 @@ def _restore(
             connection.execute(_MOVE_TAG, values)
         write_tag_event(connection, row.id, name, old=old, new=digest, at=steady, by=actor.name)
     record_change(connection, change, actor, now)
-    write_event(
-        connection, "restore", repository, actor, now, tags=[name] if name else [], digest=digest, old=old
-    )
+    write_event(connection, "restore", repository, actor, now, tags=[name], digest=digest, old=old)
     add_usage(connection, row.project_id, grown)
     return old
 

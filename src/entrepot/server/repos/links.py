@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, delete, insert, null, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert  # SQLite understands the same words
 
-from entrepot.server.db.engine import RetryTransaction
-from entrepot.server.db.hot import Prepared
+from entrepot.server.db.errors import RetryTransaction
+from entrepot.server.db.statements import Prepared
 from entrepot.server.db.tables import blob, manifest_blob, manifest_child, manifest_missing, repo_blob, trash
 from entrepot.server.repos.records import add_usage
 from entrepot.server.repos.rows import RepositoryRow

@@ -16,7 +16,7 @@ from entrepot.server.access.audit import record_change
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.change import Change, Permit
 from entrepot.server.db.clock import SECOND
-from entrepot.server.db.hot import INTEGRITY_ERRORS, Prepared, is_foreign_key_violation, one_of
+from entrepot.server.db.statements import INTEGRITY_ERRORS, Prepared, is_foreign_key_violation, one_of
 from entrepot.server.db.tables import (
     blob,
     manifest,

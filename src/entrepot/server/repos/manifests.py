@@ -22,15 +22,14 @@ from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import ImageManifest, Index, ManifestTooLarge, parse_manifest
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.change import Permit, allow_all
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import Clock
-from entrepot.server.db.engine import Catalog
-from entrepot.server.db.hot import HotQuery
-from entrepot.server.db.tables import manifest, project, repo, tag
+from entrepot.server.db.statements import HotQuery
+from entrepot.server.db.tables import manifest, repo, tag
 from entrepot.server.repos.errors import DigestMismatch, TooManyTags
 from entrepot.server.repos.limits import DEFAULT_LIMITS, RepositoryLimits
 from entrepot.server.repos.manifestdelete import delete_manifest, delete_tag
 from entrepot.server.repos.manifestput import ManifestPut, PutManifestResult, put_manifest
-from entrepot.server.storage.base import BlobStore
 
 __all__ = ["Manifests", "PutManifestResult", "StoredManifest"]
 
@@ -48,12 +47,9 @@ def _read(*extra: Any) -> Select[Any]:
             manifest.c.media_type,
             manifest.c.size,
             repo.c.id,
-            repo.c.project_id,
-            project.c.visibility,
             *extra,
         )
         .select_from(repo)
-        .join(project, project.c.id == repo.c.project_id)
         .join(manifest, manifest.c.repo_id == repo.c.id)
         .where(
             repo.c.name == bindparam("repository"),
@@ -87,8 +83,6 @@ class StoredManifest:
     media_type: str
     size: int
     repo_id: int
-    project_id: int
-    visibility: str
     raw: bytes = b""
     """Empty in the answer to `head`."""
 
@@ -99,7 +93,6 @@ class Manifests:
     def __init__(
         self,
         catalog: Catalog,
-        store: BlobStore,  # noqa: ARG002 - every service is built from the same four
         limits: RepositoryLimits = DEFAULT_LIMITS,
         clock: Clock | None = None,
     ) -> None:

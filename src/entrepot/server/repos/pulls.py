@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Connection, Text, bindparam, insert, select, update
 
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import Clock
-from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import manifest, repo, tag_pull
 from entrepot.server.repos.rows import insert_new
 

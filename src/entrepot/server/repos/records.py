@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection, bindparam, insert, update
 
 from entrepot.server.access.decision.actor import Actor
-from entrepot.server.db.hot import Prepared
+from entrepot.server.db.statements import Prepared
 from entrepot.server.db.tables import outbox, project, tag_event
 from entrepot.server.repos.errors import QuotaExceeded
 

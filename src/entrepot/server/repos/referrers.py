@@ -14,12 +14,9 @@ from sqlalchemy import bindparam, select
 
 from entrepot.oci.descriptor import NO_ANNOTATIONS, Descriptor
 from entrepot.oci.digest import Digest
-from entrepot.server.db.clock import Clock
-from entrepot.server.db.engine import Catalog
-from entrepot.server.db.hot import HotQuery
+from entrepot.server.db.catalog import Catalog
+from entrepot.server.db.statements import HotQuery
 from entrepot.server.db.tables import manifest, repo
-from entrepot.server.repos.limits import DEFAULT_LIMITS, RepositoryLimits
-from entrepot.server.storage.base import BlobStore
 
 __all__ = ["Referrers", "ReferrersPage"]
 
@@ -60,13 +57,7 @@ class ReferrersPage:
 class Referrers:
     """Referrers of all manifests."""
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        store: BlobStore,  # noqa: ARG002 - every service is built from the same four
-        limits: RepositoryLimits = DEFAULT_LIMITS,  # noqa: ARG002
-        clock: Clock | None = None,  # noqa: ARG002
-    ) -> None:
+    def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
     async def list(

@@ -10,23 +10,13 @@ from typing import Any
 from sqlalchemy import Connection, Select, bindparam, case, exists, func, select
 
 from entrepot.server.access.decision.patterns import Visible
-from entrepot.server.db.clock import Clock
-from entrepot.server.db.engine import Catalog
-from entrepot.server.db.hot import HotQuery
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.tables import manifest, project, repo
-from entrepot.server.repos.limits import DEFAULT_LIMITS, RepositoryLimits
-from entrepot.server.storage.base import BlobStore
 
-__all__ = ["EVERYTHING", "FoundRepository", "Repositories", "RepositoryFacts"]
+__all__ = ["EVERYTHING", "FoundRepository", "Repositories"]
 
 EVERYTHING = Visible(everything=True)
 
-_FACTS = HotQuery(
-    select(repo.c.id, repo.c.project_id, project.c.visibility)
-    .select_from(repo)
-    .join(project, project.c.id == repo.c.project_id)
-    .where(repo.c.name == bindparam("repository"), repo.c.deleted_at.is_(None))
-)
 # What was begun and never filled is not shown.
 _HAS_CONTENT = exists().where(manifest.c.repo_id == repo.c.id, manifest.c.deleted_at.is_(None))
 _NAMES = (
@@ -34,15 +24,6 @@ _NAMES = (
     .join(project, project.c.id == repo.c.project_id)
     .where(repo.c.deleted_at.is_(None), project.c.deleted_at.is_(None), _HAS_CONTENT)
 )
-
-
-@dataclass(frozen=True, slots=True)
-class RepositoryFacts:
-    """What is asked about a repository at the door."""
-
-    id: int
-    project_id: int
-    visibility: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +36,8 @@ class FoundRepository:
 class Repositories:
     """All repositories."""
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        store: BlobStore,  # noqa: ARG002 - every service is built from the same four
-        limits: RepositoryLimits = DEFAULT_LIMITS,  # noqa: ARG002
-        clock: Clock | None = None,  # noqa: ARG002
-    ) -> None:
+    def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-
-    async def find(self, repository: str) -> RepositoryFacts | None:
-        """The live repository of that name, also when nothing is in it yet."""
-        rows = await self._catalog.hot(_FACTS, repository=repository)
-        return RepositoryFacts(*rows[0]) if rows else None
 
     async def search(
         self, term: str, *, n: int = 25, page: int = 1, visible: Visible = EVERYTHING

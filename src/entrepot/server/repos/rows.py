@@ -12,8 +12,8 @@ from sqlalchemy.exc import IntegrityError
 from entrepot.server.access.audit import record_change
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.change import Change, Permit
-from entrepot.server.db.engine import RetryTransaction
-from entrepot.server.db.hot import INTEGRITY_ERRORS, Prepared, is_unique_violation
+from entrepot.server.db.errors import RetryTransaction
+from entrepot.server.db.statements import INTEGRITY_ERRORS, Prepared, is_unique_violation
 from entrepot.server.db.tables import project, repo
 from entrepot.server.repos.errors import NameUnknown
 

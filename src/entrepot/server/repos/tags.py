@@ -6,13 +6,10 @@ from typing import Final
 
 from sqlalchemy import bindparam, select
 
-from entrepot.server.db.clock import Clock
-from entrepot.server.db.engine import Catalog
-from entrepot.server.db.hot import HotQuery
+from entrepot.server.db.catalog import Catalog
+from entrepot.server.db.statements import HotQuery
 from entrepot.server.db.tables import repo, tag
 from entrepot.server.repos.errors import NameUnknown
-from entrepot.server.repos.limits import DEFAULT_LIMITS, RepositoryLimits
-from entrepot.server.storage.base import BlobStore
 
 __all__ = ["Tags"]
 
@@ -31,13 +28,7 @@ BEFORE_ALL: Final = ""
 class Tags:
     """Tags of all repositories."""
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        store: BlobStore,  # noqa: ARG002 - every service is built from the same four
-        limits: RepositoryLimits = DEFAULT_LIMITS,  # noqa: ARG002
-        clock: Clock | None = None,  # noqa: ARG002
-    ) -> None:
+    def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
     async def list(self, repository: str, *, last: str | None = None, n: int) -> tuple[list[str], bool]:

@@ -77,9 +77,14 @@ def checked_blob(phys: str) -> str:
 
     Raises InvalidKey, so that no row can lead outside the root.
     """
-    if not _BLOB.fullmatch(phys):
+    if not is_blob(phys):
         raise InvalidKey(f"{phys!r} is not the name of a stored blob")
     return phys
+
+
+def is_blob(name: str) -> bool:
+    """Whether an object's name is a blob's; other names in a store are not ours."""
+    return _BLOB.fullmatch(name) is not None
 
 
 def checked_upload(upload: str) -> str:
@@ -92,11 +97,6 @@ def checked_upload(upload: str) -> str:
 def is_upload(name: str) -> bool:
     """Whether a name in the trash is an upload's rather than a blob's."""
     return bool(_FILE_UPLOAD.fullmatch(name) or _OBJECT_UPLOAD.fullmatch(name))
-
-
-def belongs_to_upload(phys: str, upload: str) -> bool:
-    """Whether a stored object is a segment of `upload`."""
-    return phys.startswith(upload + "/")
 
 
 def _random() -> str:

@@ -3,28 +3,74 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Callable
-from pathlib import Path
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
 
 from entrepot.oci.digest import Digest
 from entrepot.server.storage import keys
-from entrepot.server.storage.base import Chunk, StoredObject, StoreIdentity
+from entrepot.server.storage.driver import Chunk, StoredObject
 from entrepot.server.storage.errors import BlobMissing, UploadShort
+from entrepot.server.storage.store import BlobStore
+
+__all__ = ["MemoryDriver", "MemoryUploads", "memory_store"]
 
 _PIECE_BYTES = 64 * 1024
 
 
-class MemoryStore:
-    """Nothing survives the process."""
+def memory_store() -> BlobStore:
+    """A store that goes with the process."""
+    driver = MemoryDriver()
+    return BlobStore(driver, MemoryUploads(driver))
+
+
+class MemoryDriver:
+    """See SegmentDriver."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self._blobs: dict[str, tuple[bytes, float]] = {}
-        self._uploads: dict[str, tuple[bytearray, float]] = {}
-        self._identity: StoreIdentity | None = None
+        self._objects: dict[str, tuple[bytes, float]] = {}
         self._clock = clock
 
-    async def new_upload(self) -> str:
+    async def put(self, name: str, data: bytes) -> None:
+        self._objects[name] = (data, self._clock())
+
+    async def put_stream(self, name: str, pieces: AsyncIterator[bytes]) -> None:
+        await self.put(name, b"".join([piece async for piece in pieces]))
+
+    async def read(self, name: str, start: int, end: int | None) -> AsyncGenerator[bytes, None]:
+        held = self._objects.get(name)
+        if held is None:
+            raise BlobMissing(name)
+        return _pieces(held[0][start : len(held[0]) if end is None else end])
+
+    async def size(self, name: str) -> int | None:
+        held = self._objects.get(name)
+        return None if held is None else len(held[0])
+
+    async def delete(self, names: Sequence[str]) -> None:
+        for name in names:
+            self._objects.pop(name, None)
+
+    async def list(self, folder: str) -> AsyncGenerator[StoredObject, None]:
+        for name, (data, mtime) in list(self._objects.items()):
+            if name.startswith(folder + "/"):
+                yield StoredObject(name, len(data), mtime)
+
+    async def close(self) -> None:
+        return None
+
+
+class MemoryUploads:
+    """See Uploads. As files have them: each is one thing that grows."""
+
+    def __init__(self, driver: MemoryDriver, clock: Callable[[], float] = time.time) -> None:
+        self._driver = driver
+        self._uploads: dict[str, tuple[bytearray, float]] = {}
+        self._clock = clock
+
+    def new_upload(self) -> str:
         return keys.file_upload_key("0" * 12)
+
+    def new_blob(self, digest: Digest) -> str:
+        return keys.file_blob_key(digest)
 
     async def append(
         self,
@@ -34,7 +80,7 @@ class MemoryStore:
         *,
         on_chunk: Callable[[Chunk], object],
     ) -> int:
-        held, _ = self._uploads.setdefault(keys.checked_upload(upload), (bytearray(), self._clock()))
+        held, _ = self._uploads.setdefault(upload, (bytearray(), self._clock()))
         if len(held) < offset:
             raise UploadShort(upload, len(held), offset)
         del held[offset:]
@@ -44,7 +90,7 @@ class MemoryStore:
         return len(held) - offset
 
     async def upload_size(self, upload: str) -> int:
-        held = self._uploads.get(keys.checked_upload(upload))
+        held = self._uploads.get(upload)
         return 0 if held is None else len(held[0])
 
     async def arriving(self, upload: str) -> int:
@@ -61,57 +107,16 @@ class MemoryStore:
         if stored < size:
             raise UploadShort(upload, stored, size)
         held, _ = self._uploads.pop(upload, (bytearray(), 0.0))
-        return await self.put(digest, bytes(held[:size]))
-
-    async def put(self, digest: Digest, data: bytes) -> str:
-        phys = keys.file_blob_key(digest)
-        self._blobs[phys] = (data, self._clock())
+        phys = self.new_blob(digest)
+        await self._driver.put(phys, bytes(held[:size]))
         return phys
 
-    async def open(self, phys: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
-        held = self._blobs.get(keys.checked_blob(phys))
-        if held is None:
-            raise BlobMissing(phys)
-        return _pieces(held[0][start : len(held[0]) if end is None else end])
-
-    def file_path(self, phys: str) -> Path | None:
-        keys.checked_blob(phys)
-        return None
-
-    async def signed_url(self, phys: str, *, expires_s: int) -> str | None:
-        del expires_s
-        keys.checked_blob(phys)
-        return None
-
-    async def size(self, phys: str) -> int | None:
-        held = self._blobs.get(keys.checked_blob(phys))
-        return None if held is None else len(held[0])
-
-    async def delete(self, phys: str) -> None:
-        self._blobs.pop(keys.checked_blob(phys), None)
-
     async def abort(self, upload: str) -> None:
-        self._uploads.pop(keys.checked_upload(upload), None)
-
-    async def list(self) -> AsyncGenerator[StoredObject, None]:
-        for phys, (data, mtime) in list(self._blobs.items()):
-            yield StoredObject(phys, len(data), mtime)
+        self._uploads.pop(upload, None)
 
     async def list_uploads(self) -> AsyncGenerator[StoredObject, None]:
         for upload, (held, mtime) in list(self._uploads.items()):
             yield StoredObject(upload, len(held), mtime)
-
-    async def read_identity(self) -> StoreIdentity | None:
-        return self._identity
-
-    async def write_identity(self, store_id: str, epoch: int) -> None:
-        self._identity = StoreIdentity(store_id, epoch)
-
-    async def prepare(self) -> None:
-        return None
-
-    async def check(self) -> None:
-        return None
 
     async def close(self) -> None:
         return None

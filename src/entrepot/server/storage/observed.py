@@ -7,7 +7,8 @@ from typing import Any, Final, cast
 
 from entrepot.observability.tracing import span
 from entrepot.oci.digest import Digest
-from entrepot.server.storage.base import BlobStore, Chunk
+from entrepot.server.storage.driver import Chunk
+from entrepot.server.storage.store import BlobStore
 from entrepot.server.telemetry.watch import NewHistogram, Watch
 
 __all__ = ["STORE_SECONDS", "observed_store"]

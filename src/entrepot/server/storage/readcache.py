@@ -23,9 +23,9 @@ from typing import BinaryIO, Final
 
 from entrepot.observability.logs import get_log
 from entrepot.server.storage import keys
-from entrepot.server.storage.base import BlobStore
+from entrepot.server.storage.boot import boot_id
 from entrepot.server.storage.errors import StoredBytesDiffer
-from entrepot.server.storage.fsops import boot_id
+from entrepot.server.storage.store import BlobStore
 from entrepot.server.storage.threads import disk_pool, run
 
 __all__ = ["ReadCache"]

@@ -7,7 +7,7 @@ from typing import Final
 
 from entrepot.errors import EntrepotError
 from entrepot.observability.logs import get_log
-from entrepot.server.storage.filesystem import FilesystemStore
+from entrepot.server.storage.driver import KeepsReserve
 
 __all__ = ["keep_reserve"]
 
@@ -16,12 +16,12 @@ log = get_log(__name__)
 CHECK_S: Final = 2.0
 
 
-async def keep_reserve(store: FilesystemStore, stop: asyncio.Event) -> None:
+async def keep_reserve(disk: KeepsReserve, stop: asyncio.Event) -> None:
     """Give the reserve back when something has filled the disk, and take it again afterwards."""
     was_full = False
     while not stop.is_set():
         try:
-            change = await store.keep_reserve_file()
+            change = await disk.keep_reserve_file()
         except EntrepotError as error:
             log.warning("disk reserve not kept", reason=error.message)
         else:

@@ -13,8 +13,8 @@ from typing import Final, Protocol
 from sqlalchemy import Connection, func, select
 
 from entrepot.errors import EntrepotError
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import SECOND
-from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import job, outbox, project, trash, upload
 from entrepot.server.upkeep.nodes import Node, list_nodes
 from entrepot.server.upkeep.runner.job_table import last_result

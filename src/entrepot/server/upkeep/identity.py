@@ -12,7 +12,7 @@ from typing import ClassVar
 from entrepot.errors import Conflict
 from entrepot.server.db import Catalog
 from entrepot.server.db.settings import CatalogIdentity, get_identity, keep_identity
-from entrepot.server.storage.base import BlobStore, StoreIdentity
+from entrepot.server.storage.store import BlobStore, StoreIdentity
 
 
 class IdentityMismatch(Conflict):

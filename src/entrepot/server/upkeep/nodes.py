@@ -19,8 +19,8 @@ from typing import Any, Final, Literal
 from sqlalchemy import Connection, delete, insert, select, update
 
 from entrepot.errors import EntrepotError
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import SECOND, microseconds
-from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import node
 from entrepot.server.repos.rows import insert_new
 

@@ -17,8 +17,8 @@ from sqlalchemy import Connection, delete, or_, select, update
 
 from entrepot.errors import EntrepotError
 from entrepot.observability.logs import get_log
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import microseconds
-from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import outbox
 
 __all__ = ["Consumer", "Event", "OutboxDelivery"]

@@ -8,7 +8,6 @@ import zstandard
 from entrepot.oci.digest import Digest
 from entrepot.server.backup.errors import TargetInUse
 from entrepot.server.backup.rebuild import REPOSITORY, rebuild
-from entrepot.server.repos.limits import RepositoryLimits
 from entrepot.server.repos.manifests import Manifests
 from entrepot.server.upkeep.integrity.fsck import FsckSettings, fsck
 from tests.support.images import gzipped, image, layer_tar
@@ -39,7 +38,7 @@ async def test_images_come_back_with_their_ids(world: World, places: Places) -> 
     assert report.images == [f"{REPOSITORY}:{tag}"]
     assert report.incomplete == [lacking.config_digest]
     assert report.unused == report.objects - 4
-    found = await Manifests(new.catalog, world.store, RepositoryLimits()).get(REPOSITORY, tag)
+    found = await Manifests(new.catalog).get(REPOSITORY, tag)
     assert found is not None
     assert made.config_digest.encode() in found.raw
     assert (await fsck(new.catalog, world.store, FsckSettings(deep=True))).findings == []

@@ -17,12 +17,12 @@ from entrepot.server.backup.encryption import BackupKey, make_key_file
 from entrepot.server.backup.places import open_place
 from entrepot.server.backup.repair import BlobSource, Mender, NothingHere, open_sources
 from entrepot.server.config.model import RepairSource
-from entrepot.server.db.engine import Catalog
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.errors import CatalogUnavailable
 from entrepot.server.db.settings import get_identity
 from entrepot.server.db.tables import outbox
 from entrepot.server.storage.errors import StorageFailed
-from entrepot.server.storage.filesystem import FilesystemStore
+from entrepot.server.storage.filesystem import filesystem_store
 from entrepot.server.upkeep.integrity.fsck import FsckSettings, fsck
 from entrepot.server.upkeep.integrity.mending import Lost, find_lost
 from entrepot.server.upkeep.integrity.scrub import scrub
@@ -169,7 +169,9 @@ async def test_a_copy_stays_only_where_a_row_may_name_it(
     assert len([name for name in world.files() if name.startswith(DIGEST.hex)]) == copies
 
 
-async def test_a_copy_that_can_not_be_removed_hides_no_error(world: World) -> None:
+async def test_a_copy_that_can_not_be_removed_hides_no_error(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await lose(world)
     await scrub(world.catalog, world.store)
     lost = await find_lost(world.catalog, str(DIGEST))
@@ -177,11 +179,11 @@ async def test_a_copy_that_can_not_be_removed_hides_no_error(world: World) -> No
     refused = CatalogUnavailable("the disk is full", retry_after_s=1)
     refusing: Any = Refusing(world.catalog, refused)
 
-    class Keeping(FilesystemStore):
-        async def delete(self, phys: str) -> None:
-            raise StorageFailed(f"removing {phys} failed")
+    async def fails(phys: str) -> None:
+        raise StorageFailed(f"removing {phys} failed")
 
-    store = Keeping(world.root)
+    store = filesystem_store(world.root)
+    monkeypatch.setattr(store, "delete", fails)
     with pytest.raises(CatalogUnavailable) as raised:
         await Mender(refusing, store, [Kept("right", LAYER)], trash_delay_s=3600)(lost)
     assert raised.value is refused

@@ -20,7 +20,8 @@ from entrepot.server.db.settings import get_setting, set_setting
 from entrepot.server.db.sqlite import SqliteCatalog, connect_sqlite
 from entrepot.server.db.tables import setting
 from entrepot.server.db.walfile import WalFile
-from entrepot.server.db.writer import CHECKPOINT_BYTES, CHECKPOINT_CALLS, Writer, WriterLock
+from entrepot.server.db.writer import CHECKPOINT_BYTES, CHECKPOINT_CALLS, Writer
+from entrepot.server.db.writerlock import WriterLock
 from tests.support.programs import require_program
 
 pytestmark = pytest.mark.anyio
@@ -319,7 +320,7 @@ async def test_changes_that_are_held_back_wait_and_are_then_refused(
         assert await catalog.hot(VALUE, name="n") == [("1",)]
         assert not waiting.done()
     await waiting
-    monkeypatch.setattr("entrepot.server.db.writer.PATIENCE_S", 0.0)
+    monkeypatch.setattr("entrepot.server.db.writerlock.PATIENCE_S", 0.0)
     with other.all_held_back():
         with pytest.raises(CatalogUnavailable, match="held back") as refused:
             await catalog.write(set_setting, "n", "3", brief=brief)

@@ -19,8 +19,9 @@ from entrepot.server.doctor.inside import check_catalog, check_directory, check_
 from entrepot.server.doctor.outside import check_wire
 from entrepot.server.doctor.verdict import Verdict
 from entrepot.server.storage.errors import StorageFailed
-from entrepot.server.storage.memory import MemoryStore
+from entrepot.server.storage.memory import MemoryDriver, MemoryUploads
 from entrepot.server.storage.objects import open_bucket
+from entrepot.server.storage.store import BlobStore
 from entrepot.server.upkeep.nodes import NodeBeat, list_nodes
 from tests.support.seaweedfs import S3Location
 from tests.unit.server.conftest import Places
@@ -138,11 +139,12 @@ async def test_a_store_that_refuses_is_told_calmly(places: Places, tmp_path: Pat
     assert "performing" not in found.says
 
 
-class Refusing(MemoryStore):
+class Refusing(BlobStore):
     """A store whose client says something."""
 
     def __init__(self, said: str) -> None:
-        super().__init__()
+        driver = MemoryDriver()
+        super().__init__(driver, MemoryUploads(driver))
         self._said = said
 
     async def put(self, digest: Digest, data: bytes) -> str:

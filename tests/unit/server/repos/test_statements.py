@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from entrepot.server import repos
-from entrepot.server.db.hot import HotQuery, Prepared
+from entrepot.server.db.statements import HotQuery, Prepared
 from tests.contract.db.catalogs import sqlite_template  # noqa: F401 - a fixture
 
 

@@ -1,6 +1,5 @@
-"""U10: the sizes of parts and the chain of segments, where a real store would need gigabytes to tell."""
+"""U10: the sizes of parts, where a real store would need gigabytes to tell; a bucket that is not there."""
 
-import random
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,15 +9,7 @@ import pytest
 from entrepot.oci.digest import Digest
 from entrepot.server.storage import keys
 from entrepot.server.storage.errors import StorageFailed
-from entrepot.server.storage.objects import (
-    LEAST_PART_BYTES,
-    MAX_PARTS,
-    PART_BYTES,
-    Segment,
-    _chain,
-    open_bucket,
-    part_size,
-)
+from entrepot.server.storage.objects import LEAST_PART_BYTES, MAX_PARTS, PART_BYTES, open_bucket, part_size
 
 MIB, GIB = 1024**2, 1024**3
 
@@ -36,27 +27,6 @@ def test_every_blob_fits_into_parts_that_stores_take(largest: int, wanted: int) 
 def test_default_parts_are_enough_for_the_default_limit() -> None:
     assert part_size(64 * GIB) == PART_BYTES
     assert part_size(64 * GIB, 5 * MIB) * MAX_PARTS >= 64 * GIB
-
-
-def test_a_layer_of_ten_thousand_and_one_segments_is_one_chain() -> None:
-    """As a client sends it that splits a layer of more than 10 GB into pieces of 1 MiB."""
-    segments = [Segment(f"k{number}", number * MIB, MIB) for number in range(10_001)]
-    random.Random(1).shuffle(segments)
-    chain = _chain(tuple(segments), 10_001 * MIB)
-    assert chain is not None
-    assert [segment.start for segment in chain] == [number * MIB for number in range(10_001)]
-    assert _chain(tuple(segments), 10_001 * MIB + 1) is None
-    assert _chain(tuple(segments[1:]), 10_001 * MIB) is None
-
-
-def test_of_segments_sent_again_those_that_lead_to_the_end_are_taken() -> None:
-    lost = Segment("a-lost", 4, 11)
-    again = [Segment("b", 4, 3), Segment("c", 7, 2)]
-    start = Segment("z", 0, 4)
-    assert _chain((start, lost, *again), 9) == (start, *again)
-    assert _chain((start, lost, *again), 15) == (start, lost)
-    assert _chain((start, lost, *again), 4) == (start,)
-    assert _chain((), 0) == ()
 
 
 class _NoBucket(BaseHTTPRequestHandler):

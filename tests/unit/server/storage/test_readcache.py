@@ -8,7 +8,7 @@ import pytest
 from entrepot.oci.digest import Digest
 from entrepot.server.storage import memory
 from entrepot.server.storage.errors import BlobMissing
-from entrepot.server.storage.memory import MemoryStore
+from entrepot.server.storage.memory import memory_store
 from entrepot.server.storage.readcache import ReadCache
 
 pytestmark = pytest.mark.anyio
@@ -17,7 +17,7 @@ LIMIT = 100_000
 
 class Place:
     def __init__(self, folder: Path) -> None:
-        self.store = MemoryStore()
+        self.store = memory_store()
         self.found: list[str] = []
         self.folder = folder
         self.cache = ReadCache(self.store, folder, LIMIT, count=self.found.append)

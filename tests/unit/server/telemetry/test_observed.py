@@ -10,8 +10,8 @@ from entrepot.server.compose import build
 from entrepot.server.config.model import Config, ServerSection
 from entrepot.server.db.observed import observed_catalog
 from entrepot.server.process.jobs_process import make_jobs_worker
-from entrepot.server.storage.filesystem import FilesystemStore
 from entrepot.server.storage.observed import observed_store
+from entrepot.server.storage.store import BlobStore
 from entrepot.server.telemetry.metrics import Metrics
 from entrepot.server.telemetry.watch import unwrapped
 from entrepot.server.upkeep.figures import ClusterFigures, read_state
@@ -46,7 +46,7 @@ async def test_calls_are_counted_and_slow_ones_logged(world: World, caplog: pyte
     assert 'entrepot_store_seconds_count{call="delete"} 1' in text
     assert catalog.dialect == "sqlite"
     assert catalog.clock is world.catalog.clock
-    assert isinstance(unwrapped(store), FilesystemStore)
+    assert isinstance(unwrapped(store), BlobStore)
 
 
 async def test_zero_logs_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from entrepot.oci.digest import Digest
 from entrepot.server.db.clock import SECOND
-from entrepot.server.db.engine import parse_catalog_url
+from entrepot.server.db.location import parse_catalog_url
 from entrepot.server.db.postgresql import postgresql_engine
 from entrepot.server.db.tables import blob, manifest, project, repo_blob
 from entrepot.server.repos.errors import ManifestBlobUnknown

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, insert, select
 
 from entrepot.errors import Unavailable
-from entrepot.server.db.engine import Catalog
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.errors import CatalogFull, CatalogUnavailable
 from entrepot.server.db.tables import job, outbox
 from entrepot.server.upkeep.outbox import Event, OutboxDelivery

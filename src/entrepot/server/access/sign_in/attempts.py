@@ -28,7 +28,7 @@ from entrepot.server.access.audit import record
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.sign_in.backoff import FORGET_AFTER, TRUSTED_FOR, Failures, SignInRecord
 from entrepot.server.db import RetryTransaction
-from entrepot.server.db.hot import is_unique_violation
+from entrepot.server.db.statements import is_unique_violation
 from entrepot.server.db.tables.access import sign_in_attempt
 
 __all__ = ["COLUMNS", "forget", "joined", "note_failure", "note_success", "read_record", "sweep"]

@@ -28,9 +28,10 @@ from sqlalchemy.sql.dml import ReturningDelete
 from entrepot.observability.logs import get_log
 from entrepot.server.access.decision.actor import SYSTEM
 from entrepot.server.access.decision.change import allow_all
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import microseconds
-from entrepot.server.db.engine import Catalog, RetryTransaction
-from entrepot.server.db.hot import INTEGRITY_ERRORS
+from entrepot.server.db.errors import RetryTransaction
+from entrepot.server.db.statements import INTEGRITY_ERRORS
 from entrepot.server.repos.errors import ManifestUnknown
 from entrepot.server.repos.links import throw_away
 from entrepot.server.repos.manifestdelete import delete_manifest

@@ -36,7 +36,7 @@ from sqlalchemy import (
     union,
 )
 
-from entrepot.server.db.hot import Prepared, one_of
+from entrepot.server.db.statements import Prepared, one_of
 from entrepot.server.db.tables import (
     blob,
     manifest,

@@ -15,11 +15,11 @@ from typing import Final
 from sqlalchemy import Connection, delete, or_, select, update
 
 from entrepot.observability.logs import get_log
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import microseconds
-from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import blob, trash
 from entrepot.server.storage import keys
-from entrepot.server.storage.base import BlobStore
+from entrepot.server.storage.store import BlobStore
 from entrepot.server.upkeep.collection.queries import TRASH_DUE
 from entrepot.server.upkeep.integrity.reconcile import is_pair
 

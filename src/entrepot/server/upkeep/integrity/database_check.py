@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 
 from entrepot.errors import EntrepotError
 from entrepot.observability.logs import get_log
-from entrepot.server.db.engine import Catalog
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.errors import CatalogDamaged
 
 __all__ = ["check_integrity", "watch_integrity"]

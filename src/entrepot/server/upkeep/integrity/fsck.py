@@ -17,8 +17,8 @@ from sqlalchemy import Connection, func, select
 from entrepot.errors import EntrepotError
 from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import ManifestLimits, parse_manifest
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import microseconds
-from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import (
     blob,
     manifest,
@@ -28,8 +28,8 @@ from entrepot.server.db.tables import (
     repo,
     upload,
 )
-from entrepot.server.storage.base import BlobStore
 from entrepot.server.storage.errors import BlobUnreadable
+from entrepot.server.storage.store import BlobStore
 from entrepot.server.upkeep.integrity.affected_tags import affected_tags, is_needed
 from entrepot.server.upkeep.integrity.database_check import check_integrity
 from entrepot.server.upkeep.integrity.mending import Mend, find_lost

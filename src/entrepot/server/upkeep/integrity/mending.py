@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from sqlalchemy import Connection, exists, literal_column, select
 
-from entrepot.server.db.engine import Catalog
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.tables import blob, manifest, manifest_blob, repo, repo_blob
 from entrepot.server.upkeep.integrity.read_rate import ByteRate
 

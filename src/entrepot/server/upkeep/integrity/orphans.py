@@ -11,11 +11,12 @@ from typing import Final
 
 from sqlalchemy import Connection, insert, select
 
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import SECOND
-from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import blob, trash, upload
 from entrepot.server.storage import keys
-from entrepot.server.storage.base import BlobStore, StoredObject
+from entrepot.server.storage.driver import StoredObject
+from entrepot.server.storage.store import BlobStore
 
 __all__ = ["Stray", "find_strays", "throw_away_strays"]
 

@@ -16,10 +16,10 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from entrepot.observability.logs import get_log
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import SECOND, microseconds
-from entrepot.server.db.engine import Catalog
 from entrepot.server.db.settings import RESTORED_SEEN, get_identity, get_setting, set_setting
-from entrepot.server.storage.base import BlobStore
+from entrepot.server.storage.store import BlobStore
 from entrepot.server.upkeep.integrity.orphans import PAGE, Stray, Tally, find_strays, throw_away_strays
 
 __all__ = ["ReconcileReport", "is_pair", "reconcile"]

@@ -24,12 +24,12 @@ from sqlalchemy import Connection, insert, select, update
 from entrepot.errors import VerificationFailed
 from entrepot.observability.logs import get_log
 from entrepot.oci.digest import Digest, Hasher
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import microseconds
-from entrepot.server.db.engine import Catalog
 from entrepot.server.db.settings import SCRUB_ROUND, get_setting, set_setting
 from entrepot.server.db.tables import blob, outbox
-from entrepot.server.storage.base import BlobStore
 from entrepot.server.storage.errors import BlobMissing, BlobUnreadable, InvalidKey
+from entrepot.server.storage.store import BlobStore
 from entrepot.server.upkeep.integrity.affected_tags import affected_tags
 from entrepot.server.upkeep.integrity.mending import Mend, find_lost, lost_blobs
 from entrepot.server.upkeep.integrity.read_rate import ByteRate

@@ -11,9 +11,9 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from entrepot.oci.digest import Digest
-from entrepot.server.db.engine import Catalog
-from entrepot.server.storage.base import BlobStore
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.storage.errors import RETRY_AFTER_S, BlobMissing, StorageFailed
+from entrepot.server.storage.store import BlobStore
 from entrepot.server.upkeep.integrity.reconcile import is_pair
 
 __all__ = ["ensure_it_stores", "sure_store"]

@@ -21,8 +21,8 @@ from sqlalchemy import Connection, delete, insert, update
 
 from entrepot.errors import EntrepotError
 from entrepot.observability.logs import get_log
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import microseconds
-from entrepot.server.db.engine import Catalog
 from entrepot.server.db.errors import CatalogUnavailable
 from entrepot.server.db.tables import node
 from entrepot.server.upkeep.runner import job_table

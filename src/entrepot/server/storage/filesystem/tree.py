@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,27 +12,23 @@ from pathlib import Path
 from entrepot.observability.logs import get_log
 from entrepot.oci.digest import ALGORITHMS, Digest, Hasher
 from entrepot.server.storage import keys
-from entrepot.server.storage.base import Chunk, StoredObject, StoreIdentity
-from entrepot.server.storage.errors import (
-    FULL_RETRY_AFTER_S,
-    InvalidKey,
-    StorageFailed,
-    StorageFull,
-    StoredBytesDiffer,
-    UploadShort,
-)
-from entrepot.server.storage.fsops import FileOps
+from entrepot.server.storage.driver import Chunk, StoredObject
+from entrepot.server.storage.errors import FULL_RETRY_AFTER_S, StorageFull, StoredBytesDiffer, UploadShort
+from entrepot.server.storage.filesystem.ops import FileOps
 
 log = get_log(__name__)
 
 _VERIFY_BYTES = 1024 * 1024
 _SHARDS = [f"{number:02x}" for number in range(256)]
-
-
 PLENTY_BYTES = 1024 * 1024 * 1024
 """With so much more than the reserve left, not every write has to ask again."""
 PLENTY_S = 0.1
 """For so long. No disk takes the rest in that time."""
+SLOW_SYNC_S = 0.003
+"""A disk that takes longer, on average, to sync a small file is asked for the file and its name at the same
+time. That costs a thread more, which is a loss where the processors are what is waited for."""
+SYNCS_REMEMBERED = 16
+"""How many syncs the average goes back, about."""
 
 
 class OpenFile:
@@ -52,13 +47,6 @@ class OpenFile:
             self._ops.close(self.fd)
 
 
-SLOW_SYNC_S = 0.003
-"""A disk that takes longer, on average, to sync a small file is asked for the file and its name at the same
-time. That costs a thread more, which is a loss where the processors are what is waited for."""
-SYNCS_REMEMBERED = 16
-"""How many syncs the average goes back, about."""
-
-
 @dataclass(frozen=True, slots=True)
 class Unsynced:
     """A whole small file that has been written under its own name, which nobody knows yet."""
@@ -67,8 +55,8 @@ class Unsynced:
     path: Path
 
 
-class Files:
-    """The tree below one root. Every method blocks and raises OSError or a storage error."""
+class Tree:
+    """Everything below one root. Every method blocks and raises OSError or a storage error."""
 
     def __init__(self, root: Path, ops: FileOps, *, reserve_bytes: int, boot: str) -> None:
         self.root = root
@@ -83,7 +71,7 @@ class Files:
 
     def open_upload(self, upload: str, offset: int) -> OpenFile:
         """An upload file that holds exactly `offset` bytes, for writing more. Raises UploadShort."""
-        path = self.upload_path(upload)
+        path = self.path(upload)
         self._make_durable(path.parent)
         file = OpenFile(self.ops, self.ops.open_append(path))
         if file.size < offset:
@@ -106,13 +94,13 @@ class Files:
     def give_back(self, upload: str, file: OpenFile | None, offset: int) -> None:
         """Cut an upload to what it held before a failed write."""
         if offset == 0:
-            self.remove(self.upload_path(upload))
+            self.remove(self.path(upload))
         elif file is not None:
             self.ops.truncate(file.fd, offset)
 
     def commit(self, upload: str, phys: str, digest: Digest, size: int) -> None:
         """Steps 2 to 4 of a commit. The upload is gone afterwards, whatever happens."""
-        source = self.upload_path(upload)
+        source = self.path(upload)
         try:
             file = self._open_to_commit(source)
             if file.size < size:
@@ -125,13 +113,13 @@ class Files:
         except BaseException:
             self.forget(source)
             raise
-        self._publish(source, self.blob_path(phys))
+        self._publish(source, self.path(phys))
 
     # Whole small files
 
-    def put(self, phys: str, data: bytes) -> None:
-        """A small blob, durable."""
-        self.end_put(self.begin_put(self.blob_path(phys), data))
+    def put(self, target: Path, data: bytes) -> None:
+        """A small file under a name that was never used before, durable."""
+        self.end_put(self.begin_put(target, data))
 
     def is_ready_for(self, target: Path) -> bool:
         """Whether every directory of a blob is durable already, so that `begin_put` syncs none."""
@@ -171,30 +159,20 @@ class Files:
         """Whether the disk takes long for a sync these days."""
         return self._sync_s > SLOW_SYNC_S
 
-    def write_identity(self, identity: StoreIdentity) -> None:
-        """Replace the identity, durable."""
-        data = json.dumps({"store_id": identity.store_id, "epoch": identity.epoch}).encode()
-        written = self.begin_put(self.upload_path(keys.file_upload_key(self.boot)), data)
+    def replace(self, target: Path, data: bytes) -> None:
+        """A small file in the place of another, durable; whoever reads sees the one or the other."""
+        written = self.begin_put(self.path(keys.file_upload_key(self.boot)), data)
         try:
             self.sync_bytes(written)
         except BaseException:
             self.forget(written.path)
             raise
-        self._publish(written.path, self.root / keys.IDENTITY)
-
-    def read_identity(self) -> StoreIdentity | None:
-        """The identity, None when there is none."""
-        path = self.root / keys.IDENTITY
-        try:
-            file = self.open_read(path)
-        except FileNotFoundError:
-            return None
-        return parse_identity(self.ops.read(file.fd, file.size, 0), str(path))
+        self._publish(written.path, target)
 
     def probe(self) -> None:
         """Make and remove an empty file."""
         self._keep_reserve(next(part for part in (self.root, *self.root.parents) if part.exists()))
-        path = self.upload_path(keys.file_upload_key(self.boot))
+        path = self.path(keys.file_upload_key(self.boot))
         self._make_durable(path.parent)
         OpenFile(self.ops, self.ops.open_append(path))
         self.remove(path)
@@ -217,13 +195,9 @@ class Files:
 
     # Paths, reading, removing, walking
 
-    def blob_path(self, phys: str) -> Path:
-        """Where a blob is. Raises InvalidKey."""
-        return self.root / keys.checked_blob(phys)
-
-    def upload_path(self, upload: str) -> Path:
-        """Where an upload is. Raises InvalidKey."""
-        return self.root / keys.checked_upload(upload)
+    def path(self, name: str) -> Path:
+        """Where the object of a name is."""
+        return self.root / name
 
     def open_read(self, path: Path) -> OpenFile:
         """Open for reading."""
@@ -245,17 +219,14 @@ class Files:
         except OSError as error:
             log.warning("leftover file", path=str(path), reason=error.strerror)
 
-    def walk_blobs(self) -> Iterator[StoredObject]:
-        """Every blob file; other names are passed over."""
-        for algorithm in ALGORITHMS:
-            parent = f"{keys.BLOBS}/{algorithm}"
-            for shard in self.ops.entries(self.root / parent):
-                if shard.is_directory:
-                    yield from self._walk_files(f"{parent}/{shard.name}", keys.checked_blob)
-
-    def walk_uploads(self) -> Iterator[StoredObject]:
-        """Every upload file."""
-        return self._walk_files(keys.UPLOADS, keys.checked_upload)
+    def walk(self, folder: str) -> Iterator[StoredObject]:
+        """Every file below a folder, under the name of its object."""
+        for entry in self.ops.entries(self.root / folder):
+            name = f"{folder}/{entry.name}"
+            if entry.is_directory:
+                yield from self.walk(name)
+            else:
+                yield StoredObject(name, entry.size, entry.mtime)
 
     def prepare(self) -> None:
         """Make every directory, so that the first pushes needn't."""
@@ -340,17 +311,3 @@ class Files:
                 hint="free space on the data disk, or run: entrepot admin gc",
                 retry_after_s=FULL_RETRY_AFTER_S,
             )
-
-    def _walk_files(self, parent: str, check: Callable[[str], str]) -> Iterator[StoredObject]:
-        for entry in self.ops.entries(self.root / parent):
-            with suppress(InvalidKey):
-                yield StoredObject(check(f"{parent}/{entry.name}"), entry.size, entry.mtime)
-
-
-def parse_identity(data: bytes, where: str) -> StoreIdentity:
-    """The identity written in `data`. Raises StorageFailed when it can't be read."""
-    try:
-        fields = json.loads(data)
-        return StoreIdentity(str(fields["store_id"]), int(fields["epoch"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise StorageFailed(f"{where} is damaged", hint="restore this file from a backup") from error

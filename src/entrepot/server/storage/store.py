@@ -1,4 +1,4 @@
-"""What a place for blob bytes is: the one seam between the registry and its disk or object store.
+"""Where blob bytes are: the one seam between the registry and its disk or object store.
 
 A store keeps bytes under physical names that it makes itself and never uses twice. Which of them is the
 live copy of a digest is the catalog's knowledge, never the store's: a store is not listed to decide
@@ -18,25 +18,28 @@ upload began.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from entrepot.oci.digest import Digest
+from entrepot.server.storage import keys
+from entrepot.server.storage.driver import (
+    ChecksItself,
+    Chunk,
+    Driver,
+    HasFiles,
+    KeepsReserve,
+    Prepares,
+    SignsUrls,
+    StoredObject,
+    Uploads,
+)
+from entrepot.server.storage.errors import BlobMissing, StorageFailed
 
-Chunk = bytes | bytearray | memoryview
-
-
-@dataclass(frozen=True, slots=True)
-class StoredObject:
-    """One physical file or object."""
-
-    phys: str
-    size: int
-    """Bytes."""
-    mtime: float
-    """When it was written, seconds since 1970 by the store's clock."""
+__all__ = ["BlobStore", "StoreIdentity"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,28 @@ class StoreIdentity:
     """Raised by each restore, so that a catalog older than its store is noticed."""
 
 
-class BlobStore(Protocol):
-    """Every failure is a StorageFailed (worth a retry), BlobMissing or UploadShort."""
+class BlobStore:
+    """Blobs and uploads in a driver's objects.
+
+    Every failure is a StorageFailed (worth a retry), BlobMissing or UploadShort; a name that this layout
+    never makes is an InvalidKey, so that no row can lead outside the store.
+    """
+
+    def __init__(self, driver: Driver, uploads: Uploads) -> None:
+        self._driver = driver
+        self._uploads = uploads
+        self._files = driver if isinstance(driver, HasFiles) else None
+        self._urls = driver if isinstance(driver, SignsUrls) else None
+        self._checks = driver if isinstance(driver, ChecksItself) else None
+        self._prepares = [part for part in (driver, uploads) if isinstance(part, Prepares)]
+        self.reserve = driver if isinstance(driver, KeepsReserve) else None
+        """Who keeps a little room on the disk, where there is a disk."""
+
+    # Uploads
 
     async def new_upload(self) -> str:
         """The name of an empty upload. Does no I/O: an upload without bytes leaves nothing behind."""
-        ...
+        return self._uploads.new_upload()
 
     async def append(
         self,
@@ -72,21 +91,21 @@ class BlobStore(Protocol):
         `upload_size`: forget the running hash and read the upload again. One writer an upload is the
         caller's duty. Raises UploadShort when fewer than `offset` bytes are held.
         """
-        ...
+        return await self._uploads.append(keys.checked_upload(upload), offset, chunks, on_chunk=on_chunk)
 
     async def upload_size(self, upload: str) -> int:
         """Bytes held; 0 when nothing was stored or the upload is unknown."""
-        ...
+        return await self._uploads.upload_size(keys.checked_upload(upload))
 
     async def arriving(self, upload: str) -> int:
         """How far an upload has got by a request that comes to this machine, in bytes of the upload; a store
         that learns of a request only at its end says 0 when there is none. Only to be shown: these bytes may
         yet be lost."""
-        ...
+        return await self._uploads.arriving(keys.checked_upload(upload))
 
     async def read_upload(self, upload: str, start: int, end: int) -> AsyncGenerator[bytes, None]:
         """Bytes `start` up to but not including `end`, to hash them again. Raises UploadShort."""
-        ...
+        return await self._uploads.read_upload(keys.checked_upload(upload), start, end)
 
     async def commit(self, upload: str, digest: Digest, size: int) -> str:
         """Make the first `size` bytes a blob and return its physical name, durable. The upload is gone
@@ -95,11 +114,27 @@ class BlobStore(Protocol):
         The caller has hashed the bytes. Raises UploadShort, StorageFailed, or StoredBytesDiffer when the
         bytes had to be read again and are not what was promised; after a failure the upload is gone too.
         """
-        ...
+        return await self._uploads.commit(keys.checked_upload(upload), digest, size)
+
+    async def abort(self, upload: str) -> None:
+        """Remove an upload's bytes. A missing one is a success.
+
+        Only for who has removed the upload's row: on an object store a finished upload's bytes are the
+        blob.
+        """
+        await self._uploads.abort(keys.checked_upload(upload))
+
+    def list_uploads(self) -> AsyncGenerator[StoredObject, None]:
+        """Upload files of running or forgotten uploads. An object store has none: see `list`."""
+        return self._uploads.list_uploads()
+
+    # Blobs
 
     async def put(self, digest: Digest, data: bytes) -> str:
         """Store a small blob at once, durable; returns its physical name."""
-        ...
+        phys = self._uploads.new_blob(digest)
+        await self._driver.put(phys, data)
+        return phys
 
     async def open(self, phys: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
         """Bytes `start` up to but not including `end`. Raises BlobMissing here, before the first byte.
@@ -108,60 +143,70 @@ class BlobStore(Protocol):
         in `size` a bad sector is a BlobUnreadable.
         Close it with `aclose()` when it is not read to its end.
         """
-        ...
+        return await self._driver.read(keys.checked_blob(phys), start, end)
 
     def file_path(self, phys: str) -> Path | None:
         """The file that holds the blob, for a server that can send files itself; None when there is no
         file.
         """
-        ...
+        name = keys.checked_blob(phys)
+        return None if self._files is None else self._files.file_path(name)
 
     async def signed_url(self, phys: str, *, expires_s: int) -> str | None:
         """A URL from which anyone may read the blob for `expires_s` seconds; None when the store has
         none.
         """
-        ...
+        name = keys.checked_blob(phys)
+        return None if self._urls is None else self._urls.signed_url(name, expires_s)
 
     async def size(self, phys: str) -> int | None:
         """Bytes stored under a physical name, None when it is missing."""
-        ...
+        return await self._driver.size(keys.checked_blob(phys))
 
     async def delete(self, phys: str) -> None:
         """Remove a blob's bytes. A missing one is a success."""
-        ...
+        await self._driver.delete([keys.checked_blob(phys)])
 
-    async def abort(self, upload: str) -> None:
-        """Remove an upload's bytes. A missing one is a success.
-
-        Only for who has removed the upload's row: on an object store a finished upload's bytes are the
-        blob.
-        """
-        ...
-
-    def list(self) -> AsyncGenerator[StoredObject, None]:
+    async def list(self) -> AsyncGenerator[StoredObject, None]:
         """Every blob object, in no order. On an object store segments of running uploads are among them."""
-        ...
+        async with aclosing(self._driver.list(keys.BLOBS)) as found:
+            async for stored in found:
+                if keys.is_blob(stored.phys):
+                    yield stored
 
-    def list_uploads(self) -> AsyncGenerator[StoredObject, None]:
-        """Upload files of running or forgotten uploads. An object store has none: see `list`."""
-        ...
+    # The store itself
 
     async def read_identity(self) -> StoreIdentity | None:
         """Whose store this is; None when it is new."""
-        ...
+        try:
+            data = b"".join([piece async for piece in await self._driver.read(keys.IDENTITY, 0, None)])
+        except BlobMissing:
+            return None
+        try:
+            fields = json.loads(data)
+            return StoreIdentity(str(fields["store_id"]), int(fields["epoch"]))
+        except (ValueError, KeyError, TypeError) as error:
+            where = keys.IDENTITY if self._files is None else self._files.file_path(keys.IDENTITY)
+            raise StorageFailed(f"{where} is damaged", hint="restore this file from a backup") from error
 
     async def write_identity(self, store_id: str, epoch: int) -> None:
         """Mark the store, durable."""
-        ...
+        data = json.dumps({"store_id": store_id, "epoch": epoch}).encode()
+        await self._driver.put(keys.IDENTITY, data)
 
     async def prepare(self) -> None:
         """Make ready what the first write would otherwise have to. Optional, once at start."""
-        ...
+        for part in self._prepares:
+            await part.prepare()
 
     async def check(self) -> None:
         """Raise StorageFailed with the reason when blobs can't be written now."""
-        ...
+        if self._checks is None:
+            await self.read_identity()
+        else:
+            await self._checks.check()
 
     async def close(self) -> None:
         """Give back threads and connections."""
-        ...
+        await self._uploads.close()
+        await self._driver.close()

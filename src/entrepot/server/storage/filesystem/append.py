@@ -10,9 +10,9 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 
-from entrepot.server.storage.base import Chunk
+from entrepot.server.storage.driver import Chunk
 from entrepot.server.storage.errors import translated
-from entrepot.server.storage.files import Files, OpenFile
+from entrepot.server.storage.filesystem.tree import OpenFile, Tree
 from entrepot.server.storage.threads import run, settled, wait_for_end
 
 BATCH_BYTES = 512 * 1024
@@ -28,7 +28,7 @@ class FileAppend:
 
     def __init__(
         self,
-        files: Files,
+        tree: Tree,
         disk: Executor,
         hashing: Executor,
         *,
@@ -36,7 +36,7 @@ class FileAppend:
         offset: int,
         on_chunk: Callable[[Chunk], object],
     ) -> None:
-        self._files = files
+        self._tree = tree
         self._disk = disk
         self._hash_pool = hashing
         self._upload = upload
@@ -73,7 +73,7 @@ class FileAppend:
         """After a failed write: free the room this request took."""
         await self._quiet()
         with suppress(OSError):
-            await run(self._disk, self._files.give_back, self._upload, self._file, self._start)
+            await run(self._disk, self._tree.give_back, self._upload, self._file, self._start)
 
     async def close(self) -> None:
         """Wait for the threads, then let go of the file."""
@@ -124,16 +124,16 @@ class FileAppend:
     # In threads
 
     def _open(self) -> None:
-        self._file = self._files.open_upload(self._upload, self._start)
+        self._file = self._tree.open_upload(self._upload, self._start)
 
     def _write(self, batch: list[Chunk], size: int) -> list[Chunk]:
         assert self._file is not None
         offset = self._start + self.stored
-        self._files.write(self._file, batch, offset)
+        self._tree.write(self._file, batch, offset)
         self.stored += size
         fresh = offset + size - self._written_back
         if fresh >= WRITEBACK_BYTES:
-            self._files.ops.start_writeback(self._file.fd, self._written_back, fresh)
+            self._tree.ops.start_writeback(self._file.fd, self._written_back, fresh)
             self._written_back += fresh
         return batch
 

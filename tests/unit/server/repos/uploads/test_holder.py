@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from entrepot.server.repos.holder import is_dead, new_claim
+from entrepot.server.repos.uploads.holder import is_dead, new_claim
 
 
 def test_a_living_process_holds_its_claims() -> None:
@@ -14,7 +14,7 @@ def test_a_living_process_holds_its_claims() -> None:
 
 
 def test_a_process_that_ended_holds_nothing() -> None:
-    code = "from entrepot.server.repos.holder import new_claim; print(new_claim())"
+    code = "from entrepot.server.repos.uploads.holder import new_claim; print(new_claim())"
     claim = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert is_dead(claim.strip())
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from entrepot.server.repos.feed import Feed, uninterrupted
+from entrepot.server.repos.uploads.feed import Feed, uninterrupted
 
 pytestmark = pytest.mark.anyio
 

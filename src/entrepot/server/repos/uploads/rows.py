@@ -13,12 +13,12 @@ from sqlalchemy.dialects.postgresql import insert as upsert  # SQLite understand
 
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.change import Change, Permit
-from entrepot.server.db.hot import Prepared
+from entrepot.server.db.statements import Prepared
 from entrepot.server.db.tables import repo, upload, upload_begun
 from entrepot.server.repos.errors import TooManyUploads, UploadBusy, UploadUnknown
 from entrepot.server.repos.links import StoredBytes, adopt_blob, find_blob, link_blob, renew_lease
 from entrepot.server.repos.rows import ensure_repository, find_repository, insert_row
-from entrepot.server.repos.uploadids import first_id_of
+from entrepot.server.repos.uploads.ids import first_id_of
 
 __all__ = [
     "Claimed",
@@ -341,10 +341,10 @@ def drop_upload(
     return ""
 
 
-def finish_upload(connection: Connection, end: Finish) -> tuple[str, int, int]:
+def finish_upload(connection: Connection, end: Finish) -> str:
     """The stored bytes become a blob of the repository; the upload is gone.
 
-    Returns the live physical name and the ids of repository and project. With an empty `stored.phys` nothing
+    Returns the live physical name. With an empty `stored.phys` nothing
     new was stored because a good copy was there; raises CopyGone when it has gone meanwhile.
     """
     row = ensure_repository(connection, end.repository, actor=end.actor, permit=end.permit, at=end.now)
@@ -367,7 +367,7 @@ def finish_upload(connection: Connection, end: Finish) -> tuple[str, int, int]:
         renew_lease(connection, end.stored.digest, end.lease_until)
         phys = there.phys
     link_blob(connection, row, end.stored.digest, end.stored.size, at=end.now)
-    return phys, row.id, row.project_id
+    return phys
 
 
 def _end_upload(connection: Connection, repository: str, upload_id: str, claim: str | None) -> None:

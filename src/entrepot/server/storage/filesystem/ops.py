@@ -201,15 +201,6 @@ def _find_sync_file_range() -> Callable[[int, int, int, int], int] | None:
 _sync_file_range = _find_sync_file_range()
 
 
-def boot_id() -> str:
-    """12 hex characters that change when this machine restarts: what an unsynced file can't outlive."""
-    try:
-        text = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
-    except OSError:
-        return "0" * 12
-    return text.strip().replace("-", "")[:12]
-
-
 def _rest(
     buffers: list[bytes | bytearray | memoryview], written: int
 ) -> list[bytes | bytearray | memoryview]:

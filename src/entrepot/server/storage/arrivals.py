@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-__all__ = ["ArrivingBytes"]
+__all__ = ["ArrivalCounts"]
 
 FORGOTTEN_S: Final = 3600.0
 
 
-class ArrivingBytes:
+class ArrivalCounts:
     """Numbers by upload in `folder`, which is made when it is missing. Blocking, for microseconds."""
 
     def __init__(self, folder: Path) -> None:

@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable
 from typing import Final, TypeVar
 
-from entrepot.server.storage.base import Chunk
+from entrepot.server.repos.errors import SizeInvalid
+from entrepot.server.storage.driver import Chunk
 
 __all__ = ["Feed", "uninterrupted"]
 
@@ -54,6 +55,18 @@ class Feed:
         self.stopped = True
         if self._waiting is not None:
             self._waiting.cancel()
+
+    def raise_failure(self, offset: int) -> None:
+        """Tell why the body was not what it should have been, now that what arrived is noted: up to `offset`.
+
+        Raises what the client's stream raised, SizeInvalid.
+        """
+        if self.failure is not None:
+            raise self.failure
+        if self.stopped:
+            return  # the caller is being cancelled and hears of that
+        if self.too_long or self.is_short:
+            raise SizeInvalid(self.expected or 0, self.received + self.too_long, offset=offset)
 
     async def has_bytes(self) -> bool:
         """Wait for the first byte; it stays in the feed."""

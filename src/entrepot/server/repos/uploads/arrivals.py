@@ -9,19 +9,19 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, or_, select
 
+from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import Clock
-from entrepot.server.db.engine import Catalog
 from entrepot.server.db.tables import upload
-from entrepot.server.storage.base import BlobStore
 from entrepot.server.storage.errors import StorageFailed
+from entrepot.server.storage.store import BlobStore
 
-__all__ = ["Arriving", "UnderWay"]
+__all__ = ["Arrival", "Arrivals"]
 
 MOST: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Arriving:
+class Arrival:
     """One upload that has not ended."""
 
     principal: str
@@ -31,7 +31,7 @@ class Arriving:
     """The steady clock's, microseconds."""
 
 
-class UnderWay:
+class Arrivals:
     """What is being pushed, by whichever process of whichever node.
 
     A client may send a whole layer in one request, and the row learns the offset only at its end; what the
@@ -43,7 +43,7 @@ class UnderWay:
         self._store = store
         self._clock = clock or catalog.clock
 
-    async def of_repository(self, repo_id: int) -> list[Arriving]:
+    async def of_repository(self, repo_id: int) -> list[Arrival]:
         """Those that a request writes to or that have bytes, oldest first."""
         now = self._clock.steady()
 
@@ -63,11 +63,11 @@ class UnderWay:
             return list(connection.execute(query).all())
 
         rows = await self._catalog.read(read)
-        return list(await asyncio.gather(*(self._arriving(row, now) for row in rows)))
+        return list(await asyncio.gather(*(self._arrival(row, now) for row in rows)))
 
-    async def _arriving(self, row: Any, now: int) -> Arriving:
+    async def _arrival(self, row: Any, now: int) -> Arrival:
         arrived = row.offset
         if row.claimed_until is not None and row.claimed_until > now:
             with contextlib.suppress(StorageFailed):  # the row's own number is true as well
                 arrived = max(arrived, await self._store.arriving(row.phys))
-        return Arriving(row.principal, arrived, row.started_at)
+        return Arrival(row.principal, arrived, row.started_at)

@@ -17,9 +17,12 @@ from typing import Final
 from sqlalchemy import Connection
 
 from entrepot.oci.digest import ALGORITHMS
+from entrepot.server.db.catalog import Catalog
+from entrepot.server.db.clock import Clock, microseconds
 from entrepot.server.db.settings import keep_setting
+from entrepot.server.repos.limits import RepositoryLimits
 
-__all__ = ["Fresh", "UploadIds", "ensure_upload_key", "first_id_of"]
+__all__ = ["Fresh", "UploadIds", "UploadNames", "ensure_upload_key", "first_id_of"]
 
 _KEY: Final = "upload_key"
 _TIME, _RANDOM, _MAC = 16, 16, 32
@@ -57,6 +60,30 @@ class UploadIds:
 
     def _mac(self, repository: str, said: str) -> str:
         return hmac.digest(self._key, f"{repository}\0{said}".encode(), "sha256").hex()[:_MAC]
+
+
+class UploadNames:
+    """The names of one process's catalog; its secret is read when it is first needed."""
+
+    def __init__(self, catalog: Catalog, clock: Clock, limits: RepositoryLimits) -> None:
+        self._catalog = catalog
+        self._clock = clock
+        self._ttl = microseconds(limits.upload_ttl_s)
+        self._ids: UploadIds | None = None
+
+    async def new(self, repository: str, algorithm: str) -> str:
+        """A name that was never given before."""
+        ids = self._ids or await self._read_key()
+        return ids.new(repository, algorithm, self._clock.steady())
+
+    async def read(self, repository: str, upload_id: str) -> Fresh | None:
+        """What the name of an upload says; None when it is no name of ours, or too old."""
+        fresh = (self._ids or await self._read_key()).read(repository, upload_id)
+        return None if fresh is None or fresh.started_at + self._ttl <= self._clock.steady() else fresh
+
+    async def _read_key(self) -> UploadIds:
+        self._ids = UploadIds(await self._catalog.write(ensure_upload_key))
+        return self._ids
 
 
 def first_id_of(moment: int) -> str:

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Final
 
 from entrepot.server.storage.errors import StoredBytesDiffer, reading_failed
-from entrepot.server.storage.files import OpenFile
-from entrepot.server.storage.fsops import FileOps
+from entrepot.server.storage.filesystem.ops import FileOps
+from entrepot.server.storage.filesystem.tree import OpenFile
 from entrepot.server.storage.threads import settled
 
 SMALLEST_BYTES: Final = 64 * 1024
