@@ -262,10 +262,13 @@ class AccountsControl:
     ) -> IssuedToken:
         """A bearer token with as much of what was asked for as the principal has."""
         self._reload_if_old()
-        granted = [
-            grant_scope(await self.facts(principal, resource_of(scope)), principal, scope) for scope in wanted
-        ]
         other = service is not None and service in self.settings.other_services
+        granted = [
+            grant_scope(
+                await self.facts(principal, resource_of(scope)), principal, scope, for_other_registry=other
+            )
+            for scope in wanted
+        ]
         return issue(
             self._keys,
             principal,
