@@ -30,7 +30,15 @@ from entrepot.server.access.issuing import (
     read_claims,
     resource_of,
 )
-from entrepot.server.access.model import ANONYMOUS, Action, Decision, Principal, PrincipalKind, Resource
+from entrepot.server.access.model import (
+    ANONYMOUS,
+    EVERY_TAG,
+    Action,
+    Decision,
+    Principal,
+    PrincipalKind,
+    Resource,
+)
 from entrepot.server.access.passwords import PasswordPool
 from entrepot.server.access.patterns import RepositoryPattern, Visible
 from entrepot.server.access.policy import Facts, PrincipalState, authorize
@@ -227,7 +235,7 @@ class AccountsControl:
             if action in {Action.CREATE_PROJECT, Action.DELETE_PROJECT}:
                 resource = Resource(project=change.repository)
             else:
-                resource = Resource(repository=change.repository, tag=change.tag)
+                resource = Resource(repository=change.repository, tag=change.tag or EVERY_TAG)
             if action is Action.CREATE_REPOSITORY and resource.project_name in created:
                 _make_owner(connection, principal, str(resource.project_name), now)
             facts = self._corrected(load_facts(connection, principal, resource, now=now), principal)

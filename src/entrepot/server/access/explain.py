@@ -10,7 +10,7 @@ from entrepot.errors import InvalidInput
 from entrepot.server.access.accounts import get_account
 from entrepot.server.access.facts import load_facts
 from entrepot.server.access.model import ANONYMOUS, Action, Decision, Principal, PrincipalKind, Resource
-from entrepot.server.access.policy import Facts, authorize
+from entrepot.server.access.policy import Facts, authorize, fits_tags
 
 __all__ = ["Explanation", "explain", "parse_action", "parse_target"]
 
@@ -121,7 +121,7 @@ def _steps(facts: Facts, principal: Principal, action: Action, resource: Resourc
             fits = resource.repository is not None and grant.repositories.matches(resource.repository)
             parts.append(f"for {grant.repositories.text} ({'fits' if fits else 'does not fit'})")
         if grant.tags:
-            fits = resource.tag is None or grant.tags.matches(resource.tag)
+            fits = fits_tags(grant.tags, action, resource.tag)
             parts.append(f"tags {grant.tags.text} ({'fits' if fits else 'does not fit'})")
         parts.append(f"{'holds' if action in grant.actions else 'does not hold'} {action} (grant {grant.id})")
         steps.append(", ".join(parts))

@@ -68,7 +68,7 @@ def grant_scope(
     return GrantedScope(
         "repository",
         wanted.name,
-        granted_wire_actions(facts, who, wanted.name, wanted.actions),
+        granted_wire_actions(facts, who, wanted.name, wanted.actions, for_other_registry=for_other_registry),
         facts.project_id,
         facts.repository_id,
     )

@@ -177,6 +177,13 @@ class Api:
         for action, tags in sorted(reach):
             await self.require(caller, Action(action), Resource(project=project, tag=tags))
 
+    async def require_robot(self, caller: Caller, project: str, reach: Iterable[tuple[str, str]]) -> None:
+        """Whoever looks after robots for some tags alone leaves those alone that have others in their grants.
+
+        `reach`: the robot's, as for `require_reach`. Raises as `require` does.
+        """
+        await self.require_reach(caller, project, {(Action.MANAGE_ROBOTS, tags) for _, tags in reach})
+
     async def may(self, caller: Caller, action: Action, resource: Resource) -> bool:
         """The same question, for what a page or answer shows."""
         if self.accounts is None:

@@ -273,6 +273,7 @@ async def change_robot(
     if "expires_at" in changes:
         changes["expires_at"] = microseconds(changes["expires_at"])
     version = expected_number(request)
+    await api.require_robot(caller, project, await api.read(_reach_of, project, robot))
 
     def write(connection: Connection) -> Account:
         found = _robot(connection, project, robot)
@@ -291,6 +292,8 @@ async def change_robot(
 
 @delete("/projects/{project:str}/robots/{robot:str}", Action.MANAGE_ROBOTS, "Delete a robot", tags=["robots"])
 async def remove_robot(api: Api, caller: Caller, project: str, robot: str) -> None:
+    await api.require_robot(caller, project, await api.read(_reach_of, project, robot))
+
     def write(connection: Connection) -> None:
         delete_account(connection, caller.actor, _robot(connection, project, robot), now=api.now)
 
@@ -376,6 +379,8 @@ async def trust(api: Api, caller: Caller, project: str, robot: str, data: NewTru
     tags=["robots"],
 )
 async def distrust(api: Api, caller: Caller, project: str, robot: str, rule: RowNumber) -> None:
+    await api.require_robot(caller, project, await api.read(_reach_of, project, robot))
+
     def write(connection: Connection) -> None:
         found = _robot(connection, project, robot)
         remove_rule(connection, caller.actor, rule, robot_id=found.id, now=api.now)

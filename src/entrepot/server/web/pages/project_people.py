@@ -311,6 +311,7 @@ async def change_robot(visit: Visit, project: str, robot: str) -> Response[Any]:
     }
     if not form.is_good:
         return await _robot_page(visit, project, robot, status=400, settings=form)
+    await visit.api.require_robot(visit.caller, project, await visit.read(reach_of_robot, project, robot))
 
     def write(connection: Connection) -> None:
         found = find_robot(connection, project, robot)
@@ -347,6 +348,7 @@ async def remove_robot(visit: Visit, project: str, robot: str) -> Response[Any]:
     confirm = await visit.form()
     if not is_confirmed(confirm, robot):
         return await _robot_page(visit, project, robot, status=400, confirm=confirm)
+    await visit.api.require_robot(visit.caller, project, await visit.read(reach_of_robot, project, robot))
 
     def write(connection: Connection) -> None:
         found = find_robot(connection, project, robot)
@@ -408,6 +410,7 @@ def _claims(form: Form) -> dict[str, str]:
 @submit("/projects/{project:str}/robots/{robot:str}/trusts/remove", Action.MANAGE_ROBOTS)
 async def remove_trust(visit: Visit, project: str, robot: str) -> Response[Any]:
     number = _number(await visit.form(), "rule")
+    await visit.api.require_robot(visit.caller, project, await visit.read(reach_of_robot, project, robot))
 
     def write(connection: Connection) -> None:
         found = find_robot(connection, project, robot)
