@@ -279,7 +279,7 @@ def _restore(
     write_event(
         connection, "restore", repository, actor, now, tags=[name] if name else [], digest=digest, old=old
     )
-    add_usage(connection, row.project_id, grown)
+    add_usage(connection, row.project_id, grown, steady)
     return old
 
 

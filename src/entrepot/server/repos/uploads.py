@@ -38,6 +38,7 @@ from entrepot.server.repos.changes import Actor, Permit, allow_all
 from entrepot.server.repos.errors import (
     BlobTooLarge,
     DigestMismatch,
+    QuotaExceeded,
     RangeInvalid,
     SizeInvalid,
     UploadBusy,
@@ -47,6 +48,7 @@ from entrepot.server.repos.feed import Feed, uninterrupted
 from entrepot.server.repos.holder import is_dead, new_claim
 from entrepot.server.repos.limits import DEFAULT_LIMITS, RepositoryLimits
 from entrepot.server.repos.links import StoredBytes
+from entrepot.server.repos.room import has_quota, within_quota
 from entrepot.server.repos.uploadids import Fresh, UploadIds, ensure_upload_key
 from entrepot.server.repos.uploadrows import (
     Claimed,
@@ -194,8 +196,8 @@ class Uploads:
 
         `expected_start` is where the client thinks that is, None when it did not say. Whatever is raised,
         and also when this is cancelled, what had arrived is kept and `status` tells how much.
-        Raises UploadUnknown, UploadBusy, RangeInvalid, SizeInvalid, BlobTooLarge, TooManyUploads,
-        StorageFailed, and what `chunks` raises.
+        Raises UploadUnknown, UploadBusy, RangeInvalid, SizeInvalid, TooManyUploads, StorageFailed, what
+        `chunks` raises, and, when the upload is gone then, BlobTooLarge, QuotaExceeded.
         """
         feed = Feed(chunks, limit=self._limits.blob_bytes, expected=content_length)
         return await uninterrupted(self._append(repository, upload_id, feed, expected_start, actor), feed)
@@ -455,7 +457,7 @@ class Uploads:
             if (feed.expected or 0) > room:
                 feed.too_large = True
             elif await feed.has_bytes():
-                row = await self._store_body(held, feed)
+                row = await self._store_body(repository, held, feed)
         except UploadShort as error:
             await self._shorten(held, error.stored)
             raise RangeInvalid(row.id, error.stored, row.offset) from error
@@ -470,13 +472,21 @@ class Uploads:
         if feed.too_large:
             await self._drop(repository, row)
             raise BlobTooLarge(self._limits.blob_bytes)
+        if isinstance(feed.failure, QuotaExceeded):
+            await self._drop(repository, row)  # kept, it would take from others what it can't use
+            raise feed.failure
         return row
 
-    async def _store_body(self, held: Claimed, feed: Feed) -> UploadRow:
+    async def _store_body(self, repository: str, held: Claimed, feed: Feed) -> UploadRow:
         row = held.row
+        body: AsyncIterable[Chunk] = feed
+        if await has_quota(self._catalog, repository):
+            body = within_quota(
+                self._catalog, self._clock, feed, upload_id=row.id, claim=held.claim, offset=row.offset
+            )
         async with self._kept(held, feed):
             hasher = await self._hashed(row, row.algorithm)
-            stored = await self._store.append(row.phys, row.offset, feed, on_chunk=hasher.update)
+            stored = await self._store.append(row.phys, row.offset, body, on_chunk=hasher.update)
         offset = row.offset + stored
         if hasher.size != offset:
             raise StorageFailed(f"upload {row.id}: {stored} bytes stored, {hasher.size - row.offset} hashed")
@@ -573,6 +583,8 @@ class Uploads:
             raise BlobTooLarge(self._limits.blob_bytes)
         if feed.expected is not None and feed.expected <= WHOLE_BYTES:
             return await self._commit_whole(feed, target, None, await self._find_copy(target.digest))
+        if await has_quota(self._catalog, target.repository):
+            return await self._put_within_quota(feed, target)
         phys, hasher = await self._store.new_upload(), Hasher(target.digest.algorithm)
         try:
             await self._store.append(phys, 0, feed, on_chunk=hasher.update)
@@ -582,6 +594,18 @@ class Uploads:
             raise error.cause from error.cause.__cause__
         except BaseException:
             await self._abort(phys)
+            raise
+
+    async def _put_within_quota(self, feed: Feed, target: _Target) -> StoredBlob:
+        """By way of an upload, whose row holds the room for the bytes while they come."""
+        begun = await self.start(
+            target.repository, actor=target.actor, permit=target.permit, algorithm=target.digest.algorithm
+        )
+        try:
+            return await self._finish(begun.id, feed, 0, target)
+        except BaseException:
+            with contextlib.suppress(EntrepotError):
+                await self.cancel(target.repository, begun.id)
             raise
 
     def _check_whole(self, feed: Feed, found: Digest, target: _Target) -> None:

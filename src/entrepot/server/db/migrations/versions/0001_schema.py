@@ -317,6 +317,7 @@ def upgrade() -> None:
         sa.Column("repo_id", Key, nullable=False),
         sa.Column("phys", Bytewise, nullable=False),
         sa.Column("offset", sa.BigInteger(), nullable=False),
+        sa.Column("reserved", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("algorithm", sa.Text(), nullable=False),
         sa.Column("digest_so_far", Bytewise, nullable=True),
         sa.Column("boot_id", sa.Text(), nullable=False),
