@@ -11,8 +11,9 @@ The rules in order; the first that has an opinion decides:
 7. the system roles: admin may all, auditor reads all
 8. creating a project
 9. the project's visibility
-10. a grant, of the principal or of a team it is in; of one narrowed to tags, what `fits_tags` leaves
-11. nothing allowed it: no
+10. robots see people only where they look after them
+11. a grant, of the principal or of a team it is in; of one narrowed to tags, what `fits_tags` leaves
+12. nothing allowed it: no
 
 A refusal says the same about what does not exist as about what the caller may not know.
 """
@@ -100,6 +101,8 @@ _DELETES: Final = (Action.DELETE_TAG, Action.DELETE_MANIFEST, Action.DELETE_BLOB
 _MEANS: Final = {"pull": (Action.PULL,), "push": (Action.PUSH,), "delete": _DELETES}
 _MEANS_ELSEWHERE: Final = {**_MEANS, "push": (Action.PUSH, Action.CREATE_TAG, Action.OVERWRITE_TAG)}
 
+_LOOKS_AFTER_PEOPLE: Final = frozenset({Action.MANAGE_MEMBERS, Action.MANAGE_ROBOTS})
+
 
 class PrincipalState(enum.StrEnum):
     ACTIVE = "active"
@@ -183,6 +186,7 @@ def _rights(facts: Facts, principal: Principal, action: Action, resource: Resour
         or _system_role(facts, principal, action)
         or _creates_project(facts, principal, action, resource)
         or _visibility(facts, principal, action, resource)
+        or _people(facts, principal, action, resource)
         or _grants(facts, principal, action, resource)
         or _refusal(facts, principal, action, resource)
     )
@@ -353,6 +357,14 @@ def _visibility(facts: Facts, principal: Principal, action: Action, resource: Re
     if facts.visibility is Visibility.SIGNED_IN and principal.kind is PrincipalKind.USER:
         return _allow("visibility:signed-in", f"{resource.project_name} is open to signed-in users")
     return None
+
+
+def _people(facts: Facts, principal: Principal, action: Action, resource: Resource) -> Decision | None:
+    if action is not Action.READ_MEMBERS or principal.kind is not PrincipalKind.ROBOT:
+        return None
+    if any(grant.actions & _LOOKS_AFTER_PEOPLE for grant in facts.grants):
+        return None
+    return _deny("people", f"{principal} is a robot that looks after nobody in {resource.project_name}")
 
 
 def _grants(facts: Facts, principal: Principal, action: Action, resource: Resource) -> Decision | None:

@@ -29,9 +29,10 @@ from entrepot.server.access.accounts import (
 )
 from entrepot.server.access.errors import AccessDenied, InvalidCredentials
 from entrepot.server.access.first_start import setup_link
-from entrepot.server.access.model import Action, PrincipalKind, SystemRole
+from entrepot.server.access.model import Action, PrincipalKind, Resource, SystemRole
 from entrepot.server.access.passwords import check_new_password
 from entrepot.server.access.role_table import change_role, create_role, delete_role, get_role, list_roles
+from entrepot.server.access.seen_teams import EVERY_TEAM, SeenTeams, load_seen_teams
 from entrepot.server.access.teams import (
     Team,
     add_member,
@@ -45,7 +46,7 @@ from entrepot.server.access.teams import (
 )
 from entrepot.server.db.clock import SECOND
 from entrepot.server.management.content_queries import list_repositories
-from entrepot.server.management.context import Api, Asked, Caller
+from entrepot.server.management.context import Api, Asked, Caller, require_in_person
 from entrepot.server.management.headers import etag, expected_number
 from entrepot.server.management.pages import DEFAULT_N, Last, N, Page, paged
 from entrepot.server.management.passwords import hash_new_password
@@ -96,6 +97,9 @@ async def list_users(
 
 @post("/users", Action.MANAGE_SYSTEM, "Make a user", tags=["users"])
 async def make_user(api: Api, caller: Caller, data: NewUser) -> AccountView:
+    """With a password or a role in the registry: in person only."""
+    if data.password is not None or data.system_role is not None:
+        require_in_person(caller)
     hashed = None
     if data.password is not None:
         hashed = await hash_new_password(api, data.password, data.name)
@@ -126,8 +130,12 @@ async def show_user(api: Api, user: str) -> Response[AccountView]:
 async def change_user(
     api: Api, caller: Caller, request: Request[Any, Any, Any], user: str, data: UserChange
 ) -> Response[AccountView]:
-    """A disabled user is refused from the next request on. Honours If-Match."""
+    """A disabled user is refused from the next request on; a role in the registry is given in person only.
+    Honours If-Match.
+    """
     version = expected_number(request)
+    if data.system_role is not msgspec.UNSET:
+        require_in_person(caller)
 
     def write(connection: Connection) -> Account:
         found = get_account(connection, user, kind="user")
@@ -157,6 +165,7 @@ async def remove_user(api: Api, caller: Caller, user: str) -> None:
     status_code=200,
 )
 async def make_setup_link(api: Api, caller: Caller, user: str) -> SetupLink:
+    require_in_person(caller)
     secret = await api.write(setup_link, caller.actor, user, api.now)
     return SetupLink(url=f"{caller.base_url}/setup?token={secret}")
 
@@ -229,11 +238,21 @@ async def remove_robot(api: Api, caller: Caller, robot: str) -> None:
 # --- teams
 
 
+async def _seen(api: Api, caller: Caller) -> SeenTeams:
+    if await api.may(caller, Action.READ_SYSTEM, Resource()):
+        return EVERY_TEAM
+    if caller.principal.kind is not PrincipalKind.USER:
+        raise AccessDenied("teams and who is in them are shown to users", rule="people")
+    return await api.read(load_seen_teams, caller.principal.id)
+
+
 @get("/teams", Asked.SIGNED_IN, "List teams", tags=["teams"])
 async def list_all_teams(
-    api: Api, request: Request[Any, Any, Any], n: N = DEFAULT_N, last: Last = ""
+    api: Api, caller: Caller, request: Request[Any, Any, Any], n: N = DEFAULT_N, last: Last = ""
 ) -> Response[Page[TeamView]]:
-    found = await api.read(lambda c: list_teams(c, last=last, n=n + 1))
+    """One's own, those that work in the same projects, and all for whoever gives roles in some project."""
+    seen = await _seen(api, caller)
+    found = await api.read(lambda c: list_teams(c, last=last, n=n + 1, among=seen.named))
     return paged(request, [team_view(t) for t in found], n, lambda view: view.name)
 
 
@@ -253,8 +272,9 @@ async def make_team(api: Api, caller: Caller, data: NewTeam) -> TeamView:
 
 
 @get("/teams/{team:str}", Asked.SIGNED_IN, "Show a team", tags=["teams"])
-async def show_team(api: Api, team: str) -> Response[TeamView]:
-    found = await api.read(get_team, team)
+async def show_team(api: Api, caller: Caller, team: str) -> Response[TeamView]:
+    seen = await _seen(api, caller)
+    found = await api.read(lambda c: get_team(c, team, among=seen.named))
     return Response(team_view(found), headers=etag(found.version))
 
 
@@ -285,9 +305,11 @@ async def remove_team(api: Api, caller: Caller, team: str) -> None:
 
 @get("/teams/{team:str}/members", Asked.SIGNED_IN, "List a team's members", tags=["teams"])
 async def members_of_team(
-    api: Api, request: Request[Any, Any, Any], team: str, n: N = DEFAULT_N, last: Last = ""
+    api: Api, caller: Caller, request: Request[Any, Any, Any], team: str, n: N = DEFAULT_N, last: Last = ""
 ) -> Response[Page[MemberView]]:
-    found = await api.read(lambda c: list_members(c, get_team(c, team), last=last, n=n + 1))
+    """Of one's own teams and those that work in the same projects."""
+    seen = await _seen(api, caller)
+    found = await api.read(lambda c: list_members(c, get_team(c, team, among=seen.known), last=last, n=n + 1))
     views = [MemberView(name=m.name, kind=m.kind, source=m.source, added_at=at(m.added_at)) for m in found]
     return paged(request, views, n, lambda view: view.name)
 
@@ -389,15 +411,6 @@ def _own(connection: Connection, caller: Caller) -> Account:
     return get_account(connection, caller.principal.name)
 
 
-def _user_in_person(caller: Caller) -> None:
-    """A token or robot must not make itself a wider or longer-lived credential."""
-    if caller.principal.kind is not PrincipalKind.USER or caller.principal.credential not in {
-        "password",
-        "session",
-    }:
-        raise AccessDenied("sign in with a password to do this", rule="in-person")
-
-
 @get("/self", Action.MANAGE_SELF, "Who am I", tags=["self"])
 async def show_self(api: Api, caller: Caller) -> Response[AccountView]:
     found = await api.read(_own, caller)
@@ -409,7 +422,7 @@ async def change_self(
     api: Api, caller: Caller, request: Request[Any, Any, Any], data: SelfChange
 ) -> Response[AccountView]:
     version = expected_number(request)
-    _user_in_person(caller)
+    require_in_person(caller)
 
     def write(connection: Connection) -> Account:
         found = _own(connection, caller)
@@ -424,7 +437,7 @@ async def change_self(
 @put("/self/password", Action.MANAGE_SELF, "Change one's password", tags=["self"], status_code=204)
 async def change_password(api: Api, caller: Caller, data: PasswordChange) -> None:
     """Ends all sessions and log-ins, this one included."""
-    _user_in_person(caller)
+    require_in_person(caller)
     check_new_password(data.new, name=caller.principal.name)
     assert api.accounts is not None
     proven = await api.accounts.authenticator.basic(
@@ -457,7 +470,7 @@ async def own_tokens(
 @post("/self/tokens", Action.MANAGE_SELF, "Make a personal access token", tags=["self"])
 async def make_token(api: Api, caller: Caller, data: NewToken) -> TokenSecret:
     """The secret is in the answer and nowhere else."""
-    _user_in_person(caller)
+    require_in_person(caller)
 
     def write(connection: Connection) -> TokenSecret:
         owner = _own(connection, caller)

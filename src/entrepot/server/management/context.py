@@ -20,7 +20,7 @@ from litestar.handlers.base import BaseRouteHandler
 from entrepot.server.access.accounts_control import AccountsControl
 from entrepot.server.access.control import AccessControl
 from entrepot.server.access.errors import AccessDenied, InvalidCredentials, InvalidToken
-from entrepot.server.access.model import ANONYMOUS, Action, Answer, Principal, Resource
+from entrepot.server.access.model import ANONYMOUS, Action, Answer, Principal, PrincipalKind, Resource
 from entrepot.server.access.open import OPEN_PRINCIPAL
 from entrepot.server.access.patterns import Visible
 from entrepot.server.access.sealing import SealKey
@@ -34,7 +34,7 @@ from entrepot.server.repos.manifests import Manifests
 from entrepot.server.repos.repositories import Repositories
 from entrepot.server.repos.under_way import UnderWay
 
-__all__ = ["SLASH", "Api", "Asked", "Caller", "policy_guard"]
+__all__ = ["SLASH", "Api", "Asked", "Caller", "policy_guard", "require_in_person"]
 
 T = TypeVar("T")
 Check = Callable[[], Awaitable[None]]
@@ -203,6 +203,16 @@ class Api:
     async def write(self, fn: Callable[..., T], *args: Any) -> T:
         """`fn(connection, *args)` as one transaction."""
         return await self.catalog.write(fn, *args)
+
+
+def require_in_person(caller: Caller) -> None:
+    """A token or robot must not make a wider or longer-lived credential: for itself, or by making somebody.
+
+    Raises AccessDenied.
+    """
+    who = caller.principal
+    if who.kind is not PrincipalKind.USER or who.credential not in {"password", "session"}:
+        raise AccessDenied("sign in with a password to do this", rule="in-person")
 
 
 async def policy_guard(

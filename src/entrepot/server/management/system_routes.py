@@ -10,7 +10,7 @@ from litestar.params import Parameter
 from sqlalchemy import Connection
 
 from entrepot.server.access.errors import AccessDenied
-from entrepot.server.access.explain import explain, parse_action
+from entrepot.server.access.explain import Told, explain, parse_action
 from entrepot.server.access.model import Action, Resource
 from entrepot.server.access.settings import (
     RegistrySettings,
@@ -27,7 +27,7 @@ from entrepot.server.access.source_table import (
 )
 from entrepot.server.management.audit_queries import list_audit
 from entrepot.server.management.content_queries import list_upstream
-from entrepot.server.management.context import Api, Asked, Caller
+from entrepot.server.management.context import Api, Asked, Caller, require_in_person
 from entrepot.server.management.pages import DEFAULT_N, LastNumber, N, Page, paged
 from entrepot.server.management.route import delete, get, patch, post
 from entrepot.server.management.schemas import (
@@ -89,6 +89,10 @@ async def all_sources(api: Api) -> list[SourceView]:
 
 @post("/sources", Action.MANAGE_SYSTEM, "Add a sign-in source", tags=["sign-in sources"])
 async def make_source(api: Api, caller: Caller, data: NewSource) -> SourceView:
+    """In person only: it says who is let in, and who is an admin."""
+    if api.accounts is not None:
+        require_in_person(caller)
+
     def write(connection: Connection) -> Source:
         add_source(
             connection,
@@ -114,6 +118,10 @@ async def make_source(api: Api, caller: Caller, data: NewSource) -> SourceView:
     tags=["sign-in sources"],
 )
 async def change_source(api: Api, caller: Caller, source: str, data: SourceChange) -> SourceView:
+    """Enabling is for who came in person."""
+    if api.accounts is not None and data.enabled:
+        require_in_person(caller)
+
     def write(connection: Connection) -> Source:
         set_source_enabled(connection, caller.actor, source, enabled=data.enabled, now=api.now)
         return _source(connection, source)
@@ -173,18 +181,19 @@ async def explain_decision(
     repository: str = Parameter(query="repository", default="", max_length=255),
     tag: str | None = Parameter(query="tag", default=None, max_length=128),
 ) -> ExplanationView:
-    """For oneself; about others, who may see the project's members (or the registry) may ask."""
+    """For oneself. About others: all there is to who may see the registry; to who sees the members of a
+    project, what those have there by its grants, without their roles in the registry.
+    """
     resource = Resource(repository=repository or None, tag=tag)
-    to_themselves = user == caller.principal.name
-    if not to_themselves:
-        needed = Action.READ_MEMBERS if repository else Action.READ_SYSTEM
-        await api.require(caller, needed, resource)
+    told = Told.EVERYTHING
+    if not await api.may(caller, Action.READ_SYSTEM, Resource()):
+        told = Told.OF_THEMSELVES if user == caller.principal.name else Told.OF_MEMBERS
+    if told is Told.OF_MEMBERS:
+        await api.require(caller, Action.READ_MEMBERS if repository else Action.READ_SYSTEM, resource)
     if api.accounts is None:
         raise AccessDenied("this registry has no accounts; everybody may do everything")
     wanted = parse_action(action)
-    found = await api.read(
-        lambda c: explain(c, user, wanted, resource, now=api.now, to_themselves=to_themselves)
-    )
+    found = await api.read(lambda c: explain(c, user, wanted, resource, now=api.now, told=told))
     return ExplanationView(
         user=user,
         action=wanted.value,
