@@ -17,7 +17,7 @@ from entrepot.errors import InvalidInput, NotFound
 from entrepot.oci.digest import Digest
 from entrepot.oci.reference import parse_tag
 from entrepot.server.access.errors import AccessDenied
-from entrepot.server.access.model import Action, PrincipalKind
+from entrepot.server.access.model import Action, PrincipalKind, Resource
 from entrepot.server.access.patterns import Visible
 from entrepot.server.management.content_queries import (
     ManifestRow,
@@ -170,6 +170,7 @@ async def remove_star(api: Api, caller: Caller, repository: str) -> None:
 
 
 async def _star(api: Api, caller: Caller, repository: str, *, starred: bool) -> None:
+    await api.require(caller, Action.MANAGE_SELF, Resource())  # it is their account that it changes
     if caller.principal.kind is not PrincipalKind.USER:
         raise AccessDenied("stars are for users")
 

@@ -118,8 +118,8 @@ async def make_source(api: Api, caller: Caller, data: NewSource) -> SourceView:
     tags=["sign-in sources"],
 )
 async def change_source(api: Api, caller: Caller, source: str, data: SourceChange) -> SourceView:
-    """Enabling is for who came in person."""
-    if api.accounts is not None and data.enabled:
+    """In person only."""
+    if api.accounts is not None:
         require_in_person(caller)
 
     def write(connection: Connection) -> Source:
@@ -133,7 +133,9 @@ async def change_source(api: Api, caller: Caller, source: str, data: SourceChang
 
 @delete("/sources/{source:str}", Action.MANAGE_SYSTEM, "Remove a sign-in source", tags=["sign-in sources"])
 async def drop_source(api: Api, caller: Caller, source: str) -> None:
-    """Its users stay, but can't sign in through it."""
+    """Its users stay, but can't sign in through it. In person only."""
+    if api.accounts is not None:
+        require_in_person(caller)
     await api.write(lambda c: remove_source(c, caller.actor, source, now=api.now))
     await _reload(api)
 

@@ -362,13 +362,11 @@ async def remove_robot(visit: Visit, project: str, robot: str) -> Response[Any]:
 async def add_trust(visit: Visit, project: str, robot: str) -> Response[Any]:
     """Lets CI jobs in without a secret."""
     form = await visit.form()
+    await visit.api.require_reach(visit.caller, project, await visit.read(reach_of_robot, project, robot))
     issuer = form.text("issuer", required="Whose tokens?", longest=500).rstrip("/")
     claims = _claims(form)
     if form.is_good:
         try:
-            await visit.api.require_reach(
-                visit.caller, project, await visit.read(reach_of_robot, project, robot)
-            )
             if not await visit.read(issuer_is_known, issuer):
                 # The server will fetch from that address: not for everybody to choose.
                 await visit.api.require(visit.caller, Action.MANAGE_SYSTEM, visit.resource())
