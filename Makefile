@@ -8,7 +8,7 @@ JOBS ?= 2
 # What `make serve` gives to `entrepot serve`.
 ARGS ?=
 
-.PHONY: serve install dev tools check format test bench soak clean
+.PHONY: serve install dev tools check format test golden bench soak clean
 
 serve: $(VENV)/.server
 	$(BIN)/entrepot serve $(ARGS)
@@ -46,6 +46,11 @@ format: $(VENV)/.dev
 
 test: $(VENV)/.dev
 	$(BIN)/pytest -q -n $(JOBS) --dist worksteal -m "not soak"
+
+# Writes anew the tables of what each role is answered; read every line of the difference.
+golden: $(VENV)/.dev
+	ENTREPOT_WRITE_GOLDEN=1 $(BIN)/pytest -q -n $(JOBS) tests/integration/access
+	git diff --stat -- tests/integration/access
 
 # Figures beside peers; `make bench FIGURES="blob manifests"` for some. Needs `make tools`.
 bench: $(VENV)/.dev

@@ -21,6 +21,7 @@ from entrepot.server.access.decision.errors import AccessDenied, InvalidCredenti
 from entrepot.server.access.decision.facts import FACTS, facts_from_rows, facts_params, load_facts
 from entrepot.server.access.decision.model import (
     ANONYMOUS,
+    EVERY_TAG,
     Action,
     Decision,
     Principal,
@@ -234,7 +235,7 @@ class AccountsControl:
             if action in {Action.CREATE_PROJECT, Action.DELETE_PROJECT}:
                 resource = Resource(project=change.repository)
             else:
-                resource = Resource(repository=change.repository, tag=change.tag)
+                resource = Resource(repository=change.repository, tag=change.tag or EVERY_TAG)
             if action is Action.CREATE_REPOSITORY and resource.project_name in created:
                 _make_owner(connection, principal, str(resource.project_name), now)
             facts = self._facts_in(connection, principal, resource)
@@ -283,10 +284,13 @@ class AccountsControl:
     ) -> IssuedToken:
         """A bearer token with as much of what was asked for as the principal has."""
         self._reload_if_old()
-        granted = [
-            grant_scope(await self.facts(principal, resource_of(scope)), principal, scope) for scope in wanted
-        ]
         other = service is not None and service in self.settings.other_services
+        granted = [
+            grant_scope(
+                await self.facts(principal, resource_of(scope)), principal, scope, for_other_registry=other
+            )
+            for scope in wanted
+        ]
         return issue(
             self._keys,
             principal,

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from entrepot.errors import InvalidInput
 from entrepot.server.access.decision.errors import AccessDenied, InvalidCredentials
-from entrepot.server.access.decision.model import Action, PrincipalKind, SystemRole
+from entrepot.server.access.decision.model import Action, PrincipalKind, Resource, SystemRole
 from entrepot.server.access.directory.accounts import (
     Account,
     change_account,
@@ -29,6 +29,7 @@ from entrepot.server.access.directory.role_table import (
     get_role,
     list_roles,
 )
+from entrepot.server.access.directory.seen_teams import EVERY_TEAM, SeenTeams, load_seen_teams
 from entrepot.server.access.directory.teams import (
     Team,
     add_member,
@@ -81,7 +82,7 @@ from entrepot.server.control.content_queries import list_repositories
 from entrepot.server.control.passwords import hash_new_password
 from entrepot.server.control.services import Services
 from entrepot.server.db.clock import SECOND
-from entrepot.server.http.caller import Caller
+from entrepot.server.http.caller import Caller, require_in_person
 from entrepot.server.http.guard import Asked
 
 __all__ = ["ROUTES"]
@@ -104,6 +105,9 @@ async def list_users(
 
 @post("/users", Action.MANAGE_SYSTEM, "Make a user", tags=["users"])
 async def make_user(services: Services, caller: Caller, data: NewUser) -> AccountView:
+    """With a password or a role in the registry: in person only."""
+    if data.password is not None or data.system_role is not None:
+        require_in_person(caller)
     hashed = None
     if data.password is not None:
         hashed = await hash_new_password(services, data.password, data.name)
@@ -134,8 +138,12 @@ async def show_user(services: Services, user: str) -> Response[AccountView]:
 async def change_user(
     services: Services, caller: Caller, request: Request[Any, Any, Any], user: str, data: UserChange
 ) -> Response[AccountView]:
-    """A disabled user is refused from the next request on. Honours If-Match."""
+    """A disabled user is refused from the next request on; a role in the registry is given in person only.
+    Honours If-Match.
+    """
     version = expected_number(request)
+    if data.system_role is not msgspec.UNSET:
+        require_in_person(caller)
 
     def write(connection: Connection) -> Account:
         found = get_account(connection, user, kind="user")
@@ -165,6 +173,7 @@ async def remove_user(services: Services, caller: Caller, user: str) -> None:
     status_code=200,
 )
 async def make_setup_link(services: Services, caller: Caller, user: str) -> SetupLink:
+    require_in_person(caller)
     secret = await services.write(setup_link, caller, user, services.now)
     return SetupLink(url=f"{caller.base_url}/setup?token={secret}")
 
@@ -237,11 +246,21 @@ async def remove_robot(services: Services, caller: Caller, robot: str) -> None:
 # --- teams
 
 
+async def _seen(services: Services, caller: Caller) -> SeenTeams:
+    if await services.may(caller, Action.READ_SYSTEM, Resource()):
+        return EVERY_TEAM
+    if caller.principal.kind is not PrincipalKind.USER:
+        raise AccessDenied("teams and who is in them are shown to users", rule="people")
+    return await services.read(load_seen_teams, caller.principal.id)
+
+
 @get("/teams", Asked.SIGNED_IN, "List teams", tags=["teams"])
 async def list_all_teams(
-    services: Services, request: Request[Any, Any, Any], n: N = DEFAULT_N, last: Last = ""
+    services: Services, caller: Caller, request: Request[Any, Any, Any], n: N = DEFAULT_N, last: Last = ""
 ) -> Response[Page[TeamView]]:
-    found = await services.read(lambda c: list_teams(c, last=last, n=n + 1))
+    """One's own, those that work in the same projects, and all for whoever gives roles in some project."""
+    seen = await _seen(services, caller)
+    found = await services.read(lambda c: list_teams(c, last=last, n=n + 1, among=seen.named))
     return paged(request, [team_view(t) for t in found], n, lambda view: view.name)
 
 
@@ -261,8 +280,9 @@ async def make_team(services: Services, caller: Caller, data: NewTeam) -> TeamVi
 
 
 @get("/teams/{team:str}", Asked.SIGNED_IN, "Show a team", tags=["teams"])
-async def show_team(services: Services, team: str) -> Response[TeamView]:
-    found = await services.read(get_team, team)
+async def show_team(services: Services, caller: Caller, team: str) -> Response[TeamView]:
+    seen = await _seen(services, caller)
+    found = await services.read(lambda c: get_team(c, team, among=seen.named))
     return Response(team_view(found), headers=etag(found.version))
 
 
@@ -293,9 +313,18 @@ async def remove_team(services: Services, caller: Caller, team: str) -> None:
 
 @get("/teams/{team:str}/members", Asked.SIGNED_IN, "List a team's members", tags=["teams"])
 async def members_of_team(
-    services: Services, request: Request[Any, Any, Any], team: str, n: N = DEFAULT_N, last: Last = ""
+    services: Services,
+    caller: Caller,
+    request: Request[Any, Any, Any],
+    team: str,
+    n: N = DEFAULT_N,
+    last: Last = "",
 ) -> Response[Page[MemberView]]:
-    found = await services.read(lambda c: list_members(c, get_team(c, team), last=last, n=n + 1))
+    """Of one's own teams and those that work in the same projects."""
+    seen = await _seen(services, caller)
+    found = await services.read(
+        lambda c: list_members(c, get_team(c, team, among=seen.known), last=last, n=n + 1)
+    )
     views = [MemberView(name=m.name, kind=m.kind, source=m.source, added_at=at(m.added_at)) for m in found]
     return paged(request, views, n, lambda view: view.name)
 
@@ -395,15 +424,6 @@ def _own(connection: Connection, caller: Caller) -> Account:
     return get_account(connection, caller.principal.name)
 
 
-def _user_in_person(caller: Caller) -> None:
-    """A token or robot must not make itself a wider or longer-lived credential."""
-    if caller.principal.kind is not PrincipalKind.USER or caller.principal.credential not in {
-        "password",
-        "session",
-    }:
-        raise AccessDenied("sign in with a password to do this", rule="in-person")
-
-
 @get("/self", Action.MANAGE_SELF, "Who am I", tags=["self"])
 async def show_self(services: Services, caller: Caller) -> Response[AccountView]:
     found = await services.read(_own, caller)
@@ -415,7 +435,7 @@ async def change_self(
     services: Services, caller: Caller, request: Request[Any, Any, Any], data: SelfChange
 ) -> Response[AccountView]:
     version = expected_number(request)
-    _user_in_person(caller)
+    require_in_person(caller)
 
     def write(connection: Connection) -> Account:
         found = _own(connection, caller)
@@ -430,7 +450,7 @@ async def change_self(
 @put("/self/password", Action.MANAGE_SELF, "Change one's password", tags=["self"], status_code=204)
 async def change_password(services: Services, caller: Caller, data: PasswordChange) -> None:
     """Ends all sessions and log-ins, this one included."""
-    _user_in_person(caller)
+    require_in_person(caller)
     check_new_password(data.new, name=caller.principal.name)
     assert services.accounts is not None
     proven = await services.accounts.authenticator.basic(
@@ -463,7 +483,7 @@ async def own_tokens(
 @post("/self/tokens", Action.MANAGE_SELF, "Make a personal access token", tags=["self"])
 async def make_token(services: Services, caller: Caller, data: NewToken) -> TokenSecret:
     """The secret is in the answer and nowhere else."""
-    _user_in_person(caller)
+    require_in_person(caller)
 
     def write(connection: Connection) -> TokenSecret:
         owner = _own(connection, caller)

@@ -17,7 +17,7 @@ from entrepot.errors import InvalidInput, NotFound
 from entrepot.oci.digest import Digest
 from entrepot.oci.reference import parse_tag
 from entrepot.server.access.decision.errors import AccessDenied
-from entrepot.server.access.decision.model import Action, PrincipalKind
+from entrepot.server.access.decision.model import Action, PrincipalKind, Resource
 from entrepot.server.access.decision.patterns import Visible
 from entrepot.server.api.headers import etag, expected_number
 from entrepot.server.api.paging import DEFAULT_N, Last, LastNumber, N, Page, paged
@@ -176,6 +176,7 @@ async def remove_star(services: Services, caller: Caller, repository: str) -> No
 
 
 async def _star(services: Services, caller: Caller, repository: str, *, starred: bool) -> None:
+    await services.require(caller, Action.MANAGE_SELF, Resource())  # it is their account that it changes
     if caller.principal.kind is not PrincipalKind.USER:
         raise AccessDenied("stars are for users")
 

@@ -42,9 +42,9 @@ from entrepot.server.api.views import audit_view
 from entrepot.server.config.version import VERSION
 from entrepot.server.control import audit
 from entrepot.server.control.content_queries import list_upstream
-from entrepot.server.control.explain import explain, parse_action
+from entrepot.server.control.explain import Told, explain, parse_action
 from entrepot.server.control.services import Services
-from entrepot.server.http.caller import Caller
+from entrepot.server.http.caller import Caller, require_in_person
 from entrepot.server.http.guard import Asked
 
 __all__ = ["ROUTES"]
@@ -91,6 +91,10 @@ async def all_sources(services: Services) -> list[SourceView]:
 
 @post("/sources", Action.MANAGE_SYSTEM, "Add a sign-in source", tags=["sign-in sources"])
 async def make_source(services: Services, caller: Caller, data: NewSource) -> SourceView:
+    """In person only: it says who is let in, and who is an admin."""
+    if services.accounts is not None:
+        require_in_person(caller)
+
     def write(connection: Connection) -> Source:
         add_source(
             connection,
@@ -116,6 +120,10 @@ async def make_source(services: Services, caller: Caller, data: NewSource) -> So
     tags=["sign-in sources"],
 )
 async def change_source(services: Services, caller: Caller, source: str, data: SourceChange) -> SourceView:
+    """In person only."""
+    if services.accounts is not None:
+        require_in_person(caller)
+
     def write(connection: Connection) -> Source:
         set_source_enabled(connection, caller, source, enabled=data.enabled, now=services.now)
         return _source(connection, source)
@@ -127,7 +135,9 @@ async def change_source(services: Services, caller: Caller, source: str, data: S
 
 @delete("/sources/{source:str}", Action.MANAGE_SYSTEM, "Remove a sign-in source", tags=["sign-in sources"])
 async def drop_source(services: Services, caller: Caller, source: str) -> None:
-    """Its users stay, but can't sign in through it."""
+    """Its users stay, but can't sign in through it. In person only."""
+    if services.accounts is not None:
+        require_in_person(caller)
     await services.write(lambda c: remove_source(c, caller, source, now=services.now))
     await _reload(services)
 
@@ -180,18 +190,19 @@ async def explain_decision(
     repository: str = Parameter(query="repository", default="", max_length=255),
     tag: str | None = Parameter(query="tag", default=None, max_length=128),
 ) -> ExplanationView:
-    """For oneself; about others, who may see the project's members (or the registry) may ask."""
+    """For oneself. About others: all there is to who may see the registry; to who sees the members of a
+    project, what those have there by its grants, without their roles in the registry.
+    """
     resource = Resource(repository=repository or None, tag=tag)
-    to_themselves = user == caller.principal.name
-    if not to_themselves:
-        needed = Action.READ_MEMBERS if repository else Action.READ_SYSTEM
-        await services.require(caller, needed, resource)
+    told = Told.EVERYTHING
+    if not await services.may(caller, Action.READ_SYSTEM, Resource()):
+        told = Told.OF_THEMSELVES if user == caller.principal.name else Told.OF_MEMBERS
+    if told is Told.OF_MEMBERS:
+        await services.require(caller, Action.READ_MEMBERS if repository else Action.READ_SYSTEM, resource)
     if services.accounts is None:
         raise AccessDenied("this registry has no accounts; everybody may do everything")
     wanted = parse_action(action)
-    found = await services.read(
-        lambda c: explain(c, user, wanted, resource, now=services.now, to_themselves=to_themselves)
-    )
+    found = await services.read(lambda c: explain(c, user, wanted, resource, now=services.now, told=told))
     return ExplanationView(
         user=user,
         action=wanted.value,

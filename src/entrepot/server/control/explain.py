@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import enum
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
 from entrepot.errors import InvalidInput
+from entrepot.server.access.decision.errors import Unknown
 from entrepot.server.access.decision.facts import load_facts
 from entrepot.server.access.decision.model import (
     ANONYMOUS,
@@ -16,10 +18,20 @@ from entrepot.server.access.decision.model import (
     PrincipalKind,
     Resource,
 )
-from entrepot.server.access.decision.policy import Facts, authorize
+from entrepot.server.access.decision.policy import Facts, authorize, fits_tags
 from entrepot.server.access.directory.accounts import get_account
 
-__all__ = ["Explanation", "explain", "parse_action", "parse_target"]
+__all__ = ["Explanation", "Told", "explain", "parse_action", "parse_target"]
+
+
+class Told(enum.Enum):
+    """How much whoever asks may know."""
+
+    EVERYTHING = enum.auto()
+    OF_THEMSELVES = enum.auto()
+    """Nothing of a project they may not know."""
+    OF_MEMBERS = enum.auto()
+    """Who has a role in the project, and what that gives; nobody else, and no role in the registry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +54,23 @@ def explain(
     resource: Resource,
     *,
     now: int,
-    to_themselves: bool = False,
+    told: Told = Told.EVERYTHING,
 ) -> Explanation:
-    """`who` is a user's or robot's name, or `anonymous`. Raises Unknown.
-
-    `to_themselves`: they are told nothing of a project they may not know.
-    """
-    principal = _principal(connection, who)
+    """`who` is a user's or robot's name, or `anonymous`. Raises Unknown, also for who may not be known of."""
+    principal = _principal(connection, who) if told is not Told.OF_MEMBERS else _member(connection, who)
     facts = load_facts(connection, principal, resource, now=now)
+    if told is Told.OF_MEMBERS:
+        if not principal.is_anonymous and not facts.grants:
+            raise _no_member(who)
+        facts = replace(facts, system_role=None, may_create_projects=False)
     decision = authorize(facts, principal, action, resource)
-    if to_themselves and not facts.grants:
+    if told is Told.OF_THEMSELVES and not facts.grants:
         seen = authorize(facts, principal, Action.READ, resource)
         if not seen.allowed:
             steps = _hidden_steps(facts, principal, resource)
             return Explanation(who, action, resource, decision, facts, tuple(steps))
-    return Explanation(
-        who, action, resource, decision, facts, tuple(_steps(facts, principal, action, resource))
-    )
+    steps = _steps(facts, principal, action, resource, by_grants_alone=told is Told.OF_MEMBERS)
+    return Explanation(who, action, resource, decision, facts, tuple(steps))
 
 
 def parse_action(text: str) -> Action:
@@ -89,6 +101,18 @@ def _principal(connection: Connection, who: str) -> Principal:
     return Principal(kind=PrincipalKind(account.kind), name=account.name, id=account.id, epoch=account.epoch)
 
 
+def _member(connection: Connection, who: str) -> Principal:
+    """Raises Unknown, as for somebody who has no role there."""
+    try:
+        return _principal(connection, who)
+    except Unknown:
+        raise _no_member(who) from None
+
+
+def _no_member(who: str) -> Unknown:
+    return Unknown(f"nobody called {who} has a role in this project")
+
+
 def _hidden_steps(facts: Facts, principal: Principal, resource: Resource) -> list[str]:
     """The same whether the project is there or not."""
     steps = _own_steps(facts, principal)
@@ -97,9 +121,11 @@ def _hidden_steps(facts: Facts, principal: Principal, resource: Resource) -> lis
     return steps
 
 
-def _own_steps(facts: Facts, principal: Principal) -> list[str]:
+def _own_steps(facts: Facts, principal: Principal, *, by_grants_alone: bool = False) -> list[str]:
     if principal.is_anonymous:
         return []
+    if by_grants_alone:
+        return [f"{principal} is a {principal.kind}, {facts.state}", "by the project's grants alone"]
     source = "" if facts.source == "local" else f" from {facts.source}"
     return [
         f"{principal} is a {principal.kind}{source}, {facts.state}",
@@ -107,8 +133,10 @@ def _own_steps(facts: Facts, principal: Principal) -> list[str]:
     ]
 
 
-def _steps(facts: Facts, principal: Principal, action: Action, resource: Resource) -> list[str]:
-    steps = _own_steps(facts, principal)
+def _steps(
+    facts: Facts, principal: Principal, action: Action, resource: Resource, *, by_grants_alone: bool
+) -> list[str]:
+    steps = _own_steps(facts, principal, by_grants_alone=by_grants_alone)
     if resource.project_name is not None:
         if facts.project_id is None:
             steps.append(f"there is no project {resource.project_name}")
@@ -128,7 +156,7 @@ def _steps(facts: Facts, principal: Principal, action: Action, resource: Resourc
             fits = resource.repository is not None and grant.repositories.matches(resource.repository)
             parts.append(f"for {grant.repositories.text} ({'fits' if fits else 'does not fit'})")
         if grant.tags:
-            fits = resource.tag is None or grant.tags.matches(resource.tag)
+            fits = fits_tags(grant.tags, action, resource.tag)
             parts.append(f"tags {grant.tags.text} ({'fits' if fits else 'does not fit'})")
         parts.append(f"{'holds' if action in grant.actions else 'does not hold'} {action} (grant {grant.id})")
         steps.append(", ".join(parts))

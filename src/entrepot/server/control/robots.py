@@ -286,16 +286,26 @@ def _managed(t: Transaction, name: str, project: str | None) -> Account:
     """A robot that the actor looks after. Raises Unknown, AccessDenied."""
     home = project or _home(name)
     _require(t, Action.MANAGE_ROBOTS, Action.MANAGE_SYSTEM, home)
-    return _robot(t, name, home)
+    found = _robot(t, name, home)
+    if home is not None:
+        # Who looks after robots for some tags alone leaves those alone that have others in their grants.
+        t.require_reach(home, {(Action.MANAGE_ROBOTS, tags) for _action, tags in _reach(t, found)})
+    return found
 
 
 def _held(t: Transaction, name: str, project: str | None) -> Account:
     """A robot that the actor looks after and may do everything as. Raises Unknown, AccessDenied."""
     found = _managed(t, name, project)
-    if found.project_id is not None:
-        reach = list_reach(t.connection, principal_id=found.id, project_id=found.project_id)
-        t.require_reach(str(project or _home(name)), reach)
+    home = project or _home(name)
+    if home is not None:
+        t.require_reach(home, _reach(t, found))
     return found
+
+
+def _reach(t: Transaction, robot: Account) -> set[tuple[str, str]]:
+    """All that a robot may do in its project."""
+    assert robot.project_id is not None
+    return list_reach(t.connection, principal_id=robot.id, project_id=robot.project_id)
 
 
 def _new_secret(t: Transaction, robot: Account, *, overlap: int) -> RobotSecret:

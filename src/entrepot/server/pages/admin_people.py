@@ -61,6 +61,7 @@ from entrepot.server.access.sign_in.sources.ldap import LdapSettings
 from entrepot.server.access.sign_in.sources.oidc import OidcSettings
 from entrepot.server.pages.kit import addresses
 from entrepot.server.pages.kit.forms import Form, is_confirmed
+from entrepot.server.pages.kit.people import require_in_person
 from entrepot.server.pages.kit.route import page, submit
 from entrepot.server.pages.kit.visit import Visit
 
@@ -134,6 +135,7 @@ async def _users_page(visit: Visit, form: Form, status: int = 200) -> Response[A
 async def add_user(visit: Visit) -> Response[Any]:
     """Answers with the user's page, on it the link with which they choose a password."""
     _require_accounts(visit)
+    require_in_person(visit)
     form = await visit.form()
     name = form.text("name", required="Give a user name, as alice.", longest=128).lower()
     display_name = form.text("display_name", longest=200)
@@ -214,6 +216,7 @@ async def _user_page(
 async def change_user(visit: Visit, user: str) -> Response[Any]:
     """Somebody disabled is refused from the next request on."""
     _require_accounts(visit)
+    require_in_person(visit)
     form = await visit.form()
     changes = {
         "display_name": form.text("display_name", longest=200),
@@ -243,6 +246,7 @@ async def change_user(visit: Visit, user: str) -> Response[Any]:
 async def make_link(visit: Visit, user: str) -> Response[Any]:
     """For a new or forgotten password; works once, for a day."""
     _require_accounts(visit)
+    require_in_person(visit)
     link = await visit.write(setup_link, visit.caller, user, visit.now)
     return await _user_page(visit, user, link=str(link))
 
@@ -600,6 +604,7 @@ async def _sources_page(visit: Visit, form: Form, status: int = 200) -> Response
 @submit("/admin/sources", Action.MANAGE_SYSTEM)
 async def add_one_source(visit: Visit) -> Response[Any]:
     _require_accounts(visit)
+    require_in_person(visit)
     form = await visit.form()
     name = form.text("name", required="Give it a name, as corp.", longest=64).lower()
     kind = cast("SourceKind", form.choice("kind", tuple(_SETTINGS)))
@@ -637,6 +642,7 @@ async def add_one_source(visit: Visit) -> Response[Any]:
 async def change_source(visit: Visit, source: str) -> Response[Any]:
     """Switch it on or off, or remove it."""
     _require_accounts(visit)
+    require_in_person(visit)
     what = (await visit.form())["what"]
     if what == "remove":
         await visit.write(lambda c: remove_source(c, visit.caller, source, now=visit.now))

@@ -223,7 +223,6 @@ async def change_robot(visit: Visit, project: str, robot: str) -> Response[Any]:
     }
     if not form.is_good:
         return await _robot_page(visit, project, robot, status=400, settings=form)
-
     await robots.change_robot(visit.services, visit.caller, robot, changes, project=project)
     return visit.go(addresses.project(project, "robots", robot), "Saved.")
 
@@ -242,7 +241,6 @@ async def remove_robot(visit: Visit, project: str, robot: str) -> Response[Any]:
     confirm = await visit.form()
     if not is_confirmed(confirm, robot):
         return await _robot_page(visit, project, robot, status=400, confirm=confirm)
-
     await robots.delete_robot(visit.services, visit.caller, robot, project=project)
     return visit.go(addresses.project(project, "robots"), f"{robot} is gone; its secret works no more.")
 
@@ -288,7 +286,6 @@ def _claims(form: Form) -> dict[str, str]:
 @submit("/projects/{project:str}/robots/{robot:str}/trusts/remove", Action.MANAGE_ROBOTS)
 async def remove_trust(visit: Visit, project: str, robot: str) -> Response[Any]:
     number = _number(await visit.form(), "rule")
-
     await robots.distrust_jobs(visit.services, visit.caller, robot, number, project=project)
     return visit.go(addresses.project(project, "robots", robot), "These jobs are not let in any more.")
 

@@ -329,6 +329,7 @@ async def uploads_now(visit: Visit, repository: str) -> Response[Any]:
 @submit("/repositories/{repository:str}/-/star", Action.READ)
 async def star(visit: Visit, repository: str) -> Response[Any]:
     """Stars are one's own bookmarks."""
+    await visit.services.require(visit.caller, Action.MANAGE_SELF, visit.resource())
     if visit.caller.principal.kind is not PrincipalKind.USER:
         raise AccessDenied("stars are for users who are signed in")
     wanted = (await visit.form())["star"] == "yes"

@@ -174,11 +174,12 @@ class Blobs:
         found = find_blob(connection, str(digest))
         if found is None or found.state != "live":
             return None
-        now, lease_until = self._clock.now(), self._clock.steady() + self._lease
+        now, steady = self._clock.now(), self._clock.steady()
+        lease_until = steady + self._lease
         row = ensure_repository(connection, repository, actor=actor, permit=permit, at=now)
         change = Change("mount", repository, new=str(digest))
         permit(connection, change)
-        if link_blob(connection, row, str(digest), found.size, at=now):
+        if link_blob(connection, row, str(digest), found.size, at=now, steady=steady):
             record_change(
                 connection, change, actor, now, {"from": from_repository} if from_repository else None
             )

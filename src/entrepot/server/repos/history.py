@@ -70,6 +70,15 @@ _MANIFEST = (
     .with_for_update()
 )
 _REVIVE = update(manifest).where(manifest.c.id == bindparam("p_id")).values(deleted_at=None)
+_WAS = (
+    select(tag_event.c.seq)
+    .where(
+        tag_event.c.repo_id == bindparam("p_repo"),
+        tag_event.c.name == bindparam("p_name"),
+        or_(tag_event.c.old == bindparam("p_digest"), tag_event.c.new == bindparam("p_digest")),
+    )
+    .limit(1)
+)
 _CHILDREN = (
     select(manifest_child.c.digest)
     .where(manifest_child.c.manifest_id == bindparam("p_id"))
@@ -163,6 +172,9 @@ class History:
         """Point a tag to `digest` again, and bring that back if it was deleted. Returns what the tag was
         until now.
 
+        The permit is asked for `restore` of the tag (of no tag alone, when it never was that), and for
+        `create-tag` or `overwrite-tag` when the tag moves.
+
         Raises NameUnknown, ManifestUnknown when it has been collected, Denied.
         """
         return await self._catalog.write(
@@ -217,6 +229,12 @@ def _restore(
     old = connection.execute(_TAG, {"p_repo": row.id, "p_name": name}).scalar_one_or_none()
     change = Change("restore", repository, name, old, digest)
     permit(connection, change)
+    if old != digest:
+        move = "create-tag" if old is None else "overwrite-tag"
+        permit(connection, Change(move, repository, name, old, digest))
+        key = {"p_repo": row.id, "p_name": name, "p_digest": digest}
+        if connection.execute(_WAS, key).first() is None:
+            permit(connection, Change("restore", repository, None, old, digest))
     grown = _revive(connection, row, digest)
     if grown is None:
         raise ManifestUnknown(repository, digest)
@@ -235,7 +253,7 @@ def _restore(
         write_tag_event(connection, row.id, name, old=old, new=digest, at=steady, by=actor.name)
     record_change(connection, change, actor, now)
     write_event(connection, "restore", repository, actor, now, tags=[name], digest=digest, old=old)
-    add_usage(connection, row.project_id, grown)
+    add_usage(connection, row.project_id, grown, steady)
     return old
 
 

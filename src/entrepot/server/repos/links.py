@@ -219,7 +219,9 @@ def throw_away(
     )
 
 
-def link_blob(connection: Connection, repository: RepositoryRow, digest: str, size: int, *, at: int) -> bool:
+def link_blob(
+    connection: Connection, repository: RepositoryRow, digest: str, size: int, *, at: int, steady: int = 0
+) -> bool:
     """Let a repository show a blob; manifests that waited for it get their reference. False if it did
     already.
     """
@@ -227,7 +229,7 @@ def link_blob(connection: Connection, repository: RepositoryRow, digest: str, si
     if not _LINK.run(connection, {**key, "p_at": at}):
         return False
     promote_missing(connection, repository.id, digest, "blob")
-    add_usage(connection, repository.project_id, size)
+    add_usage(connection, repository.project_id, size, steady)
     return True
 
 

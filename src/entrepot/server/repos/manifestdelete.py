@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, bindparam, delete, exists, select, update
 
 from entrepot.server.access.audit import record_change
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.change import Change, Permit
-from entrepot.server.db.tables import manifest, tag
+from entrepot.server.db.tables import manifest, manifest_child, tag
 from entrepot.server.repos.errors import ManifestUnknown
 from entrepot.server.repos.records import add_usage, write_event, write_tag_event
 from entrepot.server.repos.rows import RepositoryRow, require_repository
@@ -35,6 +37,17 @@ _MANIFEST = (
     )
     .with_for_update()
 )
+_INDEX = select(
+    exists(
+        select(manifest.c.id)
+        .join(manifest_child, manifest_child.c.manifest_id == manifest.c.id)
+        .where(
+            manifest_child.c.repo_id == bindparam("p_repo"),
+            manifest_child.c.digest == bindparam("p_digest"),
+            manifest.c.deleted_at.is_(None),
+        )
+    )
+)
 _BURY = update(manifest).where(manifest.c.id == bindparam("p_id")).values(deleted_at=bindparam("p_at"))
 
 
@@ -54,19 +67,26 @@ def delete_tag(
 def delete_manifest(
     connection: Connection, repository: str, digest: str, actor: Actor, permit: Permit, now: int, steady: int
 ) -> tuple[str, ...]:
-    """Returns the tags that went with it."""
+    """Returns the tags that went with it.
+
+    Asked of the permit for each tag on it; as a whole when it has none, or an index needs it.
+    """
     row = require_repository(connection, repository)
     key = {"p_repo": row.id, "p_digest": digest}
     connection.execute(_TAGS, key)  # tags before manifests, as a push locks them
     found = connection.execute(_MANIFEST, key).one_or_none()
     if found is None:
         raise ManifestUnknown(repository, digest)
-    change = Change("delete-manifest", repository, old=digest)
-    permit(connection, change)
     names = tuple(connection.execute(_TAGS, key).scalars())
+    asked: Sequence[str | None] = names
+    if not names or connection.execute(_INDEX, key).scalar_one():
+        asked = (None,)
+    for one in asked:
+        permit(connection, Change("delete-manifest", repository, one, digest))
     for name in names:
         _drop_tag(connection, row, name, digest, actor, permit, now, steady)
     connection.execute(_BURY, {"p_id": found.id, "p_at": steady})
+    change = Change("delete-manifest", repository, old=digest)
     record_change(connection, change, actor, now, {"tags": list(names)} if names else None)
     write_event(
         connection,

@@ -238,7 +238,7 @@ def put_manifest(connection: Connection, put: ManifestPut) -> PutManifestResult:
         raise
     _write_records(connection, put, moves, created=created)
     _PUSHED.run(connection, {"p_id": repository.id, "p_at": put.now, "p_before": put.now - PUSHED_AGAIN_US})
-    add_usage(connection, repository.project_id, grown)
+    add_usage(connection, repository.project_id, grown, put.steady)
     return PutManifestResult(put.digest, put.subject, put.tags, created)
 
 

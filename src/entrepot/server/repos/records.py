@@ -11,6 +11,7 @@ from entrepot.server.access.decision.actor import Actor
 from entrepot.server.db.statements import Prepared
 from entrepot.server.db.tables import outbox, project, tag_event
 from entrepot.server.repos.errors import QuotaExceeded
+from entrepot.server.repos.room import reserved_bytes
 
 __all__ = ["add_usage", "write_event", "write_tag_event"]
 
@@ -64,12 +65,17 @@ def write_tag_event(
     )
 
 
-def add_usage(connection: Connection, project_id: int, delta: int) -> None:
+def add_usage(connection: Connection, project_id: int, delta: int, steady: int = 0) -> None:
     """Change what a project uses: the sizes of its live manifests and of the blobs its repositories link,
-    each once a repository. Do it last: the row is shared by all pushes to the project. Raises QuotaExceeded.
+    each once a repository. Do it last: the row is shared by all pushes to the project.
+
+    Raises QuotaExceeded when that and what uploads hold at the time `steady` is more than the quota; without
+    the time, claims that have run out count too.
     """
     if delta == 0:
         return
     used, quota, name = _USE.rows(connection, {"p_id": project_id, "p_delta": delta})[0]
-    if delta > 0 and quota is not None and used > quota:
+    if delta < 0 or quota is None:
+        return
+    if used + reserved_bytes(connection, project_id, steady) > quota:
         raise QuotaExceeded(name, quota)

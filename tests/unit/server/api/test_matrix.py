@@ -1,11 +1,7 @@
-"""A3: every route × method × role × visibility, against a checked-in table.
-
-The table is made from the routes themselves, so a new route changes it; look at the difference, then write it
-anew with: ENTREPOT_WRITE_GOLDEN=1 pytest tests/unit/server/api/test_matrix.py
+"""A3: every route has a policy, and hidden projects answer as absent ones. What each role is answered is in
+the tables of tests/integration/access.
 """
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,20 +15,6 @@ from entrepot.server.v2.routes import ROUTES as V2_ROUTES
 from tests.unit.server.api.conftest import Registry
 
 pytestmark = pytest.mark.anyio
-GOLDEN = Path(__file__).parent / "matrix.golden"
-ROLES = (
-    None,
-    "stranger",
-    "viewer",
-    "puller",
-    "developer",
-    "maintainer",
-    "owner",
-    "auditor",
-    "root",
-    "acme+ci",
-)
-PROJECTS = ("acme", "open", "staff", "absent")
 
 
 def handlers() -> list[HTTPRouteHandler]:
@@ -74,50 +56,6 @@ def test_changing_routes_of_the_data_plane_have_a_wire_action() -> None:
     for method, path, action, is_repository, _project in rows():
         if path.startswith("/v2/") and is_repository:
             assert action in WIRE_ACTIONS, f"{method} {path}"
-
-
-async def outcome(registry: Registry, who: str | None, action: Action, where: dict[str, str]) -> str:
-    from entrepot.server.access.decision.model import Resource
-
-    access: Any = registry.services.access
-    name = registry.auth(who)
-    header = None
-    if name is not None:
-        import base64
-
-        header = "Basic " + base64.b64encode(":".join(name).encode()).decode()
-    principal = await access.authenticate(header)
-    decision = await access.decide_on(principal, action, Resource(**where))
-    return {"allowed": "yes", "challenge": "401", "denied": "403"}[decision.answer.value]
-
-
-async def test_matrix_is_the_golden_one(team: Registry) -> None:
-    cells: dict[tuple[Action, tuple[tuple[str, str], ...]], str] = {}
-
-    async def line(action: Action, where: dict[str, str]) -> str:
-        key = (action, tuple(where.items()))
-        if key not in cells:
-            cells[key] = " ".join([f"{await outcome(team, who, action, where):<5}" for who in ROLES]).rstrip()
-        return cells[key]
-
-    text = ["# " + " ".join(f"{(who or 'nobody'):<5}" for who in ROLES)]
-    for method, path, action, is_repository, is_project in rows():
-        if action is Asked.NOBODY:
-            text.append(f"{method} {path} asks nobody")
-            continue
-        asked = Action.MANAGE_SELF if action is Asked.SIGNED_IN else action
-        assert isinstance(asked, Action)
-        text.append(f"{method} {path} asks {asked}")
-        if is_repository or is_project:
-            for project in PROJECTS:
-                where = {"repository": f"{project}/app"} if is_repository else {"project": project}
-                text.append(f"  {project:<7} {await line(asked, where)}")
-        else:
-            text.append(f"  {'':<7} {await line(asked, {})}")
-    made = "\n".join(text) + "\n"
-    if os.environ.get("ENTREPOT_WRITE_GOLDEN"):
-        GOLDEN.write_text(made)
-    assert made == GOLDEN.read_text()
 
 
 @pytest.mark.parametrize("who", [None, "stranger"], ids=["nobody", "stranger"])

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from entrepot.server.access.directory.accounts import get_account
 from tests.unit.server.api.conftest import BASE, PASSWORD, Registry
 
 pytestmark = pytest.mark.anyio
@@ -175,6 +176,32 @@ async def test_token_for_another_registry_carries_its_certificate(team: Registry
     assert "entrepot" not in claims_of(token)
     refused = await team.call("GET", "/v2/", headers={"authorization": f"Bearer {token}"})
     assert refused.status_code == 401
+
+
+async def test_catalog_of_another_registry_is_for_who_reads_everything(team: Registry) -> None:
+    """It is not filtered there: whoever holds the scope reads the name of every repository."""
+    held = {}
+    for who in (None, "stranger", "owner", "acme+ci", "auditor", "root"):
+        asked = {"service": "docker.test", "scope": "registry:catalog:*,pull"}
+        answer = await team.client.get("/token", params=asked, auth=team.auth(who))
+        held[who] = claims_of(answer.json()["token"])["access"]
+    everything = [{"type": "registry", "name": "catalog", "actions": ["*"]}]
+    assert held == {
+        None: [],
+        "stranger": [],
+        "owner": [],
+        "acme+ci": [],
+        "auditor": everything,
+        "root": everything,
+    }
+
+
+async def test_narrow_token_of_an_admin_holds_no_catalog_of_another_registry(team: Registry) -> None:
+    root = await team.services.catalog.read(lambda c: get_account(c, "root"))
+    narrow = await team.token(root, repositories=["open/**"])
+    asked = {"service": "docker.test", "scope": "registry:catalog:*"}
+    answer = await team.client.get("/token", params=asked, auth=("root", narrow))
+    assert claims_of(answer.json()["token"])["access"] == []
 
 
 async def test_mount_needs_pull_on_its_source(team: Registry) -> None:

@@ -20,6 +20,7 @@ class Change:
     repository: str
     """The project's name for create-project and delete-project."""
     tag: str | None = None
+    """None: the change is about no tag alone, so a permit for some tags does not do."""
     old: str | None = None
     """Digest before."""
     new: str | None = None

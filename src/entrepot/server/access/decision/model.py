@@ -8,6 +8,7 @@ from typing import Final
 
 __all__ = [
     "ANONYMOUS",
+    "EVERY_TAG",
     "PROJECT_ACTIONS",
     "Action",
     "Answer",
@@ -171,12 +172,19 @@ class Principal:
 ANONYMOUS: Final = Principal(kind=PrincipalKind.ANONYMOUS, name="")
 
 
+EVERY_TAG: Final = "*"
+"""In place of a tag: all there are and will be. Of grants, only one that is not narrowed to tags fits it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Resource:
     """What an action is about. All empty: the registry itself."""
 
     repository: str | None = None
     tag: str | None = None
+    """A tag, a pattern of tags (all it stands for), or `EVERY_TAG`. None: which one is not known yet, so the
+    question is whether there may be one; the change asks again, naming it.
+    """
     project: str | None = None
     """Set for actions on a project; taken from the repository otherwise."""
 
@@ -188,7 +196,8 @@ class Resource:
 
     def __str__(self) -> str:
         if self.repository:
-            return f"{self.repository}:{self.tag}" if self.tag else self.repository
+            named = self.tag and self.tag != EVERY_TAG
+            return f"{self.repository}:{self.tag}" if named else self.repository
         return self.project or "the registry"
 
 

@@ -12,8 +12,9 @@ The rules in order; the first that has an opinion decides:
 7. the system roles: admin may all, auditor reads all
 8. creating a project
 9. the project's visibility
-10. a grant, of the principal or of a team it is in
-11. nothing allowed it: no
+10. robots see people only where they look after them
+11. a grant, of the principal or of a team it is in; of one narrowed to tags, what `fits_tags` leaves
+12. nothing allowed it: no
 
 A refusal says the same about what does not exist as about what the caller may not know.
 """
@@ -25,6 +26,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from entrepot.server.access.decision.model import (
+    EVERY_TAG,
     Action,
     Answer,
     Decision,
@@ -47,6 +49,7 @@ __all__ = [
     "PrincipalState",
     "ProjectCreation",
     "authorize",
+    "fits_tags",
     "granted_wire_actions",
 ]
 
@@ -57,7 +60,31 @@ READ_ACTIONS: Final = frozenset(
 
 _TRUSTED: Final = frozenset({PrincipalKind.OPERATOR, PrincipalKind.SYSTEM})
 _ASKING: Final = frozenset({Action.PING, Action.LIST, Action.SEARCH})
-_TAG_ACTIONS: Final = frozenset({Action.CREATE_TAG, Action.OVERWRITE_TAG, Action.DELETE_TAG, Action.RESTORE})
+_WHATEVER_TAG: Final = frozenset(
+    {
+        Action.READ,
+        Action.PULL,
+        Action.PUSH,
+        Action.CREATE_REPOSITORY,
+        Action.READ_MEMBERS,
+        Action.READ_AUDIT,
+    }
+)
+"""What a grant narrowed to tags holds all the same: it takes nothing from the other tags."""
+_OF_A_TAG: Final = frozenset(
+    {
+        Action.CREATE_TAG,
+        Action.OVERWRITE_TAG,
+        Action.DELETE_TAG,
+        Action.DELETE_MANIFEST,
+        Action.RESTORE,
+        Action.MANAGE_ROBOTS,
+    }
+)
+"""What such a grant holds for its tags: a manifest goes by the tags that are on it, a robot by those of its
+grants. What is in neither set is about all that is in the repository or project, and asks for a grant that is
+not narrowed to tags.
+"""
 _PUSH_ACTIONS: Final = frozenset(
     {Action.PUSH, Action.CREATE_TAG, Action.OVERWRITE_TAG, Action.CREATE_REPOSITORY, Action.CREATE_PROJECT}
 )
@@ -71,6 +98,12 @@ WIRE_ACTIONS: Final[dict[Action, str]] = {
     Action.DELETE_BLOB: "delete",
 }
 """The word a bearer token's scope has for an action. Actions without one need other credentials."""
+
+_DELETES: Final = (Action.DELETE_TAG, Action.DELETE_MANIFEST, Action.DELETE_BLOB)
+_MEANS: Final = {"pull": (Action.PULL,), "push": (Action.PUSH,), "delete": _DELETES}
+_MEANS_ELSEWHERE: Final = {**_MEANS, "push": (Action.PUSH, Action.CREATE_TAG, Action.OVERWRITE_TAG)}
+
+_LOOKS_AFTER_PEOPLE: Final = frozenset({Action.MANAGE_MEMBERS, Action.MANAGE_ROBOTS})
 
 
 class PrincipalState(enum.StrEnum):
@@ -97,7 +130,7 @@ class Grant:
     repositories: RepositoryPattern | None = None
     """None: the whole project."""
     tags: TagPattern | None = None
-    """None: every tag. Looked at when a tag is created, overwritten, deleted or restored."""
+    """None: every tag. What that leaves of the actions: `fits_tags`."""
     team: str | None = None
     """The team it reaches the principal through."""
 
@@ -159,27 +192,32 @@ def _rights(facts: Facts, principal: Principal, action: Action, resource: Resour
         or _system_role(facts, principal, action)
         or _creates_project(facts, principal, action, resource)
         or _visibility(facts, principal, action, resource)
+        or _people(facts, principal, action, resource)
         or _grants(facts, principal, action, resource)
-        or _refusal(principal, action, resource)
+        or _refusal(facts, principal, action, resource)
     )
 
 
 def granted_wire_actions(
-    facts: Facts, principal: Principal, repository: str, wanted: frozenset[str]
+    facts: Facts,
+    principal: Principal,
+    repository: str,
+    wanted: frozenset[str],
+    *,
+    for_other_registry: bool = False,
 ) -> frozenset[str]:
-    """Of the wire actions asked for, those the principal has. Who may only see gets `read` for `pull`."""
-    resource = Resource(repository=repository)
-    asked = wanted if "*" not in wanted else frozenset({"pull", "push", "delete"})
+    """Of the wire actions asked for, those the principal has. Who may only see gets `read` for `pull`.
+
+    Here each request is decided again by its own action. Another registry goes by the wire actions alone, so
+    a token for it holds one only for whoever has all that it lets them do there, to every tag.
+    """
+    resource = Resource(repository=repository, tag=EVERY_TAG if for_other_registry else None)
+    asked = wanted if "*" not in wanted else frozenset(_MEANS)
+    enough = all if for_other_registry else any
     granted = {
         wire
-        for wire, action in (
-            ("pull", Action.PULL),
-            ("push", Action.PUSH),
-            ("delete", Action.DELETE_TAG),
-            ("delete", Action.DELETE_MANIFEST),
-            ("delete", Action.DELETE_BLOB),
-        )
-        if wire in asked and authorize(facts, principal, action, resource).allowed
+        for wire, actions in (_MEANS_ELSEWHERE if for_other_registry else _MEANS).items()
+        if wire in asked and enough(authorize(facts, principal, one, resource).allowed for one in actions)
     }
     if "*" in wanted and granted == asked:
         granted.add("*")
@@ -327,6 +365,14 @@ def _visibility(facts: Facts, principal: Principal, action: Action, resource: Re
     return None
 
 
+def _people(facts: Facts, principal: Principal, action: Action, resource: Resource) -> Decision | None:
+    if action is not Action.READ_MEMBERS or principal.kind is not PrincipalKind.ROBOT:
+        return None
+    if any(grant.actions & _LOOKS_AFTER_PEOPLE for grant in facts.grants):
+        return None
+    return _deny("people", f"{principal} is a robot that looks after nobody in {resource.project_name}")
+
+
 def _grants(facts: Facts, principal: Principal, action: Action, resource: Resource) -> Decision | None:
     if facts.project_id is None:
         return None
@@ -345,12 +391,16 @@ def _covers(grant: Grant, action: Action, resource: Resource) -> bool:
             return action is Action.READ
         if not grant.repositories.matches(resource.repository):
             return False
-    return not (
-        grant.tags is not None
-        and action in _TAG_ACTIONS
-        and resource.tag is not None
-        and not grant.tags.matches(resource.tag)
-    )
+    return fits_tags(grant.tags, action, resource.tag)
+
+
+def fits_tags(narrowed_to: TagPattern | None, action: Action, tag: str | None) -> bool:
+    """Whether a grant narrowed to these tags holds an action of its role, on what `Resource.tag` says."""
+    if narrowed_to is None or action in _WHATEVER_TAG:
+        return True
+    if action in _OF_A_TAG:
+        return tag is None or narrowed_to.matches(tag)
+    return narrowed_to.matches(EVERY_TAG)
 
 
 def _where(grant: Grant, resource: Resource) -> str:
@@ -358,9 +408,13 @@ def _where(grant: Grant, resource: Resource) -> str:
     return f"{text} for tags {grant.tags.text}" if grant.tags else text
 
 
-def _refusal(principal: Principal, action: Action, resource: Resource) -> Decision:
+def _refusal(facts: Facts, principal: Principal, action: Action, resource: Resource) -> Decision:
     if principal.is_anonymous:
         return _challenge("sign-in", f"sign in to {action} on {resource}")
+    for grant in facts.grants:
+        if action in grant.actions and grant.tags and not fits_tags(grant.tags, action, resource.tag):
+            narrow = f"the role {grant.role} is for tags {grant.tags.text} alone"
+            return _deny("no-grant", f"{principal} may not {action} on {resource}: {narrow}")
     return _deny(
         "no-grant", f"{principal} may not {action} on {resource}: no grant holds the action {action}"
     )

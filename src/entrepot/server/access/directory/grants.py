@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,15 +11,14 @@ from sqlalchemy import Connection, delete, insert, or_, select
 from entrepot.server.access.audit import record
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.errors import AlreadyExists, InvalidPattern, Unknown
-from entrepot.server.access.decision.patterns import parse_repository_pattern, parse_tag_pattern
+from entrepot.server.access.decision.model import EVERY_TAG, Action
+from entrepot.server.access.decision.patterns import TagPattern, parse_repository_pattern, parse_tag_pattern
+from entrepot.server.access.decision.policy import fits_tags
 from entrepot.server.access.directory.role_table import get_role
 from entrepot.server.db.tables.access import access_grant, principal, role, team, team_member
 from entrepot.server.db.tables.projects import project
 
 __all__ = ["GrantRow", "add_grant", "get_grant", "list_grants", "list_reach", "reach_of_role", "remove_grant"]
-
-EVERY_TAG: Final = "*"
-"""The pattern of tags that a grant without one stands for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,10 @@ def list_grants(
 
 
 def list_reach(connection: Connection, *, principal_id: int, project_id: int) -> set[tuple[str, str]]:
-    """(action, pattern of tags) of all a principal may do in a project, by itself and through teams."""
+    """(action, pattern of tags) of all a principal may do in a project, by itself and through teams.
+
+    A grant without a pattern stands for every tag.
+    """
     through = select(team_member.c.team_id).where(team_member.c.principal_id == principal_id)
     query = (
         select(role.c.actions, access_grant.c.tags)
@@ -159,12 +162,18 @@ def list_reach(connection: Connection, *, principal_id: int, project_id: int) ->
         )
     )
     rows = connection.execute(query).all()
-    return {(action, tags or EVERY_TAG) for actions, tags in rows for action in actions.split()}
+    return {one for actions, tags in rows for one in _reach(actions.split(), tags)}
 
 
 def reach_of_role(connection: Connection, name: str, tags: str | None) -> set[tuple[str, str]]:
     """(action, pattern of tags) of a grant of that role. Raises Unknown."""
-    return {(action, tags or EVERY_TAG) for action in get_role(connection, name).actions}
+    return _reach(get_role(connection, name).actions, tags)
+
+
+def _reach(actions: Iterable[str], tags: str | None) -> set[tuple[str, str]]:
+    """Without what a grant narrowed to these tags does not hold, whatever its role says."""
+    pattern = TagPattern(tags) if tags else None
+    return {(one, tags or EVERY_TAG) for one in actions if fits_tags(pattern, Action(one), tags)}
 
 
 def _check_inside(project_name: str, pattern: str) -> None:

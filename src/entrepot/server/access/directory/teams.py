@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -55,18 +55,25 @@ _SELECT: Final = select(
 )
 
 
-def get_team(connection: Connection, name: str) -> Team:
-    """Raises Unknown."""
+def get_team(connection: Connection, name: str, *, among: Collection[int] | None = None) -> Team:
+    """Raises Unknown, also when it is not `among` those that the caller may know."""
     row: Any = connection.execute(_SELECT.where(team.c.name == name)).one_or_none()
-    if row is None:
+    if row is None or (among is not None and row[0] not in among):
         raise Unknown(f"no team is called {name}")
     return Team(*row)
 
 
 def list_teams(
-    connection: Connection, *, last: str = "", n: int = 100, member_id: int | None = None
+    connection: Connection,
+    *,
+    last: str = "",
+    n: int = 100,
+    member_id: int | None = None,
+    among: Collection[int] | None = None,
 ) -> list[Team]:
     query = _SELECT.where(team.c.name > last).order_by(team.c.name).limit(n)
+    if among is not None:
+        query = query.where(team.c.id.in_(among))
     if member_id is not None:
         query = query.where(
             team.c.id.in_(select(team_member.c.team_id).where(team_member.c.principal_id == member_id))

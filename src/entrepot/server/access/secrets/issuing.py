@@ -12,10 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection
-
 from entrepot.server.access.decision.errors import InvalidToken
-from entrepot.server.access.decision.facts import load_facts
 from entrepot.server.access.decision.model import Action, Principal, PrincipalKind, Resource, TokenScope
 from entrepot.server.access.decision.policy import Facts, authorize, granted_wire_actions
 from entrepot.server.access.decision.scopes import WantedScope
@@ -28,6 +25,8 @@ MIN_LIFE_S: Final = 60
 """docker takes shorter lives for a minute anyway."""
 _PRIVATE: Final = "entrepot"
 """The claim with our own fields; other verifiers ignore it."""
+_EVERYTHING: Final = frozenset({"*"})
+"""All that the catalog's scope can hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,27 +55,23 @@ class IssuedToken:
     scope: str
 
 
-def grant_scope(facts: Facts, who: Principal, wanted: WantedScope) -> GrantedScope:
-    """Pure."""
+def grant_scope(
+    facts: Facts, who: Principal, wanted: WantedScope, *, for_other_registry: bool = False
+) -> GrantedScope:
+    """Pure. The catalog of this registry shows each caller their own; another's shows all there is."""
     if wanted.kind == "registry":
-        allowed = authorize(facts, who, Action.LIST, Resource()).allowed or who.is_anonymous
-        return GrantedScope("registry", wanted.name, wanted.actions if allowed else frozenset())
+        if for_other_registry:
+            allowed = authorize(facts, who, Action.READ_SYSTEM, Resource()).allowed
+        else:
+            allowed = authorize(facts, who, Action.LIST, Resource()).allowed or who.is_anonymous
+        return GrantedScope("registry", wanted.name, wanted.actions & _EVERYTHING if allowed else frozenset())
     return GrantedScope(
         "repository",
         wanted.name,
-        granted_wire_actions(facts, who, wanted.name, wanted.actions),
+        granted_wire_actions(facts, who, wanted.name, wanted.actions, for_other_registry=for_other_registry),
         facts.project_id,
         facts.repository_id,
     )
-
-
-def grant_scopes(
-    connection: Connection, who: Principal, wanted: Sequence[WantedScope], now: int
-) -> list[GrantedScope]:
-    """Each with its own facts."""
-    return [
-        grant_scope(load_facts(connection, who, resource_of(scope), now=now), who, scope) for scope in wanted
-    ]
 
 
 def resource_of(scope: WantedScope) -> Resource:

@@ -57,6 +57,8 @@ upload = Table(
     Column("phys", Bytewise, nullable=False, unique=True),
     Column("offset", BigInteger, nullable=False),  # bytes received and recorded: the truth clients are told
     Column("algorithm", Text, nullable=False),
+    # What they may come to while a request holds the upload, where the project has a quota.
+    Column("reserved", BigInteger, nullable=False, server_default="0"),
     # The digest of those bytes, believed only by a process in the boot that wrote it: what the
     # page cache held is lost with a boot, so after one everything is read again.
     Column("digest_so_far", Bytewise),

@@ -8,6 +8,7 @@ from entrepot.server.access.decision.errors import AccessDenied, InvalidCredenti
 from entrepot.server.access.directory.accounts import Account, get_account
 from entrepot.server.access.directory.grants import list_reach
 from entrepot.server.access.directory.projects import get_project
+from entrepot.server.http.caller import require_in_person as in_person
 from entrepot.server.pages.kit.visit import Visit
 
 __all__ = [
@@ -27,8 +28,7 @@ def require_in_person(visit: Visit) -> None:
         raise AccessDenied("this registry is open: it has no accounts", rule="open-mode")
     if visit.caller.principal.is_anonymous:
         raise InvalidCredentials("sign in first")
-    if not visit.is_signed_in or visit.caller.principal.credential not in {"password", "session"}:
-        raise AccessDenied("sign in with a password to do this", rule="in-person")
+    in_person(visit.caller)
 
 
 def own_account(connection: Connection, visit: Visit) -> Account:

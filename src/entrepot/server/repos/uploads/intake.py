@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import AsyncIterable
 from dataclasses import replace
 
 from entrepot.errors import EntrepotError
-from entrepot.server.db.clock import boot_id
-from entrepot.server.repos.errors import BlobTooLarge, RangeInvalid
+from entrepot.server.db.catalog import Catalog
+from entrepot.server.db.clock import Clock, boot_id
+from entrepot.server.repos.errors import BlobTooLarge, QuotaExceeded, RangeInvalid
 from entrepot.server.repos.limits import RepositoryLimits
+from entrepot.server.repos.room import has_quota
 from entrepot.server.repos.uploads.claims import Claims
 from entrepot.server.repos.uploads.feed import Feed
 from entrepot.server.repos.uploads.hashes import Hashes
+from entrepot.server.repos.uploads.room import within_quota
 from entrepot.server.repos.uploads.rows import Claimed, UploadRow
+from entrepot.server.storage.driver import Chunk
 from entrepot.server.storage.errors import StorageFailed, UploadShort
 from entrepot.server.storage.store import BlobStore
 
@@ -22,7 +27,17 @@ __all__ = ["Intake"]
 class Intake:
     """Bodies of this process's requests."""
 
-    def __init__(self, store: BlobStore, limits: RepositoryLimits, claims: Claims, hashes: Hashes) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        store: BlobStore,
+        limits: RepositoryLimits,
+        clock: Clock,
+        claims: Claims,
+        hashes: Hashes,
+    ) -> None:
+        self._catalog = catalog
+        self._clock = clock
         self._store = store
         self._limits = limits
         self._claims = claims
@@ -34,7 +49,8 @@ class Intake:
         """Take the body into the store. Returns the row as it has to become; on an error the claim is given
         back.
 
-        Raises RangeInvalid, BlobTooLarge, StorageFailed. What ended the body early is left in the feed.
+        Raises RangeInvalid, BlobTooLarge, QuotaExceeded, StorageFailed. What ended the body early is left in
+        the feed.
         """
         row = held.row
         try:
@@ -45,7 +61,7 @@ class Intake:
             if (feed.expected or 0) > room:
                 feed.too_large = True
             elif await feed.has_bytes():
-                row = await self._store_body(held, feed)
+                row = await self._store_body(repository, held, feed)
         except UploadShort as error:
             await self._claims.shorten(held, error.stored)
             raise RangeInvalid(row.id, error.stored, row.offset) from error
@@ -60,13 +76,21 @@ class Intake:
         if feed.too_large:
             await self._claims.drop(repository, row)
             raise BlobTooLarge(self._limits.blob_bytes)
+        if isinstance(feed.failure, QuotaExceeded):
+            await self._claims.drop(repository, row)  # kept, it would take from others what it can't use
+            raise feed.failure
         return row
 
-    async def _store_body(self, held: Claimed, feed: Feed) -> UploadRow:
+    async def _store_body(self, repository: str, held: Claimed, feed: Feed) -> UploadRow:
         row = held.row
+        body: AsyncIterable[Chunk] = feed
+        if await has_quota(self._catalog, repository):
+            body = within_quota(
+                self._catalog, self._clock, feed, upload_id=row.id, claim=held.claim, offset=row.offset
+            )
         async with self._claims.kept(held, feed):
             hasher = await self._hashes.take(row, row.algorithm)
-            stored = await self._store.append(row.phys, row.offset, feed, on_chunk=hasher.update)
+            stored = await self._store.append(row.phys, row.offset, body, on_chunk=hasher.update)
         offset = row.offset + stored
         if hasher.size != offset:
             raise StorageFailed(f"upload {row.id}: {stored} bytes stored, {hasher.size - row.offset} hashed")

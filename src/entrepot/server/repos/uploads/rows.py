@@ -105,6 +105,7 @@ _RECORD = Prepared(
     .where(_MINE)
     .values(
         offset=bindparam("p_offset"),
+        reserved=0,
         digest_so_far=bindparam("p_digest"),
         boot_id=bindparam("p_boot"),
         expires_at=bindparam("p_expires"),
@@ -366,7 +367,7 @@ def finish_upload(connection: Connection, end: Finish) -> str:
             raise CopyGone
         renew_lease(connection, end.stored.digest, end.lease_until)
         phys = there.phys
-    link_blob(connection, row, end.stored.digest, end.stored.size, at=end.now)
+    link_blob(connection, row, end.stored.digest, end.stored.size, at=end.now, steady=end.steady)
     return phys
 
 

@@ -21,6 +21,7 @@ from entrepot.server.db.tables import repo, upload, upload_begun
 from entrepot.server.repos.blobs import Blobs, StoredBlob
 from entrepot.server.repos.errors import BlobTooLarge, DigestMismatch, RangeInvalid, UploadUnknown
 from entrepot.server.repos.limits import DEFAULT_LIMITS, RepositoryLimits
+from entrepot.server.repos.room import has_quota
 from entrepot.server.repos.uploads.claims import Claims
 from entrepot.server.repos.uploads.commits import BytesGone, Commits, Hold, Target
 from entrepot.server.repos.uploads.discard import discard
@@ -80,7 +81,7 @@ class Uploads:
         self._names = UploadNames(catalog, self._clock, limits)
         self._hashes = Hashes(store)
         self._claims = Claims(catalog, store, limits, self._clock, self._names, self._hashes)
-        self._intake = Intake(store, limits, self._claims, self._hashes)
+        self._intake = Intake(catalog, store, limits, self._clock, self._claims, self._hashes)
         self._commits = Commits(catalog, store, limits, self._clock)
         self._since = self._clock.steady()
 
@@ -276,6 +277,8 @@ class Uploads:
             raise BlobTooLarge(self._limits.blob_bytes)
         if feed.expected is not None and feed.expected <= WHOLE_BYTES:
             return await self._commits.whole(feed, target, None)
+        if await has_quota(self._catalog, target.repository):
+            return await self._put_within_quota(feed, target)
         phys, hasher = await self._store.new_upload(), Hasher(target.digest.algorithm)
         try:
             await self._store.append(phys, 0, feed, on_chunk=hasher.update)
@@ -285,6 +288,18 @@ class Uploads:
             raise error.cause from error.cause.__cause__
         except BaseException:
             await discard(self._store, phys)
+            raise
+
+    async def _put_within_quota(self, feed: Feed, target: Target) -> StoredBlob:
+        """By way of an upload, whose row holds the room for the bytes while they come."""
+        begun = await self.start(
+            target.repository, actor=target.actor, permit=target.permit, algorithm=target.digest.algorithm
+        )
+        try:
+            return await self._finish(begun.id, feed, 0, target)
+        except BaseException:
+            with contextlib.suppress(EntrepotError):
+                await self.cancel(target.repository, begun.id)
             raise
 
 

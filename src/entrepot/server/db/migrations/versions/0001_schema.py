@@ -477,6 +477,7 @@ Table(
     Column("repo_id", Key, ForeignKey("repo.id", ondelete="CASCADE"), nullable=False),
     Column("phys", Bytewise, nullable=False, unique=True),
     Column("offset", BigInteger, nullable=False),
+    Column("reserved", BigInteger, nullable=False, server_default="0"),
     Column("algorithm", Text, nullable=False),
     Column("digest_so_far", Bytewise),
     Column("boot_id", Text, nullable=False),
