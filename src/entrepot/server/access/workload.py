@@ -30,6 +30,7 @@ __all__ = [
     "issuer_is_known",
     "list_rules",
     "looks_like_jwt",
+    "names_an_owner",
     "remove_rule",
     "rule_matches",
 ]
@@ -46,6 +47,8 @@ WELL_KNOWN_ISSUERS: Final = frozenset(
     }
 )
 """Issuers anybody may name in a rule. The server fetches an issuer's keys: others are for admins to name."""
+_KUBERNETES: Final = "system:serviceaccount:"
+"""The one kind of subject in use that is two words."""
 _IDENTIFYING: Final = frozenset({"sub", "repository", "project_path", "repository_owner", "namespace_path"})
 
 
@@ -92,10 +95,12 @@ def add_rule(
     audience: str = DEFAULT_AUDIENCE,
 ) -> int:
     """Raises InvalidPattern when the claims would let in everybody the issuer knows."""
-    if not any(name in _IDENTIFYING and value.strip("*") for name, value in claims.items()):
+    if not any(names_an_owner(name, pattern) for name, pattern in claims.items()):
         raise InvalidPattern(
-            "the rule would take any job of this issuer",
-            hint="name at least one of: " + ", ".join(sorted(_IDENTIFYING)),
+            "the rule would take jobs of anybody at this issuer",
+            hint=f"name an owner in one of {', '.join(sorted(_IDENTIFYING))}, before any *, as in "
+            "repository=acme/app, repository_owner=acme, project_path=acme/*, sub=repo:acme/app:*, "
+            "sub=system:serviceaccount:builds:*",
         )
     OidcIssuer(issuer)  # only its address is checked here
     rule_id = connection.execute(
@@ -128,6 +133,29 @@ def issuer_is_known(connection: Connection, issuer: str) -> bool:
     """Well known, or named in a rule before (then an admin has said yes to it)."""
     url = issuer.rstrip("/")
     return url in WELL_KNOWN_ISSUERS or bool(list_rules(connection, issuer=url))
+
+
+def names_an_owner(claim: str, pattern: str) -> bool:
+    """Whether only jobs of one owner (a user, an organisation, a namespace) can have this claim. Pure.
+
+    What is before the first `*` holds the owner's whole name and what ends it: `acme*` is `acme-evil` too.
+    """
+    if claim not in _IDENTIFYING:
+        return False
+    fixed, star, _ = pattern.partition("*")
+    if not star:
+        return bool(fixed.strip())
+    if claim == "sub":  # repo:OWNER/…, project_path:OWNER/…, organization:OWNER:…, org/ID/…
+        kind = _KUBERNETES if fixed.startswith(_KUBERNETES) else fixed[: _first_end(fixed) + 1]
+        fixed = fixed.removeprefix(kind)
+        if not kind:
+            return False
+    return _first_end(fixed) > 0
+
+
+def _first_end(text: str) -> int:
+    """Where the first part of `text` ends; -1 when nothing says that it does."""
+    return next((place for place, character in enumerate(text) if character in ":/"), -1)
 
 
 def rule_matches(rule: WorkloadRule, claims: Mapping[str, Any]) -> bool:

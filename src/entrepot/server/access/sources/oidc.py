@@ -25,6 +25,7 @@ from joserfc.jwk import KeySet
 from entrepot.errors import InvalidInput, Unavailable
 from entrepot.server.access.errors import InvalidCredentials, NotAdmitted
 from entrepot.server.access.sources.base import Person
+from entrepot.server.access.sources.claims import check_claims, check_nonce, groups_of, text_of
 
 __all__ = ["OidcIssuer", "OidcProvider", "OidcSettings", "OidcUnavailable", "SignInAttempt"]
 
@@ -34,7 +35,6 @@ _DOCUMENT_LIFE_S: Final = 3600.0
 _MIN_REFRESH_S: Final = 60.0
 _ASK_AGAIN_S: Final = 10.0
 """So long an issuer that could not be asked is not asked again: each try may hold a thread for as long."""
-_SKEW_S: Final = 60
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -62,13 +62,18 @@ class OidcIssuer:
         self._fetched_at = -_DOCUMENT_LIFE_S
         self._failed_at = -_ASK_AGAIN_S
 
-    def metadata(self) -> dict[str, Any]:
-        """The discovery document. Raises OidcUnavailable."""
+    def endpoint(self, name: str) -> str:
+        """An address out of the discovery document. Raises OidcUnavailable."""
         with self._lock:
             self._refresh_if_old()
-            return self._metadata
+            found = self._metadata.get(name)
+        if not isinstance(found, str):
+            raise OidcUnavailable(f"{self.url} publishes no {name}")
+        return found
 
-    def claims(self, token: str, *, audience: str, now: float | None = None) -> dict[str, Any]:
+    def claims(
+        self, token: str, *, audience: str, of_a_person: bool = False, now: float | None = None
+    ) -> dict[str, Any]:
         """Verified claims of a token of this issuer. Raises InvalidCredentials, OidcUnavailable."""
         moment = time.time() if now is None else now
         for attempt in (1, 2):
@@ -83,7 +88,9 @@ class OidcIssuer:
                 continue  # no key of that id: perhaps a new one
             except JoseError:
                 break
-            _check_claims(decoded.claims, issuer=issuer, audience=audience, now=moment)
+            check_claims(
+                decoded.claims, issuer=issuer, audience=audience, now=moment, of_a_person=of_a_person
+            )
             return dict(decoded.claims)
         raise InvalidCredentials(f"the token was not signed by {self.url}")
 
@@ -108,14 +115,20 @@ class OidcIssuer:
             raise OidcUnavailable(f"{self.url} says it is another issuer")
         for name in ("jwks_uri", "authorization_endpoint", "token_endpoint"):
             if name in document:
-                _check_url(str(document[name]))
+                self._check_endpoint(str(document[name]))
         keys = self._ask("GET", str(document.get("jwks_uri", "")))
         try:
             self._keys = KeySet.import_key_set(keys)  # type: ignore[arg-type]
-        except (JoseError, ValueError, KeyError) as error:
+        except (JoseError, ValueError, KeyError, TypeError) as error:
             raise OidcUnavailable(f"{self.url} publishes keys that can't be read") from error
         self._metadata = document
         self._fetched_at = time.monotonic()
+
+    def _check_endpoint(self, url: str) -> None:
+        try:
+            _check_url(url)
+        except InvalidInput as error:
+            raise OidcUnavailable(f"{self.url} publishes an address that is not https") from error
 
     def _ask(
         self, method: str, url: str, *, body: str | None = None, headers: dict[str, str] | None = None
@@ -137,7 +150,7 @@ class OidcIssuer:
             document = (
                 json.loads(data) if response.status == 200 and len(data) <= _MAX_DOCUMENT_BYTES else None
             )
-        except ValueError:
+        except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict):
             raise OidcUnavailable(f"{self.url} answered {response.status} without a JSON document")
@@ -184,7 +197,7 @@ class OidcProvider:
         """The URL to send the browser to, and what to remember."""
         attempt = SignInAttempt(*(secrets.token_urlsafe(32) for _ in range(3)))
         challenge = hashlib.sha256(attempt.verifier.encode()).digest()
-        endpoint = str(self._issuer.metadata()["authorization_endpoint"])
+        endpoint = self._issuer.endpoint("authorization_endpoint")
         query = urlencode(
             {
                 "response_type": "code",
@@ -201,9 +214,8 @@ class OidcProvider:
 
     def finish(self, attempt: SignInAttempt, *, code: str, redirect_uri: str) -> Person:
         """Exchange the code. Raises InvalidCredentials, OidcUnavailable."""
-        metadata = self._issuer.metadata()
         answer = self._issuer.post_form(
-            str(metadata["token_endpoint"]),
+            self._issuer.endpoint("token_endpoint"),
             {
                 "grant_type": "authorization_code",
                 "code": code,
@@ -212,53 +224,33 @@ class OidcProvider:
             },
             {"Authorization": _basic(self.settings.client_id, self._client_secret)},
         )
-        claims = self._issuer.claims(str(answer.get("id_token", "")), audience=self.settings.client_id)
-        if not secrets.compare_digest(str(claims.get("nonce", "")), attempt.nonce):
-            raise InvalidCredentials("the sign-in does not belong to this browser; start again")
+        claims = self._issuer.claims(
+            str(answer.get("id_token", "")), audience=self.settings.client_id, of_a_person=True
+        )
+        check_nonce(claims, attempt.nonce)
         return self._person(claims)
 
     def _person(self, claims: dict[str, Any]) -> Person:
         settings = self.settings
-        groups = _groups(claims.get(settings.groups_claim))
+        groups = groups_of(claims.get(settings.groups_claim))
         if settings.allowed_groups and not set(settings.allowed_groups) & set(groups or ()):
             raise NotAdmitted(f"none of your groups at {settings.title or self.name} may sign in here")
-        name = claims.get(settings.name_claim) or claims.get("email") or claims.get("sub")
+        called = (text_of(claims.get(claim)) for claim in (settings.name_claim, "email", "sub"))
         return Person(
             subject=str(claims["sub"]),
-            name=str(name).lower(),
-            display_name=str(claims.get("name", "")),
-            email=str(claims.get("email", "")) if claims.get("email_verified", True) else "",
+            name=next(filter(None, called)).lower(),
+            display_name=text_of(claims.get("name")),
+            email=text_of(claims.get("email")) if claims.get("email_verified", True) else "",
             groups=groups,
             is_admin=settings.admin_group in (groups or ()) if settings.admin_group else None,
         )
 
 
-def _groups(value: Any) -> tuple[str, ...] | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return tuple(value.split())
-    return tuple(str(item) for item in value) if isinstance(value, list) else ()
-
-
-def _check_claims(claims: dict[str, Any], *, issuer: str, audience: str, now: float) -> None:
-    meant_for = claims.get("aud")
-    audiences = meant_for if isinstance(meant_for, list) else [meant_for]
-    expires = claims.get("exp")
-    if claims.get("iss") != issuer or audience not in audiences or not isinstance(claims.get("sub"), str):
-        raise InvalidCredentials("the token was made for somebody else")
-    if len(audiences) > 1 and claims.get("azp") not in {None, audience}:
-        raise InvalidCredentials("the token was made for somebody else")
-    if not isinstance(expires, int | float) or now >= expires + _SKEW_S:
-        raise InvalidCredentials("the token has expired")
-    for name in ("nbf", "iat"):
-        moment = claims.get(name)
-        if moment is not None and (not isinstance(moment, int | float) or moment > now + _SKEW_S):
-            raise InvalidCredentials("the token is not valid yet")
-
-
 def _check_url(url: str) -> None:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise InvalidInput(f"{url!r} is not an address") from None
     if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK):
         return
     raise InvalidInput(f"{url} is not an https address", hint="plain http is for localhost only")
