@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -41,6 +40,7 @@ from entrepot.server.access.secret import looks_like_secret
 from entrepot.server.access.signing import KeyRing
 from entrepot.server.access.signing_keys import RELOAD_S, ensure_signing_key, load_keys
 from entrepot.server.access.source_table import LiveSources, build_sources
+from entrepot.server.access.sources.outbound import Outbound
 from entrepot.server.access.visible import load_visible
 from entrepot.server.db import Catalog, HotQuery
 from entrepot.server.db.clock import SECOND
@@ -100,7 +100,7 @@ class AccountsControl:
         self.settings = settings
         self.seal = SealKey.load_or_create(settings.seal_file)
         self.passwords = PasswordPool()
-        self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="sign-in")
+        self.outbound = Outbound()
         self._sources = LiveSources()
         self._rights = RightsVersion(catalog)
         self._keys: KeyRing = KeyRing(())
@@ -114,7 +114,7 @@ class AccountsControl:
             catalog,
             sources=lambda: self._sources,
             passwords=self.passwords,
-            threads=self._threads,
+            outbound=self.outbound,
             rights=self._rights,
         )
 
@@ -140,7 +140,7 @@ class AccountsControl:
             self._reloading.cancel()
         await self.authenticator.close()
         self.passwords.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self.outbound.close()
 
     async def authenticate(self, authorization: str | None, *, address: str | None = None) -> Principal:
         if authorization is None:
@@ -278,16 +278,22 @@ class AccountsControl:
         )
 
     def _corrected(self, facts: Facts, principal: Principal) -> Facts:
-        """A source that keeps its users in memory knows first that one is gone."""
+        """A source that keeps its users in memory knows first that one is gone, or is another entry."""
         if facts.source == "local" or principal.is_anonymous or facts.state is not PrincipalState.ACTIVE:
             return facts
         source = self._sources.password_source(facts.source)
-        if source is not None and source.vouches_for(principal.name) is None:
+        if source is None:
+            return facts
+        vouched = source.vouches_for(principal.name)
+        if vouched is None:
             return replace(facts, state=PrincipalState.GONE)
-        return facts
+        return replace(facts, entry=vouched) if vouched else facts
 
     def _load(self, connection: Connection) -> tuple[KeyRing, LiveSources]:
-        return load_keys(connection, self.seal), build_sources(connection, self.seal, self._threads)
+        sources = build_sources(
+            connection, self.seal, self._sources, outbound=self.outbound, run_hash=self.passwords.run
+        )
+        return load_keys(connection, self.seal), sources
 
     def _housekeep(self, connection: Connection) -> None:
         """Replace a signing key that has grown old; forget secrets that expired a while ago."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, select
 
-from entrepot.server.access.access_tokens import mint
+from entrepot.server.access.access_tokens import entry_detail, mint
 from entrepot.server.access.audit import By
 from entrepot.server.access.model import Principal
 from entrepot.server.access.secret import NewSecret
@@ -44,4 +44,5 @@ def mint_refresh_token(connection: Connection, who: Principal, client: str, now:
         owner=who.name,
         name=client[:64],
         expires_at=now + LIFE_S * SECOND,
+        detail=entry_detail(who),
     )

@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import Connection, delete
 
-from entrepot.server.access.access_tokens import mint
+from entrepot.server.access.access_tokens import entry_detail, mint
 from entrepot.server.access.audit import By, record
 from entrepot.server.access.model import Principal
 from entrepot.server.access.secret import SecretText
@@ -51,6 +51,7 @@ def create_session(
         owner=who.name,
         name=user_agent[:200],
         expires_at=now + LIFE_S * SECOND,
+        detail=entry_detail(who),
     )
     return secret.text
 

@@ -6,11 +6,9 @@ grants say what it may do; nothing secret is stored in the CI system.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from collections.abc import Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,7 +17,8 @@ from sqlalchemy import Connection, delete, insert, select
 from entrepot.server.access.audit import ActorLike, record
 from entrepot.server.access.errors import InvalidCredentials, InvalidPattern, Unknown
 from entrepot.server.access.patterns import glob_matches
-from entrepot.server.access.sources.oidc import OidcIssuer
+from entrepot.server.access.sources.oidc import WELL_KNOWN_ISSUERS, OidcIssuer
+from entrepot.server.access.sources.outbound import Outbound
 from entrepot.server.db.tables.access import principal, workload_rule
 
 __all__ = [
@@ -36,17 +35,6 @@ __all__ = [
 ]
 
 DEFAULT_AUDIENCE: Final = "entrepot"
-WELL_KNOWN_ISSUERS: Final = frozenset(
-    {
-        "https://token.actions.githubusercontent.com",
-        "https://gitlab.com",
-        "https://oidc.circleci.com",
-        "https://agent.buildkite.com",
-        "https://accounts.google.com",
-        "https://app.terraform.io",
-    }
-)
-"""Issuers anybody may name in a rule. The server fetches an issuer's keys: others are for admins to name."""
 _KUBERNETES: Final = "system:serviceaccount:"
 """The one kind of subject in use that is two words."""
 _IDENTIFYING: Final = frozenset({"sub", "repository", "project_path", "repository_owner", "namespace_path"})
@@ -178,19 +166,20 @@ def looks_like_jwt(text: str) -> bool:
 class WorkloadVerifier:
     """Verifies a job's token for a robot. Asks only issuers that a rule names."""
 
-    def __init__(self, threads: Executor) -> None:
-        self._threads = threads
+    def __init__(self, outbound: Outbound) -> None:
+        self._outbound = outbound
         self._issuers: dict[str, OidcIssuer] = {}
 
     async def verify(self, token: str, rules: list[WorkloadRule]) -> WorkloadRule:
-        """The rule that lets it in. Raises InvalidCredentials, OidcUnavailable."""
+        """The rule that lets it in. Raises InvalidCredentials, OidcUnavailable, SourceBusy."""
         issuer_url = _unverified_issuer(token)
         candidates = [rule for rule in rules if rule.issuer == issuer_url]
         for audience in sorted({rule.audience for rule in candidates}):
-            issuer = self._issuers.setdefault(issuer_url, OidcIssuer(issuer_url))
-            loop = asyncio.get_running_loop()
+            issuer = self._issuers.get(issuer_url)
+            if issuer is None:
+                issuer = self._issuers[issuer_url] = OidcIssuer(issuer_url)
             try:
-                claims = await loop.run_in_executor(self._threads, _claims, issuer, token, audience)
+                claims = await self._outbound.ask(issuer_url, _claims, issuer, token, audience)
             except InvalidCredentials:
                 continue
             for rule in candidates:

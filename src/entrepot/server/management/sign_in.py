@@ -6,7 +6,6 @@ here. Log-in forms of other sites can't sign anybody in: `POST` needs our own or
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
@@ -176,7 +175,7 @@ async def leave(
     request.scope[_THEN] = then  # type: ignore[typeddict-unknown-key]
     found = _provider(api, provider)
     redirect_uri = caller.base_url + CALLBACK.replace("{provider}", quote(provider))
-    url, attempt = await asyncio.to_thread(found.begin, redirect_uri)
+    url, attempt = await accounts_of(api).outbound.ask(provider, found.begin, redirect_uri)
     kept = json.dumps([attempt.state, attempt.nonce, attempt.verifier, local_path(then), api.now])
     sealed = api.seal.seal(kept.encode(), context=f"sign-in at {provider}").hex()
     cookie = Cookie(
@@ -218,7 +217,7 @@ async def come_back(
     redirect_uri = caller.base_url + CALLBACK.replace("{provider}", quote(provider))
     tried = ""
     try:
-        person = await asyncio.to_thread(found.finish, attempt, code=code, redirect_uri=redirect_uri)
+        person = await accounts_of(api).outbound.ask(provider, found.finish, attempt, code, redirect_uri)
         tried = person.name.lower()
         account: Account = await api.write(provision, provider, person, api.now, caller.address)
         if not account.enabled:

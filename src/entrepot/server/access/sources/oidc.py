@@ -11,6 +11,8 @@ import base64
 import hashlib
 import json
 import secrets
+import socket
+import ssl
 import threading
 import time
 from dataclasses import dataclass
@@ -22,14 +24,36 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
+from entrepot.client.errors import DestinationForbidden
+from entrepot.client.reach import Reach, guarded_pools
 from entrepot.errors import InvalidInput, Unavailable
 from entrepot.server.access.errors import InvalidCredentials, NotAdmitted
 from entrepot.server.access.sources.base import Person
 from entrepot.server.access.sources.claims import check_claims, check_nonce, groups_of, text_of
+from entrepot.server.access.sources.outbound import Deadline
 
-__all__ = ["OidcIssuer", "OidcProvider", "OidcSettings", "OidcUnavailable", "SignInAttempt"]
+__all__ = [
+    "WELL_KNOWN_ISSUERS",
+    "OidcIssuer",
+    "OidcProvider",
+    "OidcSettings",
+    "OidcUnavailable",
+    "SignInAttempt",
+]
 
 ALGORITHMS: Final = ["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"]
+WELL_KNOWN_ISSUERS: Final = frozenset(
+    {
+        "https://token.actions.githubusercontent.com",
+        "https://gitlab.com",
+        "https://oidc.circleci.com",
+        "https://agent.buildkite.com",
+        "https://accounts.google.com",
+        "https://app.terraform.io",
+    }
+)
+"""Issuers anybody may name in a rule. The server fetches an issuer's keys: others are for admins to name."""
+_TIMEOUT_S: Final = 5.0
 _MAX_DOCUMENT_BYTES: Final = 1024 * 1024
 _DOCUMENT_LIFE_S: Final = 3600.0
 _MIN_REFRESH_S: Final = 60.0
@@ -53,9 +77,9 @@ class OidcIssuer:
     def __init__(self, url: str, *, ca_file: str | None = None) -> None:
         self.url = url.rstrip("/")
         _check_url(self.url)
-        self._pool = urllib3.PoolManager(
-            timeout=urllib3.Timeout(10.0), retries=False, ca_certs=ca_file or None, cert_reqs="CERT_REQUIRED"
-        )
+        self._ca_file = ca_file or None
+        self._trust: ssl.SSLContext | None = None
+        self._reach: Reach | None = None
         self._lock = threading.Lock()
         self._metadata: dict[str, Any] = {}
         self._keys: KeySet | None = None
@@ -137,24 +161,55 @@ class OidcIssuer:
         if body is not None:
             sent["Content-Type"] = "application/x-www-form-urlencoded"
         try:
-            response = self._pool.request(
-                method, url, body=body, headers=sent, redirect=False, preload_content=False
-            )
-            data = response.read(_MAX_DOCUMENT_BYTES + 1)
-            response.close()
-        except urllib3.exceptions.HTTPError as error:
+            status, data = self._exchange(method, url, body, sent)
+        except DestinationForbidden as error:
+            raise OidcUnavailable(f"{self.url} leads to {url}, refused: {error.message}") from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
             raise OidcUnavailable(f"{self.url} could not be asked: {type(error).__name__}") from error
-        if 400 <= response.status < 500 and method == "POST":
+        if 400 <= status < 500 and method == "POST":
             raise InvalidCredentials(f"{self.url} refused the sign-in")
         try:
-            document = (
-                json.loads(data) if response.status == 200 and len(data) <= _MAX_DOCUMENT_BYTES else None
-            )
+            document = json.loads(data) if status == 200 and len(data) <= _MAX_DOCUMENT_BYTES else None
         except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict):
-            raise OidcUnavailable(f"{self.url} answered {response.status} without a JSON document")
+            raise OidcUnavailable(f"{self.url} answered {status} without a JSON document")
         return document
+
+    def _exchange(
+        self, method: str, url: str, body: str | None, headers: dict[str, str]
+    ) -> tuple[int, bytes]:
+        """Status and the beginning of the body."""
+        reached: list[Reach] = []
+        if self._trust is None:
+            self._trust = ssl.create_default_context(cafile=self._ca_file)
+        with (
+            Deadline() as deadline,
+            urllib3.PoolManager(
+                timeout=urllib3.Timeout(_TIMEOUT_S), retries=False, ssl_context=self._trust
+            ) as pool,
+        ):
+
+            def connected(_host: str, made: socket.socket, reach: Reach) -> None:
+                deadline.watch(made)
+                reached.append(reach)
+
+            pool.pool_classes_by_scheme = guarded_pools(self._most_for(url), connected=connected)
+            response = pool.request(
+                method, url, body=body, headers=headers, redirect=False, preload_content=False
+            )
+            data = response.read(_MAX_DOCUMENT_BYTES + 1)
+            response.close()
+        if self._reach is None:
+            self._reach = max(reached)
+        return response.status, data
+
+    def _most_for(self, url: str) -> Reach:
+        """An admin chose the issuer, which may be anywhere; its documents lead no further inside."""
+        if self.url in WELL_KNOWN_ISSUERS:
+            return Reach.PUBLIC
+        own = urlsplit(url).hostname == urlsplit(self.url).hostname
+        return Reach.STRANGE if own or self._reach is None else self._reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +267,7 @@ class OidcProvider:
         )
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{query}", attempt
 
-    def finish(self, attempt: SignInAttempt, *, code: str, redirect_uri: str) -> Person:
+    def finish(self, attempt: SignInAttempt, code: str, redirect_uri: str) -> Person:
         """Exchange the code. Raises InvalidCredentials, OidcUnavailable."""
         answer = self._issuer.post_form(
             self._issuer.endpoint("token_endpoint"),
