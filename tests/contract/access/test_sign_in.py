@@ -9,11 +9,13 @@ import pytest
 from sqlalchemy import func, select
 
 from entrepot.server.access import attempts, password_sign_in
+from entrepot.server.access.access_tokens import list_tokens
 from entrepot.server.access.accounts import create_user
 from entrepot.server.access.accounts_control import AccountsControl
 from entrepot.server.access.errors import InvalidCredentials, TooManyAttempts
 from entrepot.server.access.failed_sign_ins import MOST_ROWS, FailedSignIns
 from entrepot.server.access.passwords import Verified, hash_password
+from entrepot.server.access.refresh import mint_refresh_token
 from entrepot.server.access.secret import new_secret
 from entrepot.server.db.tables import audit
 from entrepot.server.db.tables.access import sign_in_attempt
@@ -250,6 +252,22 @@ async def test_a_right_password_leaves_the_address_as_it_was(nodes: Nodes) -> No
     )
     assert (row.failures, row.failed_at) == (40, before)
     await node.authenticator.basic("bob", PASSWORD, address=HERE)
+
+
+async def test_names_that_no_column_takes_are_refused_and_lose_nothing(nodes: Nodes) -> None:
+    """PostgreSQL has no text with a NUL; one in the audit of failures would take the others with it."""
+    node = nodes[0]
+    for name in ("\0", "acme+\0", "\0+ci", "\ud800"):
+        with pytest.raises(InvalidCredentials):
+            await node.authenticator.workload("eyJ.e30.x", robot=name, address=THERE)
+        with pytest.raises(InvalidCredentials):
+            await node.authenticator.basic(name, "x", address=THERE)
+    await refused(node, "alice", "wrong")
+    assert "alice" in [row.principal for row in await failures(node)]
+    who = await node.authenticator.basic("alice", PASSWORD, address=HERE)
+    await node.catalog.write(mint_refresh_token, who, "doc\0ker\n", node.catalog.clock.now())
+    kept = await node.catalog.read(lambda c: list_tokens(c, owner_id=who.id, kinds=("ref",)))
+    assert [token.name for token in kept] == ["docker"]
 
 
 async def test_wrong_passwords_at_an_address_do_not_hold_back_its_jobs_as_if_they_were_one_user(

@@ -211,7 +211,8 @@ class AccountsControl:
 
     def challenge(self, *, base_url: str, scopes: Sequence[str] = (), error: str | None = None) -> str | None:
         service = base_url.partition("://")[2] or self.settings.service
-        parts = [f'realm="{base_url}/token"', f'service="{service}"']
+        # Without a public address the host is what the client says it is.
+        parts = [f'realm="{_escaped(base_url)}/token"', f'service="{_escaped(service)}"']
         if scopes:
             parts.append(f'scope="{" ".join(scopes)}"')
         if error:
@@ -322,6 +323,11 @@ class AccountsControl:
             self._loaded_at = time.monotonic()
         finally:
             self._reloading = None
+
+
+def _escaped(text: str) -> str:
+    """Inside a quoted string (RFC 9110 5.6.4)."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _for_change(principal: Principal, action: Action) -> Principal:

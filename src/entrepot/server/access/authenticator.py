@@ -172,6 +172,7 @@ class Authenticator:
 
         Raises InvalidCredentials, TooManyAttempts, Unavailable.
         """
+        robot = possible_name(robot) if robot else None
         # A token can't be guessed: what is held back is an address that asks for too much work.
         network = network_of(address)
         tried = robot or ""

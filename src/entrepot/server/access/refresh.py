@@ -42,7 +42,7 @@ def mint_refresh_token(connection: Connection, who: Principal, client: str, now:
         kind="ref",
         owner_id=who.id,
         owner=who.name,
-        name=client[:64],
+        name="".join(filter(str.isprintable, client))[:64],
         expires_at=now + LIFE_S * SECOND,
         detail=entry_detail(who),
     )
