@@ -177,6 +177,14 @@ async def test_who_is_signed_in_is_looked_up_again(slapd: str, monkeypatch: pyte
     assert person is not None
     assert person.entry
     assert await directory.goes_on("nils", person.entry)
+    by_mail = ldap.LdapSettings(
+        url=slapd, bind_dn=ADMIN, user_base=f"ou=people,{BASE}", user_filter="(mail={name})"
+    )
+    elsewhere = ldap.LdapDirectory("corp", by_mail, "service-secret", outbound)
+    lena = await elsewhere.sign_in("lena@example.org", "lena's password")
+    assert lena is not None
+    assert lena.name == "lena"
+    assert await elsewhere.goes_on("lena", lena.entry)  # whose name finds nobody there
     await directory.pretend()
     assert await directory.sign_in("nobody", "x") is None
     dn = f"uid=nils,ou=people,{BASE}"

@@ -23,7 +23,8 @@ class Person:
     is_admin: bool | None = None
     """None: the source does not say."""
     entry: str = ""
-    """Mark of the entry the password was checked against: another one when that changes. Empty: not known."""
+    """Mark of the entry the password was checked against: another one when that changes. Empty: not known.
+    The person can read it."""
 
 
 class PasswordSource(Protocol):
@@ -46,7 +47,7 @@ class PasswordSource(Protocol):
         """From memory: the mark of this user's entry. Empty: nothing is known. None: no such user now."""
 
     async def goes_on(self, name: str, entry: str) -> bool:
-        """Whether who signed in when the mark was `entry` may go on; looks again when that is due.
+        """Whether who signed in when the mark was `entry` (never empty) may go on; looks again when due.
 
         Raises Unavailable when that can't be told.
         """

@@ -18,7 +18,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from entrepot.errors import Unavailable
@@ -111,9 +111,11 @@ class LdapDirectory:
         if not password:
             return None
         person = await self._outbound.ask(self.name, self._sign_in, name, password)
-        if person is not None:
-            self._note(name, person.entry)
-        return person
+        if person is None:
+            return None
+        self._note(name, person.entry)
+        # What they typed finds them again; the name they have here need not.
+        return replace(person, entry=f"{person.entry} {name}")
 
     async def pretend(self) -> None:
         await self._outbound.ask(self.name, self._sign_in, None, secrets.token_urlsafe(12))
@@ -124,15 +126,14 @@ class LdapDirectory:
         gone = known is not None and known.mark is None and time.monotonic() - known.at < _LOOK_AGAIN_S
         return None if gone else ""
 
-    async def goes_on(self, name: str, entry: str) -> bool:
-        known = self._known.get(name)
+    async def goes_on(self, name: str, entry: str) -> bool:  # noqa: ARG002 - `entry` knows it better
+        then, _, typed = entry.partition(" ")
+        known = self._known.get(typed)
         if known is not None:
             age_s = time.monotonic() - known.at
-            fits = known.mark == entry or (known.mark is not None and not entry)
-            if age_s < (_LOOK_AGAIN_S if fits else _LOOK_SOONER_S):
-                return fits
-        mark = await self._look_again(name)
-        return mark is not None and (mark == entry or not entry)
+            if age_s < (_LOOK_AGAIN_S if known.mark == then else _LOOK_SOONER_S):
+                return known.mark == then
+        return await self._look_again(typed) == then
 
     async def _look_again(self, name: str) -> str | None:
         """One question for all who wait. Raises Unavailable after a short wait."""
