@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from entrepot.errors import Unavailable
 from entrepot.server.access import attempts, password_sign_in
 from entrepot.server.access.access_tokens import list_tokens
 from entrepot.server.access.accounts import create_user
@@ -183,6 +184,25 @@ async def test_no_more_passwords_are_looked_at_than_may_be_however_many_come_at_
     answers = await asyncio.gather(*guesses, return_exceptions=True)
     assert len(seen) == 5
     assert Counter(type(answer) for answer in answers) == {InvalidCredentials: 5, TooManyAttempts: 59}
+
+
+async def test_a_catalog_that_can_not_be_written_lets_nobody_guess(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each process counts for itself until it can be; who has the right password comes in."""
+    stop_the_clock(nodes, monkeypatch)
+    node, seen = nodes[0], count_hashes(nodes, monkeypatch)
+
+    async def refuse(*_args: Any, **_more: Any) -> None:
+        raise Unavailable("the disk is full")
+
+    monkeypatch.setattr(node.catalog, "write", refuse)
+    guesses = (node.authenticator.basic("alice", f"guess {n}", address=HERE) for n in range(64))
+    await asyncio.gather(*guesses, return_exceptions=True)
+    assert len(seen) == 5
+    for _ in range(2):
+        assert (await node.authenticator.basic("bob", PASSWORD, address=HERE)).name == "bob"
+    monkeypatch.undo()
 
 
 async def test_names_tried_at_once_from_one_address_count_for_it(

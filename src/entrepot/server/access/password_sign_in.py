@@ -29,7 +29,7 @@ from entrepot.observability.logs import get_log
 from entrepot.server.access import attempts
 from entrepot.server.access.accounts import Account
 from entrepot.server.access.attempts import Reservation
-from entrepot.server.access.backoff import SignInRecord, network_of, pause_s
+from entrepot.server.access.backoff import Failures, SignInRecord, counted, network_of, pause_s
 from entrepot.server.access.errors import InvalidCredentials, InvalidName, NotKnownNow, TooManyAttempts
 from entrepot.server.access.failed_sign_ins import FailedSignIns
 from entrepot.server.access.model import Principal, PrincipalKind
@@ -195,6 +195,8 @@ class PasswordSignIn:
         self._right: OrderedDict[bytes, _Right] = OrderedDict()
         self._wrong: OrderedDict[bytes, _Wrong] = OrderedDict()
         self._waiting: dict[tuple[str, str], int] = {}
+        self._here: OrderedDict[tuple[str, str], Failures] = OrderedDict()
+        """Failures that could not be written."""
         self._checks: dict[tuple[bytes, str], asyncio.Task[Principal | None]] = {}
 
     async def sign_in(self, name: str, password: str, address: str | None) -> Principal:
@@ -294,7 +296,7 @@ class PasswordSignIn:
         patience = _Patience()
         while True:
             reserved = await self._reserve(attempt)
-            if reserved is None or reserved.wait_s <= 0:
+            if reserved.wait_s <= 0:
                 break
             await patience.wait(reserved.wait_s)
             attempt = await self._admitted(attempt.name, attempt.address, attempt.key, patience)
@@ -376,8 +378,8 @@ class PasswordSignIn:
             entry=person.entry,
         )
 
-    async def _reserve(self, attempt: _Try) -> Reservation | None:
-        """None when nothing can be counted, because nothing can be written."""
+    async def _reserve(self, attempt: _Try) -> Reservation:
+        """Counted in this process alone while nothing can be written."""
         try:
             return await self._catalog.write(
                 attempts.reserve,
@@ -388,19 +390,29 @@ class PasswordSignIn:
                 brief=True,
             )
         except Unavailable as error:
-            log.warning("sign-in not counted", error=error.message)
-            return None
+            log.warning("sign-in counted here alone", error=error.message)
+            return self._reserve_here(attempt)
 
-    async def _settle(self, how: Callable[..., None], attempt: _Try, reserved: Reservation | None) -> None:
-        if reserved is None:
-            return
+    def _reserve_here(self, attempt: _Try) -> Reservation:
+        pair, now = (attempt.name, attempt.address), self._catalog.clock.steady()
+        record = SignInRecord(pair=self._here.get(pair, Failures()))
+        wait_s = pause_s(record, now)
+        if wait_s <= 0:
+            self._here[pair] = Failures(counted(record.pair, now), now)
+            self._here.move_to_end(pair)
+            while len(self._here) > _MAX_REMEMBERED:
+                self._here.popitem(last=False)
+        return Reservation(record, now, wait_s)
+
+    async def _settle(self, how: Callable[..., None], attempt: _Try, reserved: Reservation) -> None:
         try:
             await self._catalog.write(how, attempt.name, attempt.address, reserved, durable=False, brief=True)
-        except Unavailable as error:
-            log.warning("sign-in not counted", error=error.message)
+        except Unavailable:
+            self._here[attempt.name, attempt.address] = reserved.record.pair
 
     async def _succeeded(self, attempt: _Try, reserved: Reservation | None = None) -> None:
         """Written down when there is something new to tell: not at every sign-in."""
+        self._here.pop((attempt.name, attempt.address), None)
         now, before = self._catalog.clock.steady(), attempt.record.succeeded_at
         is_known = attempt.record.pair.count == 0 and before is not None and now - before < _KNOWN_AGAIN
         if reserved is None and is_known:
