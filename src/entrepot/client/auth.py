@@ -34,6 +34,7 @@ from entrepot.client.errors import (
     RegistryUnreachable,
 )
 from entrepot.client.hosts import RegistryHost, is_loopback
+from entrepot.client.reach import Reach, literal_reach
 from entrepot.client.retry import RETRIED_STATUSES, parse_retry_after
 from entrepot.client.transport import Answer, ConnectionBroken, Origin
 
@@ -269,7 +270,9 @@ class Authorizer:
             raise DestinationForbidden(f"{registry} names a token server without TLS ({server}); refused")
         if server == origin or any(server.is_host(host) for host in self._endpoint.token_realms):
             return True
-        if is_loopback(server.host) and not is_loopback(origin.host):
+        if is_loopback(origin.host):
+            pass
+        elif is_loopback(server.host) or (literal_reach(server.name) or Reach.PUBLIC) >= Reach.MACHINE:
             raise DestinationForbidden(f"{registry} names a token server on this machine ({server}); refused")
         if self._credential is not None:
             raise DestinationForbidden(

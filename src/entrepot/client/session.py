@@ -11,7 +11,6 @@ Order of a request:
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import random
 import threading
@@ -30,7 +29,8 @@ from entrepot.client.errors import (
     RegistryMisbehaved,
     RegistryUnreachable,
 )
-from entrepot.client.hosts import RegistryHost, Trust, check_host, endpoint_for, is_loopback
+from entrepot.client.hosts import RegistryHost, Trust, check_host, endpoint_for
+from entrepot.client.reach import Reach
 from entrepot.client.retry import RETRIED_STATUSES, parse_retry_after
 from entrepot.client.settings import ClientSettings
 from entrepot.client.transport import Answer, ConnectionBroken, Origin, Transport, followed
@@ -148,7 +148,8 @@ class Session:
         complete = dict(headers)
         if Origin.of(absolute) == origin and (value := authorizer.header(origin, grants)):
             complete["Authorization"] = value
-        return self._transport(self.endpoint.trust).send(method, absolute, complete, body)
+        most = self._most_for(Origin.of(absolute))
+        return self._transport(self.endpoint.trust).send(method, absolute, complete, body, most=most)
 
     def absolute(self, url: str) -> str:
         """`url` resolved against the registry. Raises DestinationForbidden when it is none."""
@@ -214,7 +215,14 @@ class Session:
             target = Origin.of(url)
             if target == origin and authorization is not None:
                 headers["Authorization"] = authorization
-            answer = self._transport(self._trust_for(target)).send(request.method, url, headers, request.body)
+            try:
+                answer = self._transport(self._trust_for(target)).send(
+                    request.method, url, headers, request.body, most=self._most_for(target)
+                )
+            except DestinationForbidden as error:
+                raise DestinationForbidden(
+                    f"registry {self.registry} sends us to {target}, refused: {error.message}"
+                ) from error
             place = answer.header("Location")
             if answer.status not in _REDIRECTS or place is None:
                 return answer
@@ -229,24 +237,24 @@ class Session:
         raise RegistryMisbehaved(f"registry {self.registry} redirected more than {MAX_REDIRECTS} times")
 
     def _judge_redirect(self, source: Origin, url: str) -> None:
-        """Raises DestinationForbidden for steps down to plain HTTP and into this machine's surroundings."""
+        """Raises DestinationForbidden for a step down to plain HTTP."""
         target = Origin.of(url)
         if target == source:
             return
         if source.scheme == "https" and target.scheme != "https":
             raise DestinationForbidden(f"registry {self.registry} redirects from https to {target}; refused")
-        if is_loopback(target.host) and not is_loopback(self.endpoint.host):
-            raise DestinationForbidden(
-                f"registry {self.registry} redirects to this machine ({target}); refused"
-            )
-        try:
-            address = ipaddress.ip_address(target.name)
-        except ValueError:
-            return
-        if address.is_link_local or address.is_unspecified or address.is_multicast:
-            raise DestinationForbidden(
-                f"registry {self.registry} redirects to a local address ({target}); refused"
-            )
+
+    def _most_for(self, target: Origin) -> Reach:
+        """How far inside a host may be: the registry chooses where it sends us, but not into this machine,
+        unless it is here itself. Hosts the user named are theirs to choose.
+        """
+        origin = self._origin
+        if origin is None or target.name == origin.name:
+            return Reach.STRANGE
+        if any(target.is_host(host) for host in self.endpoint.token_realms):
+            return Reach.STRANGE
+        is_here = self._transport(self.endpoint.trust).reached(origin) is Reach.MACHINE
+        return Reach.MACHINE if is_here else Reach.PRIVATE
 
     def _trust_for(self, target: Origin) -> Trust:
         """The registry's own trust for its own host name; for others what settings say of that host."""
@@ -267,7 +275,10 @@ class Session:
         attempt = 1
         while True:
             try:
-                answer = self._transport(self._trust_for(Origin.of(url))).send(method, url, headers, body)
+                target = Origin.of(url)
+                answer = self._transport(self._trust_for(target)).send(
+                    method, url, headers, body, most=self._most_for(target)
+                )
             except ConnectionBroken:
                 if not self._pause(attempt, None, True):
                     raise

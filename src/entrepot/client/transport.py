@@ -12,18 +12,18 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 import msgspec
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, NewConnectionError, ProxyError, SSLError
 
 from entrepot.client.errors import AnswerTooLarge, DestinationForbidden, RegistryMisbehaved
 from entrepot.client.hosts import Trust, is_loopback, split_host
+from entrepot.client.reach import Reach, guarded_pools, literal_reach, require_reach
 from entrepot.client.settings import ClientSettings
 
 log = logging.getLogger(__name__)
@@ -204,6 +204,11 @@ class Transport:
         self._trust = trust
         self._lock = threading.Lock()
         self._managers: dict[str, urllib3.PoolManager] = {}
+        self._reached: dict[str, Reach] = {}
+
+    def reached(self, origin: Origin) -> Reach | None:
+        """How far inside the host was when it was last connected to; None: never, or through a proxy."""
+        return self._reached.get(origin.name)
 
     def send(
         self,
@@ -212,22 +217,27 @@ class Transport:
         headers: Mapping[str, str],
         body: bytes | Iterable[memoryview] | None = None,
         *,
+        most: Reach = Reach.STRANGE,
         timeout_s: float | None = None,
     ) -> Answer:
         """Send once. `body` may be an iterable of buffers when headers carry Content-Length.
 
-        Raises ConnectionBroken, DestinationForbidden.
+        Raises ConnectionBroken; DestinationForbidden for a host further inside than `most`.
         """
         origin = Origin.of(url)
         if self._settings.public_addresses_only:
-            _require_public_name(origin)
+            most = Reach.PUBLIC
+        # Through a proxy this is all that can be judged; else every address is, when it is connected to.
+        named = literal_reach(origin.name)
+        if named is not None:
+            require_reach(named, most, str(origin))
         complete = {"User-Agent": self._settings.user_agent, "Accept-Encoding": "identity", **headers}
         timeout = urllib3.Timeout(
             connect=min(timeout_s or self._settings.connect_timeout_s, self._settings.connect_timeout_s),
             read=timeout_s or self._settings.read_timeout_s,
         )
         with _translated():
-            response = self._manager(origin).urlopen(
+            response = self._manager(origin, most).urlopen(
                 method,
                 url,
                 body=body,
@@ -248,16 +258,17 @@ class Transport:
                 manager.clear()
             self._managers.clear()
 
-    def _manager(self, origin: Origin) -> urllib3.PoolManager:
+    def _manager(self, origin: Origin, most: Reach) -> urllib3.PoolManager:
         proxy = proxy_for(origin, self._settings.proxies, self._settings.no_proxy)
-        key = f"{origin.scheme} {proxy or ''}"
+        # A connection that one request may use, another may not.
+        key = f"{origin.scheme} {most} {proxy or ''}"
         with self._lock:
             manager = self._managers.get(key)
             if manager is None:
-                manager = self._managers[key] = self._new_manager(origin.scheme, proxy)
+                manager = self._managers[key] = self._new_manager(origin.scheme, proxy, most)
             return manager
 
-    def _new_manager(self, scheme: str, proxy: str | None) -> urllib3.PoolManager:
+    def _new_manager(self, scheme: str, proxy: str | None, most: Reach) -> urllib3.PoolManager:
         options: dict[str, Any] = {
             "num_pools": 16,
             "maxsize": self._settings.connections,
@@ -285,9 +296,11 @@ class Transport:
             host = parts.netloc.rpartition("@")[2]
             return urllib3.ProxyManager(f"{parts.scheme}://{host}", **options)
         manager = urllib3.PoolManager(**options)
-        if self._settings.public_addresses_only:
-            manager.pool_classes_by_scheme = {"http": _PublicHTTPPool, "https": _PublicHTTPSPool}
+        manager.pool_classes_by_scheme = guarded_pools(most, connected=self._note_reach)
         return manager
+
+    def _note_reach(self, host: str, _made: socket.socket, reach: Reach) -> None:
+        self._reached[host.lower()] = reach
 
 
 def ssl_context(trust: Trust) -> ssl.SSLContext:
@@ -396,47 +409,3 @@ def _reason(error: BaseException) -> str:
         return inner.strerror.lower()
     text = str(error)
     return text.partition("(")[0].strip(" ,:") or type(error).__name__ if text.startswith("(") else text[:200]
-
-
-# Connections that refuse private addresses
-
-
-def _require_public_name(origin: Origin) -> None:
-    with contextlib.suppress(ValueError):
-        if not ipaddress.ip_address(origin.name).is_global:
-            raise DestinationForbidden(f"{origin} is not a public address; connecting there is not allowed")
-
-
-def _connect_public(connection: HTTPConnection, connect: Callable[[], socket.socket]) -> socket.socket:
-    # Resolve once, judge every address, connect to the judged one: a second look-up could answer differently.
-    host, port = connection._dns_host, connection.port
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except socket.gaierror:
-        return connect()
-    for *_, address in found:
-        if not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_global:
-            raise DestinationForbidden(f"{host} is not a public address; connecting there is not allowed")
-    connection._dns_host = str(found[0][4][0])
-    try:
-        return connect()
-    finally:
-        connection._dns_host = host
-
-
-class _PublicHTTPConnection(HTTPConnection):
-    def _new_conn(self) -> socket.socket:
-        return _connect_public(self, super()._new_conn)
-
-
-class _PublicHTTPSConnection(HTTPSConnection):
-    def _new_conn(self) -> socket.socket:
-        return _connect_public(self, super()._new_conn)
-
-
-class _PublicHTTPPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _PublicHTTPConnection
-
-
-class _PublicHTTPSPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _PublicHTTPSConnection

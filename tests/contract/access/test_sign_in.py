@@ -8,10 +8,15 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from entrepot.errors import Unavailable
 from entrepot.server.access.accounts_mode import AccountsControl
 from entrepot.server.access.decision.errors import InvalidCredentials, TooManyAttempts
+from entrepot.server.access.directory.accounts import create_user
+from entrepot.server.access.secrets.access_tokens import list_tokens
+from entrepot.server.access.secrets.passwords import Verified, hash_password
+from entrepot.server.access.secrets.refresh import mint_refresh_token
 from entrepot.server.access.secrets.secret import new_secret
-from entrepot.server.access.sign_in import attempts
+from entrepot.server.access.sign_in import attempts, password_sign_in
 from entrepot.server.access.sign_in.failed_sign_ins import MOST_ROWS, FailedSignIns
 from entrepot.server.db.tables import audit
 from entrepot.server.db.tables.access import sign_in_attempt
@@ -145,3 +150,150 @@ async def test_what_counts_no_more_is_removed(nodes: Nodes) -> None:
         lambda c: c.execute(select(func.count()).select_from(sign_in_attempt)).scalar_one()
     )
     assert left == 1
+
+
+def stop_the_clock(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pause ends: what is looked at is what may be looked at at once, however slow the machine is."""
+    now = nodes[0].catalog.clock.steady()
+    monkeypatch.setattr(password_sign_in, "_LONGEST_WAIT_S", 0.2)
+    for node in nodes:
+        monkeypatch.setattr(node.catalog.clock, "steady", lambda: now)
+
+
+def count_hashes(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The passwords a hash is computed of, from now on."""
+    seen: list[str] = []
+    for node in nodes:
+        plain = node.passwords.verify
+
+        async def counted(stored: str | None, password: str, plain: Any = plain) -> Any:
+            seen.append(password)
+            return await plain(stored, password)
+
+        monkeypatch.setattr(node.passwords, "verify", counted)
+    return seen
+
+
+@pytest.mark.parametrize("name", ["alice", "nobody"])
+async def test_no_more_passwords_are_looked_at_than_may_be_however_many_come_at_once(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    stop_the_clock(nodes, monkeypatch)
+    seen = count_hashes(nodes, monkeypatch)
+    guesses = (nodes[n % 2].authenticator.basic(name, f"guess {n}", address=HERE) for n in range(64))
+    answers = await asyncio.gather(*guesses, return_exceptions=True)
+    assert len(seen) == 5
+    assert Counter(type(answer) for answer in answers) == {InvalidCredentials: 5, TooManyAttempts: 59}
+
+
+async def test_a_catalog_that_can_not_be_written_lets_nobody_guess(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each process counts for itself until it can be; who has the right password comes in."""
+    stop_the_clock(nodes, monkeypatch)
+    node, seen = nodes[0], count_hashes(nodes, monkeypatch)
+
+    async def refuse(*_args: Any, **_more: Any) -> None:
+        raise Unavailable("the disk is full")
+
+    monkeypatch.setattr(node.catalog, "write", refuse)
+    guesses = (node.authenticator.basic("alice", f"guess {n}", address=HERE) for n in range(64))
+    await asyncio.gather(*guesses, return_exceptions=True)
+    assert len(seen) == 5
+    for _ in range(2):
+        assert (await node.authenticator.basic("bob", PASSWORD, address=HERE)).name == "bob"
+    monkeypatch.undo()
+
+
+async def test_names_tried_at_once_from_one_address_count_for_it(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_the_clock(nodes, monkeypatch)
+    seen = count_hashes(nodes, monkeypatch)
+    guesses = (nodes[n % 2].authenticator.basic(f"user{n}", "guess", address=HERE) for n in range(64))
+    await asyncio.gather(*guesses, return_exceptions=True)
+    assert len(seen) == 30
+
+
+async def test_who_goes_away_while_their_password_is_looked_at_is_counted(nodes: Nodes) -> None:
+    node = nodes[0]
+    for number in range(5):
+        guess = asyncio.create_task(node.authenticator.basic("alice", f"guess {number}", address=HERE))
+        while not guess.done() and not node.authenticator._passwords._checks:
+            await asyncio.sleep(0)
+        guess.cancel()
+        await asyncio.gather(guess, *node.authenticator._passwords._checks.values(), return_exceptions=True)
+    counts = await node.catalog.read(
+        lambda c: c.execute(select(sign_in_attempt.c.failures).where(sign_in_attempt.c.user == "alice")).all()
+    )
+    assert {row.failures for row in counts} == {5}
+
+
+async def test_right_passwords_at_once_are_all_let_in(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster starts: every machine pulls with the same account, over every process, from one address."""
+    seen = count_hashes(nodes, monkeypatch)
+    tries = (nodes[n % 2].authenticator.basic("alice", PASSWORD, address=HERE) for n in range(64))
+    assert {who.name for who in await asyncio.gather(*tries)} == {"alice"}
+    assert 1 <= len(seen) <= 2
+
+
+async def test_more_people_at_one_address_than_may_fail_there_are_all_let_in(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, hashed = [f"person{n}" for n in range(40)], hash_password(PASSWORD)
+
+    async def right(_stored: str | None, _password: str) -> Verified:
+        return Verified(ok=True)
+
+    for node in nodes:  # how long a hash takes on this machine is not what this is about
+        monkeypatch.setattr(node.passwords, "verify", right)
+
+    def make(connection: Any) -> None:
+        for name in names:
+            create_user(connection, ROOT, now=1, name=name, password_hash=hashed)
+
+    await nodes[0].catalog.write(make)
+    tries = (nodes[n % 2].authenticator.basic(name, PASSWORD, address=HERE) for n, name in enumerate(names))
+    assert [who.name for who in await asyncio.gather(*tries)] == names
+    counts = select(sign_in_attempt.c.failures)
+    assert set(await nodes[0].catalog.read(lambda c: c.execute(counts).scalars().all())) == {0}
+
+
+async def test_a_right_password_leaves_the_address_as_it_was(nodes: Nodes) -> None:
+    node, now = nodes[0], nodes[0].catalog.clock.steady()
+    before = now - 400 * 1_000_000  # longer ago than any pause
+    for _ in range(40):
+        await node.catalog.write(attempts.note_failure, None, HERE, before)
+    await node.authenticator.basic("alice", PASSWORD, address=HERE)
+    row = await node.catalog.read(
+        lambda c: c.execute(
+            select(sign_in_attempt).where(sign_in_attempt.c.user == "", sign_in_attempt.c.address == HERE)
+        ).one()
+    )
+    assert (row.failures, row.failed_at) == (40, before)
+    await node.authenticator.basic("bob", PASSWORD, address=HERE)
+
+
+async def test_names_that_no_column_takes_are_refused_and_lose_nothing(nodes: Nodes) -> None:
+    """PostgreSQL has no text with a NUL; one in the audit of failures would take the others with it."""
+    node = nodes[0]
+    for name in ("\0", "acme+\0", "\0+ci", "\ud800"):
+        with pytest.raises(InvalidCredentials):
+            await node.authenticator.workload("eyJ.e30.x", robot=name, address=THERE)
+        with pytest.raises(InvalidCredentials):
+            await node.authenticator.basic(name, "x", address=THERE)
+    await refused(node, "alice", "wrong")
+    assert "alice" in [row.principal for row in await failures(node)]
+    who = await node.authenticator.basic("alice", PASSWORD, address=HERE)
+    await node.catalog.write(mint_refresh_token, who, "doc\0ker\n", node.catalog.clock.now())
+    kept = await node.catalog.read(lambda c: list_tokens(c, owner_id=who.id, kinds=("ref",)))
+    assert [token.name for token in kept] == ["docker"]
+
+
+async def test_wrong_passwords_at_an_address_do_not_hold_back_its_jobs_as_if_they_were_one_user(
+    nodes: Nodes,
+) -> None:
+    for _ in range(10):
+        await nodes[0].catalog.write(attempts.note_failure, None, HERE, nodes[0].catalog.clock.steady())
+    with pytest.raises(InvalidCredentials):
+        await nodes[0].authenticator.workload("eyJ.e30.x", address=HERE)

@@ -112,6 +112,8 @@ def test_job_exchanges_its_token_without_naming_a_robot(trusting: Registry, issu
         {"ref": "refs/heads/main"},
         {"aud": "someone-else"},
         {"aud": ["other"]},
+        {"aud": ["entrepot", "other"]},
+        {"aud": ["entrepot", "other"], "azp": ["entrepot"]},
         {"exp": 1_000_000_000},
         {"nbf": 4_000_000_000},
         {"iss": "http://localhost:1"},
@@ -130,7 +132,7 @@ def test_key_of_somebody_else_is_refused(trusting: Registry, issuer: str) -> Non
 
 
 def test_rule_that_would_take_any_job_is_refused(trusting: Registry, issuer: str) -> None:
-    for claims in ({}, {"repository": "*"}, {"ref": "refs/tags/*"}):
+    for claims in ({}, {"repository": "*"}, {"ref": "refs/tags/*"}, {"sub": "*:*"}):
         body = {"issuer": issuer, "claims": claims}
         answer = trusting.api("POST", "/projects/acme/robots/acme+ci/trusts", body, who="olga", ok=False)
         assert answer["status"] == 400

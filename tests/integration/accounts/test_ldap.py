@@ -3,8 +3,11 @@
 import subprocess
 from collections.abc import Iterator
 
+import ldap3
 import pytest
 
+from entrepot.server.access.sign_in.sources import ldap
+from entrepot.server.access.sign_in.sources.outbound import Outbound
 from tests.integration.accounts.conftest import Registry
 from tests.support.ports import free_port
 from tests.support.processes import started
@@ -42,6 +45,15 @@ cn: Mallory (star)*
 sn: M
 userPassword: mallory's password
 
+dn: uid=nils,ou=people,{BASE}
+objectClass: inetOrgPerson
+objectClass: shadowAccount
+uid: nils
+cn: Nils
+sn: N
+shadowLastChange: 20000
+userPassword: nils's password
+
 dn: cn=developers,ou=groups,{BASE}
 objectClass: groupOfNames
 cn: developers
@@ -60,6 +72,7 @@ def slapd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         f"""
 include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
+include /etc/ldap/schema/nis.schema
 include /etc/ldap/schema/inetorgperson.schema
 modulepath /usr/lib/ldap
 moduleload back_mdb
@@ -149,3 +162,58 @@ def test_filter_can_not_be_bent(directory: Registry, name: str) -> None:
 def test_built_in_account_is_not_taken_over(directory: Registry) -> None:
     """olga exists here; an olga in the directory would be somebody else."""
     assert directory.wire("olga")("GET", "/v2/").status == 200
+
+
+@pytest.mark.anyio
+async def test_who_is_signed_in_is_looked_up_again(slapd: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password that was changed, and somebody who was removed; meanwhile nothing but what is remembered."""
+    for wait in ("_LOOK_AGAIN_S", "_LOOK_SOONER_S", "_ASK_AFTER_FAILURE_S"):
+        monkeypatch.setattr(ldap, wait, 0.0)
+    monkeypatch.setattr(ldap, "_PATIENCE_S", 60.0)
+    settings = ldap.LdapSettings(url=slapd, bind_dn=ADMIN, user_base=f"ou=people,{BASE}")
+    outbound = Outbound()
+    directory = ldap.LdapDirectory("corp", settings, "service-secret", outbound)
+    person = await directory.sign_in("nils", "nils's password")
+    assert person is not None
+    assert person.entry
+    assert await directory.goes_on("nils", person.entry)
+    by_mail = ldap.LdapSettings(
+        url=slapd, bind_dn=ADMIN, user_base=f"ou=people,{BASE}", user_filter="(mail={name})"
+    )
+    elsewhere = ldap.LdapDirectory("corp", by_mail, "service-secret", outbound)
+    lena = await elsewhere.sign_in("lena@example.org", "lena's password")
+    assert lena is not None
+    assert lena.name == "lena"
+    assert await elsewhere.goes_on("lena", lena.entry)  # whose name finds nobody there
+    await directory.pretend()
+    assert await directory.sign_in("nobody", "x") is None
+    dn = f"uid=nils,ou=people,{BASE}"
+    with ldap3.Connection(slapd, ADMIN, "service-secret", auto_bind=True) as admin:
+        assert admin.modify(dn, {"shadowLastChange": [(ldap3.MODIFY_REPLACE, ["20001"])]})
+        assert not await directory.goes_on("nils", person.entry)
+        again = await directory.sign_in("nils", "nils's password")
+        assert again is not None
+        assert await directory.goes_on("nils", again.entry)
+        assert admin.delete(dn)
+    assert not await directory.goes_on("nils", again.entry)
+    monkeypatch.setattr(ldap, "_LOOK_AGAIN_S", 60.0)
+    assert directory.vouches_for("nils") is None
+    away = ldap.LdapDirectory(
+        "corp", ldap.LdapSettings(url=f"ldap://127.0.0.1:{free_port()}", user_base=BASE), "", outbound
+    )
+    with pytest.raises(ldap.LdapUnavailable):
+        await away.goes_on("nils", again.entry)
+    outbound.close()
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [
+        ("userAccountControl", "514"),
+        ("nsAccountLock", "TRUE"),
+        ("pwdAccountLockedTime", "000001010000Z"),
+    ],
+)
+def test_disabled_people_are_known_by_what_their_directory_calls_it(attribute: str, value: str) -> None:
+    assert ldap._is_disabled({"attributes": {attribute: [value]}})
+    assert not ldap._is_disabled({"attributes": {"userAccountControl": ["512"]}})

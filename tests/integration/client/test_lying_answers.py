@@ -2,8 +2,10 @@
 
 import gzip
 import itertools
+import socket
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from entrepot.client.errors import (
@@ -12,6 +14,8 @@ from entrepot.client.errors import (
     RegistryMisbehaved,
     RegistryUnreachable,
 )
+from entrepot.client.hosts import RegistrySettings
+from entrepot.client.registry import open_repository
 from entrepot.client.settings import ClientSettings
 from entrepot.content.memory import MemoryStore
 from entrepot.content.protocols import PutResult
@@ -21,8 +25,15 @@ from entrepot.oci import mediatype
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import build_manifest
+from entrepot.oci.reference import Reference
 from tests.integration.client.conftest import repository_of, routes
-from tests.support.lying_registry import Reply, Request, lying_registry, server_certificate
+from tests.support.lying_registry import (
+    Reply,
+    Request,
+    lying_registry,
+    quick_settings,
+    server_certificate,
+)
 
 DATA = bytes(range(256)) * 4000
 BLOB = Descriptor(mediatype.OCI_LAYER, Digest.of(DATA), len(DATA))
@@ -250,3 +261,30 @@ def test_k4_errors_of_any_size_and_kind_stay_short_sentences(settings: ClientSet
     message = str(caught.value)
     assert len(message) < 1000
     assert message.isprintable()
+
+
+@pytest.mark.parametrize("target", ["127.1", "0x7f.1", "2130706433", "[::ffff:127.0.0.1]", "inside.example"])
+def test_a_registry_elsewhere_does_not_send_us_into_this_machine(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`reg.example` answers through a proxy, so it is elsewhere; what it sends us to is reached without."""
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket,
+        "getaddrinfo",
+        lambda host, *more, **named: resolve(
+            "127.0.0.1" if host == "inside.example" else host, *more, **named
+        ),
+    )
+    with lying_registry(lambda _: Reply(200, body=DATA)) as inside:
+        script = routes(
+            {("GET", "/blobs/"): Reply(307, {"Location": f"http://{target}:{inside.port}/secret"})}
+        )
+        with lying_registry(script) as proxy:
+            settings = msgspec.structs.replace(
+                quick_settings(tmp_path, HTTP_PROXY=f"http://{proxy.host}", NO_PROXY=target),
+                registries={"reg.example": RegistrySettings(plain_http=True)},
+            )
+            with pytest.raises(DestinationForbidden, match=r"registry reg\.example sends us to"):
+                open_repository(Reference.parse("reg.example/team/app"), client=settings).open_blob(BLOB)
+    assert inside.requests == []

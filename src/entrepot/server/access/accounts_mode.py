@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -50,6 +49,7 @@ from entrepot.server.access.secrets.signing import KeyRing
 from entrepot.server.access.secrets.signing_keys import RELOAD_S, ensure_signing_key, load_keys
 from entrepot.server.access.sign_in.authenticator import Authenticator, parse_basic
 from entrepot.server.access.sign_in.source_table import LiveSources, build_sources
+from entrepot.server.access.sign_in.sources.outbound import Outbound
 from entrepot.server.db import Catalog, HotQuery
 from entrepot.server.db.clock import SECOND
 from entrepot.server.db.tables.access import access_grant
@@ -108,7 +108,7 @@ class AccountsControl:
         self.settings = settings
         self.seal = SealKey.load_or_create(settings.seal_file)
         self.passwords = PasswordPool()
-        self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="sign-in")
+        self.outbound = Outbound()
         self._sources = LiveSources()
         self._rights = RightsVersion(catalog)
         self._keys: KeyRing = KeyRing(())
@@ -122,7 +122,7 @@ class AccountsControl:
             catalog,
             sources=lambda: self._sources,
             passwords=self.passwords,
-            threads=self._threads,
+            outbound=self.outbound,
             rights=self._rights,
         )
 
@@ -148,7 +148,7 @@ class AccountsControl:
             self._reloading.cancel()
         await self.authenticator.close()
         self.passwords.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self.outbound.close()
 
     async def authenticate(self, authorization: str | None, *, address: str | None = None) -> Principal:
         if authorization is None:
@@ -219,7 +219,8 @@ class AccountsControl:
 
     def challenge(self, *, base_url: str, scopes: Sequence[str] = (), error: str | None = None) -> str | None:
         service = base_url.partition("://")[2] or self.settings.service
-        parts = [f'realm="{base_url}/token"', f'service="{service}"']
+        # Without a public address the host is what the client says it is.
+        parts = [f'realm="{_escaped(base_url)}/token"', f'service="{_escaped(service)}"']
         if scopes:
             parts.append(f'scope="{" ".join(scopes)}"')
         if error:
@@ -303,16 +304,22 @@ class AccountsControl:
         )
 
     def _corrected(self, facts: Facts, principal: Principal) -> Facts:
-        """A source that keeps its users in memory knows first that one is gone."""
+        """A source that keeps its users in memory knows first that one is gone, or is another entry."""
         if facts.source == "local" or principal.is_anonymous or facts.state is not PrincipalState.ACTIVE:
             return facts
         source = self._sources.password_source(facts.source)
-        if source is not None and source.vouches_for(principal.name) is None:
+        if source is None:
+            return facts
+        vouched = source.vouches_for(principal.name)
+        if vouched is None:
             return replace(facts, state=PrincipalState.GONE)
-        return facts
+        return replace(facts, entry=vouched) if vouched else facts
 
     def _load(self, connection: Connection) -> tuple[KeyRing, LiveSources]:
-        return load_keys(connection, self.seal), build_sources(connection, self.seal, self._threads)
+        sources = build_sources(
+            connection, self.seal, self._sources, outbound=self.outbound, run_hash=self.passwords.run
+        )
+        return load_keys(connection, self.seal), sources
 
     def _housekeep(self, connection: Connection) -> None:
         """Replace a signing key that has grown old; forget secrets that expired a while ago."""
@@ -341,6 +348,11 @@ class AccountsControl:
             self._loaded_at = time.monotonic()
         finally:
             self._reloading = None
+
+
+def _escaped(text: str) -> str:
+    """Inside a quoted string (RFC 9110 5.6.4)."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _for_change(principal: Principal, action: Action) -> Principal:

@@ -6,7 +6,6 @@ here. Log-in forms of other sites can't sign anybody in: `POST` needs our own or
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
@@ -158,7 +157,7 @@ async def leave(
     request.scope[_THEN] = then  # type: ignore[typeddict-unknown-key]
     found = _provider(services, provider)
     redirect_uri = caller.base_url + CALLBACK.replace("{provider}", quote(provider))
-    url, attempt = await asyncio.to_thread(found.begin, redirect_uri)
+    url, attempt = await accounts_of(services).outbound.ask(provider, found.begin, redirect_uri)
     kept = json.dumps([attempt.state, attempt.nonce, attempt.verifier, local_path(then), services.now])
     sealed = services.seal.seal(kept.encode(), context=f"sign-in at {provider}").hex()
     cookie = Cookie(
@@ -200,7 +199,7 @@ async def come_back(
     redirect_uri = caller.base_url + CALLBACK.replace("{provider}", quote(provider))
     tried = ""
     try:
-        person = await asyncio.to_thread(found.finish, attempt, code=code, redirect_uri=redirect_uri)
+        person = await accounts_of(services).outbound.ask(provider, found.finish, attempt, code, redirect_uri)
         tried = person.name.lower()
         account: Account = await services.write(provision, provider, person, services.now, caller.address)
         if not account.enabled:

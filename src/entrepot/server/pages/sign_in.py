@@ -13,6 +13,7 @@ from entrepot.server.access.decision.errors import (
     AccessDenied,
     InvalidCredentials,
     InvalidPassword,
+    NotKnownNow,
     TooManyAttempts,
 )
 from entrepot.server.access.decision.model import Principal, PrincipalKind
@@ -35,6 +36,7 @@ _PROVIDER_PROBLEMS: Final = {
     "invalid-credentials": "The provider did not vouch for you, or took too long. Start again.",
     "sign-in-cancelled": "You turned back at the provider, so you are not signed in.",
     "oidc-unavailable": "The provider could not be reached. Try again, or sign in with a password.",
+    "sign-in-source-busy": "The provider does not answer. Try again in a moment, or sign in with a password.",
     "not-admitted": "You are known there, but none of your groups may sign in here. Ask an admin.",
     "name-taken": "Your name belongs to another account here. An admin can link the two.",
     "invalid-name": "The name the provider has for you can't be a user name here. Ask an admin.",
@@ -87,6 +89,9 @@ async def prove(visit: Visit) -> Response[Any]:
         except TooManyAttempts as error:
             status = 429
             form.problem = f"Too many failed sign-ins. Try again in {error.retry_after_s:.0f} seconds."
+        except NotKnownNow as error:
+            status = 503
+            form.problem = f"{error.message[0].upper()}{error.message[1:]}; {error.hint}."
         except Unauthorized:
             form.refuse("password", _WRONG)
     return _sign_in_page(visit, form, status)

@@ -148,6 +148,13 @@ async def test_anonymous_token_pulls_public_only(accounts: Accounts) -> None:
     assert (await accounts.control.decide(await bearer(accounts, text), Action.PING)).allowed
 
 
+async def test_a_challenge_stays_one_whatever_the_host_is_called(accounts: Accounts) -> None:
+    told = accounts.control.challenge(base_url='http://a",realm="http://evil.example')
+    assert told == (
+        r'Bearer realm="http://a\",realm=\"http://evil.example/token",service="a\",realm=\"http://evil.example"'
+    )
+
+
 # A2: a token was minted, then the world changed.
 
 

@@ -20,6 +20,7 @@ def repository(name: str, *actions: str) -> WantedScope:
         (["repository:a:*"], [repository("a", "*")]),
         (["registry:catalog:*"], [WantedScope("registry", "catalog", frozenset({"*"}))]),
         (["repository:A:pull", "nonsense", "repository:a", "repository::pull", "repository:a:fly"], []),
+        (["registry:catalog:delete,\x00", "registry:other:*"], []),
         (["repository:host:5000/a:pull"], []),
         (["repository:../etc:pull"], []),
     ],

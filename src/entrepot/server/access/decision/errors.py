@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from entrepot.errors import Conflict, Denied, InvalidInput, LimitExceeded, NotFound, Unauthorized
+from entrepot.errors import (
+    Conflict,
+    Denied,
+    InvalidInput,
+    LimitExceeded,
+    NotFound,
+    Unauthorized,
+    Unavailable,
+)
 
 __all__ = [
     "AccessDenied",
@@ -17,6 +25,7 @@ __all__ = [
     "InvalidToken",
     "NameTaken",
     "NotAdmitted",
+    "NotKnownNow",
     "SignInCancelled",
     "TooManyAttempts",
     "Unknown",
@@ -29,6 +38,19 @@ class InvalidCredentials(Unauthorized):
 
     code: ClassVar[str] = "invalid-credentials"
     challenge_error: ClassVar[str | None] = None
+
+
+class NotKnownNow(Unavailable):
+    """A sign-in source could not be asked. The same for every name and password that isn't right here."""
+
+    code: ClassVar[str] = "sign-in-not-known-now"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the user name or password is wrong, or known only where nobody answers at the moment",
+            hint="try again in a moment",
+            retry_after_s=10.0,
+        )
 
 
 class NotAdmitted(InvalidCredentials):

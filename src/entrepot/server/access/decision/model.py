@@ -161,6 +161,10 @@ class Principal:
     credential: str = "none"
     """How it signed in: none, password, token, robot, bearer, session, exchange."""
 
+    entry: str = ""
+    """Mark of the entry their sign-in source had when they signed in; empty: tied to none. Another one when
+    the entry changes, and then it ends what was made by signing in, as another epoch does."""
+
     @property
     def is_anonymous(self) -> bool:
         return self.kind is PrincipalKind.ANONYMOUS

@@ -3,7 +3,8 @@
 The rules in order; the first that has an opinion decides:
 
 0. the registry itself, and whoever runs its commands on its own machine, may all
-1. the principal exists, is enabled, not expired, and its credentials are not older than its epoch
+1. the principal exists, is enabled, not expired, and its credentials are not older than its epoch, nor than
+   its entry at a sign-in source
 2. the token it came with still exists
 3. a bearer token speaks for the repository as it was when the token was made
 4. a personal access token or robot narrowing holds the action and the repository
@@ -166,6 +167,8 @@ class Facts:
     """Microseconds since 1970 at which a term in here runs out; None: no term."""
     source: str = "local"
     """Where the principal signs in; a source may know better whether it still exists."""
+    entry: str = ""
+    """Mark of the principal's entry at that source now; empty: not known."""
 
 
 def authorize(facts: Facts, principal: Principal, action: Action, resource: Resource) -> Decision:
@@ -248,7 +251,8 @@ def _principal_is_good(facts: Facts, principal: Principal) -> Decision | None:
     error = "invalid_token" if principal.scopes is not None else None
     if facts.state is not PrincipalState.ACTIVE:
         return _challenge(f"principal-{facts.state}", f"the account {principal} cannot be used", error)
-    if facts.epoch != principal.epoch:
+    is_another = facts.entry and principal.entry and facts.entry != principal.entry
+    if facts.epoch != principal.epoch or is_another:
         return _challenge(
             "principal-epoch", f"the credentials of {principal} were revoked; sign in again", error
         )

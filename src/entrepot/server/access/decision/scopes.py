@@ -48,8 +48,8 @@ def _parse(item: str) -> WantedScope | None:
     name, _, actions_text = rest.rpartition(":")
     kind = kind.partition("(")[0]
     actions = frozenset(action.strip() for action in actions_text.split(","))
-    if kind == "registry" and name == "catalog":
-        return WantedScope("registry", "catalog", actions)
+    if kind == "registry" and name == "catalog" and "*" in actions:
+        return WantedScope("registry", "catalog", frozenset({"*"}))
     if kind != "repository" or not actions & _KNOWN:
         return None
     try:

@@ -28,6 +28,7 @@ __all__ = [
     "create_robot",
     "create_user",
     "delete_account",
+    "end_log_ins_from",
     "find_account",
     "get_account",
     "list_accounts",
@@ -84,6 +85,7 @@ _SELECT: Final = select(*_COLUMNS)
 _CHANGEABLE: Final = frozenset(
     {"display_name", "email", "description", "enabled", "system_role", "may_create_projects", "expires_at"}
 )
+_MADE_BY_SIGNING_IN: Final = ("ses", "ref", "set")
 _ENDS_CREDENTIALS: Final = frozenset({"enabled"})
 
 
@@ -236,8 +238,21 @@ def _end_log_ins(connection: Connection, account_id: int) -> None:
     """Sessions, what `docker login` keeps, set-up links: what was made by signing in."""
     connection.execute(
         delete(access_token).where(
-            access_token.c.principal_id == account_id, access_token.c.kind.in_(("ses", "ref", "set"))
+            access_token.c.principal_id == account_id, access_token.c.kind.in_(_MADE_BY_SIGNING_IN)
         )
+    )
+
+
+def end_log_ins_from(connection: Connection, source: str) -> None:
+    """Of every user of a sign-in source; their personal access tokens stay."""
+    theirs = select(principal.c.id).where(principal.c.source == source)
+    connection.execute(
+        delete(access_token).where(
+            access_token.c.principal_id.in_(theirs), access_token.c.kind.in_(_MADE_BY_SIGNING_IN)
+        )
+    )
+    connection.execute(
+        update(principal).where(principal.c.source == source).values(epoch=principal.c.epoch + 1)
     )
 
 

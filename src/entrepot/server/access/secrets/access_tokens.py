@@ -16,7 +16,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from entrepot.server.access.audit import record
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.errors import InvalidName, Unknown
-from entrepot.server.access.decision.model import Action
+from entrepot.server.access.decision.model import Action, Principal
 from entrepot.server.access.decision.patterns import parse_repository_pattern
 from entrepot.server.access.secrets.secret import Kind, NewSecret, new_secret
 from entrepot.server.db.tables.access import access_token, principal
@@ -24,6 +24,8 @@ from entrepot.server.db.tables.access import access_token, principal
 __all__ = [
     "TOKEN_BY_ID",
     "AccessToken",
+    "entry_detail",
+    "entry_of",
     "get_token",
     "list_tokens",
     "mark_used",
@@ -82,6 +84,15 @@ _SELECT: Final = select(
 ).join(principal, principal.c.id == access_token.c.principal_id)
 _TOKEN_ACTIONS: Final = frozenset(action.value for action in Action)
 _VISIBLE_KINDS: Final = ("pat", "rob")
+
+
+def entry_detail(who: Principal) -> dict[str, str] | None:
+    """What a secret made by signing in keeps of the entry it was made with; `entry_of` reads it."""
+    return {"entry": who.entry} if who.entry else None
+
+
+def entry_of(detail: str | None) -> str:
+    return str(json.loads(detail).get("entry", "")) if detail else ""
 
 
 def mint(

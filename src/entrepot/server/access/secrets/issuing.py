@@ -109,6 +109,7 @@ def issue(
             "k": who.kind.value,
             "i": who.id,
             "e": who.epoch,
+            **({"h": who.entry} if who.entry else {}),
             "t": who.token_id,
             "s": [
                 [
@@ -139,6 +140,7 @@ def read_claims(claims: dict[str, Any]) -> Principal:
                 TokenScope(name, frozenset(actions), pid, rid) for name, actions, pid, rid in own["s"]
             ),
             credential="bearer",
+            entry=str(own.get("h", "")),
         )
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise InvalidToken("the token was not made for this registry") from None

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -76,12 +76,13 @@ class PasswordPool:
 
         Raises TooManyAttempts when the line is full.
         """
-        return await self._run(verify_password, stored_hash, password)
+        return await self.run(verify_password, stored_hash, password)
 
     async def hash(self, password: str) -> str:
-        return await self._run(hash_password, password)
+        return await self.run(hash_password, password)
 
-    async def _run(self, function: Callable[..., T], *args: str | None) -> T:
+    async def run(self, function: Callable[..., T], *args: Any) -> T:
+        """`function(*args)`, which computes a hash, in turn. Raises TooManyAttempts when the line is full."""
         if self._waiting >= self._max_waiting:
             raise TooManyAttempts("too many sign-ins at once", retry_after_s=5.0)
         self._waiting += 1

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, select
 
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.model import Principal
-from entrepot.server.access.secrets.access_tokens import mint
+from entrepot.server.access.secrets.access_tokens import entry_detail, mint
 from entrepot.server.access.secrets.secret import NewSecret
 from entrepot.server.db.clock import SECOND
 from entrepot.server.db.tables.access import access_token
@@ -42,6 +42,7 @@ def mint_refresh_token(connection: Connection, who: Principal, client: str, now:
         kind="ref",
         owner_id=who.id,
         owner=who.name,
-        name=client[:64],
+        name="".join(filter(str.isprintable, client))[:64],
         expires_at=now + LIFE_S * SECOND,
+        detail=entry_detail(who),
     )

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, delete
 from entrepot.server.access.audit import record
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.model import Principal
-from entrepot.server.access.secrets.access_tokens import mint
+from entrepot.server.access.secrets.access_tokens import entry_detail, mint
 from entrepot.server.access.secrets.secret import SecretText
 from entrepot.server.db.clock import SECOND
 from entrepot.server.db.tables.access import access_token
@@ -52,6 +52,7 @@ def create_session(
         owner=who.name,
         name=user_agent[:200],
         expires_at=now + LIFE_S * SECOND,
+        detail=entry_detail(who),
     )
     return secret.text
 

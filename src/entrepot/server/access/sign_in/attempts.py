@@ -7,6 +7,7 @@ catalog's steady time, which no setting of a clock moves.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -26,12 +27,23 @@ from sqlalchemy.exc import IntegrityError
 
 from entrepot.server.access.audit import record
 from entrepot.server.access.decision.actor import Actor
-from entrepot.server.access.sign_in.backoff import FORGET_AFTER, TRUSTED_FOR, Failures, SignInRecord
+from entrepot.server.access.sign_in.backoff import FORGET_AFTER, TRUSTED_FOR, Failures, SignInRecord, pause_s
 from entrepot.server.db import RetryTransaction
 from entrepot.server.db.statements import is_unique_violation
 from entrepot.server.db.tables.access import sign_in_attempt
 
-__all__ = ["COLUMNS", "forget", "joined", "note_failure", "note_success", "read_record", "sweep"]
+__all__ = [
+    "COLUMNS",
+    "Reservation",
+    "forget",
+    "joined",
+    "note_failure",
+    "note_success",
+    "read_record",
+    "reserve",
+    "sweep",
+    "take_back",
+]
 
 _EVERYBODY: Final = ""
 _EVERYWHERE: Final = ""
@@ -92,6 +104,23 @@ _COUNT: Final = (
 _FIRST: Final = insert(sign_in_attempt).values(
     user=bindparam("p_user"), address=bindparam("p_address"), failures=1, failed_at=bindparam("p_at")
 )
+_LOCK: Final = (
+    select(sign_in_attempt.c.failures, sign_in_attempt.c.failed_at, sign_in_attempt.c.succeeded_at)
+    .where(_ROW)
+    .with_for_update()
+)
+_TAKE_BACK: Final = (
+    update(sign_in_attempt)
+    .where(_ROW, sign_in_attempt.c.failures > 0)
+    .values(
+        failures=sign_in_attempt.c.failures - 1,
+        # A failure since then has its own time.
+        failed_at=case(
+            (sign_in_attempt.c.failed_at == bindparam("p_at"), bindparam("p_before")),
+            else_=sign_in_attempt.c.failed_at,
+        ),
+    )
+)
 _SUCCEED: Final = (
     update(sign_in_attempt).where(_ROW).values(failures=0, failed_at=None, succeeded_at=bindparam("p_at"))
 )
@@ -107,24 +136,87 @@ _SWEEP: Final = delete(sign_in_attempt).where(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A try that was counted as failed before its password is looked at; or one that has to wait."""
+
+    record: SignInRecord
+    """Before it."""
+    at: int
+    wait_s: float
+    """0: it was counted and may go on."""
+
+
+def reserve(connection: Connection, user: str | None, address: str, now: int) -> Reservation:
+    """Count a try before it is made, so that however many come at once, no more are made than one after
+    another; for who must wait nothing is counted. `succeeded` and `take_back` undo it.
+
+    Without `user` for the address alone.
+    """
+    keys = _keys(user, address)
+    # The rows are locked, always in this order, so that no two tries wait for each other.
+    before = {key: connection.execute(_LOCK, {"p_user": key[0], "p_address": key[1]}).first() for key in keys}
+    pair = before.get((user or _EVERYBODY, address)) if user else None
+    record = SignInRecord(
+        pair=_failures(pair),
+        address=_failures(before[_EVERYBODY, address]),
+        user=_failures(before.get((user or "", _EVERYWHERE))),
+        succeeded_at=pair.succeeded_at if pair else None,
+    )
+    wait_s = pause_s(record, now)
+    if wait_s <= 0:
+        for (name, where), row in before.items():
+            _count(connection, name, where, now, is_new=row is None)
+    return Reservation(record, now, wait_s)
+
+
+def take_back(connection: Connection, user: str | None, address: str, reserved: Reservation) -> None:
+    """It was no failure: the counts are what they would be without it."""
+    _take_back(connection, _keys(user, address), reserved)
+
+
 def note_failure(connection: Connection, user: str | None, address: str, now: int) -> None:
-    """Count one; without `user` for the address alone. Always in this order, so that no two wait for each
-    other."""
-    keys = [(_EVERYBODY, address)]
-    if user:
-        keys += [(user, address), (user, _EVERYWHERE)]
-    for name, where in keys:
-        row = {"p_user": name, "p_address": where, "p_at": now, "p_forgotten": now - FORGET_AFTER}
-        if connection.execute(_COUNT, row).rowcount == 0:
-            _insert(connection, _FIRST, {"p_user": name, "p_address": where, "p_at": now})
+    """Count one that was not reserved; without `user` for the address alone."""
+    for name, where in _keys(user, address):
+        _count(connection, name, where, now)
 
 
-def note_success(connection: Connection, user: str, address: str, now: int) -> None:
+def note_success(
+    connection: Connection, user: str, address: str, now: int, reserved: Reservation | None = None
+) -> None:
     """Forget the pair's failures and know the address; the address keeps its count, or one own account would
     reset it."""
+    if reserved is not None:
+        _take_back(connection, [key for key in _keys(user, address) if key != (user, address)], reserved)
     row = {"p_user": user, "p_address": address, "p_at": now}
     if connection.execute(_SUCCEED, row).rowcount == 0:
         _insert(connection, _FIRST_SUCCESS, row)
+
+
+def _keys(user: str | None, address: str) -> list[tuple[str, str]]:
+    return [(_EVERYBODY, address), *([(user, address), (user, _EVERYWHERE)] if user else [])]
+
+
+def _failures(row: Any) -> Failures:
+    return Failures(row.failures or 0, row.failed_at or 0) if row is not None else Failures()
+
+
+def _count(connection: Connection, user: str, address: str, now: int, *, is_new: bool = False) -> None:
+    row = {"p_user": user, "p_address": address, "p_at": now, "p_forgotten": now - FORGET_AFTER}
+    if is_new or connection.execute(_COUNT, row).rowcount == 0:
+        _insert(connection, _FIRST, {"p_user": user, "p_address": address, "p_at": now})
+
+
+def _take_back(connection: Connection, keys: list[tuple[str, str]], reserved: Reservation) -> None:
+    for user, address in keys:
+        if user == _EVERYBODY:
+            last_at = reserved.record.address.last_at
+        elif address == _EVERYWHERE:
+            last_at = reserved.record.user.last_at
+        else:
+            last_at = reserved.record.pair.last_at
+        row = {"p_user": user, "p_address": address, "p_at": reserved.at, "p_before": last_at or None}
+        connection.execute(_TAKE_BACK, row)
 
 
 def forget(connection: Connection, by: Actor, user: str, *, now: int) -> int:

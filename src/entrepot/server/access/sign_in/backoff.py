@@ -13,7 +13,7 @@ from typing import Final
 
 from entrepot.server.db.clock import SECOND
 
-__all__ = ["FORGET_AFTER", "TRUSTED_FOR", "Failures", "SignInRecord", "network_of", "pause_s"]
+__all__ = ["FORGET_AFTER", "TRUSTED_FOR", "Failures", "SignInRecord", "counted", "network_of", "pause_s"]
 
 FORGET_AFTER: Final = 900 * SECOND
 """Failures this old count no more."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -15,12 +14,14 @@ from entrepot.errors import InvalidInput
 from entrepot.server.access.audit import record
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.errors import AlreadyExists, Unknown
+from entrepot.server.access.directory.accounts import end_log_ins_from
 from entrepot.server.access.directory.names import parse_short_name
 from entrepot.server.access.secrets.sealing import SealBroken, SealKey
 from entrepot.server.access.sign_in.sources.base import PasswordSource
-from entrepot.server.access.sign_in.sources.htpasswd import HtpasswdFile
+from entrepot.server.access.sign_in.sources.htpasswd import HtpasswdFile, RunHash
 from entrepot.server.access.sign_in.sources.ldap import LdapDirectory, LdapSettings
 from entrepot.server.access.sign_in.sources.oidc import OidcProvider, OidcSettings
+from entrepot.server.access.sign_in.sources.outbound import Outbound
 from entrepot.server.db.tables.access import sign_in_source
 
 __all__ = [
@@ -56,6 +57,7 @@ class LiveSources:
 
     passwords: tuple[PasswordSource, ...] = ()
     providers: Mapping[str, OidcProvider] | None = None
+    made_of: tuple[tuple[Source, PasswordSource | OidcProvider], ...] = ()
 
     def password_source(self, name: str) -> PasswordSource | None:
         return next((source for source in self.passwords if source.name == name), None)
@@ -101,19 +103,22 @@ def add_source(
 
 
 def remove_source(connection: Connection, by: Actor, name: str, *, now: int) -> None:
-    """Its users stay but can't sign in through it. Raises Unknown."""
+    """Its users stay but can't sign in through it, and those who have are signed out. Raises Unknown."""
     if connection.execute(delete(sign_in_source).where(sign_in_source.c.name == name)).rowcount == 0:
         raise Unknown(f"no sign-in source is called {name}")
+    end_log_ins_from(connection, name)
     record(connection, by, "remove-sign-in-source", now=now, old=name)
 
 
 def set_source_enabled(connection: Connection, by: Actor, name: str, *, enabled: bool, now: int) -> None:
-    """Raises Unknown."""
+    """Who signed in through one that is disabled is signed out. Raises Unknown."""
     changed = connection.execute(
         update(sign_in_source).where(sign_in_source.c.name == name).values(enabled=enabled)
     )
     if changed.rowcount == 0:
         raise Unknown(f"no sign-in source is called {name}")
+    if not enabled:
+        end_log_ins_from(connection, name)
     record(connection, by, "change-sign-in-source", now=now, new=f"{name} enabled={enabled}")
 
 
@@ -134,22 +139,33 @@ def _open_secret(row: Source, seal: SealKey) -> str:
     return seal.open(row.sealed, context=f"secret of source {row.name}").decode() if row.sealed else ""
 
 
-def build_sources(connection: Connection, seal: SealKey, threads: Executor) -> LiveSources:
-    """Live objects of the enabled rows. Nothing is asked yet."""
-    passwords: list[PasswordSource] = []
-    providers: dict[str, OidcProvider] = {}
+def build_sources(
+    connection: Connection, seal: SealKey, before: LiveSources, *, outbound: Outbound, run_hash: RunHash
+) -> LiveSources:
+    """Live objects of the enabled rows: those there were `before`, with what they know, where the row is the
+    same. Nothing is asked yet.
+    """
+    made_of: list[tuple[Source, PasswordSource | OidcProvider]] = []
     for row in list_sources(connection):
         if not row.enabled:
+            continue
+        kept = next((live for made_from, live in before.made_of if made_from == row), None)
+        if kept is not None:
+            made_of.append((row, kept))
             continue
         secret = _open_secret(row, seal)
         settings = parse_settings(row.kind, row.settings)
         if isinstance(settings, OidcSettings):
-            providers[row.name] = OidcProvider(row.name, settings, secret)
+            made_of.append((row, OidcProvider(row.name, settings, secret)))
         elif isinstance(settings, LdapSettings):
-            passwords.append(LdapDirectory(row.name, settings, secret, threads))
+            made_of.append((row, LdapDirectory(row.name, settings, secret, outbound)))
         else:
-            passwords.append(HtpasswdFile(row.name, settings, threads))
-    return LiveSources(tuple(passwords), providers)
+            made_of.append((row, HtpasswdFile(row.name, settings, run_hash)))
+    return LiveSources(
+        passwords=tuple(live for _, live in made_of if not isinstance(live, OidcProvider)),
+        providers={row.name: live for row, live in made_of if isinstance(live, OidcProvider)},
+        made_of=tuple(made_of),
+    )
 
 
 def parse_settings(kind: str, settings: Mapping[str, Any]) -> OidcSettings | LdapSettings | Path:

@@ -6,11 +6,9 @@ grants say what it may do; nothing secret is stored in the CI system.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from collections.abc import Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,7 +18,8 @@ from entrepot.server.access.audit import record
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.errors import InvalidCredentials, InvalidPattern, Unknown
 from entrepot.server.access.decision.patterns import glob_matches
-from entrepot.server.access.sign_in.sources.oidc import OidcIssuer
+from entrepot.server.access.sign_in.sources.oidc import WELL_KNOWN_ISSUERS, OidcIssuer
+from entrepot.server.access.sign_in.sources.outbound import Outbound
 from entrepot.server.db.tables.access import principal, workload_rule
 
 __all__ = [
@@ -31,22 +30,14 @@ __all__ = [
     "issuer_is_known",
     "list_rules",
     "looks_like_jwt",
+    "names_an_owner",
     "remove_rule",
     "rule_matches",
 ]
 
 DEFAULT_AUDIENCE: Final = "entrepot"
-WELL_KNOWN_ISSUERS: Final = frozenset(
-    {
-        "https://token.actions.githubusercontent.com",
-        "https://gitlab.com",
-        "https://oidc.circleci.com",
-        "https://agent.buildkite.com",
-        "https://accounts.google.com",
-        "https://app.terraform.io",
-    }
-)
-"""Issuers anybody may name in a rule. The server fetches an issuer's keys: others are for admins to name."""
+_KUBERNETES: Final = "system:serviceaccount:"
+"""The one kind of subject in use that is two words."""
 _IDENTIFYING: Final = frozenset({"sub", "repository", "project_path", "repository_owner", "namespace_path"})
 
 
@@ -93,10 +84,12 @@ def add_rule(
     audience: str = DEFAULT_AUDIENCE,
 ) -> int:
     """Raises InvalidPattern when the claims would let in everybody the issuer knows."""
-    if not any(name in _IDENTIFYING and value.strip("*") for name, value in claims.items()):
+    if not any(names_an_owner(name, pattern) for name, pattern in claims.items()):
         raise InvalidPattern(
-            "the rule would take any job of this issuer",
-            hint="name at least one of: " + ", ".join(sorted(_IDENTIFYING)),
+            "the rule would take jobs of anybody at this issuer",
+            hint=f"name an owner in one of {', '.join(sorted(_IDENTIFYING))}, before any *, as in "
+            "repository=acme/app, repository_owner=acme, project_path=acme/*, sub=repo:acme/app:*, "
+            "sub=system:serviceaccount:builds:*",
         )
     OidcIssuer(issuer)  # only its address is checked here
     rule_id = connection.execute(
@@ -131,6 +124,29 @@ def issuer_is_known(connection: Connection, issuer: str) -> bool:
     return url in WELL_KNOWN_ISSUERS or bool(list_rules(connection, issuer=url))
 
 
+def names_an_owner(claim: str, pattern: str) -> bool:
+    """Whether only jobs of one owner (a user, an organisation, a namespace) can have this claim. Pure.
+
+    What is before the first `*` holds the owner's whole name and what ends it: `acme*` is `acme-evil` too.
+    """
+    if claim not in _IDENTIFYING:
+        return False
+    fixed, star, _ = pattern.partition("*")
+    if not star:
+        return bool(fixed.strip())
+    if claim == "sub":  # repo:OWNER/…, project_path:OWNER/…, organization:OWNER:…, org/ID/…
+        kind = _KUBERNETES if fixed.startswith(_KUBERNETES) else fixed[: _first_end(fixed) + 1]
+        fixed = fixed.removeprefix(kind)
+        if not kind:
+            return False
+    return _first_end(fixed) > 0
+
+
+def _first_end(text: str) -> int:
+    """Where the first part of `text` ends; -1 when nothing says that it does."""
+    return next((place for place, character in enumerate(text) if character in ":/"), -1)
+
+
 def rule_matches(rule: WorkloadRule, claims: Mapping[str, Any]) -> bool:
     """Every claim the rule names is there, is text (or a number), and matches its glob."""
     for name, pattern in rule.claims.items():
@@ -151,19 +167,20 @@ def looks_like_jwt(text: str) -> bool:
 class WorkloadVerifier:
     """Verifies a job's token for a robot. Asks only issuers that a rule names."""
 
-    def __init__(self, threads: Executor) -> None:
-        self._threads = threads
+    def __init__(self, outbound: Outbound) -> None:
+        self._outbound = outbound
         self._issuers: dict[str, OidcIssuer] = {}
 
     async def verify(self, token: str, rules: list[WorkloadRule]) -> WorkloadRule:
-        """The rule that lets it in. Raises InvalidCredentials, OidcUnavailable."""
+        """The rule that lets it in. Raises InvalidCredentials, OidcUnavailable, SourceBusy."""
         issuer_url = _unverified_issuer(token)
         candidates = [rule for rule in rules if rule.issuer == issuer_url]
         for audience in sorted({rule.audience for rule in candidates}):
-            issuer = self._issuers.setdefault(issuer_url, OidcIssuer(issuer_url))
-            loop = asyncio.get_running_loop()
+            issuer = self._issuers.get(issuer_url)
+            if issuer is None:
+                issuer = self._issuers[issuer_url] = OidcIssuer(issuer_url)
             try:
-                claims = await loop.run_in_executor(self._threads, _claims, issuer, token, audience)
+                claims = await self._outbound.ask(issuer_url, _claims, issuer, token, audience)
             except InvalidCredentials:
                 continue
             for rule in candidates:

@@ -11,6 +11,8 @@ import base64
 import hashlib
 import json
 import secrets
+import socket
+import ssl
 import threading
 import time
 from dataclasses import dataclass
@@ -22,19 +24,41 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
+from entrepot.client.errors import DestinationForbidden
+from entrepot.client.reach import Reach, guarded_pools
 from entrepot.errors import InvalidInput, Unavailable
 from entrepot.server.access.decision.errors import InvalidCredentials, NotAdmitted
 from entrepot.server.access.sign_in.sources.base import Person
+from entrepot.server.access.sign_in.sources.claims import check_claims, check_nonce, groups_of, text_of
+from entrepot.server.access.sign_in.sources.outbound import Deadline
 
-__all__ = ["OidcIssuer", "OidcProvider", "OidcSettings", "OidcUnavailable", "SignInAttempt"]
+__all__ = [
+    "WELL_KNOWN_ISSUERS",
+    "OidcIssuer",
+    "OidcProvider",
+    "OidcSettings",
+    "OidcUnavailable",
+    "SignInAttempt",
+]
 
 ALGORITHMS: Final = ["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"]
+WELL_KNOWN_ISSUERS: Final = frozenset(
+    {
+        "https://token.actions.githubusercontent.com",
+        "https://gitlab.com",
+        "https://oidc.circleci.com",
+        "https://agent.buildkite.com",
+        "https://accounts.google.com",
+        "https://app.terraform.io",
+    }
+)
+"""Issuers anybody may name in a rule. The server fetches an issuer's keys: others are for admins to name."""
+_TIMEOUT_S: Final = 5.0
 _MAX_DOCUMENT_BYTES: Final = 1024 * 1024
 _DOCUMENT_LIFE_S: Final = 3600.0
 _MIN_REFRESH_S: Final = 60.0
 _ASK_AGAIN_S: Final = 10.0
 """So long an issuer that could not be asked is not asked again: each try may hold a thread for as long."""
-_SKEW_S: Final = 60
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -53,22 +77,27 @@ class OidcIssuer:
     def __init__(self, url: str, *, ca_file: str | None = None) -> None:
         self.url = url.rstrip("/")
         _check_url(self.url)
-        self._pool = urllib3.PoolManager(
-            timeout=urllib3.Timeout(10.0), retries=False, ca_certs=ca_file or None, cert_reqs="CERT_REQUIRED"
-        )
+        self._ca_file = ca_file or None
+        self._trust: ssl.SSLContext | None = None
+        self._reach: Reach | None = None
         self._lock = threading.Lock()
         self._metadata: dict[str, Any] = {}
         self._keys: KeySet | None = None
         self._fetched_at = -_DOCUMENT_LIFE_S
         self._failed_at = -_ASK_AGAIN_S
 
-    def metadata(self) -> dict[str, Any]:
-        """The discovery document. Raises OidcUnavailable."""
+    def endpoint(self, name: str) -> str:
+        """An address out of the discovery document. Raises OidcUnavailable."""
         with self._lock:
             self._refresh_if_old()
-            return self._metadata
+            found = self._metadata.get(name)
+        if not isinstance(found, str):
+            raise OidcUnavailable(f"{self.url} publishes no {name}")
+        return found
 
-    def claims(self, token: str, *, audience: str, now: float | None = None) -> dict[str, Any]:
+    def claims(
+        self, token: str, *, audience: str, of_a_person: bool = False, now: float | None = None
+    ) -> dict[str, Any]:
         """Verified claims of a token of this issuer. Raises InvalidCredentials, OidcUnavailable."""
         moment = time.time() if now is None else now
         for attempt in (1, 2):
@@ -83,7 +112,9 @@ class OidcIssuer:
                 continue  # no key of that id: perhaps a new one
             except JoseError:
                 break
-            _check_claims(decoded.claims, issuer=issuer, audience=audience, now=moment)
+            check_claims(
+                decoded.claims, issuer=issuer, audience=audience, now=moment, of_a_person=of_a_person
+            )
             return dict(decoded.claims)
         raise InvalidCredentials(f"the token was not signed by {self.url}")
 
@@ -108,14 +139,20 @@ class OidcIssuer:
             raise OidcUnavailable(f"{self.url} says it is another issuer")
         for name in ("jwks_uri", "authorization_endpoint", "token_endpoint"):
             if name in document:
-                _check_url(str(document[name]))
+                self._check_endpoint(str(document[name]))
         keys = self._ask("GET", str(document.get("jwks_uri", "")))
         try:
             self._keys = KeySet.import_key_set(keys)  # type: ignore[arg-type]
-        except (JoseError, ValueError, KeyError) as error:
+        except (JoseError, ValueError, KeyError, TypeError) as error:
             raise OidcUnavailable(f"{self.url} publishes keys that can't be read") from error
         self._metadata = document
         self._fetched_at = time.monotonic()
+
+    def _check_endpoint(self, url: str) -> None:
+        try:
+            _check_url(url)
+        except InvalidInput as error:
+            raise OidcUnavailable(f"{self.url} publishes an address that is not https") from error
 
     def _ask(
         self, method: str, url: str, *, body: str | None = None, headers: dict[str, str] | None = None
@@ -124,24 +161,55 @@ class OidcIssuer:
         if body is not None:
             sent["Content-Type"] = "application/x-www-form-urlencoded"
         try:
-            response = self._pool.request(
-                method, url, body=body, headers=sent, redirect=False, preload_content=False
+            status, data = self._exchange(method, url, body, sent)
+        except DestinationForbidden as error:
+            raise OidcUnavailable(f"{self.url} leads to {url}, refused: {error.message}") from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise OidcUnavailable(f"{self.url} could not be asked: {type(error).__name__}") from error
+        if 400 <= status < 500 and method == "POST":
+            raise InvalidCredentials(f"{self.url} refused the sign-in")
+        try:
+            document = json.loads(data) if status == 200 and len(data) <= _MAX_DOCUMENT_BYTES else None
+        except (ValueError, RecursionError):
+            document = None
+        if not isinstance(document, dict):
+            raise OidcUnavailable(f"{self.url} answered {status} without a JSON document")
+        return document
+
+    def _exchange(
+        self, method: str, url: str, body: str | None, headers: dict[str, str]
+    ) -> tuple[int, bytes]:
+        """Status and the beginning of the body."""
+        reached: list[Reach] = []
+        if self._trust is None:
+            self._trust = ssl.create_default_context(cafile=self._ca_file)
+        with (
+            Deadline() as deadline,
+            urllib3.PoolManager(
+                timeout=urllib3.Timeout(_TIMEOUT_S), retries=False, ssl_context=self._trust
+            ) as pool,
+        ):
+
+            def connected(_host: str, made: socket.socket, reach: Reach) -> None:
+                deadline.watch(made)
+                reached.append(reach)
+
+            pool.pool_classes_by_scheme = guarded_pools(self._most_for(url), connected=connected)
+            response = pool.request(
+                method, url, body=body, headers=headers, redirect=False, preload_content=False
             )
             data = response.read(_MAX_DOCUMENT_BYTES + 1)
             response.close()
-        except urllib3.exceptions.HTTPError as error:
-            raise OidcUnavailable(f"{self.url} could not be asked: {type(error).__name__}") from error
-        if 400 <= response.status < 500 and method == "POST":
-            raise InvalidCredentials(f"{self.url} refused the sign-in")
-        try:
-            document = (
-                json.loads(data) if response.status == 200 and len(data) <= _MAX_DOCUMENT_BYTES else None
-            )
-        except ValueError:
-            document = None
-        if not isinstance(document, dict):
-            raise OidcUnavailable(f"{self.url} answered {response.status} without a JSON document")
-        return document
+        if self._reach is None:
+            self._reach = max(reached)
+        return response.status, data
+
+    def _most_for(self, url: str) -> Reach:
+        """An admin chose the issuer, which may be anywhere; its documents lead no further inside."""
+        if self.url in WELL_KNOWN_ISSUERS:
+            return Reach.PUBLIC
+        own = urlsplit(url).hostname == urlsplit(self.url).hostname
+        return Reach.STRANGE if own or self._reach is None else self._reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +252,7 @@ class OidcProvider:
         """The URL to send the browser to, and what to remember."""
         attempt = SignInAttempt(*(secrets.token_urlsafe(32) for _ in range(3)))
         challenge = hashlib.sha256(attempt.verifier.encode()).digest()
-        endpoint = str(self._issuer.metadata()["authorization_endpoint"])
+        endpoint = self._issuer.endpoint("authorization_endpoint")
         query = urlencode(
             {
                 "response_type": "code",
@@ -199,11 +267,10 @@ class OidcProvider:
         )
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{query}", attempt
 
-    def finish(self, attempt: SignInAttempt, *, code: str, redirect_uri: str) -> Person:
+    def finish(self, attempt: SignInAttempt, code: str, redirect_uri: str) -> Person:
         """Exchange the code. Raises InvalidCredentials, OidcUnavailable."""
-        metadata = self._issuer.metadata()
         answer = self._issuer.post_form(
-            str(metadata["token_endpoint"]),
+            self._issuer.endpoint("token_endpoint"),
             {
                 "grant_type": "authorization_code",
                 "code": code,
@@ -212,53 +279,33 @@ class OidcProvider:
             },
             {"Authorization": _basic(self.settings.client_id, self._client_secret)},
         )
-        claims = self._issuer.claims(str(answer.get("id_token", "")), audience=self.settings.client_id)
-        if not secrets.compare_digest(str(claims.get("nonce", "")), attempt.nonce):
-            raise InvalidCredentials("the sign-in does not belong to this browser; start again")
+        claims = self._issuer.claims(
+            str(answer.get("id_token", "")), audience=self.settings.client_id, of_a_person=True
+        )
+        check_nonce(claims, attempt.nonce)
         return self._person(claims)
 
     def _person(self, claims: dict[str, Any]) -> Person:
         settings = self.settings
-        groups = _groups(claims.get(settings.groups_claim))
+        groups = groups_of(claims.get(settings.groups_claim))
         if settings.allowed_groups and not set(settings.allowed_groups) & set(groups or ()):
             raise NotAdmitted(f"none of your groups at {settings.title or self.name} may sign in here")
-        name = claims.get(settings.name_claim) or claims.get("email") or claims.get("sub")
+        called = (text_of(claims.get(claim)) for claim in (settings.name_claim, "email", "sub"))
         return Person(
             subject=str(claims["sub"]),
-            name=str(name).lower(),
-            display_name=str(claims.get("name", "")),
-            email=str(claims.get("email", "")) if claims.get("email_verified", True) else "",
+            name=next(filter(None, called)).lower(),
+            display_name=text_of(claims.get("name")),
+            email=text_of(claims.get("email")) if claims.get("email_verified", True) else "",
             groups=groups,
             is_admin=settings.admin_group in (groups or ()) if settings.admin_group else None,
         )
 
 
-def _groups(value: Any) -> tuple[str, ...] | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return tuple(value.split())
-    return tuple(str(item) for item in value) if isinstance(value, list) else ()
-
-
-def _check_claims(claims: dict[str, Any], *, issuer: str, audience: str, now: float) -> None:
-    meant_for = claims.get("aud")
-    audiences = meant_for if isinstance(meant_for, list) else [meant_for]
-    expires = claims.get("exp")
-    if claims.get("iss") != issuer or audience not in audiences or not isinstance(claims.get("sub"), str):
-        raise InvalidCredentials("the token was made for somebody else")
-    if len(audiences) > 1 and claims.get("azp") not in {None, audience}:
-        raise InvalidCredentials("the token was made for somebody else")
-    if not isinstance(expires, int | float) or now >= expires + _SKEW_S:
-        raise InvalidCredentials("the token has expired")
-    for name in ("nbf", "iat"):
-        moment = claims.get(name)
-        if moment is not None and (not isinstance(moment, int | float) or moment > now + _SKEW_S):
-            raise InvalidCredentials("the token is not valid yet")
-
-
 def _check_url(url: str) -> None:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise InvalidInput(f"{url!r} is not an address") from None
     if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK):
         return
     raise InvalidInput(f"{url} is not an https address", hint="plain http is for localhost only")
