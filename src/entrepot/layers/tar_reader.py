@@ -59,7 +59,7 @@ _MEANINGFUL_GLOBALS = (
     b"mtime",
     b"hdrcharset",
 )
-_OCTAL = re.compile(rb" *([0-7]*)[ \x00]*\Z")
+_OCTAL = re.compile(rb" *+([0-7]*+)[ \x00]*+\Z")
 _DECIMAL = re.compile(rb"[0-9]{1,19}\Z")
 _TIME = re.compile(rb"(-?)([0-9]{1,18})(?:\.([0-9]*))?\Z")
 

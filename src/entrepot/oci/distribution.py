@@ -207,7 +207,7 @@ class Scope(msgspec.Struct, frozen=True, order=True):
 
 # --- ranges
 
-_BYTE_RANGE: Final = re.compile(r"bytes *= *([0-9]{0,19}) *- *([0-9]{0,19})", re.IGNORECASE)
+_BYTE_RANGE: Final = re.compile(r"bytes *+= *+([0-9]{0,19}+) *+- *+([0-9]{0,19}+)", re.IGNORECASE)
 _CONTENT_RANGE: Final = re.compile(
     r"(?:bytes[ =])?[ \t]*([0-9]{1,19})-([0-9]{1,19})(?:/(?:[0-9]{1,19}|\*))?", re.IGNORECASE
 )
@@ -270,7 +270,7 @@ def parse_upload_range(header: str) -> int:
 
 # --- links
 
-_LINK: Final = re.compile(r'<([^>]*)>((?:\s*;\s*[^\s=;,]+\s*=\s*(?:"[^"]*"|[^",;\s]*))*)')
+_LINK: Final = re.compile(r'<([^<>]*+)>((?:\s*+;\s*+[^\s=;,]++\s*+=\s*+(?:"[^"]*+"|[^",;\s]*+))*+)')
 _RELATION: Final = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^",;\s]*))', re.IGNORECASE)
 MAX_LINK_LENGTH: Final = 8192
 

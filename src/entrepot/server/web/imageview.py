@@ -28,9 +28,9 @@ __all__ = [
     "pretty",
 ]
 
-_NOP: Final = re.compile(r"^/bin/sh -c #\(nop\)\s*")
-_SHELL: Final = re.compile(r"^(?:/bin/sh -c |RUN /bin/sh -c )")
-_BUILDKIT: Final = re.compile(r"\s*# buildkit\Z")
+_NOP: Final = "/bin/sh -c #(nop)"
+_SHELLS: Final = ("/bin/sh -c ", "RUN /bin/sh -c ")
+_BUILDKIT: Final = "# buildkit"
 MAX_ENTRIES: Final = 200
 _EMPTY_GZIP: Final = 32
 
@@ -127,13 +127,13 @@ def command_of(text: str | None) -> tuple[str, str]:
     """A history entry as (instruction, rest), with what builders write around it taken off."""
     if not text:
         return "", ""
-    plain = _BUILDKIT.sub("", text.strip())
-    nop = _NOP.sub("", plain)
-    if nop != plain:
-        word, _, rest = nop.partition(" ")
+    plain = text.strip().removesuffix(_BUILDKIT).rstrip()
+    if plain.startswith(_NOP):
+        word, _, rest = plain.removeprefix(_NOP).lstrip().partition(" ")
         return word.upper()[:12], rest.strip()
-    if _SHELL.match(plain):
-        return "RUN", _SHELL.sub("", plain).strip()
+    for shell in _SHELLS:
+        if plain.startswith(shell):
+            return "RUN", plain.removeprefix(shell).strip()
     word, _, rest = plain.partition(" ")
     if word.isupper() and word.isalpha() and len(word) <= 12:
         return word, rest.strip()

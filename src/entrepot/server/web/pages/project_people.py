@@ -60,7 +60,7 @@ from entrepot.server.web.visit import Visit
 __all__ = ["ROUTES"]
 
 MOST: Final = 500
-_CLAIM: Final = re.compile(r"([A-Za-z0-9_.:/-]{1,100})\s*[=:]\s*(\S.*)\Z")
+_CLAIM: Final = re.compile(r"([A-Za-z0-9_.:/-]{1,100})\s*[=:]\s*(\S.*)\Z", re.DOTALL)
 
 
 # --- members
