@@ -38,6 +38,7 @@ from entrepot.server.management.content_queries import (
 )
 from entrepot.server.management.content_queries import search as find
 from entrepot.server.management.context import Api, Asked, Caller
+from entrepot.server.management.foreign import apart
 from entrepot.server.management.headers import etag, expected_number
 from entrepot.server.management.images import image_config, layers_of
 from entrepot.server.management.pages import DEFAULT_N, Last, LastNumber, N, Page, paged
@@ -64,6 +65,7 @@ from entrepot.server.management.schemas import (
 )
 from entrepot.server.management.tombstones import delete_repository, list_undoable, restore_repository
 from entrepot.server.management.views import repository_fields, repository_view, tag_fields, tag_view
+from entrepot.server.storage.errors import BlobMissing
 
 __all__ = ["ROUTES"]
 
@@ -323,19 +325,23 @@ async def show_manifest(api: Api, repository: str, digest: str) -> ManifestDetai
         return row, found, names, list_referrers(connection, row.id, wanted)
 
     row, found, names, referrers = await api.read(read)
-    config = await image_config(api, row.name, found)
+    try:
+        config = await image_config(api, row.name, found)
+    except BlobMissing:
+        config = None
+    platforms, layers = await apart(lambda: (platforms_of(found.body), layers_of(found.body, config)))
     return ManifestDetail(
         **_manifest_fields(found, names),
         raw=found.body.decode("utf-8", "replace"),
         platforms=[
             PlatformView(digest=child, platform=platform, size_bytes=size, media_type=kind)
-            for child, platform, size, kind in platforms_of(found.body)
+            for child, platform, size, kind in platforms
         ],
         layers=[
             LayerView(
                 digest=layer.digest, media_type=layer.media_type, size_bytes=layer.size, command=layer.command
             )
-            for layer in layers_of(found.body, config)
+            for layer in layers
         ],
         config_digest=found.config,
         config=config,
@@ -344,7 +350,7 @@ async def show_manifest(api: Api, repository: str, digest: str) -> ManifestDetai
                 digest=r.digest,
                 artifact_type=r.artifact_type,
                 size_bytes=r.total_size,
-                annotations=json.loads(r.annotations) if r.annotations else {},
+                annotations=json.loads(r.annotations) if r.annotations else {},  # ours: written by the push
             )
             for r in referrers
         ],

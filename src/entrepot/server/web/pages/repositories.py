@@ -21,6 +21,7 @@ from entrepot.server.management.content_queries import (
     get_repository,
     repository_sizes,
 )
+from entrepot.server.management.foreign import apart
 from entrepot.server.management.profiles import change_profile, get_profile, is_starred, set_star
 from entrepot.server.management.tombstones import delete_repository
 from entrepot.server.repos.history import TagEvent
@@ -145,7 +146,7 @@ async def show(visit: Visit, repository: str) -> Response[Any]:
         contains=contains,
         pager=pager(number, PAGE, tags.total, lambda other: address(page=other)),
         address=address,
-        readme=readme_html(readme) if readme.strip() else "",
+        readme=await apart(readme_html, readme) if readme.strip() else "",
         total_bytes=sizes[0],
         shared_bytes=sizes[1],
         deleted=deleted,
