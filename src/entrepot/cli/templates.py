@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from entrepot.cli import exitcodes
+from entrepot.cli.terminal import escape_json, text_lines
 from entrepot.errors import InvalidInput
 
 MAX_TEMPLATE_CHARS = 64 * 1024
@@ -387,7 +388,8 @@ class _Run:
             else:
                 value = self._pipeline(node, dot)
                 if not node.declares:
-                    self.out.append(go_text(value))
+                    # Only values: what the caller typed around them may well be colours.
+                    self.out.append(text_lines(go_text(value)))
 
     def _branch(self, branch: _Branch, dot: Any) -> None:
         self._scopes.append({})
@@ -543,7 +545,7 @@ def to_json(value: Any) -> str:
     if isinstance(value, Row):
         value = {name: value[name] for name in value.json_names if name in value}
     text = msgspec.json.encode(value).decode()
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return escape_json(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
 def _index(value: Any, *keys: Any) -> Any:
