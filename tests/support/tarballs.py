@@ -25,6 +25,7 @@ def header(
     device: tuple[int, int] = (0, 0),
     prefix: bytes = b"",
     checksum: bytes | None = None,
+    sparse_continues: bool = False,
 ) -> bytes:
     """One header block, its checksum right unless `checksum` says otherwise."""
     block = bytearray(BLOCK)
@@ -41,6 +42,9 @@ def header(
     block[329:337] = b"%07o\0" % device[0]
     block[337:345] = b"%07o\0" % device[1]
     block[345 : 345 + len(prefix[:155])] = prefix[:155]
+    if sparse_continues:  # old GNU form: more of the map follows in its own blocks
+        block[482] = 1
+        block[483:495] = b"%011o\0" % 0
     block[148:156] = checksum if checksum is not None else b"%06o\0 " % sum(block)
     return bytes(block)
 

@@ -15,7 +15,7 @@ from entrepot.images.times import parse_time
 from entrepot.oci.reference import Reference
 
 _BOOLEANS = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
+_DURATION = re.compile(r"(?<![\d.])(\d++(?:\.\d++)?)(ns|us|µs|ms|s|m|h)")
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 Test = Callable[[Image], bool]
@@ -78,7 +78,7 @@ def matches(pattern: str, reference: Reference) -> bool:
 def _translate(pattern: str) -> str:
     return "".join(
         "[^/]*" if part == "*" else "[^/]" if part == "?" else _literal(part)
-        for part in re.findall(r"\[[^\]]*\]|\*|\?|.", pattern)
+        for part in re.findall(r"\[[^\]]*(?:\]|\Z)|\*|\?|.", pattern)
     )
 
 

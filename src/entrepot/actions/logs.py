@@ -54,7 +54,7 @@ def parse_moment(text: str, now: datetime) -> datetime:
 def _duration(text: str) -> timedelta:
     import re
 
-    parts = re.findall(r"([0-9.]+)(ms|[smh])", text)
+    parts = re.findall(r"(?<![0-9.])([0-9.]++)(ms|[smh])", text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise InvalidOption(f'invalid value for "since": failed to parse value as time or duration: "{text}"')
     return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))

@@ -7,6 +7,7 @@ import sys
 import traceback
 
 from entrepot.cli import exitcodes
+from entrepot.cli.terminal import text_lines
 from entrepot.errors import EntrepotError
 
 SERVER_PACKAGES = frozenset({
@@ -30,8 +31,8 @@ def report_failure(error: BaseException, *, debug: bool) -> int:
     An error may carry `exit_code`, and `bare = True` when docker prints its message without a prefix.
     """
     if debug:
-        traceback.print_exception(error)
-    sys.stderr.write(describe_failure(error) + "\n")
+        sys.stderr.write(text_lines("".join(traceback.format_exception(error))))
+    sys.stderr.write(text_lines(describe_failure(error)) + "\n")
     return int(getattr(error, "exit_code", exitcodes.FAILED))
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from entrepot.cli.terminal import cell, escape_json, text_lines
+
 COLUMN_GAP = 3
 MIN_COLUMN = 10
 """docker's tables: a column is never narrower than this, gap included."""
@@ -45,14 +47,14 @@ class Listing(msgspec.Struct, frozen=True):
 
 
 def write(line: str = "") -> None:
-    """One line on stdout."""
-    sys.stdout.write(line + "\n")
+    """One line on stdout; foreign text in it is made safe."""
+    sys.stdout.write(text_lines(line) + "\n")
 
 
 def print_error(message: str) -> None:
     """One line on stderr."""
     sys.stdout.flush()
-    sys.stderr.write(message + "\n")
+    sys.stderr.write(text_lines(message) + "\n")
 
 
 def print_listing(
@@ -83,10 +85,10 @@ def render_listing(
 
         return "".join(to_json({name: row[name] for name in listing.json_names}) + "\n" for row in rows)
     if quiet and format_ in (None, "table"):
-        return "".join(f"{row[listing.quiet]}\n" for row in rows)
+        return "".join(f"{cell(str(row[listing.quiet]))}\n" for row in rows)
     if format_ in (None, "", "table"):
         names = list(shown or listing.shown)
-        cells = [[str(row[name]) for name in names] for row in rows]
+        cells = [[cell(str(row[name])) for name in names] for row in rows]
         return table([listing.heading(name) for name in names], cells)
     if format_.startswith("table "):
         return _template_table(listing, rows, format_.removeprefix("table ").strip())
@@ -149,11 +151,11 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         max(MIN_COLUMN, max((len(line[at]) for line in lines if at < len(line) - 1), default=0) + COLUMN_GAP)
         for at in range(count)
     ]
-    text = []
+    written = []
     for line in lines:
-        padded = [cell.ljust(widths[at]) for at, cell in enumerate(line[:-1])]
-        text.append("".join(padded) + line[-1] + "\n")
-    return "".join(text)
+        padded = [text.ljust(widths[at]) for at, text in enumerate(line[:-1])]
+        written.append("".join(padded) + line[-1] + "\n")
+    return "".join(written)
 
 
 def indented_json(value: Any) -> str:
@@ -161,7 +163,7 @@ def indented_json(value: Any) -> str:
     import msgspec
 
     text = msgspec.json.format(msgspec.json.encode(value), indent=4).decode()
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return escape_json(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
 SIZE_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import msgspec
 
 from entrepot.cli.output import human_duration, human_size, is_terminal
+from entrepot.cli.terminal import text_lines
 
 if TYPE_CHECKING:
     from entrepot.actions.events import ActionEvent
@@ -102,7 +103,7 @@ class SilentReporter(Reporter):
         self._out = out
 
     def line(self, text: str, *, status: str | None = None) -> None:  # noqa: ARG002 - the JSON reporter's
-        self._out.write(text + "\n")
+        self._out.write(text_lines(text) + "\n")
 
 
 class LayerReporter(Reporter):
@@ -214,7 +215,7 @@ class PlainReporter(LayerReporter):
         self._queued: list[Digest] = []
 
     def line(self, text: str, *, status: str | None = None) -> None:  # noqa: ARG002
-        self._out.write(text + "\n")
+        self._out.write(text_lines(text) + "\n")
         self._out.flush()
 
     def say(self, digest: Digest, text: str) -> None:
@@ -347,7 +348,7 @@ class BarReporter(LayerReporter):
 
     def line(self, text: str, *, status: str | None = None) -> None:  # noqa: ARG002
         self.finish_layers()
-        self._out.write(text + "\n")
+        self._out.write(text_lines(text) + "\n")
         self._out.flush()
 
     def planned(self, digest: Digest, *, exists: bool) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from entrepot.cli import exitcodes
+from entrepot.cli.terminal import escape_json, text_lines
 from entrepot.errors import InvalidInput
 
 MAX_TEMPLATE_CHARS = 64 * 1024
@@ -69,13 +70,12 @@ def compile_template(template: str) -> Callable[[Any], str]:
 def fields_named_in(template: str) -> list[str]:
     """The first-level fields a template prints, in order; `table` takes its headings from them."""
     return re.findall(
-        r"\.([A-Za-z_][A-Za-z0-9_]*)", "".join(re.findall(r"\{\{(.*?)\}\}", template, re.DOTALL))
+        r"\.([A-Za-z_][A-Za-z0-9_]*)", "".join(template[start:end] for start, end in _actions(template))
     )
 
 
 # --- text and actions -----------------------------------------------------------------------------
 
-_ACTION = re.compile(r"\{\{(-\s)?\s*(.*?)\s*(\s-)?\}\}", re.DOTALL)
 _TOKEN = re.compile(
     r"""(?P<space>\s+)|(?P<string>"(?:[^"\\]|\\.)*")|(?P<raw>`[^`]*`)|(?P<char>'(?:[^'\\]|\\.)')
     |(?P<number>[+-]?\d+(?:\.\d+)?)|(?P<declare>:=)|(?P<assign>=)|(?P<pipe>\|)|(?P<open>\()|(?P<close>\))
@@ -107,17 +107,17 @@ class _Action:
 def _split_text(template: str) -> list[_Text | _Action]:
     pieces: list[_Text | _Action] = []
     at, trim_next = 0, False
-    for found in _ACTION.finditer(template):
-        text = template[at : found.start()]
+    for start, end in _actions(template):
+        text, body = template[at : start - 2], template[start:end]
         if trim_next:
             text = text.lstrip()
-        if found[1]:
-            text = text.rstrip()
+        if body[:1] == "-" and body[1:2].isspace():
+            text, body = text.rstrip(), body[2:]
         if text:
             pieces.append(_Text(text))
-        trim_next = bool(found[3])
-        at = found.end()
-        body = found[2]
+        trim_next = body[-1:] == "-" and body[-2:-1].isspace()
+        at = end + 2
+        body = (body[:-1] if trim_next else body).strip()
         if not (body.startswith("/*") and body.endswith("*/")):
             pieces.append(_Action(tuple(_tokens(body))))
     rest = template[at:]
@@ -128,6 +128,14 @@ def _split_text(template: str) -> list[_Text | _Action]:
     if rest:
         pieces.append(_Text(rest))
     return pieces
+
+
+def _actions(template: str) -> Iterable[tuple[int, int]]:
+    """Where what is between `{{` and `}}` begins and ends."""
+    at = 0
+    while (start := template.find("{{", at)) >= 0 and (end := template.find("}}", start + 2)) >= 0:
+        yield start + 2, end
+        at = end + 2
 
 
 def _tokens(body: str) -> Iterable[_Token]:
@@ -380,7 +388,8 @@ class _Run:
             else:
                 value = self._pipeline(node, dot)
                 if not node.declares:
-                    self.out.append(go_text(value))
+                    # Only values: what the caller typed around them may well be colours.
+                    self.out.append(text_lines(go_text(value)))
 
     def _branch(self, branch: _Branch, dot: Any) -> None:
         self._scopes.append({})
@@ -536,7 +545,7 @@ def to_json(value: Any) -> str:
     if isinstance(value, Row):
         value = {name: value[name] for name in value.json_names if name in value}
     text = msgspec.json.encode(value).decode()
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return escape_json(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
 def _index(value: Any, *keys: Any) -> Any:
@@ -578,7 +587,7 @@ def _print(*values: Any) -> str:
     return text
 
 
-_VERB = re.compile(r"%([-+ 0#]*)(\d+)?(?:\.(\d+))?([a-zA-Z%])")
+_VERB = re.compile(r"%([-+ 0#]*+)(\d++)?+(?:\.(\d++))?+([a-zA-Z%])")
 
 
 def _printf(template: str, *values: Any) -> str:

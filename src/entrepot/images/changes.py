@@ -166,7 +166,7 @@ def _onbuild(runtime: Runtime, text: str) -> None:
     runtime["OnBuild"] = [*(runtime.get("OnBuild") or []), text]
 
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
+_DURATION = re.compile(r"(?<![\d.])(\d++(?:\.\d++)?)(ns|us|µs|ms|s|m|h)")
 _NANOSECONDS = {"ns": 1, "us": 1000, "µs": 1000, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _DURATIONS = {
     "interval": "Interval",

@@ -39,8 +39,11 @@ class UnpackLimits(Struct, frozen=True):
     max_header_bytes: int = 1 << 20
     """One PAX header or GNU long name."""
 
-    max_sparse_segments: int = 1 << 20
+    max_sparse_segments: int = 1 << 18
     """Segments of one sparse file."""
+
+    max_sparse_map_bytes: int = 1 << 20
+    """What tells the segments of one sparse file, in whichever form; at least four bytes for each in any."""
 
     zstd_window_bytes: int = 128 << 20
     """Memory a zstd frame may ask for (RFC 8878 recommends to support at least 8 MiB)."""

@@ -59,7 +59,7 @@ _MEANINGFUL_GLOBALS = (
     b"mtime",
     b"hdrcharset",
 )
-_OCTAL = re.compile(rb" *([0-7]*)[ \x00]*\Z")
+_OCTAL = re.compile(rb" *+([0-7]*+)[ \x00]*+\Z")
 _DECIMAL = re.compile(rb"[0-9]{1,19}\Z")
 _TIME = re.compile(rb"(-?)([0-9]{1,18})(?:\.([0-9]*))?\Z")
 
@@ -293,7 +293,7 @@ class TarReader:
     def _gnu_sparse(self, header: bytes) -> _Sparse:
         fields: list[int] = []
         real_size = _number(header[483:495], "sparse size")
-        block, count, at, extended = header, 4, 386, header[482]
+        used, block, count, at, extended = 0, header, 4, 386, header[482]
         while True:
             for index in range(count):
                 start = at + index * 24
@@ -303,11 +303,8 @@ class TarReader:
                 fields.append(_number(block[start + 12 : start + 24], "sparse length"))
             if not extended:
                 return _Sparse(self._segments_of(fields, real_size), real_size, 0)
-            self._check_segment_count(len(fields) // 2)
-            following = self._buffer.read_block(BLOCK)
-            if following is None:
-                raise InvalidLayer("the layer ends inside of a sparse map")
-            block, count, at, extended = following, 21, 0, following[504]
+            block = self._sparse_map_block(used, self._limits.max_sparse_map_bytes + BLOCK)
+            used, count, at, extended = used + BLOCK, 21, 0, block[504]
 
     def _pax_sparse(self, entry: Entry, extensions: _Extensions) -> _Sparse:
         pax = extensions.pax or {}
@@ -326,32 +323,38 @@ class TarReader:
             numbers = pax[b"GNU.sparse.map"].split(b",")
         else:
             numbers = extensions.sparse_pairs
-        fields = [_decimal(number, "sparse map") for number in numbers]
+        fields = _decimals(numbers, "sparse map")
         if 2 * _decimal(pax.get(b"GNU.sparse.numblocks", b""), "sparse blocks") != len(fields):
             raise InvalidLayer(f"entry {entry.name!r}: its map of holes has another length than it says")
         return _Sparse(self._segments_of(fields, real_size), real_size, 0)
 
     def _read_sparse_map(self, available: int) -> tuple[list[int], int]:
         """The map of PAX sparse format 1.0: decimal lines in front of the data, padded to whole blocks."""
-        text = bytearray()
-        used = 0
-        wanted: int | None = None
-        while True:
-            lines = text.count(b"\n")
-            if wanted is None and lines:
-                blocks = _decimal(bytes(text[: text.index(b"\n")]), "sparse blocks")
-                self._check_segment_count(blocks)
-                wanted = 1 + 2 * blocks
-            if wanted is not None and lines >= wanted:
-                numbers = bytes(text).split(b"\n", wanted)[1:wanted]
-                return [_decimal(number, "sparse map") for number in numbers], used
-            if used + BLOCK > available or (wanted is None and used >= BLOCK):
-                raise InvalidLayer("a sparse map that does not end")
-            block = self._buffer.read_block(BLOCK)
-            if block is None:
-                raise InvalidLayer("the layer ends inside of a sparse map")
+        text = bytearray(self._sparse_map_block(0, available))
+        count, newline, _ = bytes(text).partition(b"\n")
+        if not newline:
+            raise InvalidLayer("a sparse map that does not end")
+        blocks = _decimal(count, "sparse blocks")
+        self._check_segment_count(blocks)
+        lines, wanted = text.count(b"\n"), 1 + 2 * blocks
+        while lines < wanted:
+            block = self._sparse_map_block(len(text), available)
+            lines += block.count(b"\n")
             text += block
-            used += BLOCK
+        return _decimals(bytes(text).split(b"\n", wanted)[1:wanted], "sparse map"), len(text)
+
+    def _sparse_map_block(self, used: int, available: int) -> bytes:
+        """The next block of a map of which `used` bytes are read."""
+        if used + BLOCK > available:
+            raise InvalidLayer("a sparse map that does not end")
+        if used + BLOCK > self._limits.max_sparse_map_bytes:
+            raise LayerLimitExceeded(
+                f"a map of a sparse file's data of more than {self._limits.max_sparse_map_bytes} bytes"
+            )
+        block = self._buffer.read_block(BLOCK)
+        if block is None:
+            raise InvalidLayer("the layer ends inside of a sparse map")
+        return block
 
     def _check_segment_count(self, count: int) -> None:
         if count > self._limits.max_sparse_segments:
@@ -425,6 +428,12 @@ def _decimal(text: bytes, what: str) -> int:
     if not _DECIMAL.match(text):
         raise InvalidLayer(f"a {what} that is no number in a PAX header: {text[:40]!r}")
     return int(text)
+
+
+def _decimals(texts: list[bytes], what: str) -> list[int]:
+    if texts and all(map(bytes.isdigit, texts)) and max(map(len, texts)) <= 19:
+        return list(map(int, texts))  # a map may have half a million: five times as fast as one by one
+    return [_decimal(text, what) for text in texts]
 
 
 def _stored_size(header: bytes, pax: dict[bytes, bytes] | None) -> int:

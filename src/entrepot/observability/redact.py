@@ -24,7 +24,7 @@ _SENSITIVE_PARAMETER: Final = re.compile(
     r"|x-goog-credential|_state|state|code)=)[^&\s\"'>]*",
     re.IGNORECASE,
 )
-_USER_INFO: Final = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s\"'@]+@", re.IGNORECASE)
+_USER_INFO: Final = re.compile(r"(://)[^/\s\"'@]++@")
 _SCHEME_VALUE: Final = re.compile(
     r"\b(bearer|basic|digest|negotiate)\s+(?!realm=)[A-Za-z0-9+/._~=-]{6,}", re.IGNORECASE
 )

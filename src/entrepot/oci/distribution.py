@@ -129,7 +129,7 @@ def error_body(code: ErrorCode | str, message: str, detail: Any = None) -> bytes
 
 # --- ranges
 
-_BYTE_RANGE: Final = re.compile(r"bytes *= *([0-9]{0,19}) *- *([0-9]{0,19})", re.IGNORECASE)
+_BYTE_RANGE: Final = re.compile(r"bytes *+= *+([0-9]{0,19}+) *+- *+([0-9]{0,19}+)", re.IGNORECASE)
 _CONTENT_RANGE: Final = re.compile(
     r"(?:bytes[ =])?[ \t]*([0-9]{1,19})-([0-9]{1,19})(?:/(?:[0-9]{1,19}|\*))?", re.IGNORECASE
 )
@@ -192,7 +192,7 @@ def parse_upload_range(header: str) -> int:
 
 # --- links
 
-_LINK: Final = re.compile(r'<([^>]*)>((?:\s*;\s*[^\s=;,]+\s*=\s*(?:"[^"]*"|[^",;\s]*))*)')
+_LINK: Final = re.compile(r'<([^<>]*+)>((?:\s*+;\s*+[^\s=;,]++\s*+=\s*+(?:"[^"]*+"|[^",;\s]*+))*+)')
 _RELATION: Final = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^",;\s]*))', re.IGNORECASE)
 MAX_LINK_LENGTH: Final = 8192
 

@@ -32,12 +32,13 @@ MAX_REPOSITORY_LENGTH: Final = 255
 # Longer text is refused unread, so that no input can keep the patterns below busy.
 MAX_REFERENCE_LENGTH: Final = 8192
 
-_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_PATH = rf"{_COMPONENT}(?:/{_COMPONENT})*"
-_HOST_COMPONENT = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
-_REGISTRY = rf"(?:{_HOST_COMPONENT}(?:\.{_HOST_COMPONENT})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
-_TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
-_DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}"
+# `++`, `*+`: what a loop took it keeps, so that a long text which fits nothing is read once.
+_COMPONENT = r"[a-z0-9]++(?:(?:\.|__?+|-++)[a-z0-9]++)*+"
+_PATH = rf"{_COMPONENT}(?:/{_COMPONENT})*+"
+_HOST_COMPONENT = r"[a-zA-Z0-9]++(?:-++[a-zA-Z0-9]++)*+"
+_REGISTRY = rf"(?:{_HOST_COMPONENT}(?:\.{_HOST_COMPONENT})*+|\[[a-fA-F0-9:]++\])(?::[0-9]++)?+"
+_TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}+"
+_DIGEST = r"[A-Za-z][A-Za-z0-9]*+(?:[-_+.][A-Za-z][A-Za-z0-9]*+)*+:[0-9a-fA-F]{32,}+"
 
 _path_pattern: Final = re.compile(_PATH)
 _registry_pattern: Final = re.compile(_REGISTRY)
@@ -104,7 +105,7 @@ class Reference(Struct, frozen=True, order=True):
         registry, remainder = _split_registry(text)
         name = remainder.partition(":")[0]
         if name.lower() != name:
-            raise InvalidReference(f"{_FORMAT_MESSAGE}: repository name ({name}) must be lowercase")
+            raise InvalidReference(f"{_FORMAT_MESSAGE}: repository name ({_shown(name)}) must be lowercase")
         found = _reference_pattern.fullmatch(f"{registry}/{remainder}")
         if found is None:
             raise InvalidReference(_FORMAT_MESSAGE, hint=_FORMAT_HINT)

@@ -87,7 +87,8 @@ def test_K3_ambiguous_archives_are_refused(name: str) -> None:
 
 
 LIMITS = UnpackLimits(max_entries=10, max_header_bytes=4096, max_file_bytes=1 << 20, max_path_bytes=512,
-                      max_sparse_bytes=1 << 20, max_sparse_segments=4)  # fmt: skip
+                      max_sparse_bytes=1 << 20, max_sparse_segments=4, max_sparse_map_bytes=1024)  # fmt: skip
+ONE_NUMBER_IN_MANY_BLOCKS = t.padded(b"1\n" + b"0" * 2000 + b"\n0\n")
 TOO_MUCH: dict[str, bytes] = {
     "entries": t.archive(*(t.file(b"a%d" % number) for number in range(11))),
     "extension-headers": t.archive(*(t.pax({b"comment": b"x"}, kind=b"g") for _ in range(11))),
@@ -103,6 +104,14 @@ TOO_MUCH: dict[str, bytes] = {
         t.pax({b"GNU.sparse.size": b"99", b"GNU.sparse.numblocks": b"5",
                b"GNU.sparse.map": b"0,1,2,1,4,1,6,1,8,1"}),
         t.file(b"a", b"xxxxx"),
+    ),
+    "sparse-map": t.archive(
+        t.pax({b"GNU.sparse.major": b"1", b"GNU.sparse.minor": b"0", b"GNU.sparse.realsize": b"9"}),
+        t.file(b"a", ONE_NUMBER_IN_MANY_BLOCKS),
+    ),
+    "sparse-map-of-empty-headers": t.archive(
+        t.header(b"a", kind=b"S", magic=b"ustar  \0", sparse_continues=True),
+        *[bytes(504) + b"\1" + bytes(7)] * 3,
     ),
 }  # fmt: skip
 

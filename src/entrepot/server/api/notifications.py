@@ -7,7 +7,6 @@ across requests; each counts once, by its id.
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from entrepot.oci.digest import Digest
 from entrepot.oci.reference import parse_repository, parse_tag
 from entrepot.server.access.decision.model import Action
 from entrepot.server.api.route import post
+from entrepot.server.control.foreign import apart, read_object
 from entrepot.server.control.services import Services
 from entrepot.server.db.tables.access import upstream_event, upstream_repo, upstream_tag
 
@@ -40,13 +40,9 @@ async def events(services: Services, request: Request[Any, Any, Any], registry: 
     body = await request.body()
     if len(body) > MAX_BODY_BYTES or len(registry) > 255:
         raise InvalidInput("the notification is too large")
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        raise InvalidInput("the notification is no JSON") from None
-    found = document.get("events") if isinstance(document, dict) else None
+    found = (await apart(read_object, body)).get("events")
     if not isinstance(found, list):
-        raise InvalidInput("the notification has no events")
+        raise InvalidInput("the notification is no JSON, or has no events")
     await services.write(
         apply_events, registry, [event for event in found if isinstance(event, dict)], services.now
     )
@@ -120,7 +116,7 @@ def _repository(connection: Connection, registry: str, name: str, now: int) -> i
 def _moment(text: Any, now: int) -> int:
     try:
         return min(now, round(datetime.fromisoformat(str(text)).timestamp() * 1_000_000))
-    except ValueError:
+    except (ValueError, OverflowError, OSError):  # the latter two: times before the year 1 or after 9999
         return now
 
 

@@ -60,12 +60,14 @@ from entrepot.server.control.content_queries import (
     tags_on,
 )
 from entrepot.server.control.content_queries import search as find
+from entrepot.server.control.foreign import apart
 from entrepot.server.control.images import image_config, layers_of
 from entrepot.server.control.profiles import change_profile, get_profile, is_starred, set_star
 from entrepot.server.control.services import Services
 from entrepot.server.control.tombstones import delete_repository, list_undoable, restore_repository
 from entrepot.server.http.caller import Caller
 from entrepot.server.http.guard import Asked
+from entrepot.server.storage.errors import BlobMissing
 
 __all__ = ["ROUTES"]
 
@@ -334,19 +336,23 @@ async def show_manifest(services: Services, repository: str, digest: str) -> Man
         return row, found, names, list_referrers(connection, row.id, wanted)
 
     row, found, names, referrers = await services.read(read)
-    config = await image_config(services, row.name, found)
+    try:
+        config = await image_config(services, row.name, found)
+    except BlobMissing:
+        config = None
+    platforms, layers = await apart(lambda: (platforms_of(found.body), layers_of(found.body, config)))
     return ManifestDetail(
         **_manifest_fields(found, names),
         raw=found.body.decode("utf-8", "replace"),
         platforms=[
             PlatformView(digest=child, platform=platform, size_bytes=size, media_type=kind)
-            for child, platform, size, kind in platforms_of(found.body)
+            for child, platform, size, kind in platforms
         ],
         layers=[
             LayerView(
                 digest=layer.digest, media_type=layer.media_type, size_bytes=layer.size, command=layer.command
             )
-            for layer in layers_of(found.body, config)
+            for layer in layers
         ],
         config_digest=found.config,
         config=config,
@@ -355,7 +361,7 @@ async def show_manifest(services: Services, repository: str, digest: str) -> Man
                 digest=r.digest,
                 artifact_type=r.artifact_type,
                 size_bytes=r.total_size,
-                annotations=json.loads(r.annotations) if r.annotations else {},
+                annotations=json.loads(r.annotations) if r.annotations else {},  # ours: written by the push
             )
             for r in referrers
         ],

@@ -5,7 +5,6 @@ Shared by the management API and the pages. Every function takes a connection an
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -28,6 +27,7 @@ from sqlalchemy import (
 
 from entrepot.errors import NotFound
 from entrepot.server.access.decision.patterns import Visible
+from entrepot.server.control.foreign import read_object, short_text
 from entrepot.server.db.tables import (
     blob,
     manifest,
@@ -417,11 +417,7 @@ def list_referrers(connection: Connection, repo_id: int, digest: str, *, n: int 
 
 def platforms_of(body: bytes) -> list[tuple[str, str | None, int, str]]:
     """(digest, platform, size, media type) of an index's manifests; nothing for other manifests."""
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return []
-    children = document.get("manifests") if isinstance(document, dict) else None
+    children = read_object(body).get("manifests")
     found = []
     for child in children if isinstance(children, list) else ():
         if isinstance(child, dict) and isinstance(child.get("digest"), str):
@@ -441,7 +437,7 @@ def _platform_text(platform: Any) -> str | None:
     if not isinstance(platform, dict) or not platform.get("os") or platform.get("os") == "unknown":
         return None
     parts = [platform.get("os"), platform.get("architecture"), platform.get("variant")]
-    return "/".join(str(part) for part in parts if part)
+    return "/".join(short_text(part) for part in parts if part)
 
 
 def count_labels(connection: Connection, visible: Visible, *, n: int = 1000) -> list[tuple[str, int]]:

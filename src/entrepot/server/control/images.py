@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, Final
 
 from entrepot.oci.digest import Digest
 from entrepot.server.control.content_queries import ManifestRow
+from entrepot.server.control.foreign import apart, read_object
 from entrepot.server.control.services import Services
 
 __all__ = ["MAX_CONFIG_BYTES", "Layer", "image_config", "layers_of"]
 
-MAX_CONFIG_BYTES: Final = 4 * 1024 * 1024
-"""Larger configurations are not shown."""
+MAX_CONFIG_BYTES: Final = 512 * 1024
+"""Larger configurations are not shown: those of images that run have a few KB."""
 _CONFIG_TYPES: Final = frozenset(
     {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}
 )
@@ -29,7 +29,7 @@ class Layer:
 
 async def image_config(services: Services, repository: str, manifest: ManifestRow) -> dict[str, Any] | None:
     """The configuration's JSON; None for what is no image, too large, or not here."""
-    descriptor = _object(manifest.body).get("config")
+    descriptor = (await apart(read_object, manifest.body)).get("config")
     if (
         not isinstance(descriptor, dict)
         or descriptor.get("mediaType") not in _CONFIG_TYPES
@@ -40,12 +40,12 @@ async def image_config(services: Services, repository: str, manifest: ManifestRo
     if stored is None or stored.size > MAX_CONFIG_BYTES:
         return None
     chunks = [bytes(chunk) async for chunk in await services.blobs.open(stored)]
-    return _object(b"".join(chunks)) or None
+    return await apart(read_object, b"".join(chunks)) or None
 
 
 def layers_of(body: bytes, config: dict[str, Any] | None) -> list[Layer]:
     """In order, each with the history entry that made it (entries without a layer are passed over)."""
-    layers = _object(body).get("layers")
+    layers = read_object(body).get("layers")
     history = config.get("history") if config else None
     commands = [
         str(entry.get("created_by") or entry.get("comment") or "") or None
@@ -60,16 +60,8 @@ def layers_of(body: bytes, config: dict[str, Any] | None) -> list[Layer]:
                 Layer(
                     layer["digest"],
                     str(layer.get("mediaType", "")),
-                    size if isinstance(size, int) else 0,
+                    size if isinstance(size, int) and size >= 0 else 0,
                     commands[number] if number < len(commands) else None,
                 )
             )
     return found
-
-
-def _object(text: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}

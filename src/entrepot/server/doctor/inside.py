@@ -45,10 +45,7 @@ _STORE_SIGNS: Final = {
     "Permission denied": "give the directory to the account that runs the server: chown -R USER DIRECTORY",
 }
 """What a store's message has in it → how it is mended."""
-_CLIENTS_NOTES: Final = re.compile(
-    r" for path \S+(?=:)|Error performing \w+ \S+ in [\d.µ]+\w+(, after .*?)?\s+- ", re.DOTALL
-)
-"""What an object store's client adds for its developers: names and times, in which any number may be."""
+_KEY: Final = re.compile(r" for path \S+(?=:)")
 _STORES_DOCUMENT: Final = re.compile(r": <\?xml.*", re.DOTALL)
 _PROBE: Final = b"entrepot doctor was here\n"
 
@@ -180,7 +177,7 @@ async def check_store(catalog: Catalog | None, store: BlobStore) -> list[Verdict
                 fail("store", "it does not give back what was written, or keeps what was deleted", mend)
             )
     except EntrepotError as error:
-        said = _CLIENTS_NOTES.sub("", error.message)
+        said = _without_clients_notes(error.message)
         mend = _mend_of_store(said) or error.hint or "may this account read, write, list and delete there?"
         return [fail("store", _STORES_DOCUMENT.sub("", said), mend)]
     whose = "" if catalog is None else "; it is this catalog's"
@@ -211,6 +208,14 @@ async def _probe(store: BlobStore) -> bool:
     finally:
         await store.delete(phys)
     return read == _PROBE and await store.size(phys) is None
+
+
+def _without_clients_notes(message: str) -> str:
+    """Without what an object store's client adds for its developers: names and times, in which any number
+    may be (`Error performing GET URL in 1.2s, after 3 retries - `)."""
+    before, note, rest = _KEY.sub("", message).partition("Error performing ")
+    told, dash, after = rest.partition(" - ")
+    return before + after if dash else before + note + told
 
 
 def _mend_of_store(said: str) -> str | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +21,7 @@ from entrepot.server.control.content_queries import (
     tag_sizes,
     tags_on,
 )
+from entrepot.server.control.foreign import apart, read_object, short_text
 from entrepot.server.control.images import image_config
 from entrepot.server.control.page_queries import (
     Sharing,
@@ -34,6 +33,7 @@ from entrepot.server.control.page_queries import (
 from entrepot.server.pages.kit.commands import pull_commands
 from entrepot.server.pages.kit.comparison import compare_configs, compare_layers
 from entrepot.server.pages.kit.image_view import (
+    MAX_ENTRIES,
     Choice,
     ConfigView,
     LayerView,
@@ -74,7 +74,7 @@ async def _shown(visit: Visit, repository: str, digest: str) -> Shown:
         return get_manifest_row(connection, get_repository(connection, repository).id, wanted)
 
     top: ManifestRow = await visit.read(read, digest)
-    choices = choices_of(top)
+    choices = await apart(choices_of, top)
     chosen = _choose(choices, visit.query("platform"))
     image: ManifestRow | None = top
     if choices:
@@ -83,13 +83,14 @@ async def _shown(visit: Visit, repository: str, digest: str) -> Shown:
         except NotFound:
             image = None
     config = await _config(visit, repository, image)
+    layers = await apart(layer_views, image.body, config) if image else []
     return Shown(
         top=top,
         choices=choices,
         platform=chosen.platform if chosen else "",
         image=image,
         config=config_view(config) if config else None,
-        layers=layer_views(image.body, config) if image else [],
+        layers=layers,
     )
 
 
@@ -167,8 +168,8 @@ async def _page(visit: Visit, repository: str, digest: str, *, tag: str | None) 
         sharing=sharing_list,
         siblings=siblings,
         others=[row.name for row in others if row.name != tag],
-        manifest_text=pretty(shown.image.body if shown.image else shown.top.body),
-        index_text=pretty(shown.top.body) if shown.choices else "",
+        manifest_text=await apart(pretty, shown.image.body if shown.image else shown.top.body),
+        index_text=await apart(pretty, shown.top.body) if shown.choices else "",
         pull=pull_commands(
             visit.host,
             repository,
@@ -180,11 +181,8 @@ async def _page(visit: Visit, repository: str, digest: str, *, tag: str | None) 
 
 
 def _annotations(text: str | None) -> list[tuple[str, str]]:
-    try:
-        found = json.loads(text) if text else {}
-    except ValueError:
-        return []
-    return sorted((str(k), str(v)) for k, v in found.items()) if isinstance(found, Mapping) else []
+    found = read_object(text.encode("utf-8", "replace")) if text else {}
+    return [(short_text(k), short_text(v)) for k, v in sorted(found.items(), key=str)[:MAX_ENTRIES]]
 
 
 @page("/repositories/{repository:str}/-/compare", Action.PULL)

@@ -31,7 +31,7 @@ __all__ = ["ROUTES"]
 MOST: Final = 500
 SECOND: Final = 1_000_000
 """In microseconds."""
-_CLAIM: Final = re.compile(r"([A-Za-z0-9_.:/-]{1,100})\s*[=:]\s*(\S.*)\Z")
+_CLAIM: Final = re.compile(r"([A-Za-z0-9_.:/-]{1,100})\s*[=:]\s*(\S.*)\Z", re.DOTALL)
 
 
 # --- members

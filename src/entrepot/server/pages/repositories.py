@@ -20,6 +20,7 @@ from entrepot.server.control.content_queries import (
     get_repository,
     repository_sizes,
 )
+from entrepot.server.control.foreign import apart
 from entrepot.server.control.page_queries import (
     Move,
     TagOrder,
@@ -145,7 +146,7 @@ async def show(visit: Visit, repository: str) -> Response[Any]:
         contains=contains,
         pager=pager(number, PAGE, tags.total, lambda other: address(page=other)),
         address=address,
-        readme=readme_html(readme) if readme.strip() else "",
+        readme=await apart(readme_html, readme) if readme.strip() else "",
         total_bytes=sizes[0],
         shared_bytes=sizes[1],
         deleted=deleted,

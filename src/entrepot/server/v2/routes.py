@@ -71,11 +71,11 @@ ROUTES: tuple[Route, ...] = (
 
 _PLACEHOLDERS = {
     "{name}": "(?P<name>.+)",
-    "{reference}": "(?P<reference>[^/]+)",
-    "{tag}": "(?P<tag>[^/]+)",
-    "{digest}": "(?P<digest>[^/]*(?::|%3[aA])[^/]*)",
-    "{subject}": "(?P<subject>[^/]+)",
-    "{upload}": "(?P<upload>[^/:]+)",
+    "{reference}": "(?P<reference>[^/]++)",
+    "{tag}": "(?P<tag>[^/]++)",
+    "{digest}": "(?P<digest>(?=(?:[^/:%]|%(?!3[aA]))*+(?::|%3[aA]))[^/]++)",
+    "{subject}": "(?P<subject>[^/]++)",
+    "{upload}": "(?P<upload>[^/:]++)",
     "[/]": "/?",
 }
 

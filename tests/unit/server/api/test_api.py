@@ -482,6 +482,19 @@ async def test_events_of_a_docker_registry_appear_in_search(team: Registry) -> N
     assert (await team.api("GET", "/upstreams/repositories", "puller")).json()["items"][0]["tags"] == []
 
 
+async def test_events_of_a_docker_registry_may_hold_what_is_no_text(team: Registry) -> None:
+    await team.robot("+notify")
+    body = b"""{"events": [
+        {"id": "\\ud800\\u0000", "action": "push", "timestamp": "0001-01-01T00:00:00",
+         "actor": {"name": "\\udfff\\u001b"},
+         "target": {"repository": "acme/odd", "tag": "v1", "mediaType": "\\ud800", "digest": "sha256:%b"}}
+    ]}""" % (b"a" * 64)
+    answer = await team.api("POST", "/upstreams/docker.test/events", "+notify", content=body)
+    assert answer.status_code == 204
+    shown = await team.api("GET", "/upstreams/repositories", "puller")
+    assert [(r["name"], r["tags"]) for r in shown.json()["items"]] == [("acme/odd", ["v1"])]
+
+
 async def test_no_secret_reaches_a_log(team: Registry, caplog: pytest.LogCaptureFixture) -> None:
     """L1: canaries go through every door, and none comes out in the log."""
     caplog.set_level("DEBUG")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from sqlalchemy import Connection
 
 from entrepot.oci.digest import Digest
 from entrepot.server.control.content_queries import TagRow, platforms_of
+from entrepot.server.control.foreign import apart, read_object, short_text
 from entrepot.server.control.page_queries import stored_configs
 from entrepot.server.control.services import Services
 from entrepot.server.repos.blobs import StoredBlob
@@ -32,14 +32,13 @@ class Platforms:
 
     async def of_tags(self, services: Services, repo_id: int, tags: Sequence[TagRow]) -> dict[str, list[str]]:
         """Platforms by tag; none for what is no image."""
-        configs = {row.name: _config_digest(row.body) for row in tags}
+        configs, platforms = await apart(_read, tags)
         await self._learn(services, repo_id, {d for d in configs.values() if d and d not in self._known})
         found = {}
         for row in tags:
             config = configs[row.name]
             known = self._known.get(config, "") if config else ""
-            listed = [text for _digest, text, _size, _kind in platforms_of(row.body) if text]
-            found[row.name] = [known] if known else list(dict.fromkeys(listed))
+            found[row.name] = [known] if known else platforms[row.name]
         return found
 
     async def _learn(self, services: Services, repo_id: int, digests: set[str]) -> None:
@@ -66,11 +65,18 @@ class Platforms:
             self._known.popitem(last=False)
 
 
+def _read(tags: Sequence[TagRow]) -> tuple[dict[str, str | None], dict[str, list[str]]]:
+    """Digests of configurations, and platforms that the manifests themselves tell; by tag."""
+    configs, platforms = {}, {}
+    for row in tags:
+        configs[row.name] = _config_digest(row.body)
+        listed = [text for _digest, text, _size, _kind in platforms_of(row.body) if text]
+        platforms[row.name] = list(dict.fromkeys(listed))
+    return configs, platforms
+
+
 def _config_digest(body: bytes) -> str | None:
-    try:
-        config = json.loads(body).get("config")
-    except (ValueError, RecursionError, AttributeError):
-        return None
+    config = read_object(body).get("config")
     digest = config.get("digest") if isinstance(config, dict) else None
     return digest if isinstance(digest, str) else None
 
@@ -81,10 +87,8 @@ async def _platform(services: Services, stored: StoredBlob) -> str:
         return ""
     try:
         content = b"".join([bytes(chunk) async for chunk in await services.blobs.open(stored)])
-        document: Any = json.loads(content)
-    except (BlobMissing, ValueError, RecursionError):
+    except BlobMissing:
         return ""
-    if not isinstance(document, Mapping):
-        return ""
+    document = await apart(read_object, content)
     parts = [document.get("os"), document.get("architecture"), document.get("variant")]
-    return "/".join(str(part) for part in parts if part) if document.get("os") else ""
+    return "/".join(short_text(part) for part in parts if part) if document.get("os") else ""

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from entrepot.server.control.content_queries import ManifestRow, platforms_of
+from entrepot.server.control.foreign import clean_text, read_object, short_text
 from entrepot.server.control.images import layers_of
 from entrepot.server.pages.kit.words import short_digest
 
 __all__ = [
+    "MAX_ENTRIES",
     "Choice",
     "ConfigView",
     "LayerView",
@@ -28,9 +30,9 @@ __all__ = [
     "pretty",
 ]
 
-_NOP: Final = re.compile(r"^/bin/sh -c #\(nop\)\s*")
-_SHELL: Final = re.compile(r"^(?:/bin/sh -c |RUN /bin/sh -c )")
-_BUILDKIT: Final = re.compile(r"\s*# buildkit\Z")
+_NOP: Final = "/bin/sh -c #(nop)"
+_SHELLS: Final = ("/bin/sh -c ", "RUN /bin/sh -c ")
+_BUILDKIT: Final = "# buildkit"
 MAX_ENTRIES: Final = 200
 _EMPTY_GZIP: Final = 32
 
@@ -92,14 +94,14 @@ def choices_of(row: ManifestRow) -> list[Choice]:
 
 def _os_versions(body: bytes) -> dict[str, str]:
     """By digest: what tells images of several Windows versions apart."""
-    children = json.loads(body).get("manifests") or []
+    children = read_object(body).get("manifests")
     platforms = {
         child["digest"]: child.get("platform")
-        for child in children
+        for child in (children if isinstance(children, list) else [])
         if isinstance(child, dict) and isinstance(child.get("digest"), str)
     }
     return {
-        digest: str(platform["os.version"])
+        digest: short_text(platform["os.version"])
         for digest, platform in platforms.items()
         if isinstance(platform, Mapping) and platform.get("os.version")
     }
@@ -127,13 +129,13 @@ def command_of(text: str | None) -> tuple[str, str]:
     """A history entry as (instruction, rest), with what builders write around it taken off."""
     if not text:
         return "", ""
-    plain = _BUILDKIT.sub("", text.strip())
-    nop = _NOP.sub("", plain)
-    if nop != plain:
-        word, _, rest = nop.partition(" ")
+    plain = short_text(text.strip()).removesuffix(_BUILDKIT).rstrip()
+    if plain.startswith(_NOP):
+        word, _, rest = plain.removeprefix(_NOP).lstrip().partition(" ")
         return word.upper()[:12], rest.strip()
-    if _SHELL.match(plain):
-        return "RUN", _SHELL.sub("", plain).strip()
+    for shell in _SHELLS:
+        if plain.startswith(shell):
+            return "RUN", plain.removeprefix(shell).strip()
     word, _, rest = plain.partition(" ")
     if word.isupper() and word.isalpha() and len(word) <= 12:
         return word, rest.strip()
@@ -181,16 +183,17 @@ def config_view(config: dict[str, Any]) -> ConfigView:
     env = inner.get("Env")
     labels = inner.get("Labels")
     return ConfigView(
-        platform="/".join(str(part) for part in parts if part),
-        created=str(config.get("created") or ""),
+        platform="/".join(short_text(part) for part in parts if part),
+        created=short_text(config.get("created")),
         rows=[(name, values) for name, values in rows if values],
         env=[
             (name, value)
             for name, _, value in (
-                str(item).partition("=") for item in (env if isinstance(env, list) else [])
+                short_text(item).partition("=")
+                for item in (env if isinstance(env, list) else [])[:MAX_ENTRIES]
             )
-        ][:MAX_ENTRIES],
-        labels=sorted((str(k), str(v)) for k, v in labels.items())[:MAX_ENTRIES]
+        ],
+        labels=[(short_text(k), short_text(v)) for k, v in sorted(labels.items(), key=str)[:MAX_ENTRIES]]
         if isinstance(labels, Mapping)
         else [],
     )
@@ -198,21 +201,21 @@ def config_view(config: dict[str, Any]) -> ConfigView:
 
 def pretty(body: bytes, *, longest: int = 200_000) -> str:
     """JSON with its lines indented; as it is when it is none, or long."""
-    text = body.decode("utf-8", "replace")
+    text = clean_text(body[:longest].decode("utf-8", "replace"))
     if len(body) > longest:
-        return text[:longest] + "\n…"
+        return text + "\n…"
     try:
-        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+        return clean_text(json.dumps(json.loads(body), indent=2, ensure_ascii=False))
     except (ValueError, RecursionError):
         return text
 
 
 def _words(value: Any) -> list[str]:
     if isinstance(value, str):
-        return [value] if value else []
+        return [short_text(value)] if value else []
     if not isinstance(value, list) or not value:
         return []
-    return [" ".join(_quoted(str(word)) for word in value[:MAX_ENTRIES])]
+    return [short_text(" ".join(_quoted(short_text(word)) for word in value[:MAX_ENTRIES]))]
 
 
 def _quoted(word: str) -> str:
@@ -220,11 +223,11 @@ def _quoted(word: str) -> str:
 
 
 def _text(value: Any) -> list[str]:
-    return [str(value)] if value else []
+    return [short_text(value)] if value else []
 
 
 def _keys(value: Any) -> list[str]:
-    return sorted(str(key) for key in value)[:MAX_ENTRIES] if isinstance(value, Mapping) else []
+    return [short_text(key) for key in sorted(value)[:MAX_ENTRIES]] if isinstance(value, Mapping) else []
 
 
 def _get(value: Any, key: str) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -20,15 +20,26 @@ _TAGS: Final = frozenset(
     {"a", "blockquote", "br", "code", "del", "em", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre"}
     | {"s", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul"}
 )
+MAX_RENDERED: Final = 25_000
+"""Characters that are read as Markdown, as many as a README of Docker Hub may have: a parser has texts that
+take it quadratic time (100,000 characters of `![a`: 8 s). What follows is shown as it was written."""
+_MAX_BRACKETS: Final = 1_000
+_MAX_CELLS: Final = 10_000
+"""Rows of a table are filled up to the widest one, so that few characters make millions of cells."""
 _ATTRIBUTES: Final[dict[str, set[str]]] = {"a": {"href", "title"}, "ol": {"start"}}
 
 
 @lru_cache(maxsize=256)
 def readme_html(text: str) -> Markup:
-    """Headings start one level below the page's own."""
+    """Headings start one level below the page's own. May take a second: not for the event loop."""
     import nh3
 
-    rendered = _markdown().render(text)
+    at = len(text) if len(text) <= MAX_RENDERED else text.rfind("\n", 0, MAX_RENDERED) + 1 or MAX_RENDERED
+    if _is_costly(text[:at]):
+        at = 0
+    rendered = _markdown().render(text[:at])
+    if text[at:].strip():
+        rendered += f"<pre>{escape(text[at:])}</pre>"
     return Markup(  # noqa: S704 - this is what the allow-list lets through
         nh3.clean(
             rendered,
@@ -39,6 +50,12 @@ def readme_html(text: str) -> Markup:
             strip_comments=True,
         )
     )
+
+
+def _is_costly(text: str) -> bool:
+    lines = text.splitlines()
+    cells = max((line.count("|") for line in lines), default=0) * len(lines)
+    return text.count("[") > _MAX_BRACKETS or cells > _MAX_CELLS
 
 
 @cache

@@ -93,6 +93,9 @@ def when(moment: int | None, now: int) -> Markup:
     )
 
 
+_YEAR_10000: Final = 253_402_300_800
+
+
 def moment(text: str) -> int | None:
     """Microseconds since 1970 of an RFC 3339 time; None when it is none, or of before."""
     try:
@@ -100,7 +103,7 @@ def moment(text: str) -> int | None:
     except ValueError:
         return None
     seconds = found.replace(tzinfo=found.tzinfo or UTC).timestamp()
-    return int(seconds) * SECOND if seconds > 0 else None
+    return int(seconds) * SECOND if 0 < seconds < _YEAR_10000 else None
 
 
 def day(moment: int) -> str:
