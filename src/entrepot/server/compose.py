@@ -43,7 +43,6 @@ from entrepot.server.storage.readcache import ReadCache
 from entrepot.server.v2.context import V2Context
 from entrepot.server.v2.miss import NowhereElse, OnMiss
 from entrepot.server.v2.redirect import RedirectRule
-from entrepot.server.v2.watch import TransferWatch
 
 CATALOG_FILE = "catalog.db"
 
@@ -195,7 +194,6 @@ async def build(
         pulls=Pulls(catalog),
         history=History(catalog),
         on_miss=on_miss or NowhereElse(),
-        watch=TransferWatch(min_rate=config.limits.min_body_rate, window_s=config.limits.min_body_window),
         redirect=RedirectRule.of(config.storage),
     )
     return Services(

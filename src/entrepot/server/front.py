@@ -1,8 +1,8 @@
 """The first thing a request meets and the last that sees its answer.
 
-In order: what the request is (behind a proxy: who really sent it), size limits of its head, open mode's
-Host and Origin rules, then the application; afterwards the access log and the figures. Every answer carries
-X-Request-Id.
+In order: what the request is (behind a proxy: who really sent it), how many that address has under way, size
+limits of its head, open mode's Host and Origin rules, then the application, with the watch over whoever sends
+its body; afterwards the access log and the figures. Every answer carries X-Request-Id.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from entrepot.server.access_log import AccessLog, RequestIds
 from entrepot.server.addresses import Network, in_networks
 from entrepot.server.config.model import Config
 from entrepot.server.connections import cut_connection
+from entrepot.server.crowd import Crowd
 from entrepot.server.guard import SAFE_METHODS, HostRule, is_foreign
 from entrepot.server.metrics import Metrics
 from entrepot.server.v2.errors import invalid_code, refusal
@@ -61,6 +62,7 @@ class Front:
         access_log: AccessLog,
         ids: RequestIds,
         watch: TransferWatch,
+        crowd: Crowd,
         proxies: Sequence[Network] = (),
         host_rule: HostRule | None = None,
         check_origin: bool = False,
@@ -72,6 +74,7 @@ class Front:
         self._log = access_log
         self._ids = ids
         self._watch = watch
+        self._crowd = crowd
         self._proxies = proxies
         self._host_rule = host_rule
         self._check_origin = check_origin
@@ -83,32 +86,43 @@ class Front:
             return
         started, when = time.perf_counter(), time.time()
         request = self._request(scope, receive)
+        peer = scope["client"]
         status = sent = 0
+        share = self._crowd.enter(request.address, peer)
         try:
-            response = refused = self._refused(request, scope)
-            if response is None:
-                response = await self._respond(request)
-            if response is None:
-                status, sent = await self._delegate(request, scope, receive, send)
+            refused = self._refused(request, scope) if share else _too_many()
+            if refused is not None:
+                status, sent = await self._send(request, refused, send)
+            elif _may_have_body(request):
+                with self._watch.arriving(request):
+                    status, sent = await self._answer(request, scope, send)
             else:
-                status = response.status
-                sent = await self._send(request, response, send)
+                status, sent = await self._answer(request, scope, send)
         except ClientGone:
             status = NOBODY_LEFT  # in the middle of the answer
         except asyncio.CancelledError:
             # A download slower than the limit: what has been handed over already must not be waited for.
             status = NOBODY_LEFT
             self._metrics.slow.add()
-            await asyncio.to_thread(cut_connection, scope["client"])
+            await asyncio.to_thread(cut_connection, peer)
         except Exception:
             status = 500
             log.exception("answer broken off", path=request.path, request_id=request.id)
             raise
         finally:
+            if share:
+                self._crowd.leave(share, peer)
             self._account(request, when, time.perf_counter() - started, status, sent)
-        if status >= 400 and refused is None and request.method not in SAFE_METHODS:
+        if status >= 400 and status != 408 and refused is None and request.method not in SAFE_METHODS:
             # Not behind a head that was refused: nothing there can be trusted to be its body.
             await _read_on(request)
+
+    async def _answer(self, request: Request, scope: Scope, send: Send) -> tuple[int, int]:
+        """Status, and bytes of body sent."""
+        response = await self._respond(request)
+        if response is None:
+            return await self._delegate(request, scope, send)
+        return await self._send(request, response, send)
 
     async def _respond(self, request: Request) -> Response | None:
         try:
@@ -117,13 +131,18 @@ class Front:
             # Whoever only closed its sending side, or sent a chunk that is none, still reads this.
             return refusal(400, ErrorCode.SIZE_INVALID, error.message)
         except asyncio.CancelledError:
-            # Only the watch over slow transfers cancels a request that has not been answered.
-            self._metrics.slow.add()
-            return refusal(
-                408,
-                invalid_code(request.path),
-                f"the request moved less than {self._limits.min_body_rate} bytes a second",
-            )
+            return self._too_slow(request)
+
+    def _too_slow(self, request: Request) -> Response:
+        """Only the watch over slow transfers cancels a request that has not been answered."""
+        self._metrics.slow.add()
+        limits = self._limits
+        return refusal(
+            408,
+            invalid_code(request.path),
+            f"the request's body did not begin within {limits.body_timeout:g} seconds, "
+            f"or moved less than {limits.min_body_rate} bytes a second",
+        )
 
     def _request(self, scope: Scope, receive: Receive) -> Request:
         headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -202,7 +221,7 @@ class Front:
             )
         return None
 
-    async def _send(self, request: Request, response: Response, send: Send) -> int:
+    async def _send(self, request: Request, response: Response, send: Send) -> tuple[int, int]:
         headers = response.headers
         headers.append((b"x-request-id", request.id.encode("ascii")))
         start = {"type": "http.response.start", "status": response.status, "headers": headers}
@@ -210,8 +229,8 @@ class Front:
             await send(start)
             body = b"" if request.method == "HEAD" else response.body
             await send({"type": "http.response.body", "body": body})
-            return len(body)
-        return await self._send_stream(request, response, start, send)
+            return response.status, len(body)
+        return response.status, await self._send_stream(request, response, start, send)
 
     async def _send_stream(self, request: Request, response: Response, start: Any, send: Send) -> int:
         stream = response.stream
@@ -219,7 +238,7 @@ class Front:
         sent = 0
         gone = asyncio.ensure_future(_disconnected(request.receive))
         try:
-            with self._watch.metered(request) as meter:
+            with self._watch.metered() as meter:
                 await send(start)
                 async for chunk in stream:
                     if gone.done():
@@ -237,17 +256,15 @@ class Front:
                 await stream.aclose()
         return sent
 
-    async def _delegate(
-        self, request: Request, scope: Scope, receive: Receive, send: Send
-    ) -> tuple[int, int]:
+    async def _delegate(self, request: Request, scope: Scope, send: Send) -> tuple[int, int]:
         status = sent = 0
-        request_id = (b"x-request-id", request.id.encode("ascii"))
+        ours = [(b"x-request-id", request.id.encode("ascii"))]
 
         async def watched(message: Any) -> None:
             nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": [*message.get("headers", ()), request_id]}
+                message = {**message, "headers": [*message.get("headers", ()), *ours]}
             else:
                 sent += len(message.get("body", b""))
             await send(message)
@@ -256,7 +273,12 @@ class Front:
         scope["scheme"] = request.scheme
         scope["entrepot.request"] = request
         request.route = SITE_ROUTE
-        await self._handler.delegate(request, scope, receive, watched)
+        try:
+            await self._handler.delegate(request, scope, request.receive, watched)
+        except asyncio.CancelledError:
+            if status:
+                raise
+            return await self._send(request, self._too_slow(request), send)
         return status, sent
 
     def _account(self, request: Request, when: float, took: float, status: int, sent: int) -> None:
@@ -290,6 +312,18 @@ class Front:
                     route,
                 )
             )
+
+
+def _may_have_body(request: Request) -> bool:
+    """Also over HTTP/2, where nothing has to announce one. Bodies of the others are not read."""
+    return request.method not in SAFE_METHODS and request.headers.get(b"content-length") != b"0"
+
+
+def _too_many() -> Response:
+    message = "this address has too many requests under way; wait for some of them to be answered"
+    response = refusal(429, ErrorCode.TOOMANYREQUESTS, message)
+    response.headers.append((b"retry-after", b"1"))
+    return response
 
 
 async def _read_on(request: Request) -> None:

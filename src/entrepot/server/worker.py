@@ -24,6 +24,7 @@ from entrepot.server.addresses import parse_networks
 from entrepot.server.app import ProbesApp, RegistryApp, Site, SiteApp
 from entrepot.server.compose import Services, build
 from entrepot.server.config.model import Config
+from entrepot.server.crowd import Crowd
 from entrepot.server.front import Front, Handler
 from entrepot.server.granian_host import GranianHost, TlsFiles
 from entrepot.server.guard import HostRule
@@ -35,6 +36,7 @@ from entrepot.server.operations.traced import TracedApplication
 from entrepot.server.probes import Probes
 from entrepot.server.pulse import Pulse
 from entrepot.server.v2.dispatch import V2Application
+from entrepot.server.v2.watch import TransferWatch
 
 log = get_log(__name__)
 
@@ -100,6 +102,16 @@ class Worker:
         self._plan = plan
         self._loop = loop
         self._stopping = asyncio.Event()
+        limits = plan.config.limits
+        self._watch = TransferWatch(
+            min_rate=limits.min_body_rate, window_s=limits.min_body_window, begin_s=limits.body_timeout
+        )
+        self._crowd = Crowd(
+            requests=limits.requests_per_address,
+            connections=limits.connections_per_address,
+            proxies=parse_networks(plan.config.server.behind_proxy),
+            ports={listener.sock.getsockname()[1] for listener in plan.listeners},
+        )
         self._probes: Probes | None = None
 
     async def run(self) -> int:
@@ -133,7 +145,8 @@ class Worker:
                     plan.pulse.run(),
                     access_log.run(),
                     metrics.run(),
-                    services.v2.watch.run(),
+                    self._watch.run(),
+                    self._crowd.run(),
                     give_back(metrics.moved_bytes),
                     _write_pulls(services),
                     *([] if node is None else [node.run()]),
@@ -182,7 +195,8 @@ class Worker:
                 metrics=metrics,
                 access_log=access_log,
                 ids=ids,
-                watch=services.v2.watch,
+                watch=self._watch,
+                crowd=self._crowd,
                 proxies=parse_networks(config.server.behind_proxy),
                 host_rule=HostRule(config.server.allowed_hosts)
                 if guarded and not config.server.allow_open and listener.kind != METRICS

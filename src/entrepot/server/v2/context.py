@@ -21,7 +21,6 @@ from entrepot.server.repos.uploads import Uploads
 from entrepot.server.storage.base import BlobStore
 from entrepot.server.v2.miss import NowhereElse, OnMiss
 from entrepot.server.v2.redirect import RedirectRule
-from entrepot.server.v2.watch import TransferWatch
 
 if TYPE_CHECKING:
     from entrepot.server.v2.request import Request
@@ -44,7 +43,6 @@ class V2Context:
     history: History | None = None
     """Where tags have been; None answers `?at=` with 404."""
     on_miss: OnMiss = field(default_factory=NowhereElse)
-    watch: TransferWatch = field(default_factory=TransferWatch)
     redirect: RedirectRule = field(default_factory=RedirectRule)
 
     def challenge(self, request: Request, scopes: Sequence[str], error: str | None) -> str | None:

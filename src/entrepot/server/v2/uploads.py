@@ -59,15 +59,14 @@ async def start(context: V2Context, request: Request, name: str) -> Response:
     if digest is None:
         upload = await context.uploads.start(repository, actor=actor, permit=permit, algorithm=algorithm)
         return _accepted(repository, upload)
-    with context.watch.metered(request):
-        blob = await context.uploads.put(
-            repository,
-            digest,
-            request.chunks(),
-            content_length=request.content_length(),
-            actor=actor,
-            permit=permit,
-        )
+    blob = await context.uploads.put(
+        repository,
+        digest,
+        request.chunks(),
+        content_length=request.content_length(),
+        actor=actor,
+        permit=permit,
+    )
     return _created(repository, blob.digest)
 
 
@@ -82,15 +81,14 @@ async def append(context: V2Context, request: Request, name: str, upload: str) -
     """PATCH: more bytes. Without Content-Range they go to the end."""
     repository = names.repository(name)
     start_at, length = _content_range(request)
-    with context.watch.metered(request):
-        found = await context.uploads.append(
-            repository,
-            upload,
-            request.chunks(),
-            expected_start=start_at,
-            content_length=length,
-            actor=context.actor(request),
-        )
+    found = await context.uploads.append(
+        repository,
+        upload,
+        request.chunks(),
+        expected_start=start_at,
+        content_length=length,
+        actor=context.actor(request),
+    )
     return _accepted(repository, found)
 
 
@@ -100,18 +98,16 @@ async def finish(context: V2Context, request: Request, name: str, upload: str) -
     digest = _digest_parameter(request, required=True)
     assert digest is not None
     start_at, length = _content_range(request)
-    with context.watch.metered(request) as meter:
-        meter.all_there = length == 0
-        blob = await context.uploads.finish(
-            repository,
-            upload,
-            digest,
-            chunks=None if length == 0 else request.chunks(),
-            expected_start=start_at,
-            content_length=length,
-            actor=context.actor(request),
-            permit=context.access.permit_for(request.principal),
-        )
+    blob = await context.uploads.finish(
+        repository,
+        upload,
+        digest,
+        chunks=None if length == 0 else request.chunks(),
+        expected_start=start_at,
+        content_length=length,
+        actor=context.actor(request),
+        permit=context.access.permit_for(request.principal),
+    )
     return _created(repository, blob.digest)
 
 

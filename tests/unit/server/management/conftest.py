@@ -22,11 +22,13 @@ from entrepot.server.access_log import AccessLog, RequestIds
 from entrepot.server.app import RegistryApp
 from entrepot.server.compose import Services, build, prepare
 from entrepot.server.config.model import AccessSection, Config, LogSection, ServerSection
+from entrepot.server.crowd import Crowd
 from entrepot.server.db.tables.access import principal
 from entrepot.server.front import Front
 from entrepot.server.probes import Probes
 from entrepot.server.site import open_site
 from entrepot.server.v2.dispatch import V2Application
+from entrepot.server.v2.watch import TransferWatch
 from tests.support.images import Image, image
 
 PASSWORD = "correct horse battery"
@@ -130,7 +132,8 @@ async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
             metrics=services.metrics,
             access_log=AccessLog("off"),
             ids=RequestIds(),
-            watch=services.v2.watch,
+            watch=TransferWatch(),
+            crowd=Crowd(),
         )
         transport = httpx.ASGITransport(app=front, client=("10.0.0.7", 1234))
         async with httpx.AsyncClient(transport=transport, base_url=BASE) as client:

@@ -13,10 +13,12 @@ from entrepot.server.access_log import AccessLog, RequestIds
 from entrepot.server.app import RegistryApp
 from entrepot.server.compose import build, prepare
 from entrepot.server.config.model import AccessSection, CatalogSection, Config, LogSection, ServerSection
+from entrepot.server.crowd import Crowd
 from entrepot.server.front import Front
 from entrepot.server.probes import Probes
 from entrepot.server.site import open_site
 from entrepot.server.v2.dispatch import V2Application
+from entrepot.server.v2.watch import TransferWatch
 from entrepot.server.web.app import PAGES
 from tests.support.images import OCI_INDEX, index
 from tests.unit.server.management.conftest import BASE, Registry
@@ -54,7 +56,8 @@ async def test_every_page_answers(postgresql_url: str, tmp_path: Path) -> None:
                 metrics=services.metrics,
                 access_log=AccessLog("off"),
                 ids=RequestIds(),
-                watch=services.v2.watch,
+                watch=TransferWatch(),
+                crowd=Crowd(),
             )
             transport = httpx.ASGITransport(app=front, client=("10.0.0.7", 1234))
             async with httpx.AsyncClient(transport=transport, base_url=BASE) as client:
