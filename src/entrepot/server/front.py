@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Any, Final, Protocol
 
@@ -23,6 +25,7 @@ from entrepot.server.connections import cut_connection
 from entrepot.server.crowd import Crowd
 from entrepot.server.guard import SAFE_METHODS, HostRule, is_foreign
 from entrepot.server.metrics import Metrics
+from entrepot.server.strict_transport import StrictTransport
 from entrepot.server.v2.errors import invalid_code, refusal
 from entrepot.server.v2.request import ClientGone, Receive, Request, Scope, Send
 from entrepot.server.v2.response import Response
@@ -36,6 +39,9 @@ _METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "
 """Counted by name; clients could make up any number of others."""
 LINGER_S: Final = 2.0
 """How long what follows a refusal is still read: enough for the answer to arrive."""
+_LONGEST_AUTHORITY: Final = 261
+_AUTHORITY: Final = re.compile(r"[A-Za-z0-9._~%:\[\]-]+")
+"""A host name with its port. What else RFC 3986 allows is no name that anybody has."""
 NOBODY_LEFT: Final = 499
 """Logged as the status of a request whose client went away."""
 
@@ -67,6 +73,7 @@ class Front:
         host_rule: HostRule | None = None,
         check_origin: bool = False,
         scheme: str = "http",
+        strict_transport: StrictTransport | None = None,
     ) -> None:
         self._handler = handler
         self._limits = config.limits
@@ -79,6 +86,7 @@ class Front:
         self._host_rule = host_rule
         self._check_origin = check_origin
         self._scheme = scheme
+        self._strict_transport = strict_transport or StrictTransport()
         self._public_origin = config.server.public_url.rstrip("/").lower()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -195,6 +203,9 @@ class Front:
             return refusal(431, ErrorCode.UNSUPPORTED, f"more than {limits.header_count} headers")
         if len(listed) != len(headers) and sum(name == b"host" for name, _ in listed) > 1:
             return refusal(400, ErrorCode.UNSUPPORTED, "a request has one Host header")
+        # Granian puts an empty one where there is none, which HTTP/1.0 allows.
+        if (request.host or scope["http_version"] != "1") and not _is_authority(request.host):
+            return refusal(400, ErrorCode.UNSUPPORTED, "the Host header is missing, or names no host")
         if len(b"".join(chain.from_iterable(listed))) > limits.header_bytes:
             return refusal(431, ErrorCode.UNSUPPORTED, f"more than {limits.header_bytes} bytes of headers")
         if self._host_rule is not None and not self._host_rule.allows(request.host):
@@ -224,6 +235,8 @@ class Front:
     async def _send(self, request: Request, response: Response, send: Send) -> tuple[int, int]:
         headers = response.headers
         headers.append((b"x-request-id", request.id.encode("ascii")))
+        if request.scheme == "https":
+            headers.extend(self._strict_transport.headers(request.host))
         start = {"type": "http.response.start", "status": response.status, "headers": headers}
         if response.stream is None:
             await send(start)
@@ -259,6 +272,8 @@ class Front:
     async def _delegate(self, request: Request, scope: Scope, send: Send) -> tuple[int, int]:
         status = sent = 0
         ours = [(b"x-request-id", request.id.encode("ascii"))]
+        if request.scheme == "https":
+            ours.extend(self._strict_transport.headers(request.host))
 
         async def watched(message: Any) -> None:
             nonlocal status, sent
@@ -312,6 +327,15 @@ class Front:
                     route,
                 )
             )
+
+
+def _is_authority(host: str) -> bool:
+    return len(host) <= _LONGEST_AUTHORITY and _matches_authority(host)
+
+
+@lru_cache(maxsize=256)
+def _matches_authority(host: str) -> bool:
+    return _AUTHORITY.fullmatch(host) is not None
 
 
 def _may_have_body(request: Request) -> bool:

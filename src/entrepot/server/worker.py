@@ -35,6 +35,7 @@ from entrepot.server.operations.nodes import NodeBeat
 from entrepot.server.operations.traced import TracedApplication
 from entrepot.server.probes import Probes
 from entrepot.server.pulse import Pulse
+from entrepot.server.strict_transport import StrictTransport
 from entrepot.server.v2.dispatch import V2Application
 from entrepot.server.v2.watch import TransferWatch
 
@@ -203,6 +204,7 @@ class Worker:
                 else None,
                 check_origin=guarded,
                 scheme="http" if tls is None else "https",
+                strict_transport=StrictTransport(0 if config.tls.self_signed else config.tls.hsts),
             )
             traced = TracedApplication(front) if is_tracing() else front
             host.listen(listener.sock, traced, tls=tls, number=number)

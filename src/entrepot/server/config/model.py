@@ -84,6 +84,10 @@ class TlsSection:
     """Names and addresses in the self-signed certificate, besides localhost and the listeners' own."""
     min_version: Literal["1.2", "1.3"] = "1.2"
     """Oldest TLS version that is spoken."""
+    hsts: Seconds = Seconds(365 * DAY)
+    """`Strict-Transport-Security`: how long browsers that came over TLS, ours or a proxy's, may reach this
+    host name over nothing else, on any port. Not said to localhost, to IP addresses or with `self_signed`.
+    0: never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
