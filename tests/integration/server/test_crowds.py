@@ -1,9 +1,11 @@
-"""Clients that open many connections and say little on them: they end, and nobody else notices."""
+"""Clients that open many connections and say little on them, or very much: nobody else notices."""
 
 import contextlib
+import os
 import selectors
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -111,3 +113,31 @@ def test_silent_connections_of_one_address_are_closed(connect: Connect) -> None:
     assert read_answer(connect(head("GET", "/v2/", of=SOMEBODY))).status == 401
     busy.sendall(b"=123456789")
     assert read_answer(busy).status == 400
+
+
+def test_large_forms_and_many_cookies_stay_in_no_memory(server: RunningServer, connect: Connect) -> None:
+    """What strangers send is neither taken beyond its limit nor kept: forms, queries, cookies."""
+    before = _resident(server)
+    form = b"password=" + b"&".join(b"%x=1" % number for number in range(700_000))
+    for _ in range(20):
+        framing = FORM + b"Content-Length: %d\r\n" % len(form)
+        connection = connect(head("POST", "/sign-in", of=SOMEBODY, framing=framing))
+        with contextlib.suppress(OSError):  # it may be closed before everything is sent
+            connection.sendall(form)
+        assert read_answer(connection).status in {413, 0}
+        connection.close()
+    for number in range(300):
+        cookie = b"Cookie: " + b"; ".join(b"%x%x=1" % (number, each) for each in range(1500)) + b"\r\n"
+        query = "&".join(f"{each:x}={number}" for each in range(800))
+        connection = connect(head("GET", f"/sign-in?{query}", of=SOMEBODY, framing=cookie))
+        assert read_answer(connection).status == 200
+        connection.close()
+    assert _resident(server) - before < 64 * 1024**2
+
+
+def _resident(server: RunningServer) -> int:
+    """Bytes of memory of all the server's processes."""
+    assert server.process is not None
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+    pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in children)
+    return pages * os.sysconf("SC_PAGE_SIZE")

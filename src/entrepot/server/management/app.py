@@ -29,12 +29,14 @@ from entrepot.server.management import (
 from entrepot.server.management.context import SLASH, Api, Caller, policy_guard
 from entrepot.server.management.examples import DescriptionWithExamples
 from entrepot.server.management.problems import HANDLERS
+from entrepot.server.management.uncached import forget_requests
 from entrepot.server.management.version import VERSION
 
 __all__ = ["PREFIX", "ROUTES", "SlashKeeper", "create_management"]
 
 PREFIX: Final = "/api/v1"
-MAX_BODY_BYTES: Final = 5 * 1024 * 1024
+BODY_BYTES: Final = 64 * 1024
+"""Of a request, unless its route takes more; it is read after the policy was asked."""
 
 ROUTES: Final[Sequence[Any]] = (
     *system_routes.ROUTES,
@@ -86,6 +88,7 @@ def create_management(
     def provide_api() -> Api:
         return api
 
+    forget_requests()
     with warnings.catch_warnings():
         # Parameters are declared in the style every Litestar 2 understands; its next one has another.
         warnings.simplefilter("ignore", LitestarDeprecationWarning)
@@ -133,7 +136,7 @@ def _application(
             security=[{"basic": []}, {"token": []}],
         ),
         exception_handlers=dict(exception_handlers),
-        request_max_body_size=MAX_BODY_BYTES,
+        request_max_body_size=BODY_BYTES,
         debug=False,
         logging_config=None,
     )

@@ -150,6 +150,15 @@ class Api:
             principal, address, request.id if request is not None else None, base_url, scheme, session
         )
 
+    async def is_somebody(self, connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
+        """Whether a request comes with a session of a user, or needs none. Lets nobody do anything."""
+        if self.accounts is None:
+            return True
+        client = connection.scope.get("client")
+        session = connection.cookies.get(cookie_name(str(connection.scope.get("scheme", "http"))), "")
+        found = await self._of_session(session, client[0] if client else None) if session else ANONYMOUS
+        return not found.is_anonymous
+
     async def _of_session(self, session: str, address: str | None) -> Principal:
         assert self.accounts is not None
         try:

@@ -6,7 +6,7 @@ A repository's name is one path segment here: its slashes are written `%2F`.
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 import msgspec
 from litestar import Request, Response
@@ -67,6 +67,9 @@ from entrepot.server.management.views import repository_fields, repository_view,
 
 __all__ = ["ROUTES"]
 
+README_BYTES: Final = 1280 * 1024
+"""Of a change: JSON may write each of a README's 100,000 characters in twelve bytes."""
+
 
 @get("/repositories", Action.SEARCH, "List repositories", tags=["repositories"])
 async def list_(
@@ -111,6 +114,7 @@ async def show(api: Api, caller: Caller, repository: str) -> Response[Repository
     Action.EDIT_REPOSITORY,
     "Change description, README, labels",
     tags=["repositories"],
+    request_max_body_size=README_BYTES,
 )
 async def change(
     api: Api, caller: Caller, request: Request[Any, Any, Any], repository: str, data: RepositoryChange

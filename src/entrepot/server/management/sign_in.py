@@ -38,6 +38,8 @@ ATTEMPT_COOKIE: Final = "entrepot-oidc"
 ATTEMPT_LIFE_S: Final = 600
 _THEN: Final = "entrepot.then"
 """Where a request's scope keeps where the person wants to go, for when the sign-in does not work out."""
+_KEPT: Final = "%/?#[]@!$&'()*+,;=:~"
+"""RFC 3986 2.2, and what is encoded already."""
 CALLBACK: Final = "/api/v1/sign-in/{provider}/callback"
 
 
@@ -66,11 +68,12 @@ async def begin_session(api: Api, caller: Caller, who: Principal, user_agent: st
 
 
 def local_path(text: str | None) -> str:
-    """Where to go after signing in: a path of this site, never another one."""
-    if not text or not text.startswith("/") or text.startswith(("//", "/\\")) or "\\" in text:
+    """Where to go after signing in: a path of this site, never another one, as ASCII for a header."""
+    if not text or not text.startswith("/") or text.startswith("//") or "\\" in text:
         return "/"
-    parts = urlsplit(text)
-    return "/" if parts.scheme or parts.netloc or any(c in text for c in "\r\n\t") else text
+    if any(character < " " or character == "\x7f" for character in text):
+        return "/"
+    return quote(text, safe=_KEPT, errors="replace")
 
 
 def check_same_origin(request: Request[Any, Any, Any], caller: Caller) -> None:

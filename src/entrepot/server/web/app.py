@@ -13,6 +13,7 @@ from entrepot.server.management.app import create_management
 from entrepot.server.management.context import Api
 from entrepot.server.web import static
 from entrepot.server.web.addresses import RepositoryPaths
+from entrepot.server.web.formbody import LARGE_FORM_BYTES
 from entrepot.server.web.guard import page_guard
 from entrepot.server.web.pages import (
     account,
@@ -53,6 +54,7 @@ def create_site(api: Api) -> ASGIApp:
         guards=[page_guard],
         dependencies={"visit": Provide(provide_visit, sync_to_thread=False)},
         exception_handlers=PAGE_HANDLERS,
+        request_max_body_size=LARGE_FORM_BYTES,  # read with the page's own limit, which is less for most
     )
     made = create_management(api, more_routes=[pages, *static.ROUTES], exception_handlers=PAGE_HANDLERS)
     return RepositoryPaths(made)

@@ -15,6 +15,7 @@ from litestar.handlers.base import BaseRouteHandler
 from entrepot.server.access.errors import AccessDenied
 from entrepot.server.access.model import Action, Resource
 from entrepot.server.management.context import SLASH, Api, Asked
+from entrepot.server.web.formbody import FORM_BYTES, LARGE, LARGE_FORM_BYTES, form_fields
 from entrepot.server.web.formkey import check_form, form_key
 from entrepot.server.web.visit import Visit, remember_visit
 
@@ -30,8 +31,13 @@ async def page_guard(connection: ASGIConnection[Any, Any, Any, Any], handler: Ba
         if isinstance(value, str):
             parameters[name] = value.replace(SLASH, "/")
     is_form = request.method == "POST"
-    token = (await request.form()).get("_csrf") if is_form else None
-    caller = await api.authenticate(request, csrf_token=token if isinstance(token, str) else None)
+    token = None
+    if is_form:
+        # Before anybody is asked who they are: without the form's token no session counts.
+        is_large = bool(handler.opt.get(LARGE)) and await api.is_somebody(request)
+        fields = await form_fields(request, limit=LARGE_FORM_BYTES if is_large else FORM_BYTES)
+        token = fields.get("_csrf", [None])[0]
+    caller = await api.authenticate(request, csrf_token=token)
     if is_form:
         check_form(
             request.headers,

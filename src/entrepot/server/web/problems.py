@@ -161,7 +161,7 @@ def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any
 def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     if _is_api(request):
         return HANDLERS[Exception](request, error)  # type: ignore[no-any-return]
-    log.exception("page failed", path=request.url.path)
+    log.exception("page failed", path=str(request.scope["path"]))
     return _page(request, 500, "")
 
 

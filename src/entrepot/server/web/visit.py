@@ -18,6 +18,7 @@ from litestar.enums import MediaType
 from entrepot.server.access.model import Action, PrincipalKind, Resource
 from entrepot.server.access.patterns import Visible
 from entrepot.server.management.context import Api, Caller
+from entrepot.server.web.formbody import form_fields
 from entrepot.server.web.formkey import form_cookie, form_key, form_token, new_form_key
 from entrepot.server.web.forms import Form
 from entrepot.server.web.headers import PAGE_HEADERS
@@ -112,7 +113,7 @@ class Visit:
     # --- what they sent
 
     async def form(self) -> Form:
-        return Form(await self.request.form())
+        return Form(await form_fields(self.request))
 
     def query(self, name: str, *, longest: int = 255) -> str:
         return str(self.request.query_params.get(name) or "").strip()[:longest]

@@ -28,6 +28,7 @@ from entrepot.server.repos.manifestdelete import delete_tag
 from entrepot.server.web import addresses
 from entrepot.server.web.commands import Command, past_commands, pull_commands, push_commands
 from entrepot.server.web.configs import Platforms
+from entrepot.server.web.formbody import LARGE
 from entrepot.server.web.forms import Form
 from entrepot.server.web.markdown import readme_html
 from entrepot.server.web.paging import MAX_PAGE, pager
@@ -351,7 +352,7 @@ async def settings(visit: Visit, repository: str) -> Response[Any]:
     return visit.render("repository_settings.html", head=head, form=form, confirm=Form())
 
 
-@submit("/repositories/{repository:str}/-/settings", Action.EDIT_REPOSITORY)
+@submit("/repositories/{repository:str}/-/settings", Action.EDIT_REPOSITORY, **{LARGE: True})
 async def change_settings(visit: Visit, repository: str) -> Response[Any]:
     head = await repository_head(visit, repository, "settings")
     form = await visit.form()
