@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Final, TypeVar
+from typing import Final
 
 from entrepot.observability.logs import get_log
 from entrepot.server.addresses import Network, in_networks
@@ -19,7 +19,6 @@ from entrepot.server.connections import Peer, connections_at, cut, descriptor_co
 __all__ = ["Crowd", "share_of"]
 
 log = get_log(__name__)
-K = TypeVar("K", bound=Hashable)
 
 WIDE: Final = 8
 """Loopback and proxies stand for many clients: they get so many shares."""
@@ -64,19 +63,22 @@ class Crowd:
 
         Empty: it may not be answered. Otherwise `leave` must follow.
         """
-        share = share_of(address)
-        count = self._requests.get(share, 0)
-        most = self._most_requests
-        if most and count >= most and count >= most * self._shares(share, address):
+        share, requests, busy = share_of(address), self._requests, self._busy
+        count = requests.get(share, 0)
+        if count >= self._most_requests > 0 and count >= self._most_requests * self._shares(share, address):
             return ""
-        self._requests[share] = count + 1
-        self._busy[peer] = self._busy.get(peer, 0) + 1
+        requests[share] = count + 1
+        busy[peer] = busy.get(peer, 0) + 1
         return share
 
     def leave(self, share: str, peer: Peer) -> None:
         """The request that `enter` counted under `share` is answered."""
-        _one_less(self._requests, share)
-        _one_less(self._busy, peer)
+        count = self._requests.pop(share)
+        if count > 1:
+            self._requests[share] = count - 1
+        count = self._busy.pop(peer)
+        if count > 1:
+            self._busy[peer] = count - 1
 
     def _shares(self, share: str, address: str) -> int:
         return WIDE if share == LOOPBACK or in_networks(address, self._proxies) else 1
@@ -106,9 +108,3 @@ class Crowd:
             log.warning("connections closed", address=share, open=len(found), closed=ended)
             closed += ended
         return closed
-
-
-def _one_less(counts: dict[K, int], key: K) -> None:
-    count = counts.pop(key)
-    if count > 1:
-        counts[key] = count - 1

@@ -39,8 +39,7 @@ _METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "
 """Counted by name; clients could make up any number of others."""
 LINGER_S: Final = 2.0
 """How long what follows a refusal is still read: enough for the answer to arrive."""
-_LONGEST_AUTHORITY: Final = 261
-_AUTHORITY: Final = re.compile(r"[A-Za-z0-9._~%:\[\]-]+")
+_AUTHORITY: Final = re.compile(r"[A-Za-z0-9._~%:\[\]-]{1,261}")
 """A host name with its port. What else RFC 3986 allows is no name that anybody has."""
 NOBODY_LEFT: Final = 499
 """Logged as the status of a request whose client went away."""
@@ -96,16 +95,19 @@ class Front:
         request = self._request(scope, receive)
         peer = scope["client"]
         status = sent = 0
+        meter = None
         share = self._crowd.enter(request.address, peer)
         try:
             refused = self._refused(request, scope) if share else _too_many()
-            if refused is not None:
-                status, sent = await self._send(request, refused, send)
-            elif _may_have_body(request):
-                with self._watch.arriving(request):
-                    status, sent = await self._answer(request, scope, send)
+            response = refused
+            if response is None:
+                if request.method not in SAFE_METHODS and _may_have_body(request):
+                    meter = self._watch.arriving(request)
+                response = await self._respond(request)
+            if response is None:
+                status, sent = await self._delegate(request, scope, send)
             else:
-                status, sent = await self._answer(request, scope, send)
+                status, sent = await self._send(request, response, send)
         except ClientGone:
             status = NOBODY_LEFT  # in the middle of the answer
         except asyncio.CancelledError:
@@ -118,19 +120,14 @@ class Front:
             log.exception("answer broken off", path=request.path, request_id=request.id)
             raise
         finally:
+            if meter is not None:
+                self._watch.end(meter)
             if share:
                 self._crowd.leave(share, peer)
             self._account(request, when, time.perf_counter() - started, status, sent)
         if status >= 400 and status != 408 and refused is None and request.method not in SAFE_METHODS:
             # Not behind a head that was refused: nothing there can be trusted to be its body.
             await _read_on(request)
-
-    async def _answer(self, request: Request, scope: Scope, send: Send) -> tuple[int, int]:
-        """Status, and bytes of body sent."""
-        response = await self._respond(request)
-        if response is None:
-            return await self._delegate(request, scope, send)
-        return await self._send(request, response, send)
 
     async def _respond(self, request: Request) -> Response | None:
         try:
@@ -329,18 +326,14 @@ class Front:
             )
 
 
-def _is_authority(host: str) -> bool:
-    return len(host) <= _LONGEST_AUTHORITY and _matches_authority(host)
-
-
 @lru_cache(maxsize=256)
-def _matches_authority(host: str) -> bool:
+def _is_authority(host: str) -> bool:
     return _AUTHORITY.fullmatch(host) is not None
 
 
 def _may_have_body(request: Request) -> bool:
-    """Also over HTTP/2, where nothing has to announce one. Bodies of the others are not read."""
-    return request.method not in SAFE_METHODS and request.headers.get(b"content-length") != b"0"
+    """Over HTTP/2 nothing has to announce one."""
+    return request.headers.get(b"content-length") != b"0"
 
 
 def _too_many() -> Response:

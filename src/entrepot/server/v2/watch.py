@@ -54,25 +54,23 @@ class TransferWatch:
         finally:
             self._sending.discard(meter)
 
-    @contextmanager
-    def arriving(self, request: Request) -> Iterator[None]:
-        """Watch the body of `request`, whoever reads it, until the block ends."""
+    def arriving(self, request: Request) -> TransferMeter:
+        """Watch the body of `request`, for the current task, whoever reads it. `end` must follow."""
         meter = TransferMeter(asyncio.current_task())
-        receive = request.receive
-        request.receive = _counting(receive, request, meter)
+        request.receive = _counting(request.receive, request, meter)
         self._arriving.add(meter)
-        try:
-            yield
-        finally:
-            self._arriving.discard(meter)
-            request.receive = receive
+        return meter
+
+    def end(self, meter: TransferMeter) -> None:
+        """Watch it no longer."""
+        self._arriving.discard(meter)
 
     def sweep(self) -> int:
         """End every transfer that was already there at the last sweep and moved too little; how many."""
         slow = 0
         for meter in [*self._arriving, *self._sending]:
             if meter.seen >= 0 and meter.waits_since and meter.moved - meter.seen < self._least:
-                self._end(meter, "slower than limits.min_body_rate")
+                self._cancel(meter, "slower than limits.min_body_rate")
                 slow += 1
             meter.seen = meter.moved
         return slow
@@ -85,10 +83,10 @@ class TransferWatch:
             if not meter.moved and meter.waits_since and now - meter.waits_since >= self._begin_s
         ]
         for meter in silent:
-            self._end(meter, "nothing came of the body for limits.body_timeout")
+            self._cancel(meter, "nothing came of the body for limits.body_timeout")
         return len(silent)
 
-    def _end(self, meter: TransferMeter, why: str) -> None:
+    def _cancel(self, meter: TransferMeter, why: str) -> None:
         self._arriving.discard(meter)
         self._sending.discard(meter)
         meter.task.cancel(why)

@@ -16,9 +16,9 @@ def test_a_request_whose_body_has_arrived_may_take_its_time() -> None:
     async def run() -> tuple[int, int]:
         watch = TransferWatch(min_rate=1024, window_s=60)
         request = Request("PUT", "/v2/app/blobs/uploads/1", headers={}, receive=receive)
-        with watch.arriving(request):
-            assert b"".join([chunk async for chunk in request.chunks()]) == b"all"
-            return watch.sweep(), watch.sweep()
+        watch.arriving(request)
+        assert b"".join([chunk async for chunk in request.chunks()]) == b"all"
+        return watch.sweep(), watch.sweep()
 
     assert asyncio.run(run()) == (0, 0)
 
@@ -42,9 +42,9 @@ def test_a_body_that_does_not_begin_ends_its_request() -> None:
         request = Request("POST", "/token", headers={}, receive=client)
 
         async def answer() -> None:
-            with watch.arriving(request):
-                async for _ in request.chunks():
-                    pass
+            watch.arriving(request)
+            async for _ in request.chunks():
+                pass
 
         task = asyncio.create_task(answer())
         await client.asked.wait()
@@ -64,11 +64,11 @@ def test_time_that_we_take_ourselves_is_not_the_clients() -> None:
         watch, client = TransferWatch(min_rate=1024, window_s=60, begin_s=20), _Slow()
         request = Request("POST", "/token", headers={}, receive=client)
         later = time.monotonic() + 1000
-        with watch.arriving(request):
-            before = [watch.end_silent(later), watch.sweep(), watch.sweep()]
-            client.may_send.set()
-            await request.receive()
-            return [*before, watch.end_silent(later), watch.sweep(), watch.sweep()]
+        watch.arriving(request)
+        before = [watch.end_silent(later), watch.sweep(), watch.sweep()]
+        client.may_send.set()
+        await request.receive()
+        return [*before, watch.end_silent(later), watch.sweep(), watch.sweep()]
 
     assert asyncio.run(run()) == [0] * 6
 
