@@ -121,7 +121,7 @@ class Front:
             raise
         finally:
             if meter is not None:
-                self._watch.end(meter)
+                self._watch.end(meter, request)
             if share:
                 self._crowd.leave(share, peer)
             self._account(request, when, time.perf_counter() - started, status, sent)

@@ -23,13 +23,14 @@ _LOOKS: Final = 8
 class TransferMeter:
     """How many bytes a transfer has moved, and since when we wait for the client (0: we do not)."""
 
-    __slots__ = ("moved", "seen", "task", "waits_since")
+    __slots__ = ("moved", "receive", "seen", "task", "waits_since")
 
     def __init__(self, task: Any, waits_since: float = 0.0) -> None:
         self.moved = 0
         self.seen = -1  # no sweep has come by yet
         self.waits_since = waits_since
         self.task = task
+        self.receive: Receive | None = None
 
 
 class TransferWatch:
@@ -57,13 +58,16 @@ class TransferWatch:
     def arriving(self, request: Request) -> TransferMeter:
         """Watch the body of `request`, for the current task, whoever reads it. `end` must follow."""
         meter = TransferMeter(asyncio.current_task())
+        meter.receive = request.receive
         request.receive = _counting(request.receive, request, meter)
         self._arriving.add(meter)
         return meter
 
-    def end(self, meter: TransferMeter) -> None:
-        """Watch it no longer."""
+    def end(self, meter: TransferMeter, request: Request) -> None:
+        """Watch it no longer. Without this the request holds itself, and with itself the connection open."""
         self._arriving.discard(meter)
+        if meter.receive is not None:
+            request.receive = meter.receive
 
     def sweep(self) -> int:
         """End every transfer that was already there at the last sweep and moved too little; how many."""
