@@ -47,6 +47,61 @@ def test_ambiguous_requests_are_refused(connect: Connect, name: str, sent: bytes
     assert name == "two-hosts" or is_closed(connection)
 
 
+NAMELESS = b"GET /v2/ HTTP/1.1\r\n%b\r\n"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [b"", b"Host:\r\n", b'Host: a"b\r\n', b"Host: a/b\r\n", b"Host: a@b\r\n", b"Host: %b\r\n" % (b"a" * 300)],
+    ids=["missing", "empty", "quote", "slash", "user", "long"],
+)
+def test_a_request_names_the_host_it_is_for(connect: Connect, host: bytes) -> None:
+    """H4: RFC 9112 3.2; and what is no name gets into no answer."""
+    answer = read_answer(connect(NAMELESS % host))
+    assert (answer.status, answer.code) == (400, "UNSUPPORTED")
+    assert b"Host" in answer.body
+
+
+def test_http_1_0_knows_no_host_header(connect: Connect) -> None:
+    """RFC 9112 3.2: only open mode's rule about names misses it, a registry with accounts does not."""
+    assert read_answer(connect(b"GET /healthz HTTP/1.0\r\n\r\n")).status == 421
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        GET.replace(b"\r\n", b"\n") + b"\n",
+        GET + b"X: a\nContent-Length: 4\r\n\r\nGET ",
+        GET + b"Transfer-Encoding: chunked\nX: y\r\n\r\n0\r\n\r\n",
+    ],
+    ids=["every-line", "a-length-behind-it", "chunks-behind-it"],
+)
+def test_a_bare_line_feed_ends_a_line(connect: Connect, sent: bytes) -> None:
+    """H4: RFC 9112 2.2 allows that, and the HTTP server below us keeps to it for every line alike: what
+    stands behind the line feed is a header of this request and frames this request's body."""
+    connection = connect(sent)
+    assert read_answer(connection).status == 200
+    connection.sendall(GET + b"\r\n")
+    assert read_answer(connection).status == 200, "nothing was left over"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"5\nhello\r\n0\r\n\r\n",
+        b"5\r\nhello\n0\r\n\r\n",
+        b"5;a=b\nhello\r\n0\r\n\r\n",
+        b"5\r\nhello\r\n0\n\r\n",
+    ],
+    ids=["size", "data", "extension", "last"],
+)
+def test_chunks_take_no_bare_line_feed(connect: Connect, body: bytes) -> None:
+    """H4: RFC 9112 7.1; here two readers of one body could disagree about where it ends."""
+    connection = connect(PUT + b"Transfer-Encoding: chunked\r\n\r\n" + body + GET + b"\r\n")
+    assert read_answer(connection).status == 400
+    assert is_closed(connection)
+
+
 def test_a_length_beside_chunks_smuggles_nothing(connect: Connect) -> None:
     """H4: the chunks count, and the connection is closed, so that what follows is no second request."""
     connection = connect(

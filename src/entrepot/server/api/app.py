@@ -21,9 +21,11 @@ from entrepot.server.api.problems import HANDLERS
 from entrepot.server.config.version import VERSION
 from entrepot.server.http.guard import SLASH, policy_guard
 
-__all__ = ["PREFIX", "ROUTES", "SlashKeeper", "api_description", "api_router"]
+__all__ = ["BODY_BYTES", "PREFIX", "ROUTES", "SlashKeeper", "api_description", "api_router"]
 
 PREFIX: Final = "/api/v1"
+BODY_BYTES: Final = 64 * 1024
+"""Of a request, unless its route takes more; it is read after the policy was asked."""
 
 ROUTES: Final[Sequence[Any]] = (
     *system.ROUTES,

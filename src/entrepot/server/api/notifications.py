@@ -34,12 +34,13 @@ _REMEMBER: Final = 7 * 24 * 3600 * 1_000_000
     "Take notifications of a Docker Registry",
     tags=["upstreams"],
     status_code=204,
+    request_max_body_size=MAX_BODY_BYTES,
 )
 async def events(services: Services, request: Request[Any, Any, Any], registry: str) -> None:
     """The body is a distribution notification envelope."""
     body = await request.body()
-    if len(body) > MAX_BODY_BYTES or len(registry) > 255:
-        raise InvalidInput("the notification is too large")
+    if len(registry) > 255:
+        raise InvalidInput("the registry's name is longer than 255 characters")
     found = (await apart(read_object, body)).get("events")
     if not isinstance(found, list):
         raise InvalidInput("the notification is no JSON, or has no events")

@@ -105,7 +105,7 @@ def _http(_request: Request[Any, Any, Any], error: HTTPException) -> Response[Pr
 
 
 def _unexpected(request: Request[Any, Any, Any], _error: Exception) -> Response[Problem]:
-    log.exception("request failed", path=request.url.path)
+    log.exception("request failed", path=str(request.scope["path"]))
     return _answer(
         Problem(type="urn:entrepot:error:internal", title="the registry failed; its log says why", status=500)
     )

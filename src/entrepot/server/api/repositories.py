@@ -6,7 +6,7 @@ A repository's name is one path segment here: its slashes are written `%2F`.
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 import msgspec
 from litestar import Request, Response
@@ -71,6 +71,9 @@ from entrepot.server.storage.errors import BlobMissing
 
 __all__ = ["ROUTES"]
 
+README_BYTES: Final = 1280 * 1024
+"""Of a change: JSON may write each of a README's 100,000 characters in twelve bytes."""
+
 
 @get("/repositories", Action.SEARCH, "List repositories", tags=["repositories"])
 async def list_(
@@ -115,6 +118,7 @@ async def show(services: Services, caller: Caller, repository: str) -> Response[
     Action.EDIT_REPOSITORY,
     "Change description, README, labels",
     tags=["repositories"],
+    request_max_body_size=README_BYTES,
 )
 async def change(
     services: Services,

@@ -44,6 +44,8 @@ ATTEMPT_COOKIE: Final = "entrepot-oidc"
 ATTEMPT_LIFE_S: Final = 600
 _THEN: Final = "entrepot.then"
 """Where a request's scope keeps where the person wants to go, for when the sign-in does not work out."""
+_KEPT: Final = "%/?#[]@!$&'()*+,;=:~"
+"""RFC 3986 2.2, and what is encoded already."""
 CALLBACK: Final = "/api/v1/sign-in/{provider}/callback"
 
 

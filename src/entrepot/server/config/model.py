@@ -84,6 +84,10 @@ class TlsSection:
     """Names and addresses in the self-signed certificate, besides localhost and the listeners' own."""
     min_version: Literal["1.2", "1.3"] = "1.2"
     """Oldest TLS version that is spoken."""
+    hsts: Seconds = Seconds(365 * DAY)
+    """`Strict-Transport-Security`: how long browsers that came over TLS, ours or a proxy's, may reach this
+    host name over nothing else, on any port. Not said to localhost, to IP addresses or with `self_signed`.
+    0: never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,11 +181,21 @@ class LimitsSection:
     header_timeout: Seconds = Seconds(10)
     """How long a client may take to send its headers, or stay silent between requests, before the
     connection is closed."""
+    body_timeout: Seconds = Seconds(20)
+    """How long a client may take until the first byte of a body; then 408, and the connection is closed. 0:
+    only `min_body_rate` counts."""
     min_body_rate: Bytes = Bytes(KIB)
-    """Bytes a second an upload or download has to move, on average over `min_body_window`; slower ones are
-    cut. 0: never."""
+    """Bytes a second a request's body or a download has to move, on average over `min_body_window`; slower
+    ones are cut. 0: never."""
     min_body_window: Seconds = Seconds(60)
     """Time over which `min_body_rate` is measured."""
+    requests_per_address: int = 512
+    """Requests of one client address that a worker answers at once; more is 429. A /64 of IPv6 counts as one
+    address, all of loopback and each proxy that names no client as one with eight times as many. 0: no
+    limit."""
+    connections_per_address: int = 1_024
+    """Connections of one address to a worker, counted in the same way but with whoever connects, proxies
+    too. When there are more, those without a request are closed. 0: no limit."""
     manifest_bytes: Bytes = Bytes(4 * MIB)
     """Largest manifest; larger is 413."""
     json_depth: int = 32

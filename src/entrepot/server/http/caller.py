@@ -19,7 +19,7 @@ from entrepot.server.access.open_mode import OPEN_PRINCIPAL
 from entrepot.server.access.secrets.sessions import cookie_name, csrf_token_is_right
 from entrepot.server.control.services import Services
 
-__all__ = ["Caller", "authenticate", "require_in_person"]
+__all__ = ["Caller", "authenticate", "is_somebody", "require_in_person"]
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -84,6 +84,16 @@ def require_in_person(caller: Caller) -> None:
     who = caller.principal
     if who.kind is not PrincipalKind.USER or who.credential not in {"password", "session"}:
         raise AccessDenied("sign in with a password to do this", rule="in-person")
+
+
+async def is_somebody(services: Services, connection: Connection) -> bool:
+    """Whether a request comes with a session of a user, or needs none. Lets nobody do anything."""
+    if services.accounts is None:
+        return True
+    client = connection.scope.get("client")
+    session = connection.cookies.get(cookie_name(str(connection.scope.get("scheme", "http"))), "")
+    found = await _of_session(services, session, client[0] if client else None) if session else ANONYMOUS
+    return not found.is_anonymous
 
 
 async def _of_session(services: Services, session: str, address: str | None) -> Principal:

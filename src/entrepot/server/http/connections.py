@@ -6,7 +6,12 @@ import contextlib
 import os
 import socket
 import stat
-from typing import Any
+from collections.abc import Collection, Iterator
+from typing import Any, Final
+
+_OPEN: Final = "/proc/self/fd"
+Peer = tuple[str, str]
+"""Address and port, as Granian puts them into a request's scope."""
 
 
 def refuse_to_wait(listener: socket.socket, seconds: float) -> None:
@@ -20,15 +25,49 @@ def refuse_to_wait(listener: socket.socket, seconds: float) -> None:
         listener.setsockopt(socket.IPPROTO_TCP, user_timeout, int(seconds * 1000))
 
 
-def cut_connection(peer: tuple[Any, ...]) -> bool:
-    """Shut down this process's connection with `peer` (address, port); whether there was one. Blocking."""
-    for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():  # noqa: PTH208, PTH112
+def descriptor_count() -> int:
+    """Open descriptors of this process; 0 where the system does not tell."""
+    return len(_descriptors())
+
+
+def connections_at(ports: Collection[int]) -> Iterator[tuple[int, Peer]]:
+    """Descriptor and peer of this process's connections with clients of the listeners at `ports`.
+
+    Blocking. A descriptor may be another's by the time it is looked at: `cut` asks again.
+    """
+    for descriptor in _descriptors():
         with contextlib.suppress(OSError, ValueError):
-            descriptor = int(name)
-            if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-                continue
-            with socket.socket(fileno=os.dup(descriptor)) as found:
-                if found.getpeername()[:2] == (peer[0], int(peer[1])):
-                    found.shutdown(socket.SHUT_RDWR)
-                    return True
+            # Family and type are given so that nobody asks for them; the addresses tell what it really is.
+            found = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=descriptor)
+            try:
+                own, peer = found.getsockname(), found.getpeername()
+            finally:
+                found.detach()
+            if isinstance(own, tuple) and own[1] in ports:
+                yield descriptor, _named(peer)
+
+
+def cut(descriptor: int, peer: Peer) -> bool:
+    """Shut down the connection if it is still the one with `peer`; whether it was."""
+    with contextlib.suppress(OSError, IndexError), socket.socket(fileno=os.dup(descriptor)) as found:
+        if _named(found.getpeername()) == (peer[0], str(peer[1])):
+            found.shutdown(socket.SHUT_RDWR)
+            return True
     return False
+
+
+def _named(address: tuple[Any, ...]) -> Peer:
+    return str(address[0]), str(address[1])
+
+
+def cut_connection(peer: Peer) -> bool:
+    """Shut down this process's connection with `peer`; whether there was one. Blocking."""
+    for descriptor in _descriptors():
+        with contextlib.suppress(OSError):
+            if stat.S_ISSOCK(os.fstat(descriptor).st_mode) and cut(descriptor, peer):
+                return True
+    return False
+
+
+def _descriptors() -> list[int]:
+    return [int(name) for name in os.listdir(_OPEN)] if os.path.isdir(_OPEN) else []  # noqa: PTH208, PTH112

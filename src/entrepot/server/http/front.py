@@ -1,16 +1,18 @@
 """The first thing a request meets and the last that sees its answer.
 
-In order: what the request is (behind a proxy: who really sent it), size limits of its head, open mode's
-Host and Origin rules, then the application; afterwards the access log and the figures. Every answer carries
-X-Request-Id.
+In order: what the request is (behind a proxy: who really sent it), how many that address has under way, size
+limits of its head, open mode's Host and Origin rules, then the application, with the watch over whoever sends
+its body; afterwards the access log and the figures. Every answer carries X-Request-Id.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Any, Final, Protocol
 
@@ -19,10 +21,12 @@ from entrepot.oci.distribution import ErrorCode
 from entrepot.server.config.addresses import Network, in_networks
 from entrepot.server.config.model import Config
 from entrepot.server.http.connections import cut_connection
+from entrepot.server.http.crowd import Crowd
 from entrepot.server.http.open_mode_guard import SAFE_METHODS, HostRule, is_foreign
 from entrepot.server.http.refusals import invalid_code, refusal
 from entrepot.server.http.request import ClientGone, Receive, Request, Scope, Send
 from entrepot.server.http.response import Response
+from entrepot.server.http.strict_transport import StrictTransport
 from entrepot.server.http.watch import TransferWatch
 from entrepot.server.telemetry.access_log import AccessLog, RequestIds
 from entrepot.server.telemetry.metrics import Metrics
@@ -35,6 +39,8 @@ _METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "
 """Counted by name; clients could make up any number of others."""
 LINGER_S: Final = 2.0
 """How long what follows a refusal is still read: enough for the answer to arrive."""
+_AUTHORITY: Final = re.compile(r"[A-Za-z0-9._~%:\[\]-]{1,261}")
+"""A host name with its port. What else RFC 3986 allows is no name that anybody has."""
 NOBODY_LEFT: Final = 499
 """Logged as the status of a request whose client went away."""
 
@@ -61,10 +67,12 @@ class Front:
         access_log: AccessLog,
         ids: RequestIds,
         watch: TransferWatch,
+        crowd: Crowd,
         proxies: Sequence[Network] = (),
         host_rule: HostRule | None = None,
         check_origin: bool = False,
         scheme: str = "http",
+        strict_transport: StrictTransport | None = None,
     ) -> None:
         self._handler = handler
         self._limits = config.limits
@@ -72,10 +80,12 @@ class Front:
         self._log = access_log
         self._ids = ids
         self._watch = watch
+        self._crowd = crowd
         self._proxies = proxies
         self._host_rule = host_rule
         self._check_origin = check_origin
         self._scheme = scheme
+        self._strict_transport = strict_transport or StrictTransport()
         self._public_origin = config.server.public_url.rstrip("/").lower()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,30 +93,39 @@ class Front:
             return
         started, when = time.perf_counter(), time.time()
         request = self._request(scope, receive)
+        peer = scope["client"]
         status = sent = 0
+        meter = None
+        share = self._crowd.enter(request.address, peer)
         try:
-            response = refused = self._refused(request, scope)
+            refused = self._refused(request, scope) if share else _too_many()
+            response = refused
             if response is None:
+                if request.method not in SAFE_METHODS and _may_have_body(request):
+                    meter = self._watch.arriving(request)
                 response = await self._respond(request)
             if response is None:
-                status, sent = await self._delegate(request, scope, receive, send)
+                status, sent = await self._delegate(request, scope, send)
             else:
-                status = response.status
-                sent = await self._send(request, response, send)
+                status, sent = await self._send(request, response, send)
         except ClientGone:
             status = NOBODY_LEFT  # in the middle of the answer
         except asyncio.CancelledError:
             # A download slower than the limit: what has been handed over already must not be waited for.
             status = NOBODY_LEFT
             self._metrics.slow.add()
-            await asyncio.to_thread(cut_connection, scope["client"])
+            await asyncio.to_thread(cut_connection, peer)
         except Exception:
             status = 500
             log.exception("answer broken off", path=request.path, request_id=request.id)
             raise
         finally:
+            if meter is not None:
+                self._watch.end(meter, request)
+            if share:
+                self._crowd.leave(share, peer)
             self._account(request, when, time.perf_counter() - started, status, sent)
-        if status >= 400 and refused is None and request.method not in SAFE_METHODS:
+        if status >= 400 and status != 408 and refused is None and request.method not in SAFE_METHODS:
             # Not behind a head that was refused: nothing there can be trusted to be its body.
             await _read_on(request)
 
@@ -117,13 +136,18 @@ class Front:
             # Whoever only closed its sending side, or sent a chunk that is none, still reads this.
             return refusal(400, ErrorCode.SIZE_INVALID, error.message)
         except asyncio.CancelledError:
-            # Only the watch over slow transfers cancels a request that has not been answered.
-            self._metrics.slow.add()
-            return refusal(
-                408,
-                invalid_code(request.path),
-                f"the request moved less than {self._limits.min_body_rate} bytes a second",
-            )
+            return self._too_slow(request)
+
+    def _too_slow(self, request: Request) -> Response:
+        """Only the watch over slow transfers cancels a request that has not been answered."""
+        self._metrics.slow.add()
+        limits = self._limits
+        return refusal(
+            408,
+            invalid_code(request.path),
+            f"the request's body did not begin within {limits.body_timeout:g} seconds, "
+            f"or moved less than {limits.min_body_rate} bytes a second",
+        )
 
     def _request(self, scope: Scope, receive: Receive) -> Request:
         headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -176,6 +200,9 @@ class Front:
             return refusal(431, ErrorCode.UNSUPPORTED, f"more than {limits.header_count} headers")
         if len(listed) != len(headers) and sum(name == b"host" for name, _ in listed) > 1:
             return refusal(400, ErrorCode.UNSUPPORTED, "a request has one Host header")
+        # Granian puts an empty one where there is none, which HTTP/1.0 allows.
+        if (request.host or scope["http_version"] != "1") and not _is_authority(request.host):
+            return refusal(400, ErrorCode.UNSUPPORTED, "the Host header is missing, or names no host")
         if len(b"".join(chain.from_iterable(listed))) > limits.header_bytes:
             return refusal(431, ErrorCode.UNSUPPORTED, f"more than {limits.header_bytes} bytes of headers")
         if self._host_rule is not None and not self._host_rule.allows(request.host):
@@ -202,16 +229,18 @@ class Front:
             )
         return None
 
-    async def _send(self, request: Request, response: Response, send: Send) -> int:
+    async def _send(self, request: Request, response: Response, send: Send) -> tuple[int, int]:
         headers = response.headers
         headers.append((b"x-request-id", request.id.encode("ascii")))
+        if request.scheme == "https":
+            headers.extend(self._strict_transport.headers(request.host))
         start = {"type": "http.response.start", "status": response.status, "headers": headers}
         if response.stream is None:
             await send(start)
             body = b"" if request.method == "HEAD" else response.body
             await send({"type": "http.response.body", "body": body})
-            return len(body)
-        return await self._send_stream(request, response, start, send)
+            return response.status, len(body)
+        return response.status, await self._send_stream(request, response, start, send)
 
     async def _send_stream(self, request: Request, response: Response, start: Any, send: Send) -> int:
         stream = response.stream
@@ -219,7 +248,7 @@ class Front:
         sent = 0
         gone = asyncio.ensure_future(_disconnected(request.receive))
         try:
-            with self._watch.metered(request) as meter:
+            with self._watch.metered() as meter:
                 await send(start)
                 async for chunk in stream:
                     if gone.done():
@@ -237,17 +266,17 @@ class Front:
                 await stream.aclose()
         return sent
 
-    async def _delegate(
-        self, request: Request, scope: Scope, receive: Receive, send: Send
-    ) -> tuple[int, int]:
+    async def _delegate(self, request: Request, scope: Scope, send: Send) -> tuple[int, int]:
         status = sent = 0
-        request_id = (b"x-request-id", request.id.encode("ascii"))
+        ours = [(b"x-request-id", request.id.encode("ascii"))]
+        if request.scheme == "https":
+            ours.extend(self._strict_transport.headers(request.host))
 
         async def watched(message: Any) -> None:
             nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": [*message.get("headers", ()), request_id]}
+                message = {**message, "headers": [*message.get("headers", ()), *ours]}
             else:
                 sent += len(message.get("body", b""))
             await send(message)
@@ -256,7 +285,12 @@ class Front:
         scope["scheme"] = request.scheme
         scope["entrepot.request"] = request
         request.route = SITE_ROUTE
-        await self._handler.delegate(request, scope, receive, watched)
+        try:
+            await self._handler.delegate(request, scope, request.receive, watched)
+        except asyncio.CancelledError:
+            if status:
+                raise
+            return await self._send(request, self._too_slow(request), send)
         return status, sent
 
     def _account(self, request: Request, when: float, took: float, status: int, sent: int) -> None:
@@ -290,6 +324,23 @@ class Front:
                     route,
                 )
             )
+
+
+@lru_cache(maxsize=256)
+def _is_authority(host: str) -> bool:
+    return _AUTHORITY.fullmatch(host) is not None
+
+
+def _may_have_body(request: Request) -> bool:
+    """Over HTTP/2 nothing has to announce one."""
+    return request.headers.get(b"content-length") != b"0"
+
+
+def _too_many() -> Response:
+    message = "this address has too many requests under way; wait for some of them to be answered"
+    response = refusal(429, ErrorCode.TOOMANYREQUESTS, message)
+    response.headers.append((b"retry-after", b"1"))
+    return response
 
 
 async def _read_on(request: Request) -> None:

@@ -55,18 +55,6 @@ class BodyLengthWrong(InvalidInput):
     code: ClassVar[str] = "body-length-wrong"
 
 
-class TransferMeter:
-    """How many bytes a request has moved; read by the watch over slow transfers."""
-
-    __slots__ = ("all_there", "moved", "seen", "task")
-
-    def __init__(self, task: Any) -> None:
-        self.moved = 0
-        self.seen = -1  # no sweep has come by yet
-        self.all_there = False  # the client has sent everything and waits for us
-        self.task = task
-
-
 class Request:
     """A request. `principal` is set once it has been authenticated."""
 
@@ -77,7 +65,6 @@ class Request:
         "headers",
         "host",
         "id",
-        "meter",
         "method",
         "path",
         "principal",
@@ -113,7 +100,6 @@ class Request:
         self.principal: Principal = ANONYMOUS
         self.route = ""
         self.received = 0
-        self.meter: TransferMeter | None = None
         self.body_done = False
         self._query: list[tuple[str, str]] | None = None
 
@@ -168,7 +154,6 @@ class Request:
         """The body as it arrives. Raises ClientGone when it ends early."""
         receive = self.receive
         expected = self.content_length()
-        meter = self.meter
         got = 0
         while not self.body_done:
             message = await receive()
@@ -178,9 +163,6 @@ class Request:
             got += len(body)
             # Behind what was announced nothing can follow, and to be told so takes a way to the HTTP server.
             self.body_done = got == expected or not message.get("more_body", False)
-            if meter is not None:
-                meter.moved = got
-                meter.all_there = self.body_done
             if body:
                 self.received += len(body)
                 yield body

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from typing import Final
+from urllib.parse import quote
 
 from litestar.datastructures import Cookie
 
 from entrepot.server.access.secrets.sessions import LIFE_S, cookie_name
 
 __all__ = ["local_path", "session_cookie"]
+
+_KEPT: Final = "%/?#[]@!$&'()*+,;=:~"
+"""RFC 3986 2.2, and what is encoded already."""
 
 
 def session_cookie(value: str, scheme: str, *, max_age_s: int = LIFE_S) -> Cookie:
@@ -24,8 +28,9 @@ def session_cookie(value: str, scheme: str, *, max_age_s: int = LIFE_S) -> Cooki
 
 
 def local_path(text: str | None) -> str:
-    """Where to go after signing in: a path of this site, never another one."""
-    if not text or not text.startswith("/") or text.startswith(("//", "/\\")) or "\\" in text:
+    """Where to go after signing in: a path of this site, never another one, as ASCII for a header."""
+    if not text or not text.startswith("/") or text.startswith("//") or "\\" in text:
         return "/"
-    parts = urlsplit(text)
-    return "/" if parts.scheme or parts.netloc or any(c in text for c in "\r\n\t") else text
+    if any(character < " " or character == "\x7f" for character in text):
+        return "/"
+    return quote(text, safe=_KEPT, errors="replace")

@@ -20,6 +20,7 @@ from entrepot.server.pages import (
     repositories,
     sign_in,
 )
+from entrepot.server.pages.kit.form_body import LARGE_FORM_BYTES
 from entrepot.server.pages.kit.guard import page_guard
 from entrepot.server.pages.kit.problems import PAGE_HANDLERS
 from entrepot.server.pages.kit.visit import provide_visit
@@ -48,4 +49,5 @@ def pages_router() -> Router:
         guards=[page_guard],
         dependencies={"visit": Provide(provide_visit, sync_to_thread=False)},
         exception_handlers=PAGE_HANDLERS,
+        request_max_body_size=LARGE_FORM_BYTES,  # read with the page's own limit, which is less for most
     )

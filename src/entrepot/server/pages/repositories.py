@@ -35,6 +35,7 @@ from entrepot.server.db.tables import tag_event
 from entrepot.server.pages.kit import addresses
 from entrepot.server.pages.kit.commands import Command, past_commands, pull_commands, push_commands
 from entrepot.server.pages.kit.configs import Platforms
+from entrepot.server.pages.kit.form_body import LARGE
 from entrepot.server.pages.kit.forms import Form
 from entrepot.server.pages.kit.markdown import readme_html
 from entrepot.server.pages.kit.paging import MAX_PAGE, pager
@@ -353,7 +354,7 @@ async def settings(visit: Visit, repository: str) -> Response[Any]:
     return visit.render("repository_settings.html", head=head, form=form, confirm=Form())
 
 
-@submit("/repositories/{repository:str}/-/settings", Action.EDIT_REPOSITORY)
+@submit("/repositories/{repository:str}/-/settings", Action.EDIT_REPOSITORY, **{LARGE: True})
 async def change_settings(visit: Visit, repository: str) -> Response[Any]:
     head = await repository_head(visit, repository, "settings")
     form = await visit.form()

@@ -24,9 +24,12 @@ from entrepot.server.config.addresses import parse_networks
 from entrepot.server.config.model import Config
 from entrepot.server.config.version import VERSION
 from entrepot.server.control.services import Services
+from entrepot.server.http.crowd import Crowd
 from entrepot.server.http.front import Front, Handler
 from entrepot.server.http.open_mode_guard import HostRule
 from entrepot.server.http.probes import Probes
+from entrepot.server.http.strict_transport import StrictTransport
+from entrepot.server.http.watch import TransferWatch
 from entrepot.server.process.app import ProbesApp, RegistryApp, Site, SiteApp
 from entrepot.server.process.granian_host import GranianHost, TlsFiles
 from entrepot.server.process.memory import give_back
@@ -102,6 +105,16 @@ class Worker:
         self._plan = plan
         self._loop = loop
         self._stopping = asyncio.Event()
+        limits = plan.config.limits
+        self._watch = TransferWatch(
+            min_rate=limits.min_body_rate, window_s=limits.min_body_window, begin_s=limits.body_timeout
+        )
+        self._crowd = Crowd(
+            requests=limits.requests_per_address,
+            connections=limits.connections_per_address,
+            proxies=parse_networks(plan.config.server.behind_proxy),
+            ports={listener.sock.getsockname()[1] for listener in plan.listeners},
+        )
         self._probes: Probes | None = None
 
     async def run(self) -> int:
@@ -136,7 +149,8 @@ class Worker:
                     plan.pulse.run(),
                     access_log.run(),
                     metrics.run(),
-                    v2.watch.run(),
+                    self._watch.run(),
+                    self._crowd.run(),
                     give_back(metrics.moved_bytes),
                     _write_pulls(services),
                     *([] if node is None else [node.run()]),
@@ -183,13 +197,15 @@ class Worker:
                 metrics=metrics,
                 access_log=access_log,
                 ids=ids,
-                watch=v2.watch,
+                watch=self._watch,
+                crowd=self._crowd,
                 proxies=parse_networks(config.server.behind_proxy),
                 host_rule=HostRule(config.server.allowed_hosts)
                 if guarded and not config.server.allow_open and listener.kind != METRICS
                 else None,
                 check_origin=guarded,
                 scheme="http" if tls is None else "https",
+                strict_transport=StrictTransport(0 if config.tls.self_signed else config.tls.hsts),
             )
             traced = TracedApplication(front) if is_tracing() else front
             host.listen(listener.sock, traced, tls=tls, number=number)

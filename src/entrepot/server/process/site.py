@@ -5,18 +5,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any
 
 from litestar import Litestar, Request, Response
 from litestar.di import Provide
 from litestar.exceptions import HTTPException, LitestarDeprecationWarning
 
 from entrepot.errors import EntrepotError
-from entrepot.server.api.app import PREFIX, SlashKeeper, api_description, api_router
+from entrepot.server.api.app import BODY_BYTES, PREFIX, SlashKeeper, api_description, api_router
 from entrepot.server.api.problems import HANDLERS
 from entrepot.server.control.services import Services
 from entrepot.server.http.caller import Caller
 from entrepot.server.http.guard import caller_of
+from entrepot.server.http.uncached import forget_requests
 from entrepot.server.pages.app import pages_router
 from entrepot.server.pages.kit import static
 from entrepot.server.pages.kit.addresses import RepositoryPaths
@@ -24,8 +25,6 @@ from entrepot.server.pages.kit.problems import PAGE_HANDLERS
 from entrepot.server.process.app import Site
 
 __all__ = ["create_site", "open_site"]
-
-MAX_BODY_BYTES: Final = 5 * 1024 * 1024
 
 
 @asynccontextmanager
@@ -43,6 +42,7 @@ def create_site(services: Services) -> Site:
     def provide_caller(request: Request[Any, Any, Any]) -> Caller:
         return caller_of(request)
 
+    forget_requests()
     with warnings.catch_warnings():
         # Parameters are declared in the style every Litestar 2 understands; its next one has another.
         warnings.simplefilter("ignore", LitestarDeprecationWarning)
@@ -54,7 +54,7 @@ def create_site(services: Services) -> Site:
             },
             openapi_config=api_description(),
             exception_handlers={kind: _by_face(kind) for kind in (EntrepotError, HTTPException, Exception)},
-            request_max_body_size=MAX_BODY_BYTES,
+            request_max_body_size=BODY_BYTES,
             debug=False,
             logging_config=None,
         )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.control.services import Services
-from entrepot.server.http.watch import TransferWatch
 from entrepot.server.v2.miss import NowhereElse, OnMiss
 from entrepot.server.v2.redirect import RedirectRule
 
@@ -22,15 +21,12 @@ class V2Context:
 
     services: Services
     on_miss: OnMiss
-    watch: TransferWatch
     redirect: RedirectRule
 
     @classmethod
     def of(cls, services: Services, *, on_miss: OnMiss | None = None) -> V2Context:
-        """As `[limits]` and `[storage]` say. Raises AddressInvalid."""
-        limits = services.config.limits
-        watch = TransferWatch(min_rate=limits.min_body_rate, window_s=limits.min_body_window)
-        return cls(services, on_miss or NowhereElse(), watch, RedirectRule.of(services.config.storage))
+        """As `[storage]` says. Raises AddressInvalid."""
+        return cls(services, on_miss or NowhereElse(), RedirectRule.of(services.config.storage))
 
     def challenge(self, request: Request, scopes: Sequence[str], error: str | None) -> str | None:
         """The value of WWW-Authenticate, its realm reached as this request reached the registry."""

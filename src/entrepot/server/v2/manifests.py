@@ -76,8 +76,7 @@ async def put(context: V2Context, request: Request, name: str, reference: str) -
     is_digest = isinstance(wanted, Digest)
     extra_tags = _tag_parameters(request)
     if_match, if_none_match_any = parse_if_match(request)
-    with context.watch.metered(request):
-        raw = await request.body(limit=context.services.config.limits.manifest_bytes, what="the manifest")
+    raw = await request.body(limit=context.services.config.limits.manifest_bytes, what="the manifest")
     stored = await context.services.manifests.put(
         repository,
         raw=raw,

@@ -61,15 +61,14 @@ async def start(context: V2Context, request: Request, name: str) -> Response:
             repository, actor=actor, permit=permit, algorithm=algorithm
         )
         return _accepted(repository, upload)
-    with context.watch.metered(request):
-        blob = await context.services.uploads.put(
-            repository,
-            digest,
-            request.chunks(),
-            content_length=request.content_length(),
-            actor=actor,
-            permit=permit,
-        )
+    blob = await context.services.uploads.put(
+        repository,
+        digest,
+        request.chunks(),
+        content_length=request.content_length(),
+        actor=actor,
+        permit=permit,
+    )
     return _created(repository, blob.digest)
 
 
@@ -84,15 +83,14 @@ async def append(context: V2Context, request: Request, name: str, upload: str) -
     """PATCH: more bytes. Without Content-Range they go to the end."""
     repository = names.repository(name)
     start_at, length = _content_range(request)
-    with context.watch.metered(request):
-        found = await context.services.uploads.append(
-            repository,
-            upload,
-            request.chunks(),
-            expected_start=start_at,
-            content_length=length,
-            actor=context.actor(request),
-        )
+    found = await context.services.uploads.append(
+        repository,
+        upload,
+        request.chunks(),
+        expected_start=start_at,
+        content_length=length,
+        actor=context.actor(request),
+    )
     return _accepted(repository, found)
 
 
@@ -102,18 +100,16 @@ async def finish(context: V2Context, request: Request, name: str, upload: str) -
     digest = _digest_parameter(request, required=True)
     assert digest is not None
     start_at, length = _content_range(request)
-    with context.watch.metered(request) as meter:
-        meter.all_there = length == 0
-        blob = await context.services.uploads.finish(
-            repository,
-            upload,
-            digest,
-            chunks=None if length == 0 else request.chunks(),
-            expected_start=start_at,
-            content_length=length,
-            actor=context.actor(request),
-            permit=context.services.access.permit_for(request.principal),
-        )
+    blob = await context.services.uploads.finish(
+        repository,
+        upload,
+        digest,
+        chunks=None if length == 0 else request.chunks(),
+        expected_start=start_at,
+        content_length=length,
+        actor=context.actor(request),
+        permit=context.services.access.permit_for(request.principal),
+    )
     return _created(repository, blob.digest)
 
 

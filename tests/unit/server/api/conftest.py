@@ -21,8 +21,10 @@ from entrepot.server.compose import build, prepare
 from entrepot.server.config.model import AccessSection, Config, LogSection, ServerSection
 from entrepot.server.control.services import Services
 from entrepot.server.db.tables.access import principal
+from entrepot.server.http.crowd import Crowd
 from entrepot.server.http.front import Front
 from entrepot.server.http.probes import Probes
+from entrepot.server.http.watch import TransferWatch
 from entrepot.server.process.app import RegistryApp
 from entrepot.server.process.site import open_site
 from entrepot.server.telemetry.access_log import AccessLog, RequestIds
@@ -133,7 +135,8 @@ async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
             metrics=services.metrics,
             access_log=AccessLog("off"),
             ids=RequestIds(),
-            watch=v2.watch,
+            watch=TransferWatch(),
+            crowd=Crowd(),
         )
         transport = httpx.ASGITransport(app=front, client=("10.0.0.7", 1234))
         async with httpx.AsyncClient(transport=transport, base_url=BASE) as client:

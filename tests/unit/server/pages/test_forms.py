@@ -1,9 +1,11 @@
 """What was typed, and what is said about it."""
 
+from urllib.parse import urlencode
+
 import pytest
-from litestar.datastructures import FormMultiDict
 
 from entrepot.server.access.decision.errors import AlreadyExists, InvalidName
+from entrepot.server.pages.kit.form_body import parse_form
 from entrepot.server.pages.kit.form_key import FormRefused, check_form, form_key, form_token, new_form_key
 from entrepot.server.pages.kit.forms import Form
 
@@ -11,7 +13,7 @@ NOW = 1_700_000_000_000_000
 
 
 def form(**values: str) -> Form:
-    return Form(FormMultiDict(list(values.items())))
+    return Form(parse_form(urlencode(values).encode()))
 
 
 def test_what_was_typed_is_kept_beside_the_complaint() -> None:

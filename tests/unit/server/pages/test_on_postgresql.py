@@ -11,8 +11,10 @@ from entrepot.server.access.directory.role_table import create_role
 from entrepot.server.access.directory.teams import create_team
 from entrepot.server.compose import build, prepare
 from entrepot.server.config.model import AccessSection, CatalogSection, Config, LogSection, ServerSection
+from entrepot.server.http.crowd import Crowd
 from entrepot.server.http.front import Front
 from entrepot.server.http.probes import Probes
+from entrepot.server.http.watch import TransferWatch
 from entrepot.server.pages.app import PAGES
 from entrepot.server.process.app import RegistryApp
 from entrepot.server.process.site import open_site
@@ -56,7 +58,8 @@ async def test_every_page_answers(postgresql_url: str, tmp_path: Path) -> None:
                 metrics=services.metrics,
                 access_log=AccessLog("off"),
                 ids=RequestIds(),
-                watch=v2.watch,
+                watch=TransferWatch(),
+                crowd=Crowd(),
             )
             transport = httpx.ASGITransport(app=front, client=("10.0.0.7", 1234))
             async with httpx.AsyncClient(transport=transport, base_url=BASE) as client:

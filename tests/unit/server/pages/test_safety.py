@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -68,6 +69,28 @@ async def test_sign_in_leads_to_this_site_only(team: Registry) -> None:
         assert local_path(target) == "/"
         answer = await nobody.post("/sign-in", name="owner", password=PASSWORD, next=target)
         assert answer.headers["location"] == "/", target
+
+
+@pytest.mark.parametrize(
+    ("target", "location"),
+    [
+        ("/☃?q=寸#é", "/%E2%98%83?q=%E5%AF%B8#%C3%A9"),
+        ('/a b"<>', "/a%20b%22%3C%3E"),
+        ("/%E2%98%83%0D%0A", "/%E2%98%83%0D%0A"),
+        ("/\x85a\u2028b", "/%C2%85a%E2%80%A8b"),
+        ("/[", "/["),
+        ("/a\r\nSet-Cookie: a=b", "/"),
+        ("/a\x1b\x7f", "/"),
+    ],
+)
+async def test_odd_places_to_go_on_to_are_no_failure(team: Registry, target: str, location: str) -> None:
+    """A header takes ASCII: what else a person's address bar may hold is encoded, or left out."""
+    nobody, owner = await visit(team, None), await visit(team, "owner")
+    signed_in = await nobody.post("/sign-in", name="owner", password=PASSWORD, next=target)
+    assert (signed_in.status_code, signed_in.headers["location"]) == (303, location)
+    there_already = await owner.get("/sign-in?" + urlencode({"next": target}))
+    assert (there_already.status_code, there_already.headers["location"]) == (303, location)
+    assert (await nobody.get("/sign-in?" + urlencode({"next": target}))).status_code == 200
 
 
 async def test_session_does_not_open_the_registry_api(team: Registry) -> None:

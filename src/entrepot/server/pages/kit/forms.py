@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from litestar.datastructures import FormMultiDict
-
 from entrepot.errors import EntrepotError
 
 __all__ = ["Form", "is_confirmed"]
@@ -23,14 +21,9 @@ _MAX_SIZE: Final = 2**62
 class Form:
     """Values by field. A fresh one, without data, is what an empty page shows."""
 
-    def __init__(self, data: FormMultiDict | None = None, /, **defaults: str) -> None:
+    def __init__(self, data: Mapping[str, list[str]] | None = None, /, **defaults: str) -> None:
         self._values: dict[str, list[str]] = {name: [value] for name, value in defaults.items()}
-        if data is not None:
-            for name in data:
-                # No keyboard has a NUL, and not every database keeps it.
-                self._values[name] = [
-                    value.replace("\0", "") for value in data.getall(name) if isinstance(value, str)
-                ]
+        self._values.update(data or {})
         self.errors: dict[str, str] = {}
         self.problem: str = ""
         """What is wrong with no field in particular."""

@@ -12,7 +12,9 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
+from entrepot.server.http.caller import is_somebody
 from entrepot.server.http.guard import ask_policy, identify
+from entrepot.server.pages.kit.form_body import FORM_BYTES, LARGE, LARGE_FORM_BYTES, form_fields
 from entrepot.server.pages.kit.form_key import check_form, form_key
 from entrepot.server.pages.kit.visit import Visit, remember_visit
 
@@ -23,8 +25,13 @@ async def page_guard(connection: ASGIConnection[Any, Any, Any, Any], handler: Ba
     """Raises FormRefused, InvalidCredentials, AccessDenied."""
     request = cast("Request[Any, Any, Any]", connection)
     is_form = request.method == "POST"
-    token = (await request.form()).get("_csrf") if is_form else None
-    caller = await identify(request, csrf_token=token if isinstance(token, str) else None)
+    token = None
+    if is_form:
+        # Before anybody is asked who they are: without the form's token no session counts.
+        is_large = bool(handler.opt.get(LARGE)) and await is_somebody(request.app.state.services, request)
+        fields = await form_fields(request, limit=LARGE_FORM_BYTES if is_large else FORM_BYTES)
+        token = fields.get("_csrf", [None])[0]
+    caller = await identify(request, csrf_token=token)
     if is_form:
         check_form(
             request.headers,

@@ -156,7 +156,7 @@ def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any
 
 
 def _unexpected(request: Request[Any, Any, Any], _error: Exception) -> Response[Any]:
-    log.exception("page failed", path=request.url.path)
+    log.exception("page failed", path=str(request.scope["path"]))
     return _page(request, 500, "")
 
 

@@ -19,6 +19,7 @@ from entrepot.server.access.decision.model import Action, PrincipalKind, Resourc
 from entrepot.server.access.decision.patterns import Visible
 from entrepot.server.control.services import Services
 from entrepot.server.http.caller import Caller
+from entrepot.server.pages.kit.form_body import form_fields
 from entrepot.server.pages.kit.form_key import form_cookie, form_key, form_token, new_form_key
 from entrepot.server.pages.kit.forms import Form
 from entrepot.server.pages.kit.headers import PAGE_HEADERS
@@ -113,7 +114,7 @@ class Visit:
     # --- what they sent
 
     async def form(self) -> Form:
-        return Form(await self.request.form())
+        return Form(await form_fields(self.request))
 
     def query(self, name: str, *, longest: int = 255) -> str:
         return str(self.request.query_params.get(name) or "").strip()[:longest]
