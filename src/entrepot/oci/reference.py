@@ -105,7 +105,7 @@ class Reference(Struct, frozen=True, order=True):
         registry, remainder = _split_registry(text)
         name = remainder.partition(":")[0]
         if name.lower() != name:
-            raise InvalidReference(f"{_FORMAT_MESSAGE}: repository name ({name}) must be lowercase")
+            raise InvalidReference(f"{_FORMAT_MESSAGE}: repository name ({_shown(name)}) must be lowercase")
         found = _reference_pattern.fullmatch(f"{registry}/{remainder}")
         if found is None:
             raise InvalidReference(_FORMAT_MESSAGE, hint=_FORMAT_HINT)
