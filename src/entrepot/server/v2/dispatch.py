@@ -9,7 +9,7 @@ from __future__ import annotations
 from entrepot.errors import EntrepotError, Unauthorized
 from entrepot.observability.logs import get_log
 from entrepot.server.access.model import Action, Answer, Decision
-from entrepot.server.v2 import errors
+from entrepot.server.v2 import caching, errors
 from entrepot.server.v2.context import V2Context
 from entrepot.server.v2.request import ClientGone, Request
 from entrepot.server.v2.response import Response
@@ -37,6 +37,12 @@ class V2Application:
 
     async def respond(self, request: Request) -> Response:
         """The answer to a request. Raises ClientGone when nobody is left to answer."""
+        response = await self._answer(request)
+        if request.method in ("GET", "HEAD") and response.header(b"cache-control") is None:
+            response.headers.append(caching.only_when_asked_again(request.principal))
+        return response
+
+    async def _answer(self, request: Request) -> Response:
         found = self._find(request.method, request.path)
         if isinstance(found, frozenset):
             return errors.no_such_route(request, found)

@@ -10,7 +10,7 @@ from entrepot.server.v2 import names
 from entrepot.server.v2.context import V2Context
 from entrepot.server.v2.paging import next_link, page_of
 from entrepot.server.v2.request import Request
-from entrepot.server.v2.response import API_VERSION, NOSNIFF, Response, number
+from entrepot.server.v2.response import API_VERSION, INERT, Response, number
 
 
 async def list_referrers(context: V2Context, request: Request, name: str, subject: str) -> Response:
@@ -29,7 +29,7 @@ async def list_referrers(context: V2Context, request: Request, name: str, subjec
     headers = [
         API_VERSION,
         (b"content-type", OCI_INDEX.encode("ascii")),
-        NOSNIFF,
+        *INERT,
         (b"content-length", number(len(body))),
     ]
     filters = {} if artifact_type is None else {"artifactType": artifact_type}
