@@ -18,6 +18,7 @@ from entrepot.oci.digest import ALGORITHMS, Digest, InvalidDigest
 from entrepot.oci.distribution import blob_path, parse_content_range, upload_path, upload_range
 from entrepot.oci.reference import InvalidRepositoryName
 from entrepot.server.access.model import Action
+from entrepot.server.repos.repositories import EVERYTHING
 from entrepot.server.repos.uploads import Upload
 from entrepot.server.v2 import names
 from entrepot.server.v2.context import V2Context
@@ -42,6 +43,7 @@ async def start(context: V2Context, request: Request, name: str) -> Response:
         wanted = _mount_digest(mount)
         if wanted is not None:
             source = _mount_source(request)
+            visible = await context.access.visible(request.principal) if source is None else EVERYTHING
             mounted = await context.blobs.mount(
                 repository,
                 wanted,
@@ -49,6 +51,7 @@ async def start(context: V2Context, request: Request, name: str) -> Response:
                 actor=actor,
                 permit=permit,
                 may_read=context.access.may_read_for(request.principal),
+                visible=visible,
             )
             if mounted:
                 return _created(repository, wanted)
