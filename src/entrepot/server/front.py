@@ -20,7 +20,7 @@ from entrepot.server.access_log import AccessLog, RequestIds
 from entrepot.server.addresses import Network, in_networks
 from entrepot.server.config.model import Config
 from entrepot.server.connections import cut_connection
-from entrepot.server.guard import SAFE_METHODS, HostRule, is_foreign
+from entrepot.server.guard import SAFE_METHODS, HostRule, is_authority, is_foreign
 from entrepot.server.metrics import Metrics
 from entrepot.server.v2.errors import invalid_code, refusal
 from entrepot.server.v2.request import ClientGone, Receive, Request, Scope, Send
@@ -178,6 +178,10 @@ class Front:
             return refusal(400, ErrorCode.UNSUPPORTED, "a request has one Host header")
         if len(b"".join(chain.from_iterable(listed))) > limits.header_bytes:
             return refusal(431, ErrorCode.UNSUPPORTED, f"more than {limits.header_bytes} bytes of headers")
+        if request.host and not is_authority(request.host):
+            return refusal(
+                400, ErrorCode.UNSUPPORTED, f"{request.host[:100]!r} is no name or address of a host"
+            )
         if self._host_rule is not None and not self._host_rule.allows(request.host):
             return refusal(
                 421,

@@ -12,12 +12,25 @@ pages and management API do not listen to it, should one do so.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+_AUTHORITY: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_MAX_AUTHORITY_LENGTH: Final = 255
+
+
+def is_authority(text: str) -> bool:
+    """Whether it is a host, perhaps with a port, as a Host header has it.
+
+    Without `server.public_url` addresses in answers are built from it, `WWW-Authenticate` among them.
+    """
+    return len(text) <= _MAX_AUTHORITY_LENGTH and _AUTHORITY.fullmatch(text) is not None
 
 
 def host_of(authority: str) -> str:

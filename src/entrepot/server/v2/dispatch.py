@@ -11,6 +11,7 @@ from entrepot.observability.logs import get_log
 from entrepot.server.access.model import Action, Answer, Decision
 from entrepot.server.v2 import caching, errors
 from entrepot.server.v2.context import V2Context
+from entrepot.server.v2.names import is_repository
 from entrepot.server.v2.request import ClientGone, Request
 from entrepot.server.v2.response import Response
 from entrepot.server.v2.routes import Route, Router
@@ -82,7 +83,9 @@ class V2Application:
     def _challenge(self, request: Request, route: Route, name: str | None, error: str | None) -> str | None:
         scopes = []
         if name is not None:
-            scopes.append(f"repository:{name}:{WIRE_ACTIONS.get(route.action, 'pull')}")
+            # The name is what the path has; one that no repository can have needs no token either.
+            if is_repository(name):
+                scopes.append(f"repository:{name}:{WIRE_ACTIONS.get(route.action, 'pull')}")
         elif route.action is Action.SEARCH or route.pattern.startswith("/v2/_catalog"):
             scopes.append("registry:catalog:*")
         return self.context.challenge(request, scopes, error)
