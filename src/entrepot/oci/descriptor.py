@@ -11,6 +11,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from entrepot.errors import InvalidInput
+from entrepot.oci import mediatype
 from entrepot.oci.digest import Digest, InvalidDigest
 from entrepot.oci.platform import Platform
 from entrepot.oci.strictjson import InvalidJson, check_spelling, spelling_table
@@ -57,8 +58,8 @@ class Descriptor(Struct, frozen=True):
             check_spelling(obj, _FIELDS, where)
         except InvalidJson as error:
             raise InvalidDescriptor(error.message) from error
-        media_type = obj.get("mediaType")
-        if not isinstance(media_type, str) or not media_type:
+        media_type = parse_media_type(obj.get("mediaType"), f"{where}: mediaType")
+        if media_type is None:
             raise InvalidDescriptor(f"{where}: mediaType is missing")
         digest, size = _parse_digest(obj.get("digest"), where), _parse_size(obj.get("size"), where)
         return cls(
@@ -68,7 +69,7 @@ class Descriptor(Struct, frozen=True):
             urls=parse_texts(obj.get("urls"), f"{where}: urls"),
             annotations=parse_annotations(obj.get("annotations"), where),
             data=_parse_data(obj.get("data"), digest, size, where),
-            artifact_type=parse_optional_text(obj.get("artifactType"), f"{where}: artifactType"),
+            artifact_type=parse_media_type(obj.get("artifactType"), f"{where}: artifactType"),
             platform=_parse_platform(obj.get("platform"), where),
         )
 
@@ -114,6 +115,14 @@ def parse_optional_text(value: object, where: str) -> str | None:
     if not isinstance(value, str):
         raise InvalidDescriptor(f"{where} must be text")
     return value
+
+
+def parse_media_type(value: object, where: str) -> str | None:
+    """Of content, or an artifact; None when it is not said."""
+    text = parse_optional_text(value, where)
+    if text is not None and not mediatype.is_writable(text):
+        raise InvalidDescriptor(f"{where} must be at most {mediatype.MAX_LENGTH} printable ASCII characters")
+    return text
 
 
 def _parse_digest(value: object, where: str) -> Digest:

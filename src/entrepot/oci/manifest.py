@@ -20,6 +20,7 @@ from entrepot.oci.descriptor import (
     Descriptor,
     InvalidDescriptor,
     parse_annotations,
+    parse_media_type,
     parse_optional_text,
 )
 from entrepot.oci.digest import Digest
@@ -248,7 +249,7 @@ def _parse_document(
     common: dict[str, Any] = {
         "annotations": _parse_annotations(document, limits),
         "subject": None if subject is None else Descriptor.from_json(subject, "subject"),
-        "artifact_type": parse_optional_text(document.get("artifactType"), "artifactType"),
+        "artifact_type": parse_media_type(document.get("artifactType"), "artifactType"),
     }
     if _is_index(document, media_type):
         entries = _parse_descriptors(document, "manifests", limits.max_index_width, limits)
@@ -271,6 +272,11 @@ def _effective_media_type(document: dict[str, Any], declared: str | None) -> str
             "docker schema 1 manifests are not supported", hint="build or convert the image with a newer tool"
         )
     if media_type:
+        if not mediatype.may_be_manifest(media_type):
+            raise InvalidManifest(
+                f"{_shown(media_type)} is not the media type of a manifest",
+                hint=f"send it as what it is, {mediatype.OCI_MANIFEST} or another application/…+json",
+            )
         return media_type
     return mediatype.OCI_INDEX if document.get("manifests") is not None else mediatype.OCI_MANIFEST
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 OCI_DESCRIPTOR: Final = "application/vnd.oci.descriptor.v1+json"
@@ -53,6 +54,30 @@ LAYERS: Final = (
 
 # What a client asks for, in the order it likes best.
 ACCEPT_MANIFESTS: Final[tuple[str, ...]] = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
+
+MAX_LENGTH: Final = 255
+"""Of a type and a subtype of 127 characters each (RFC 6838 4.2)."""
+_MANIFEST_LIKE: Final = re.compile(r"application/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*\+json")
+_PRINTABLE: Final = re.compile(r"[!-~][ -~]*")
+
+
+def may_be_manifest(media_type: str) -> bool:
+    """Whether a registry may keep a manifest of this type, and send it back as its Content-Type.
+
+    JSON of an application, in the grammar of RFC 6838 and without parameters: no browser shows that as a
+    page or runs it as a script, and no character of it ends a header. All that clients push is of this kind,
+    future types too.
+    """
+    return len(media_type) <= MAX_LENGTH and _MANIFEST_LIKE.fullmatch(media_type) is not None
+
+
+def is_writable(media_type: str) -> bool:
+    """Whether a descriptor may say so: any text on one line of ASCII.
+
+    image-spec asks for RFC 6838 here too, but people make up types of layers and artifacts (`oras push
+    file:anything`), with parameters, spaces, or without a slash; these go nowhere but into JSON.
+    """
+    return len(media_type) <= MAX_LENGTH and _PRINTABLE.fullmatch(media_type) is not None
 
 
 def is_index(media_type: str) -> bool:

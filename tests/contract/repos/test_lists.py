@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, delete, update
+from sqlalchemy import Connection, Engine, delete, event, update
 
 from entrepot.errors import Denied
 from entrepot.oci import mediatype
@@ -45,6 +45,43 @@ async def test_a_mount_needs_a_readable_source(world: World) -> None:
     assert await world.blobs.find(REPO, DIGEST) is not None
     assert (await world.rows(audit, "action", "new"))[-1] == ("mount", str(DIGEST))
     assert await world.blobs.mount("team/third", DIGEST, actor=ALICE) is not None  # from anywhere
+
+
+async def test_a_mount_without_a_source_looks_at_what_the_caller_sees_alone(world: World) -> None:
+    """A5: who measures what is done must not learn that a hidden repository has a blob, in any project."""
+    await world.blob(b"seen", "team/seen")
+    for number in range(5):
+        await world.blob(LAYER, f"team/hidden{number}")
+        await world.blob(LAYER, f"secret/hidden{number}")
+    seen = Visible(only=(RepositoryPattern("team/seen"),), everything=True)
+
+    async def steps(data: bytes, visible: Visible = seen) -> tuple[bool, list[str]]:
+        done: list[str] = []
+
+        def note(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+            done.append(f"{statement} {str(parameters).replace(str(Digest.of(data)), 'DIGEST')}")
+
+        def may_read(_connection: Connection, name: str) -> bool:
+            done.append(f"may read {name}")
+            return name == "team/seen"
+
+        event.listen(Engine, "before_cursor_execute", note)
+        try:
+            mounted = await world.blobs.mount(
+                "team/target", Digest.of(data), actor=ALICE, may_read=may_read, visible=visible
+            )
+        finally:
+            event.remove(Engine, "before_cursor_execute", note)
+        return mounted is not None, done
+
+    nowhere, hidden = await steps(b"nowhere"), await steps(LAYER)
+    assert nowhere == hidden
+    assert not hidden[0]
+    assert hidden[1]
+    blind = Visible(visibilities=())
+    assert (await steps(LAYER, blind))[1] == (await steps(b"nowhere", blind))[1]
+    assert (await steps(b"seen"))[0]
+    assert not (await steps(LAYER, Visible(everything=True)))[0]  # listed, and not readable
 
 
 async def test_a_deleted_blob_is_gone_from_one_repository(world: World) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import pytest
@@ -128,6 +129,39 @@ async def test_a_failure_at_any_step_leaves_nothing(world: World, monkeypatch: p
     assert await everything(world) == before
     await world.push(new, "v1")
     assert await digest_of(world, "v1") == str(Digest.of(new))
+
+
+async def test_a_manifest_keeps_its_media_type(world: World) -> None:
+    """Who has a digest of it, or reads what a tag was, gets what was there; also after it was deleted."""
+    typed = await world.image(b"layer")
+    fields = json.loads(typed)
+    del fields["mediaType"]
+    raw = json.dumps(fields).encode()
+    digest = Digest.of(raw)
+    other = "application/vnd.example+json"
+    await world.push(raw, "v1", media_type=mediatype.OCI_MANIFEST)
+    before = await everything(world)
+
+    async def check_refused() -> None:
+        for more in ({"tag": "v1"}, {"tag": "v2"}, {"digest": digest}):
+            with pytest.raises(InvalidManifest, match=re.escape(mediatype.OCI_MANIFEST)):
+                await world.manifests.put(REPO, raw=raw, media_type=other, actor=ALICE, **more)
+
+    await check_refused()
+    assert await everything(world) == before
+    world.clock.advance(3600)
+    await check_refused()
+    assert await everything(world) == before
+    await world.manifests.delete_manifest(REPO, digest, actor=ALICE)
+    await check_refused()
+    await world.push(raw, "v1", media_type=None)
+    found = await world.manifests.get(REPO, digest)
+    assert found is not None
+    assert (found.media_type, found.raw) == (mediatype.OCI_MANIFEST, raw)
+    await world.blob(b"layer", "team/other")
+    await world.blob(config_of([b"layer"]), "team/other")
+    await world.push(raw, "v1", "team/other", media_type=other)  # a repository of its own
+    assert (await world.manifests.get(REPO, digest)) == found
 
 
 def _fails(*_: Any, **__: Any) -> Any:

@@ -97,7 +97,7 @@ class World:
         self, raw: bytes, tag: str | None = None, repository: str = REPO, **rest: Any
     ) -> PutManifestResult:
         return await self.manifests.put(
-            repository, raw=raw, media_type=None, tag=tag, **{"actor": ALICE, **rest}
+            repository, raw=raw, tag=tag, **{"media_type": None, "actor": ALICE, **rest}
         )
 
     async def rows(self, table: Table, *columns: str) -> list[tuple[Any, ...]]:

@@ -389,6 +389,41 @@ def test_a_manifest_needs_no_content_type_twice(repository: WireRepository) -> N
     assert repository("GET", "manifests/t").headers["content-type"] == OCI_MANIFEST
 
 
+NO_TYPES = [
+    "text/html",
+    "text/html; x=application/vnd.oci.image.manifest.v1+json",
+    "image/svg+xml",
+    "application/xhtml+xml",
+    "application/json",
+    "application/octet-stream",
+    "application/x-www-form-urlencoded",
+    "*/*",
+    "application/vnd oci+json",
+]
+
+
+@pytest.mark.parametrize("media_type", NO_TYPES)
+def test_a_media_type_that_is_no_manifests_is_refused(repository: WireRepository, media_type: str) -> None:
+    """A browser would show what is kept as a web page; 'Pushing Manifests': the type of the manifest."""
+    fields = json.loads(_image(repository))
+    del fields["mediaType"]
+    refused = repository.put(document(fields), "t", media_type=media_type)
+    assert (refused.status, refused.code) == (400, "MANIFEST_INVALID")
+    assert OCI_MANIFEST in refused.json()["errors"][0]["message"]
+
+
+def test_a_media_type_of_several_lines_is_refused(repository: WireRepository) -> None:
+    """What is kept would be sent as a header."""
+    for more in (
+        {"mediaType": "application/x\r\nX-Evil: 1\r\n+json"},
+        {"artifactType": "a/b\r\nX-Evil: 1"},
+        {"config": {**json.loads(_image(repository))["config"], "mediaType": "a/b\n"}},
+    ):
+        raw = document({**json.loads(_image(repository)), **more})
+        refused = repository("PUT", "manifests/t", body=raw)
+        assert (refused.status, refused.code) == (400, "MANIFEST_INVALID"), more
+
+
 def test_what_a_person_should_do_is_said_first(repository: WireRepository) -> None:
     """'Error Codes': the body's form; docker shows the first message only."""
     errors = json.loads(repository("GET", "manifests/none").body)["errors"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import time
 from collections.abc import Sequence
 from functools import lru_cache
@@ -22,7 +21,7 @@ from entrepot.server.config.addresses import Network, in_networks
 from entrepot.server.config.model import Config
 from entrepot.server.http.connections import cut_connection
 from entrepot.server.http.crowd import Crowd
-from entrepot.server.http.open_mode_guard import SAFE_METHODS, HostRule, is_foreign
+from entrepot.server.http.open_mode_guard import SAFE_METHODS, HostRule, is_authority, is_foreign
 from entrepot.server.http.refusals import invalid_code, refusal
 from entrepot.server.http.request import ClientGone, Receive, Request, Scope, Send
 from entrepot.server.http.response import Response
@@ -39,8 +38,6 @@ _METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "
 """Counted by name; clients could make up any number of others."""
 LINGER_S: Final = 2.0
 """How long what follows a refusal is still read: enough for the answer to arrive."""
-_AUTHORITY: Final = re.compile(r"[A-Za-z0-9._~%:\[\]-]{1,261}")
-"""A host name with its port. What else RFC 3986 allows is no name that anybody has."""
 NOBODY_LEFT: Final = 499
 """Logged as the status of a request whose client went away."""
 
@@ -201,7 +198,7 @@ class Front:
         if len(listed) != len(headers) and sum(name == b"host" for name, _ in listed) > 1:
             return refusal(400, ErrorCode.UNSUPPORTED, "a request has one Host header")
         # Granian puts an empty one where there is none, which HTTP/1.0 allows.
-        if (request.host or scope["http_version"] != "1") and not _is_authority(request.host):
+        if (request.host or scope["http_version"] != "1") and not is_authority(request.host):
             return refusal(400, ErrorCode.UNSUPPORTED, "the Host header is missing, or names no host")
         if len(b"".join(chain.from_iterable(listed))) > limits.header_bytes:
             return refusal(431, ErrorCode.UNSUPPORTED, f"more than {limits.header_bytes} bytes of headers")
@@ -327,10 +324,6 @@ class Front:
 
 
 @lru_cache(maxsize=256)
-def _is_authority(host: str) -> bool:
-    return _AUTHORITY.fullmatch(host) is not None
-
-
 def _may_have_body(request: Request) -> bool:
     """Over HTTP/2 nothing has to announce one."""
     return request.headers.get(b"content-length") != b"0"

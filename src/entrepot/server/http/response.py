@@ -9,6 +9,14 @@ HeaderList = list[tuple[bytes, bytes]]
 
 API_VERSION: Final = (b"docker-distribution-api-version", b"registry/2.0")
 NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
+INERT: Final = (
+    (b"content-disposition", b"attachment"),
+    (b"content-security-policy", b"sandbox; default-src 'none'"),
+    NOSNIFF,
+)
+"""Of every answer with a body: much of it is whatever somebody pushed, or repeats what was asked. It comes
+from the origin of the pages, so a browser must neither show nor run it.
+"""
 JSON: Final = (b"content-type", b"application/json")
 EMPTY: Final = (b"content-length", b"0")
 
@@ -44,7 +52,7 @@ def number(value: int) -> bytes:
 
 def json_response(status: int, body: bytes, *extra: tuple[bytes, bytes]) -> Response:
     """`body` is encoded JSON."""
-    headers = [API_VERSION, JSON, NOSNIFF, (b"content-length", number(len(body))), *extra]
+    headers = [API_VERSION, JSON, *INERT, (b"content-length", number(len(body))), *extra]
     return Response(status, headers, body)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from entrepot.oci.distribution import ErrorCode
+from entrepot.server.http.open_mode_guard import is_registry_api, may_use_pages
 from entrepot.server.http.probes import Probes
 from entrepot.server.http.refusals import refusal
 from entrepot.server.http.request import Receive, Request, Scope, Send
@@ -28,7 +29,7 @@ class RegistryApp:
 
     async def respond(self, request: Request) -> Response | None:
         path = request.path
-        if path.startswith(("/v2/", "/v1/")) or path == "/v2":
+        if is_registry_api(path):
             return await self.v2.respond(request)
         if path == TOKEN_PATH:
             return await token_endpoint(self.v2.context.services.access, request)
@@ -39,7 +40,7 @@ class RegistryApp:
         # A base address that ends with / makes //v2/; no page has a NUL in its address.
         if self._site is None or path.startswith("//") or "%00" in path:
             return nothing_here()
-        return None
+        return refuse_stored_content(request)
 
     async def delegate(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         assert self._site is not None
@@ -72,7 +73,7 @@ class SiteApp:
             request.route = request.path
             found = await self._probes.respond(request.path, request.method, show_metrics=True)
             return found or nothing_here()
-        return None if self._site is not None else nothing_here()
+        return refuse_stored_content(request) if self._site is not None else nothing_here()
 
     async def delegate(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         assert self._site is not None
@@ -81,3 +82,24 @@ class SiteApp:
 
 def nothing_here() -> Response:
     return refusal(404, ErrorCode.UNSUPPORTED, "there is nothing here; the registry API is at /v2/")
+
+
+def refuse_stored_content(request: Request) -> Response | None:
+    """The answer to what a pushed document or another site's page asks of our pages and API; None for the
+    rest. Files of the pages themselves hold nothing, and are loaded from caches of all kinds.
+    """
+    allowed = request.path.startswith("/static/") or may_use_pages(
+        host=request.host,
+        origin=request.header(b"origin"),
+        referer=request.header(b"referer"),
+        fetch_site=request.header(b"sec-fetch-site"),
+        fetch_mode=request.header(b"sec-fetch-mode"),
+        fetch_dest=request.header(b"sec-fetch-dest"),
+    )
+    if allowed:
+        return None
+    return refusal(
+        403,
+        ErrorCode.DENIED,
+        "a file kept in the registry, or a page of another site, may not use this address; open it by itself",
+    )

@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, Select, bindparam, select, update
 
 from entrepot.oci.digest import Digest
 from entrepot.server.access.audit import record_change
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.change import Change, MayRead, Permit, allow_all, may_read_all
+from entrepot.server.access.decision.patterns import Visible
 from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import Clock, microseconds
 from entrepot.server.db.statements import HotQuery
-from entrepot.server.db.tables import blob, repo, repo_blob
+from entrepot.server.db.tables import blob, project, repo, repo_blob
 from entrepot.server.repos.errors import BlobUnknown
 from entrepot.server.repos.limits import DEFAULT_LIMITS, RepositoryLimits
 from entrepot.server.repos.links import BlobRow, find_blob, link_blob, renew_lease
 from entrepot.server.repos.records import add_usage, write_event
+from entrepot.server.repos.repositories import EVERYTHING
 from entrepot.server.repos.rows import ensure_repository, require_repository
 from entrepot.server.storage.readcache import ReadCache
 from entrepot.server.storage.store import BlobStore
@@ -47,12 +50,28 @@ _SOURCE = (
         repo_blob.c.digest == bindparam("p_digest"),
         repo_blob.c.deleted_at.is_(None),
         repo.c.deleted_at.is_(None),
+        repo.c.name == bindparam("p_name"),
     )
+    .with_for_update(read=True, of=repo_blob)
 )
-_SOURCE_NAMED = _SOURCE.where(repo.c.name == bindparam("p_name")).with_for_update(read=True, of=repo_blob)
 MOUNT_CANDIDATES = 64
-"""Repositories tried for a mount that names no source."""
-_SOURCE_ANY = _SOURCE.order_by(repo.c.id).limit(MOUNT_CANDIDATES).with_for_update(read=True, of=repo_blob)
+"""Repositories looked into for a mount that names no source: of the same project, those pushed to last."""
+_NEIGHBOURS = (
+    select(repo.c.id, repo.c.name)
+    .join(project, project.c.id == repo.c.project_id)
+    .where(
+        project.c.name == bindparam("p_project"),
+        project.c.deleted_at.is_(None),
+        repo.c.deleted_at.is_(None),
+    )
+    .order_by(repo.c.pushed_at.desc().nulls_last(), repo.c.id)
+    .limit(MOUNT_CANDIDATES)
+)
+_WHO_HAS = select(repo_blob.c.repo_id).where(
+    repo_blob.c.repo_id.in_(bindparam("p_repos", expanding=True)),
+    repo_blob.c.digest == bindparam("p_digest"),
+    repo_blob.c.deleted_at.is_(None),
+)
 _UNLINK = (
     update(repo_blob)
     .where(
@@ -140,15 +159,18 @@ class Blobs:
         actor: Actor,
         permit: Permit = allow_all,
         may_read: MayRead = may_read_all,
+        visible: Visible = EVERYTHING,
     ) -> StoredBlob | None:
         """Show in `repository` what another one that the actor may pull from shows; durable when this
         returns.
 
-        Without `from_repository` any such repository will do. None when there is none: the client uploads
-        then. Raises Denied when the actor may not push here.
+        Without `from_repository` one of the same project will do, among those that are `visible`. None when
+        there is none: the client uploads then. How long that takes tells nothing of blobs in repositories
+        that the actor may not read. Raises Denied when the actor may not push here.
         """
+        neighbours = None if from_repository else _neighbours(visible)
         return await self._catalog.write(
-            self._mount, repository, digest, from_repository, actor, permit, may_read, brief=True
+            self._mount, repository, digest, from_repository, neighbours, actor, permit, may_read, brief=True
         )
 
     async def delete(
@@ -165,11 +187,15 @@ class Blobs:
         repository: str,
         digest: Digest,
         from_repository: str | None,
+        neighbours: Select[Any] | None,
         actor: Actor,
         permit: Permit,
         may_read: MayRead,
     ) -> StoredBlob | None:
-        if not _has_source(connection, str(digest), from_repository, may_read):
+        source = from_repository
+        if neighbours is not None:
+            source = _neighbour_with(connection, neighbours, repository, str(digest))
+        if source is None or not _is_source(connection, str(digest), source, may_read):
             return None
         found = find_blob(connection, str(digest))
         if found is None or found.state != "live":
@@ -188,12 +214,28 @@ class Blobs:
         return StoredBlob(digest, found.size, found.phys, lease_until)
 
 
-def _has_source(connection: Connection, digest: str, named: str | None, may_read: MayRead) -> bool:
-    if named is not None:
-        key = {"p_digest": digest, "p_name": named}
-        return may_read(connection, named) and connection.execute(_SOURCE_NAMED, key).first() is not None
-    names = connection.execute(_SOURCE_ANY, {"p_digest": digest}).scalars().all()
-    return any(may_read(connection, name) for name in names)
+def _neighbours(visible: Visible) -> Select[Any]:
+    return _NEIGHBOURS.where(
+        visible.clause(project_id=repo.c.project_id, visibility=project.c.visibility, repository=repo.c.name)
+    )
+
+
+def _neighbour_with(connection: Connection, neighbours: Select[Any], repository: str, digest: str) -> str:
+    """A repository that shows the blob; `repository` itself when none does, so that the same is done then.
+
+    Asking the blob who has it, and then whether each may be read, took the longer the more hidden
+    repositories have it: up to 64 decisions in place of none.
+    """
+    key = {"p_project": repository.partition("/")[0]}
+    names = {row.id: row.name for row in connection.execute(neighbours, key)}
+    having = set(connection.execute(_WHO_HAS, {"p_repos": list(names), "p_digest": digest}).scalars())
+    return next((name for id_, name in names.items() if id_ in having), repository)
+
+
+def _is_source(connection: Connection, digest: str, named: str, may_read: MayRead) -> bool:
+    """Leave comes first: what is in a repository that may not be read is not even looked up."""
+    key = {"p_digest": digest, "p_name": named}
+    return may_read(connection, named) and connection.execute(_SOURCE, key).first() is not None
 
 
 def _renew(connection: Connection, digest: str, lease_until: int) -> bool:

@@ -90,7 +90,6 @@ _AGAIN = Prepared(
     update(manifest)
     .where(manifest.c.id == bindparam("p_id"))
     .values(
-        media_type=bindparam("p_media_type"),
         pushed_at=bindparam("p_pushed_at"),
         pushed_by=bindparam("p_pushed_by"),
         deleted_at=None,
@@ -344,13 +343,13 @@ def _store(
     row = _MANIFEST.row(connection, {"p_repo": repository.id, "p_digest": digest})
     if row is not None:
         _, deleted_at, media_type, pushed_at = row
-        if deleted_at is None and media_type == put.media_type and put.now - pushed_at < PUSHED_AGAIN_US:
+        _check_media_type(put, media_type)
+        if deleted_at is None and put.now - pushed_at < PUSHED_AGAIN_US:
             return False, 0
         _AGAIN.run(
             connection,
             {
                 "p_id": row[0],
-                "p_media_type": put.media_type,
                 "p_pushed_at": put.now,
                 "p_pushed_by": put.actor.name,
             },
@@ -387,6 +386,20 @@ def _store(
     )
     promote_missing(connection, repository.id, digest, "manifest")
     return True, len(put.raw)
+
+
+def _check_media_type(put: ManifestPut, stored: str) -> None:
+    """A stored manifest's media type holds; only one that does not name its own can be sent with another.
+
+    To change it would change what others have pinned by digest, and what a deleted one is when it is brought
+    back. To answer 201 and keep the old one would promise what the next GET breaks; the distribution-spec
+    leaves registries to refuse what they do not take with 400.
+    """
+    if put.media_type != stored:
+        raise InvalidManifest(
+            f"{put.digest} is kept as {stored}, and can't be pushed as {put.media_type} too",
+            hint=f"push it as {stored}, or write the type into its mediaType field",
+        )
 
 
 def _refer(

@@ -11,23 +11,16 @@ from entrepot.oci.digest import Digest
 from entrepot.oci.distribution import InvalidRange, parse_byte_range
 from entrepot.server.access.decision.model import Action
 from entrepot.server.http.request import Request
-from entrepot.server.http.response import API_VERSION, NOSNIFF, HeaderList, Response, empty, number
+from entrepot.server.http.response import API_VERSION, INERT, HeaderList, Response, empty, number
 from entrepot.server.repos.blobs import StoredBlob
 from entrepot.server.repos.errors import BlobUnknown
-from entrepot.server.v2 import names
+from entrepot.server.v2 import caching, names
 from entrepot.server.v2.context import V2Context
 from entrepot.server.v2.etags import matches_none
 from entrepot.server.v2.manifests import namespace
 
 _OCTETS = (b"content-type", b"application/octet-stream")
 _RANGES = (b"accept-ranges", b"bytes")
-_FOREVER = (b"cache-control", b"max-age=31536000, immutable")
-# A blob is whatever somebody pushed: a browser must neither render nor run it.
-_INERT = (
-    (b"content-disposition", b"attachment"),
-    (b"content-security-policy", b"sandbox; default-src 'none'"),
-    NOSNIFF,
-)
 
 
 async def get(context: V2Context, request: Request, name: str, digest: str) -> Response:
@@ -43,7 +36,7 @@ async def get(context: V2Context, request: Request, name: str, digest: str) -> R
         return empty(307, (b"location", url), (b"docker-content-digest", etag.strip(b'"')))
     start, end = span or (0, blob.size)
     stream = await context.services.blobs.open(blob, start, end) if end > start else _nothing()
-    headers += [_OCTETS, (b"content-length", number(end - start)), *_INERT]
+    headers += [_OCTETS, (b"content-length", number(end - start)), *INERT]
     if span is not None:
         headers.append((b"content-range", b"bytes %d-%d/%d" % (start, end - 1, blob.size)))
     return Response(206 if span is not None else 200, headers, stream=stream, size=end - start)
@@ -57,7 +50,7 @@ async def head(context: V2Context, request: Request, name: str, digest: str) -> 
     may_push = await context.services.access.decide(request.principal, Action.PUSH, name)
     if may_push.allowed and not await context.services.blobs.renew_lease(blob):
         raise BlobUnknown(name, blob.digest)
-    headers += [_OCTETS, (b"content-length", number(blob.size)), *_INERT]
+    headers += [_OCTETS, (b"content-length", number(blob.size)), *INERT]
     return Response(200, headers, size=0)
 
 
@@ -83,7 +76,8 @@ async def _find(
             raise BlobUnknown(repository, wanted)
     text = str(wanted).encode("ascii")
     etag = b'"%b"' % text
-    return blob, etag, [API_VERSION, _RANGES, (b"docker-content-digest", text), (b"etag", etag), _FOREVER]
+    kept = caching.forever(request.principal)
+    return blob, etag, [API_VERSION, _RANGES, (b"docker-content-digest", text), (b"etag", etag), kept]
 
 
 def _is_known(request: Request, etag: bytes) -> bool:

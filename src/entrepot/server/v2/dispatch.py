@@ -12,8 +12,9 @@ from entrepot.server.access.decision.model import Action, Answer, Decision
 from entrepot.server.http import refusals
 from entrepot.server.http.request import ClientGone, Request
 from entrepot.server.http.response import Response
-from entrepot.server.v2 import errors
+from entrepot.server.v2 import caching, errors
 from entrepot.server.v2.context import V2Context
+from entrepot.server.v2.names import is_repository
 from entrepot.server.v2.routes import Route, Router
 
 log = get_log(__name__)
@@ -38,6 +39,12 @@ class V2Application:
 
     async def respond(self, request: Request) -> Response:
         """The answer to a request. Raises ClientGone when nobody is left to answer."""
+        response = await self._answer(request)
+        if request.method in ("GET", "HEAD") and response.header(b"cache-control") is None:
+            response.headers.append(caching.only_when_asked_again(request.principal))
+        return response
+
+    async def _answer(self, request: Request) -> Response:
         found = self._find(request.method, request.path)
         if isinstance(found, frozenset):
             return errors.no_such_route(request, found)
@@ -77,7 +84,9 @@ class V2Application:
     def _challenge(self, request: Request, route: Route, name: str | None, error: str | None) -> str | None:
         scopes = []
         if name is not None:
-            scopes.append(f"repository:{name}:{WIRE_ACTIONS.get(route.action, 'pull')}")
+            # The name is what the path has; one that no repository can have needs no token either.
+            if is_repository(name):
+                scopes.append(f"repository:{name}:{WIRE_ACTIONS.get(route.action, 'pull')}")
         elif route.action is Action.SEARCH or route.pattern.startswith("/v2/_catalog"):
             scopes.append("registry:catalog:*")
         return self.context.challenge(request, scopes, error)

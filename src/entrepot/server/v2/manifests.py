@@ -1,17 +1,19 @@
 """Manifests on the wire (distribution-spec: "Pulling manifests", "Pushing Manifests", "Deleting").
 
-The stored bytes go out as they came in, under the media type they came with; `Accept` never converts.
+The stored bytes go out as they came in, under the media type they came with; `Accept` never converts. They
+are what somebody made up, so they are sent as inert as blobs.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 
+from entrepot.oci import mediatype
 from entrepot.oci.digest import Digest
 from entrepot.oci.distribution import manifest_path
 from entrepot.oci.reference import InvalidTag, RepositoryName, TagName, parse_tag
 from entrepot.server.http.request import Request
-from entrepot.server.http.response import API_VERSION, NOSNIFF, Response, empty, number
+from entrepot.server.http.response import API_VERSION, INERT, Response, empty, number
 from entrepot.server.repos.errors import ManifestUnknown
 from entrepot.server.repos.manifests import StoredManifest
 from entrepot.server.v2 import asof, names
@@ -21,7 +23,9 @@ from entrepot.server.v2.etags import matches_none, parse_if_match
 
 @lru_cache(maxsize=256)
 def _content_type(media_type: str) -> tuple[bytes, bytes]:
-    return b"content-type", media_type.encode("latin-1", "replace")
+    """No push brings another kind of type; were one in the database, no browser may take it seriously."""
+    safe = media_type if mediatype.may_be_manifest(media_type) else mediatype.OCTET_STREAM
+    return b"content-type", safe.encode("ascii")
 
 
 async def get(context: V2Context, request: Request, name: str, reference: str) -> Response:
@@ -54,7 +58,7 @@ async def get(context: V2Context, request: Request, name: str, reference: str) -
         (b"content-length", number(found.size)),
         (b"docker-content-digest", digest),
         (b"etag", etag),
-        NOSNIFF,
+        *INERT,
     ]
     if at is not None:
         headers.append(asof.header(at))

@@ -16,6 +16,14 @@ def repository(text: str) -> RepositoryName:
     return parse_repository(text)
 
 
+def is_repository(text: str) -> bool:
+    try:
+        repository(text)
+    except InvalidRepositoryName:
+        return False
+    return True
+
+
 @lru_cache(maxsize=4096)
 def digest(text: str) -> Digest:
     """Of a raw path segment or parameter; the colon may be percent-encoded. Raises InvalidDigest."""
@@ -29,4 +37,4 @@ def reference(text: str) -> TagName | Digest:
     return parse_tag(text)
 
 
-__all__ = ["InvalidRepositoryName", "digest", "reference", "repository"]
+__all__ = ["InvalidRepositoryName", "digest", "is_repository", "reference", "repository"]

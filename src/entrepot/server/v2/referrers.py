@@ -7,7 +7,7 @@ import msgspec
 from entrepot.oci.distribution import referrers_path
 from entrepot.oci.mediatype import OCI_INDEX
 from entrepot.server.http.request import Request
-from entrepot.server.http.response import API_VERSION, NOSNIFF, Response, number
+from entrepot.server.http.response import API_VERSION, INERT, Response, number
 from entrepot.server.v2 import names
 from entrepot.server.v2.context import V2Context
 from entrepot.server.v2.paging import next_link, page_of
@@ -31,7 +31,7 @@ async def list_referrers(context: V2Context, request: Request, name: str, subjec
     headers = [
         API_VERSION,
         (b"content-type", OCI_INDEX.encode("ascii")),
-        NOSNIFF,
+        *INERT,
         (b"content-length", number(len(body))),
     ]
     filters = {} if artifact_type is None else {"artifactType": artifact_type}

@@ -26,7 +26,7 @@ from entrepot.server.access.secrets.refresh import mint_refresh_token
 from entrepot.server.access.sign_in.authenticator import parse_basic
 from entrepot.server.http import refusals
 from entrepot.server.http.request import ClientGone, Request
-from entrepot.server.http.response import JSON, NOSNIFF, Response, number
+from entrepot.server.http.response import INERT, JSON, Response, number
 from entrepot.server.v2 import errors
 
 __all__ = ["TOKEN_PATH", "token_endpoint"]
@@ -145,5 +145,5 @@ def _answer(issued: IssuedToken, refresh: str | None, *, with_scope: bool = Fals
     if refresh is not None:
         body["refresh_token"] = refresh
     encoded = msgspec.json.encode(body)
-    headers = [JSON, NOSNIFF, (b"cache-control", b"no-store"), (b"content-length", number(len(encoded)))]
+    headers = [JSON, *INERT, (b"cache-control", b"no-store"), (b"content-length", number(len(encoded)))]
     return Response(200, headers, encoded)

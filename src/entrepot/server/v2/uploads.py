@@ -21,6 +21,7 @@ from entrepot.server.access.decision.model import Action
 from entrepot.server.http.refusals import unauthorized
 from entrepot.server.http.request import Request
 from entrepot.server.http.response import Response, empty
+from entrepot.server.repos.repositories import EVERYTHING
 from entrepot.server.repos.uploads import Upload
 from entrepot.server.v2 import names
 from entrepot.server.v2.context import V2Context
@@ -42,6 +43,9 @@ async def start(context: V2Context, request: Request, name: str) -> Response:
         wanted = _mount_digest(mount)
         if wanted is not None:
             source = _mount_source(request)
+            visible = (
+                await context.services.access.visible(request.principal) if source is None else EVERYTHING
+            )
             mounted = await context.services.blobs.mount(
                 repository,
                 wanted,
@@ -49,6 +53,7 @@ async def start(context: V2Context, request: Request, name: str) -> Response:
                 actor=actor,
                 permit=permit,
                 may_read=context.services.access.may_read_for(request.principal),
+                visible=visible,
             )
             if mounted:
                 return _created(repository, wanted)

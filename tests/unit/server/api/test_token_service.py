@@ -4,6 +4,7 @@ import base64
 import json
 from typing import Any
 
+import httpx
 import pytest
 
 from entrepot.server.access.directory.accounts import get_account
@@ -202,6 +203,27 @@ async def test_narrow_token_of_an_admin_holds_no_catalog_of_another_registry(tea
     asked = {"service": "docker.test", "scope": "registry:catalog:*"}
     answer = await team.client.get("/token", params=asked, auth=("root", narrow))
     assert claims_of(answer.json()["token"])["access"] == []
+
+
+async def test_the_address_of_the_token_service_is_not_made_up_by_the_request(team: Registry) -> None:
+    """Without `public_url` it is the Host as the client sent it; and the path is the client's as well."""
+    plain = await team.client.get("/v2/acme/app/manifests/v1", headers={"host": "other.test:5000"})
+    assert plain.headers["www-authenticate"] == (
+        'Bearer realm="http://other.test:5000/token",service="other.test:5000",'
+        'scope="repository:acme/app:pull"'
+    )
+    for host in ('x",realm="http://evil.example', "evil.example/x", "user@evil.example", "a b", "a,b", "a\\"):
+        for path in ("/v2/", "/v2/acme/app/manifests/v1", "/api/v1/self", "/"):
+            refused = await team.client.get(path, headers={"host": host})
+            assert refused.status_code == 400, (host, path)
+            assert "www-authenticate" not in refused.headers
+    for name in ('a",realm="http://evil.example', 'a"b', "a\\b", "acme/app:pull repository:x"):
+        request = team.client.build_request("GET", "/")
+        request.url = httpx.URL("http://registry.test", raw_path=f"/v2/{name}/manifests/v1".encode())
+        answer = await team.client.send(request)
+        assert answer.status_code == 401
+        challenge = answer.headers["www-authenticate"]
+        assert challenge == 'Bearer realm="http://registry.test/token",service="registry.test"', name
 
 
 async def test_mount_needs_pull_on_its_source(team: Registry) -> None:

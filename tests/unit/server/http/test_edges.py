@@ -7,7 +7,7 @@ from entrepot.server.config import load
 from entrepot.server.config.addresses import Address, AddressInvalid, in_networks, parse_networks
 from entrepot.server.config.exposure import ModeMismatch, TooExposed, check_exposure, choose_mode
 from entrepot.server.config.model import Config
-from entrepot.server.http.open_mode_guard import HostRule, is_foreign
+from entrepot.server.http.open_mode_guard import HostRule, is_authority, is_foreign
 from entrepot.server.process.listeners import bind
 
 
@@ -105,6 +105,36 @@ def test_accounts_are_never_dropped_silently() -> None:
 )
 def test_hosts_of_open_mode(authority: str, allowed: bool) -> None:
     assert HostRule(["known.example", "*.wild.example"]).allows(authority) is allowed
+
+
+@pytest.mark.parametrize(
+    ("authority", "named"),
+    [
+        ("registry", True),
+        ("registry:5000", True),
+        ("a_b.Example-1.org.", True),
+        ("10.0.0.1:80", True),
+        ("[::1]", True),
+        ("[fe80::1:2.3.4.5]:65535", True),
+        ('evil",realm="https://evil.example', False),
+        ("a b", False),
+        ("a/b", False),
+        ("a@b", False),
+        ("a\\b", False),
+        ("a:b", False),
+        ("a:123456", False),
+        ("[::1", False),
+        ("[x]", False),
+        ("a,b", False),
+        ("a\n", False),
+        ("é.example", False),
+        ("<script>", False),
+        ("x" * 256, False),
+        ("", False),
+    ],
+)
+def test_names_of_hosts(authority: str, named: bool) -> None:
+    assert is_authority(authority) is named
 
 
 @pytest.mark.parametrize(
