@@ -28,6 +28,7 @@ from entrepot.server.pages.kit.forms import Form
 from entrepot.server.process.app import RegistryApp
 from entrepot.server.process.site import open_site
 from entrepot.server.telemetry.access_log import AccessLog, RequestIds
+from entrepot.server.v2.context import V2Context
 from entrepot.server.v2.dispatch import V2Application
 from tests.support.fuzz import fuzz
 
@@ -137,7 +138,7 @@ async def _open(folder: Path, stack: AsyncExitStack) -> httpx.AsyncClient:
     stack.push_async_callback(services.close)
     site = await stack.enter_async_context(open_site(services))
     front = Front(
-        RegistryApp(V2Application(services.v2), Probes(services.metrics, services.checks()), site),
+        RegistryApp(V2Application(V2Context.of(services)), Probes(services.metrics, services.checks), site),
         config=config,
         metrics=services.metrics,
         access_log=AccessLog("off"),

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from entrepot.errors import InvalidInput
 from entrepot.server.access.decision.actor import Actor
-from entrepot.server.access.decision.errors import Unknown
+from entrepot.server.access.decision.errors import AccessDenied, Unknown
 from entrepot.server.access.decision.model import Action
 from entrepot.server.access.directory import accounts as rows
 from entrepot.server.access.directory.accounts import Account
@@ -37,6 +37,7 @@ __all__ = [
     "WELL_KNOWN_ISSUERS",
     "Account",
     "GrantRow",
+    "IssuerNotKnown",
     "RobotDetails",
     "RobotSecret",
     "WorkloadRule",
@@ -51,6 +52,12 @@ __all__ = [
     "show_robot",
     "trust_jobs",
 ]
+
+
+class IssuerNotKnown(AccessDenied):
+    """The server would fetch from an address that no admin has named yet."""
+
+    code: ClassVar[str] = "issuer-not-known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,14 +236,13 @@ async def trust_jobs(
 ) -> int:
     """Jobs of `issuer` whose token has these claims (globs) log in as the robot. Returns the rule's number.
 
-    Raises Unknown, InvalidPattern (any job would fit), AccessDenied.
+    Raises Unknown, InvalidPattern (any job would fit), AccessDenied, IssuerNotKnown.
     """
 
     def do(t: Transaction) -> int:
         robot = _held(t, name, project)
-        if not workload.issuer_is_known(t.connection, issuer):
-            # The server will fetch from that address: not for everybody to choose.
-            t.require(Action.MANAGE_SYSTEM)
+        if not workload.issuer_is_known(t.connection, issuer) and not t.may(Action.MANAGE_SYSTEM):
+            raise IssuerNotKnown("only an admin can name an issuer that is not known here yet", rule="issuer")
         return workload.add_rule(
             t.connection,
             t.actor,

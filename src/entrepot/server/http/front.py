@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import chain
 from typing import Any, Final, Protocol
 
@@ -323,7 +322,6 @@ class Front:
             )
 
 
-@lru_cache(maxsize=256)
 def _may_have_body(request: Request) -> bool:
     """Over HTTP/2 nothing has to announce one."""
     return request.headers.get(b"content-length") != b"0"

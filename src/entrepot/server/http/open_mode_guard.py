@@ -25,6 +25,7 @@ _AUTHORITY: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]
 _MAX_AUTHORITY_LENGTH: Final = 255
 
 
+@lru_cache(maxsize=256)
 def is_authority(text: str) -> bool:
     """Whether it is a host, perhaps with a port, as a Host header has it.
 

@@ -258,8 +258,10 @@ async def add_trust(visit: Visit, project: str, robot: str) -> Response[Any]:
             )
             note = f"Jobs that fit sign in as {robot}."
             return visit.go(addresses.project(project, "robots", robot), note)
+        except robots.IssuerNotKnown as error:
+            form.blame(error, "issuer")
         except AccessDenied:
-            form.refuse("issuer", "Only an admin can name an issuer that is not known here yet.")
+            raise
         except InvalidPattern as error:
             form.blame(error, "claims")
         except EntrepotError as error:

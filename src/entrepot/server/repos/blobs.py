@@ -67,6 +67,18 @@ _NEIGHBOURS = (
     .order_by(repo.c.pushed_at.desc().nulls_last(), repo.c.id)
     .limit(MOUNT_CANDIDATES)
 )
+_EVERYBODY = (
+    select(repo.c.id, repo.c.name)
+    .join(repo_blob, repo_blob.c.repo_id == repo.c.id)
+    .where(
+        repo_blob.c.digest == bindparam("p_digest"),
+        repo_blob.c.deleted_at.is_(None),
+        repo.c.deleted_at.is_(None),
+    )
+    .order_by(repo.c.id)
+    .limit(1)
+)
+"""For whom nothing is hidden: whoever has the blob, wherever."""
 _WHO_HAS = select(repo_blob.c.repo_id).where(
     repo_blob.c.repo_id.in_(bindparam("p_repos", expanding=True)),
     repo_blob.c.digest == bindparam("p_digest"),
@@ -164,11 +176,15 @@ class Blobs:
         """Show in `repository` what another one that the actor may pull from shows; durable when this
         returns.
 
-        Without `from_repository` one of the same project will do, among those that are `visible`. None when
-        there is none: the client uploads then. How long that takes tells nothing of blobs in repositories
-        that the actor may not read. Raises Denied when the actor may not push here.
+        Without `from_repository` any one will do for who sees all there are; for others one of the same
+        project, among those that are `visible`. None when there is none: the client uploads then. How long
+        that takes tells nothing of blobs in repositories that the actor may not read. Raises Denied when the
+        actor may not push here.
         """
-        neighbours = None if from_repository else _neighbours(visible)
+        neighbours = None
+        if from_repository is None:
+            sees_all = visible.everything and visible.only is None
+            neighbours = _EVERYBODY if sees_all else _neighbours(visible)
         return await self._catalog.write(
             self._mount, repository, digest, from_repository, neighbours, actor, permit, may_read, brief=True
         )
@@ -226,7 +242,7 @@ def _neighbour_with(connection: Connection, neighbours: Select[Any], repository:
     Asking the blob who has it, and then whether each may be read, took the longer the more hidden
     repositories have it: up to 64 decisions in place of none.
     """
-    key = {"p_project": repository.partition("/")[0]}
+    key = {"p_project": repository.partition("/")[0], "p_digest": digest}
     names = {row.id: row.name for row in connection.execute(neighbours, key)}
     having = set(connection.execute(_WHO_HAS, {"p_repos": list(names), "p_digest": digest}).scalars())
     return next((name for id_, name in names.items() if id_ in having), repository)

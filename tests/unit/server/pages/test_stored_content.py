@@ -6,7 +6,6 @@ import json
 import pytest
 from sqlalchemy import update
 
-from entrepot.server.api.context import Api
 from entrepot.server.db.tables import manifest
 from tests.support.images import OCI_MANIFEST, digest_of
 from tests.unit.server.api.conftest import BASE, Registry
@@ -122,7 +121,7 @@ async def test_nobody_listens_to_a_document_that_was_pushed(
         raise AssertionError("asked who it is")
 
     root = await visit(team, "root")
-    monkeypatch.setattr(Api, "authenticate", never)
+    monkeypatch.setattr("entrepot.server.http.guard.authenticate", never)
     for method, path in (
         ("GET", "/api/v1/self"),
         ("GET", "/api/v1/session"),
