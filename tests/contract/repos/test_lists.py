@@ -9,9 +9,21 @@ from entrepot.errors import Denied
 from entrepot.oci import mediatype
 from entrepot.oci.digest import Digest
 from entrepot.server.access.decision.patterns import RepositoryPattern, Visible
-from entrepot.server.db.tables import audit, blob, manifest, project, repo, repo_blob, tag_pull, trash
+from entrepot.server.db.tables import (
+    audit,
+    blob,
+    manifest,
+    project,
+    pull_look,
+    repo,
+    repo_blob,
+    tag_pull,
+    tag_pull_day,
+    trash,
+)
 from entrepot.server.repos.errors import BlobUnknown, ManifestUnknown, NameUnknown
 from entrepot.server.repos.links import throw_away
+from entrepot.server.repos.pulls import Pulls
 from tests.contract.db.catalogs import SQLITE_ONLY
 from tests.contract.repos.world import ALICE, REPO, World, image_manifest, index_of, refusing
 
@@ -322,19 +334,96 @@ async def test_restoring_brings_back_all_that_an_image_needs(world: World) -> No
         await world.history.restore_tag(REPO, "x", Digest.of(image_manifest(b"never")), actor=ALICE)
 
 
+CLIENT = "alice 192.0.2.7"
+
+
+async def counted(world: World) -> list[tuple[str, int]]:
+    await world.pulls.flush()
+    return [(name, count) for name, count in await world.rows(tag_pull, "name", "count")]
+
+
+async def test_a_look_by_tag_and_a_get_by_its_digest_are_one_pull(world: World) -> None:
+    """As docker asks; what else a pull reads by digest, an index's children, is none."""
+    await world.push(await world.image(LAYER), "v1")
+    found = await world.manifests.head(REPO, "v1")
+    assert found is not None
+    repo_id, digest, child = found.repo_id, str(found.digest), str(Digest.of(b"of one platform"))
+    for _ in range(3):
+        world.pulls.note_look(repo_id, digest, "v1", CLIENT)
+        world.pulls.note(repo_id, digest, None, CLIENT)
+        world.pulls.note(repo_id, child, None, CLIENT)
+    assert await counted(world) == [("v1", 3)]
+    world.pulls.note(repo_id, digest, None, CLIENT)
+    assert await counted(world) == [("v1", 3)], "without a look before it"
+    world.clock.advance(5)
+    world.pulls.note_look(repo_id, digest, "v1", CLIENT)
+    world.pulls.note(repo_id, digest, None, "bob 192.0.2.7")
+    world.pulls.note(repo_id, child, None, CLIENT)
+    assert await counted(world) == [("v1", 3)], "before it, somebody else's, and another manifest"
+    world.clock.advance(61)
+    world.pulls.note_look(repo_id, child, "v2", CLIENT)
+    await counted(world)
+    world.pulls.note(repo_id, digest, None, CLIENT)
+    assert await counted(world) == [("v1", 3), ("v2", 0)], "long after the look"
+
+
+async def test_the_two_halves_of_a_pull_may_reach_two_processes(world: World) -> None:
+    """docker opens a connection for each. Whoever writes first, each pull is counted once."""
+    await world.push(await world.image(LAYER), "v1")
+    found = await world.manifests.head(REPO, "v1")
+    assert found is not None
+    other = Pulls(world.catalog, world.clock)
+    for number, (first, second) in enumerate(((world.pulls, other), (other, world.pulls)), 1):
+        for _ in range(3):
+            world.pulls.note_look(found.repo_id, str(found.digest), "v1", CLIENT)
+            other.note(found.repo_id, str(found.digest), None, CLIENT)
+        for each in (first, second, first):
+            await each.flush()
+        assert await world.rows(tag_pull, "name", "count") == [("v1", 3 * number)]
+    assert await world.rows(pull_look) == []
+
+
+async def test_a_look_renews_when_a_tag_was_wanted_and_counts_nothing(world: World) -> None:
+    await world.push(await world.image(LAYER), "v1")
+    found = await world.manifests.head(REPO, "v1")
+    assert found is not None
+    world.pulls.note_look(found.repo_id, str(found.digest), "v1", CLIENT)
+    assert await counted(world) == [("v1", 0)]
+    assert await world.rows(tag_pull, "pulled_at") == [(world.clock.now(),)]
+    assert await world.rows(tag_pull_day) == []
+
+
+async def test_pulls_are_kept_by_day_and_forgotten_after_a_year(world: World) -> None:
+    await world.push(await world.image(LAYER), "v1")
+    found = await world.manifests.head(REPO, "v1")
+    assert found is not None
+    for _day in range(2):
+        for _ in range(2):
+            world.pulls.note(found.repo_id, str(found.digest), "v1", CLIENT)
+            await world.pulls.flush()
+        world.clock.advance(24 * 3600)
+    days = [(count, day) for count, day in await world.rows(tag_pull_day, "count", "day")]
+    assert [count for count, _day in days] == [2, 2]
+    assert days[1][1] - days[0][1] == 1
+    world.clock.advance(400 * 24 * 3600)
+    world.pulls.note(found.repo_id, str(found.digest), "v1", CLIENT)
+    await world.pulls.flush()
+    assert len(await world.rows(tag_pull_day)) == 1
+
+
 async def test_pulls_are_counted_in_batches(world: World) -> None:
     raw = await world.image(LAYER)
     await world.push(raw, "v1")
     found = await world.manifests.head(REPO, "v1")
     assert found is not None
     for _ in range(3):
-        world.pulls.note(found.repo_id, str(found.digest), "v1")
-    world.pulls.note(found.repo_id, str(found.digest), None)
-    world.pulls.note(987, str(found.digest), "of-a-repository-that-is-gone")
+        world.pulls.note(found.repo_id, str(found.digest), "v1", CLIENT)
+    world.pulls.note(found.repo_id, str(found.digest), None, CLIENT)
+    world.pulls.note(987, str(found.digest), "of-a-repository-that-is-gone", CLIENT)
     assert await world.rows(tag_pull) == []
     await world.pulls.flush()
     world.clock.advance(5)
-    world.pulls.note(found.repo_id, str(found.digest), "v1")
+    world.pulls.note(found.repo_id, str(found.digest), "v1", CLIENT)
     await world.pulls.flush()
     assert await world.pulls.flush() == 0
     assert await world.rows(tag_pull, "name", "count", "pulled_at") == [("v1", 4, world.clock.now())]

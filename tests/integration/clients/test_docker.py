@@ -8,6 +8,8 @@ import pytest
 from tests.integration.clients.conftest import Pushed
 from tests.integration.clients.proof import layers, manifest, prove
 from tests.support.dockerd import Docker
+from tests.support.images import image, push_image
+from tests.support.processes import wait_until
 from tests.support.server import RunningServer
 from tests.support.wire import Wire
 
@@ -30,6 +32,26 @@ def test_pull_tag_push_and_pull_again_keep_the_image(
     dockerd.run("pull", by_digest)
     assert dockerd.run("inspect", "-f", "{{.Id}}", by_digest).stdout.strip() == config
     dockerd.run("rmi", "-f", by_digest)
+
+
+def test_each_manifest_docker_fetches_is_one_pull(
+    dockerd: Docker, registry: RunningServer, wire: Wire
+) -> None:
+    """It asks HEAD by tag, then GET by digest, each on a connection of its own, so that another worker may get
+    the second; what it still has it does not fetch again."""
+    push_image(wire, "comps/counted", "1", image([{"counted": b"by its tag"}]))
+    name = f"{registry.host}/comps/counted:1"
+    for _ in range(3):
+        dockerd.run("pull", "-q", name)
+        dockerd.run("rmi", name)
+
+    def pulls() -> int:
+        return int(wire("GET", "/api/v1/repositories/comps%2Fcounted/tags/1").json()["pulls"])
+
+    def fetched() -> int:
+        return registry.log.read_text().count('"method":"GET","path":"/v2/comps/counted/manifests/sha256:')
+
+    wait_until(lambda: pulls() == fetched() > 0, what="the pulls to be written down")
 
 
 def test_a_pulled_image_runs(dockerd: Docker, real_image: Pushed) -> None:

@@ -20,7 +20,7 @@ from entrepot.server.http.caller import Caller, Connection, authenticate
 __all__ = ["SLASH", "Asked", "ask_policy", "caller_of", "identify", "policy_guard"]
 
 SLASH: Final = "∕"
-"""Stands for a slash inside one segment of a path (see `paths.SlashKeeper`)."""
+"""Stands for a slash inside one segment of a path (see `api.app.SlashKeeper`)."""
 _CALLER: Final = "entrepot.caller"
 
 

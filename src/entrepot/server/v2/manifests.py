@@ -50,8 +50,12 @@ async def get(context: V2Context, request: Request, name: str, reference: str) -
     none_match = request.headers.get(b"if-none-match")
     if none_match is not None and matches_none(none_match, digest):
         return Response(304, [API_VERSION, (b"docker-content-digest", digest), (b"etag", etag)])
+    tag = None if isinstance(wanted, Digest) else wanted
+    who = f"{request.principal.name} {request.address}"
     if request.method == "GET":
-        context.services.pulls.note(found.repo_id, text, None if isinstance(wanted, Digest) else wanted)
+        context.services.pulls.note(found.repo_id, text, tag, who)
+    elif tag is not None:
+        context.services.pulls.note_look(found.repo_id, text, tag, who)
     headers = [
         API_VERSION,
         _content_type(found.media_type),

@@ -6,7 +6,7 @@
                  │        ▲ RESTRICT                 upload, upload_begun (on its way to become a blob)
                  ├─< manifest ─< manifest_blob
                  │      ▲  ▲───< manifest_child      manifest_missing (sparse: not here yet)
-                 ├─< tag┘                            tag_event, tag_pull
+                 ├─< tag┘                            tag_event, tag_pull, tag_pull_day
     audit  outbox  job  lease  node  setting
 
 `deleted_at` is a tombstone: reads leave such rows out, collection treats them as roots until the undo window
@@ -20,7 +20,7 @@ from entrepot.server.db.tables.journal import audit, outbox
 from entrepot.server.db.tables.manifests import manifest, manifest_blob, manifest_child, manifest_missing
 from entrepot.server.db.tables.projects import project, repo
 from entrepot.server.db.tables.setting import setting
-from entrepot.server.db.tables.tags import tag, tag_event, tag_pull
+from entrepot.server.db.tables.tags import pull_look, tag, tag_event, tag_pull, tag_pull_day
 from entrepot.server.db.tables.work import job, lease, node
 
 __all__ = [
@@ -37,12 +37,14 @@ __all__ = [
     "node",
     "outbox",
     "project",
+    "pull_look",
     "repo",
     "repo_blob",
     "setting",
     "tag",
     "tag_event",
     "tag_pull",
+    "tag_pull_day",
     "trash",
     "upload",
     "upload_begun",

@@ -46,3 +46,27 @@ tag_pull = Table(
     Column("pulled_at", Moment, nullable=False),
     sqlite_with_rowid=False,
 )
+
+tag_pull_day = Table(
+    "tag_pull_day",
+    metadata,
+    Column("repo_id", Key, ForeignKey("repo.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", Bytewise, primary_key=True),
+    Column("day", BigInteger, primary_key=True),  # since 1970, UTC
+    Column("count", BigInteger, nullable=False),
+    Index("ix_tag_pull_day_day", "day"),
+    sqlite_with_rowid=False,
+)
+
+# A look at a tag that may be half of a pull (see `repos.pulls`). No keys to other tables: rows live a minute.
+pull_look = Table(
+    "pull_look",
+    metadata,
+    Column("repo_id", Key, primary_key=True, autoincrement=False),
+    Column("digest", Bytewise, primary_key=True),
+    Column("who", Bytewise, primary_key=True),
+    Column("name", Bytewise, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("at", Moment, nullable=False),
+    sqlite_with_rowid=False,
+)

@@ -462,6 +462,27 @@ Table(
     sqlite_with_rowid=False,
 )
 Table(
+    "tag_pull_day",
+    SCHEMA,
+    Column("repo_id", Key, ForeignKey("repo.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", Bytewise, primary_key=True),
+    Column("day", BigInteger, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Index("ix_tag_pull_day_day", "day"),
+    sqlite_with_rowid=False,
+)
+Table(
+    "pull_look",
+    SCHEMA,
+    Column("repo_id", Key, primary_key=True, autoincrement=False),
+    Column("digest", Bytewise, primary_key=True),
+    Column("who", Bytewise, primary_key=True),
+    Column("name", Bytewise, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+Table(
     "team_member",
     SCHEMA,
     Column("team_id", Key, ForeignKey("team.id", ondelete="CASCADE"), primary_key=True),
