@@ -37,8 +37,9 @@ def test_pull_tag_push_and_pull_again_keep_the_image(
 def test_each_manifest_docker_fetches_is_one_pull(
     dockerd: Docker, registry: RunningServer, wire: Wire
 ) -> None:
-    """It asks HEAD by tag, then GET by digest, each on a connection of its own, so that another worker may get
-    the second; what it still has it does not fetch again."""
+    """It asks HEAD by tag, then GET by digest, each on a connection of its own, so that another worker may
+    get the second. What it still has it does not fetch again.
+    """
     push_image(wire, "comps/counted", "1", image([{"counted": b"by its tag"}]))
     name = f"{registry.host}/comps/counted:1"
     for _ in range(3):
