@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from litestar import Request, Response
 from litestar.params import Parameter
 from sqlalchemy import Connection
 
-from entrepot.server.access.decision.errors import AccessDenied
 from entrepot.server.access.decision.model import Action, Resource
-from entrepot.server.access.directory.settings import (
-    RegistrySettings,
-    get_registry_settings,
-    set_project_creation,
-    set_read_only,
-)
 from entrepot.server.access.sign_in.source_table import (
     Source,
     add_source,
@@ -36,14 +28,15 @@ from entrepot.server.api.schemas import (
     SourceChange,
     SourceView,
     UpstreamRepository,
+    given,
     when,
 )
 from entrepot.server.api.views import audit_view
 from entrepot.server.config.version import VERSION
-from entrepot.server.control import audit
-from entrepot.server.control.content_queries import list_upstream
-from entrepot.server.control.explain import Told, explain, parse_action
+from entrepot.server.control import audit, settings, upstreams
+from entrepot.server.control.explain import explain
 from entrepot.server.control.services import Services
+from entrepot.server.control.settings import RegistrySettings
 from entrepot.server.http.caller import Caller, require_in_person
 from entrepot.server.http.guard import Asked
 
@@ -58,28 +51,21 @@ async def info(services: Services) -> ServerInfo:
 
 
 @get("/settings", Action.READ_SYSTEM, "Show settings", tags=["registry"])
-async def show_settings(services: Services) -> SettingsView:
-    return _settings_view(await services.read(get_registry_settings))
+async def show_settings(services: Services, caller: Caller) -> SettingsView:
+    return _settings_view(await settings.show_settings(services, caller))
 
 
 @patch("/settings", Action.MANAGE_SYSTEM, "Change settings", tags=["registry"])
 async def change_settings(services: Services, caller: Caller, data: SettingsChange) -> SettingsView:
     """They hold from the next request on."""
-
-    def write(connection: Connection) -> RegistrySettings:
-        if data.project_creation is not msgspec.UNSET:
-            set_project_creation(connection, caller, data.project_creation, now=services.now)
-        if data.read_only is not msgspec.UNSET:
-            set_read_only(connection, caller, data.read_only, now=services.now)
-        return get_registry_settings(connection)
-
-    return _settings_view(await services.write(write))
+    changed = await settings.change_settings(services, caller, **given(data))
+    return _settings_view(changed)
 
 
-def _settings_view(settings: RegistrySettings) -> SettingsView:
+def _settings_view(found: RegistrySettings) -> SettingsView:
     return SettingsView(
-        project_creation="signed-in" if settings.project_creation == "signed-in" else "admins",
-        read_only=settings.read_only,
+        project_creation="signed-in" if found.project_creation == "signed-in" else "admins",
+        read_only=found.read_only,
     )
 
 
@@ -194,18 +180,10 @@ async def explain_decision(
     project, what those have there by its grants, without their roles in the registry.
     """
     resource = Resource(repository=repository or None, tag=tag)
-    told = Told.EVERYTHING
-    if not await services.may(caller, Action.READ_SYSTEM, Resource()):
-        told = Told.OF_THEMSELVES if user == caller.principal.name else Told.OF_MEMBERS
-    if told is Told.OF_MEMBERS:
-        await services.require(caller, Action.READ_MEMBERS if repository else Action.READ_SYSTEM, resource)
-    if services.accounts is None:
-        raise AccessDenied("this registry has no accounts; everybody may do everything")
-    wanted = parse_action(action)
-    found = await services.read(lambda c: explain(c, user, wanted, resource, now=services.now, told=told))
+    found = await explain(services, caller, user, action, resource)
     return ExplanationView(
         user=user,
-        action=wanted.value,
+        action=found.action.value,
         where=str(resource),
         allowed=found.decision.allowed,
         rule=found.decision.rule,
@@ -236,8 +214,7 @@ async def upstream_repositories(
     registry: str | None = Parameter(query="registry", default=None, max_length=255),
 ) -> Response[Page[UpstreamRepository]]:
     """As their notifications tell."""
-    visible = await services.visible(caller)
-    rows = await services.read(lambda c: list_upstream(c, visible, last=last, n=n + 1, registry=registry))
+    rows = await upstreams.list_repositories(services, caller, last=last, n=n + 1, registry=registry)
     numbers = [row.id for row, _tags in rows]
     views = [
         UpstreamRepository(

@@ -28,6 +28,7 @@ from sqlalchemy import (
 from entrepot.errors import NotFound
 from entrepot.server.access.decision.patterns import Visible
 from entrepot.server.control.foreign import read_object, short_text
+from entrepot.server.control.queries.upstreams import upstream_seen
 from entrepot.server.db.tables import (
     blob,
     manifest,
@@ -39,7 +40,7 @@ from entrepot.server.db.tables import (
     tag,
     tag_pull,
 )
-from entrepot.server.db.tables.access import repo_label, repo_profile, star, upstream_repo, upstream_tag
+from entrepot.server.db.tables.access import repo_label, repo_profile, star, upstream_repo
 
 __all__ = [
     "Found",
@@ -55,7 +56,6 @@ __all__ = [
     "list_referrers",
     "list_repositories",
     "list_tags",
-    "list_upstream",
     "listed_body",
     "platforms_of",
     "repository_sizes",
@@ -473,7 +473,7 @@ def search(connection: Connection, visible: Visible, term: str, *, n: int = 20) 
             Found("upstream", row.name, "", None, row.registry)
             for row in connection.execute(
                 select(upstream_repo.c.registry, upstream_repo.c.name)
-                .where(upstream_repo.c.name.contains(lowered, autoescape=True), _upstream_seen(visible))
+                .where(upstream_repo.c.name.contains(lowered, autoescape=True), upstream_seen(visible))
                 .order_by(upstream_repo.c.name)
                 .limit(n - len(others))
             )
@@ -622,40 +622,3 @@ def _any_repository(
     )
     rows: Any = connection.execute(seen(query, visible)).all()
     return [tuple(row) for row in rows]
-
-
-def list_upstream(
-    connection: Connection, visible: Visible, *, last: int = 0, n: int = 100, registry: str | None = None
-) -> list[tuple[Any, list[str]]]:
-    """Repositories other registries told us about, with their tags, by number."""
-    query = (
-        select(upstream_repo)
-        .where(upstream_repo.c.id > last, _upstream_seen(visible))
-        .order_by(upstream_repo.c.id)
-        .limit(n)
-    )
-    if registry is not None:
-        query = query.where(upstream_repo.c.registry == registry)
-    rows = connection.execute(query).all()
-    tags: dict[int, list[str]] = {row.id: [] for row in rows}
-    names = select(upstream_tag.c.repo_id, upstream_tag.c.name).where(upstream_tag.c.repo_id.in_(tags))
-    for repo_id, name in connection.execute(names.order_by(upstream_tag.c.name)) if tags else ():
-        tags[repo_id].append(name)
-    return [(row, tags[row.id]) for row in rows]
-
-
-def _upstream_seen(visible: Visible) -> Any:
-    """The rights are those of the project of its first component, as for what is stored here."""
-    seen_project = exists().where(
-        project.c.deleted_at.is_(None),
-        or_(
-            upstream_repo.c.name == project.c.name,
-            # Compared, not matched: an underscore in a pattern stands for any character.
-            func.substr(upstream_repo.c.name, 1, func.length(project.c.name) + 1)
-            == project.c.name.op("||")("/"),
-        ),
-        visible.clause(
-            project_id=project.c.id, visibility=project.c.visibility, repository=upstream_repo.c.name
-        ),
-    )
-    return literal(value=True) if visible.everything and visible.only is None else seen_project

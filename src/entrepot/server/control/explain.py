@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from entrepot.errors import InvalidInput
-from entrepot.server.access.decision.errors import Unknown
+from entrepot.server.access.decision.actor import Actor
+from entrepot.server.access.decision.errors import AccessDenied, Unknown
 from entrepot.server.access.decision.facts import load_facts
 from entrepot.server.access.decision.model import (
     ANONYMOUS,
@@ -20,11 +21,13 @@ from entrepot.server.access.decision.model import (
 )
 from entrepot.server.access.decision.policy import Facts, authorize, fits_tags
 from entrepot.server.access.directory.accounts import get_account
+from entrepot.server.control.services import Services
+from entrepot.server.control.transaction import Transaction, look
 
-__all__ = ["Explanation", "Told", "explain", "parse_action", "parse_target"]
+__all__ = ["Explanation", "explain", "parse_target"]
 
 
-class Told(enum.Enum):
+class _Told(enum.Enum):
     """How much whoever asks may know."""
 
     EVERYTHING = enum.auto()
@@ -47,33 +50,58 @@ class Explanation:
     """Sentences, in the order the rules are asked."""
 
 
-def explain(
-    connection: Connection,
-    who: str,
-    action: Action,
-    resource: Resource,
-    *,
-    now: int,
-    told: Told = Told.EVERYTHING,
+async def explain(services: Services, actor: Actor, who: str, action: str, resource: Resource) -> Explanation:
+    """`who` is a user's or robot's name, or `anonymous`.
+
+    Raises Unknown, also for who may not be known of; InvalidInput for an action there is not; AccessDenied.
+    """
+
+    def see(t: Transaction) -> Explanation:
+        told = _told(t, who, resource)
+        if t.access.mode == "open" and t.actor.principal.kind is not PrincipalKind.OPERATOR:
+            raise AccessDenied("this registry has no accounts; everybody may do everything")
+        return _explain(t.connection, who, _parse_action(action), resource, now=t.now, told=told)
+
+    return await look(services, actor, see)
+
+
+def _told(t: Transaction, who: str, resource: Resource) -> _Told:
+    """Who may ask about whom: whoever sees the registry as a whole about all; everybody about themselves; who
+    sees the members of a project about those. Raises AccessDenied.
+    """
+    if t.may(Action.READ_SYSTEM):
+        return _Told.EVERYTHING
+    if who == t.actor.principal.name:
+        t.require(Action.MANAGE_SELF)
+        return _Told.OF_THEMSELVES
+    t.require(
+        Action.READ_MEMBERS if resource.repository else Action.READ_SYSTEM,
+        repository=resource.repository,
+        tag=resource.tag,
+    )
+    return _Told.OF_MEMBERS
+
+
+def _explain(
+    connection: Connection, who: str, action: Action, resource: Resource, *, now: int, told: _Told
 ) -> Explanation:
-    """`who` is a user's or robot's name, or `anonymous`. Raises Unknown, also for who may not be known of."""
-    principal = _principal(connection, who) if told is not Told.OF_MEMBERS else _member(connection, who)
+    principal = _principal(connection, who) if told is not _Told.OF_MEMBERS else _member(connection, who)
     facts = load_facts(connection, principal, resource, now=now)
-    if told is Told.OF_MEMBERS:
+    if told is _Told.OF_MEMBERS:
         if not principal.is_anonymous and not facts.grants:
             raise _no_member(who)
         facts = replace(facts, system_role=None, may_create_projects=False)
     decision = authorize(facts, principal, action, resource)
-    if told is Told.OF_THEMSELVES and not facts.grants:
+    if told is _Told.OF_THEMSELVES and not facts.grants:
         seen = authorize(facts, principal, Action.READ, resource)
         if not seen.allowed:
             steps = _hidden_steps(facts, principal, resource)
             return Explanation(who, action, resource, decision, facts, tuple(steps))
-    steps = _steps(facts, principal, action, resource, by_grants_alone=told is Told.OF_MEMBERS)
+    steps = _steps(facts, principal, action, resource, by_grants_alone=told is _Told.OF_MEMBERS)
     return Explanation(who, action, resource, decision, facts, tuple(steps))
 
 
-def parse_action(text: str) -> Action:
+def _parse_action(text: str) -> Action:
     """Raises InvalidInput with the actions there are."""
     try:
         return Action(text)

@@ -10,8 +10,13 @@ from litestar.di import Provide
 
 from entrepot.server.pages import (
     account,
-    admin,
+    admin_audit,
+    admin_explain,
+    admin_health,
+    admin_jobs,
     admin_people,
+    admin_settings,
+    admin_storage,
     home,
     images,
     project_people,
@@ -19,6 +24,7 @@ from entrepot.server.pages import (
     projects,
     repositories,
     sign_in,
+    upstreams,
 )
 from entrepot.server.pages.kit.form_body import LARGE_FORM_BYTES
 from entrepot.server.pages.kit.guard import page_guard
@@ -36,7 +42,13 @@ PAGES: Final[Sequence[Any]] = (
     *account.ROUTES,
     *project_people.ROUTES,
     *project_settings.ROUTES,
-    *admin.ROUTES,
+    *admin_health.ROUTES,
+    *admin_storage.ROUTES,
+    *admin_jobs.ROUTES,
+    *admin_audit.ROUTES,
+    *admin_explain.ROUTES,
+    *admin_settings.ROUTES,
+    *upstreams.ROUTES,
     *admin_people.ROUTES,
 )
 

@@ -8,7 +8,6 @@ from urllib.parse import quote
 from litestar import Response
 
 from entrepot.errors import EntrepotError, Unauthorized
-from entrepot.server.access.accounts_mode import AccountsControl
 from entrepot.server.access.decision.errors import (
     AccessDenied,
     InvalidCredentials,
@@ -16,12 +15,9 @@ from entrepot.server.access.decision.errors import (
     NotKnownNow,
     TooManyAttempts,
 )
-from entrepot.server.access.decision.model import Principal, PrincipalKind
-from entrepot.server.access.directory.first_start import finish_setup
-from entrepot.server.access.secrets.passwords import MIN_PASSWORD_LENGTH
-from entrepot.server.access.secrets.sessions import end_session
-from entrepot.server.control.passwords import hash_new_password
-from entrepot.server.control.sign_in import begin_session
+from entrepot.server.access.decision.model import Principal
+from entrepot.server.control import sign_in
+from entrepot.server.control.sign_in import MIN_PASSWORD_LENGTH, NotAUser, SignedIn
 from entrepot.server.http.guard import Asked
 from entrepot.server.http.session_cookie import local_path, session_cookie
 from entrepot.server.pages.kit.addresses import with_query
@@ -43,15 +39,14 @@ _PROVIDER_PROBLEMS: Final = {
 }
 
 
-def _accounts(visit: Visit) -> AccountsControl:
-    if visit.services.accounts is None:
+def _require_accounts(visit: Visit) -> None:
+    if visit.is_open:
         raise AccessDenied("this registry is open: it has no accounts, and nobody needs to sign in")
-    return visit.services.accounts
 
 
 @page("/sign-in", Asked.NOBODY)
-async def sign_in(visit: Visit) -> Response[Any]:
-    _accounts(visit)
+async def show(visit: Visit) -> Response[Any]:
+    _require_accounts(visit)
     then = local_path(visit.query("next", longest=1000))
     if visit.is_signed_in:
         return visit.go(then)
@@ -63,11 +58,10 @@ async def sign_in(visit: Visit) -> Response[Any]:
 
 
 def _sign_in_page(visit: Visit, form: Form, status: int = 200) -> Response[Any]:
-    sources = _accounts(visit).sources
     then = local_path(form["next"])
     providers = [
-        (provider.settings.title or name, with_query(f"/api/v1/sign-in/{quote(name)}", next=then))
-        for name, provider in sorted((sources.providers or {}).items())
+        (one.title, with_query(f"/api/v1/sign-in/{quote(one.name)}", next=then))
+        for one in sign_in.list_providers(visit.services)
     ]
     return visit.render("sign_in.html", status=status, form=form, next=then, providers=providers)
 
@@ -75,16 +69,18 @@ def _sign_in_page(visit: Visit, form: Form, status: int = 200) -> Response[Any]:
 @submit("/sign-in", Asked.NOBODY)
 async def prove(visit: Visit) -> Response[Any]:
     """With a name and a password, of whichever source."""
-    control = _accounts(visit)
+    _require_accounts(visit)
     form = await visit.form()
     name = form.text("name", required="Your user name.", longest=255)
     password = form.secret("password", required="Your password.")
     status = 400
     if form.is_good:
         try:
-            who = await control.authenticator.basic(name, password, address=visit.caller.address)
-            if who.kind is PrincipalKind.USER and who.credential == "password":
-                return await signed_in(visit, who, local_path(form["next"]))
+            done = await sign_in.sign_in(
+                visit.services, visit.caller, name=name, password=password, user_agent=_user_agent(visit)
+            )
+            return _go_in(visit, done, local_path(form["next"]))
+        except NotAUser:
             form.refuse("password", "Sign in here with a user's password; tokens are for programs.")
         except TooManyAttempts as error:
             status = 429
@@ -99,18 +95,24 @@ async def prove(visit: Visit) -> Response[Any]:
 
 async def signed_in(visit: Visit, who: Principal, then: str, note: Note | str | None = None) -> Response[Any]:
     """A new session for somebody who has just proven who they are."""
-    value = await begin_session(
-        visit.services, visit.caller, who, visit.request.headers.get("user-agent", "")
-    )
+    done = await sign_in.begin_session(visit.services, visit.caller, who, _user_agent(visit))
+    return _go_in(visit, done, then, note)
+
+
+def _go_in(visit: Visit, done: SignedIn, then: str, note: Note | str | None = None) -> Response[Any]:
     # A note is bound to the session that will read it.
-    visit.key = value
-    return visit.go(then, note, cookies=[session_cookie(value, visit.caller.scheme)])
+    visit.key = done.session
+    return visit.go(then, note, cookies=[session_cookie(done.session, visit.caller.scheme)])
+
+
+def _user_agent(visit: Visit) -> str:
+    return str(visit.request.headers.get("user-agent", ""))
 
 
 @submit("/sign-out", Asked.NOBODY)
 async def sign_out(visit: Visit) -> Response[Any]:
     if visit.caller.session is not None:
-        await visit.write(end_session, visit.caller.principal, visit.now)
+        await sign_in.sign_out(visit.services, visit.caller)
     return visit.go("/", cookies=[session_cookie("", visit.caller.scheme, max_age_s=0)])
 
 
@@ -133,18 +135,21 @@ def _setup_page(visit: Visit, who: Principal | None, form: Form, status: int) ->
 async def choose_password(visit: Visit) -> Response[Any]:
     """Uses the link up and signs in."""
     form = await visit.form()
-    who = await _holder(visit, form.text("token", longest=200))
+    token = form.text("token", longest=200)
+    who = await _holder(visit, token)
     if who is None:
         return _setup_page(visit, None, form, 403)
     password = chosen_password(form)
     if form.is_good:
         try:
-            hashed = await hash_new_password(visit.services, password, who.name)
-            await visit.write(finish_setup, who, hashed, visit.caller.address, visit.now)
-            again = await _accounts(visit).authenticator.basic(
-                who.name, password, address=visit.caller.address
+            done = await sign_in.choose_password(
+                visit.services,
+                visit.caller,
+                token=token,
+                password=password,
+                user_agent=_user_agent(visit),
             )
-            return await signed_in(visit, again, "/", f"Welcome, {who.name}.")
+            return _go_in(visit, done, "/", f"Welcome, {who.name}.")
         except EntrepotError as error:
             form.blame(error, {InvalidPassword: "password"})
     return _setup_page(visit, who, form, 400)
@@ -162,12 +167,11 @@ def chosen_password(form: Form, name: str = "password") -> str:
 
 
 async def _holder(visit: Visit, token: str) -> Principal | None:
+    _require_accounts(visit)
     try:
-        return await _accounts(visit).authenticator.secret(
-            token, kinds=("set",), address=visit.caller.address
-        )
+        return await sign_in.find_link_holder(visit.services, visit.caller, token)
     except InvalidCredentials:
         return None
 
 
-ROUTES = [sign_in, prove, sign_out, setup, choose_password]
+ROUTES = [show, prove, sign_out, setup, choose_password]

@@ -1,6 +1,6 @@
 """One process that answers requests: services, an event loop, and Granian's listeners on inherited sockets.
 
-Life of a worker: build → listen → say "ready" → (SIGUSR1: `/readyz` says 503) → SIGTERM: accept nothing
+Its life: build → listen → say "ready" → (SIGUSR1: `/readyz` says 503) → SIGTERM: accept nothing
 new, let what is in flight finish for at most `drain_timeout` → close → exit. It also ends when the
 supervisor is gone.
 """
@@ -57,8 +57,8 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerPlan:
-    """What the supervisor hands a worker."""
+class RequestPlan:
+    """What the supervisor hands such a process."""
 
     config: Config
     mode: str
@@ -88,20 +88,20 @@ def new_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-def run_worker(plan: WorkerPlan) -> int:
+def run_request_process(plan: RequestPlan) -> int:
     """Serve until told to stop; returns the exit code."""
     loop = new_loop()
     asyncio.set_event_loop(loop)
     try:
-        return loop.run_until_complete(Worker(plan, loop).run())
+        return loop.run_until_complete(RequestProcess(plan, loop).run())
     finally:
         asyncio.set_event_loop(None)
 
 
-class Worker:
-    """One worker's parts."""
+class RequestProcess:
+    """Its parts, for as long as it lives."""
 
-    def __init__(self, plan: WorkerPlan, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, plan: RequestPlan, loop: asyncio.AbstractEventLoop) -> None:
         self._plan = plan
         self._loop = loop
         self._stopping = asyncio.Event()
@@ -241,7 +241,7 @@ class Worker:
 
     def _broken(self, reason: str) -> None:
         """The catalog cannot be written by this process any more: a new one may."""
-        log.error("catalog broken, worker restarts", reason=reason)
+        log.error("catalog broken, process restarts", reason=reason)
         self._loop.call_soon_threadsafe(self._stopping.set)
 
     async def _drain(self, host: GranianHost) -> None:

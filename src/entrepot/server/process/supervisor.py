@@ -47,8 +47,8 @@ from entrepot.server.process.request_process import (
     READY,
     REGISTRY,
     Listener,
-    WorkerPlan,
-    run_worker,
+    RequestPlan,
+    run_request_process,
 )
 from entrepot.server.process.tls import CertificateInvalid, tls_files, trust_instructions
 from entrepot.server.telemetry.metrics import retire
@@ -217,8 +217,8 @@ class Supervisor:
             assert self._run_jobs is not None
             os.write(report, READY)
             return self._run_jobs(self._mode, self._lifeline_read, self._scratch, pulse)
-        return run_worker(
-            WorkerPlan(
+        return run_request_process(
+            RequestPlan(
                 config=self._config,
                 mode=self._mode,
                 listeners=slot.listeners,

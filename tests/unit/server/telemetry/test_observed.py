@@ -9,7 +9,7 @@ from entrepot.oci.digest import Digest
 from entrepot.server.compose import build
 from entrepot.server.config.model import Config, ServerSection
 from entrepot.server.db.observed import observed_catalog
-from entrepot.server.process.jobs_process import make_jobs_worker
+from entrepot.server.process.jobs_process import make_job_runner
 from entrepot.server.storage.observed import observed_store
 from entrepot.server.storage.store import BlobStore
 from entrepot.server.telemetry.metrics import Metrics
@@ -122,7 +122,7 @@ async def test_counters_of_damage_begin_at_nothing(world: World) -> None:
     """A rate over time sees no step where a counter first shows itself at 1, so no alarm would come."""
     services = await build(Config(server=ServerSection(data=world.root.parent)), "open")
     try:
-        make_jobs_worker(services)
+        make_job_runner(services)
         text = services.metrics.render().decode()
     finally:
         await services.close()

@@ -94,16 +94,18 @@ def admin_config() -> Config:
     return load(said.config, overrides=overrides)
 
 
-def as_operator(use: Callable[[Services, Actor], Awaitable[T]]) -> T:
+def as_operator(use: Callable[[Services, Actor], Awaitable[T]], *, with_accounts: bool = True) -> T:
     """`await use(services, actor)` as whoever typed the command; returns its result.
 
-    What accounts need is made first, so that they can be prepared before the first start.
+    What accounts need is made first, so that they can be prepared before the first start; not for a command
+    that has nothing to do `with_accounts`, or only looks.
     """
 
     async def run(services: Services) -> T:
-        from entrepot.server.control.first_start import prepare_accounts
+        if with_accounts:
+            from entrepot.server.control.first_start import prepare_accounts
 
-        await prepare_accounts(services)
+            await prepare_accounts(services)
         return await use(services, operator())
 
     return with_services(run)

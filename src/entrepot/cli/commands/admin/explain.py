@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from entrepot.cli.commands.admin import with_services
+from entrepot.cli.commands.admin import as_operator
 
 
 @click.command("explain", short_help="Say why somebody may, or may not, do something")
@@ -17,17 +15,12 @@ from entrepot.cli.commands.admin import with_services
 def explain(user: str, action: str, where: str, format_: str) -> None:
     """Say whether USER (or `anonymous`) may do ACTION on REPO[:TAG], and which grant or rule decides."""
     from entrepot.server.control.explain import explain as explain_decision
-    from entrepot.server.control.explain import parse_action, parse_target
+    from entrepot.server.control.explain import parse_target
 
-    wanted, target = parse_action(action), parse_target(where)
-
-    async def run(services: Any) -> Any:
-        now = services.catalog.clock.now()
-        return await services.catalog.read(
-            lambda connection: explain_decision(connection, user, wanted, target, now=now)
-        )
-
-    found = with_services(run)
+    found = as_operator(
+        lambda services, actor: explain_decision(services, actor, user, action, parse_target(where)),
+        with_accounts=False,
+    )
     if format_ == "json":
         import json
 
@@ -35,7 +28,7 @@ def explain(user: str, action: str, where: str, format_: str) -> None:
             json.dumps(
                 {
                     "user": user,
-                    "action": wanted.value,
+                    "action": found.action.value,
                     "where": where,
                     "allowed": found.decision.allowed,
                     "rule": found.decision.rule,

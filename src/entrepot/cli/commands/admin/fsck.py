@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from entrepot.cli.commands.admin import with_services
+from entrepot.cli.commands.admin import as_operator
 from entrepot.cli.exitcodes import FAILED, OK
 from entrepot.cli.output import human_size, write
 
@@ -27,7 +27,13 @@ def fsck(ctx: click.Context, deep: bool, repair: bool, as_json: bool) -> None:
 
     It may run beside a serving registry.
     """
-    report = with_services(lambda services: _fsck(services, deep, repair))
+    from entrepot.server.control.upkeep import check_everything
+
+    found = as_operator(
+        lambda services, actor: check_everything(services, actor, deep=deep, repair=repair),
+        with_accounts=False,
+    )
+    report = found.to_json()
     if as_json:
         write(json.dumps(report, indent=2))
     else:
@@ -54,20 +60,3 @@ def _print(report: dict[str, Any]) -> None:
             f"{pending['objects']} young objects ({human_size(pending['bytes'])}) have no row yet; "
             "leftovers among them are removed when the undo window is over"
         )
-
-
-async def _fsck(services: Any, deep: bool, repair: bool) -> dict[str, Any]:
-    from entrepot.server.compose import trash_delay_s
-    from entrepot.server.process.jobs_process import make_mender
-    from entrepot.server.upkeep.integrity.fsck import FsckSettings, fsck
-
-    gc = services.config.gc
-    settings = FsckSettings(
-        undo_window_s=max(gc.undo_window, services.config.limits.upload_ttl),
-        trash_delay_s=trash_delay_s(services.config),
-        deep=deep,
-        repair=repair,
-        mend=make_mender(services) if repair else None,
-    )
-    report = await fsck(services.catalog, services.store, settings)
-    return report.to_json()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import click
 
-from entrepot.cli.commands.admin import with_services
+from entrepot.cli.commands.admin import as_operator
 from entrepot.cli.output import human_size, table, write
 
 _PLURAL = {"repository": "repositories"}
@@ -24,8 +23,16 @@ def gc(dry_run: bool, untagged: bool, as_json: bool) -> None:
     `entrepot serve` does this by itself every `gc.interval`. It may run beside a serving registry: pushes
     and pulls go on.
     """
+    from entrepot.server.control.upkeep import collect_garbage
+
     listed = dry_run or as_json  # each thing with its reason; else they are only counted
-    report, removals = with_services(lambda services: _collect(services, dry_run, untagged, listed))
+    done, named = as_operator(
+        lambda services, actor: collect_garbage(
+            services, actor, dry_run=dry_run, untagged=untagged, listed=listed
+        ),
+        with_accounts=False,
+    )
+    report, removals = done.to_json(), [removal.to_json() for removal in named]
     if as_json:
         write(json.dumps({**report, "removals": removals}, indent=2))
         return
@@ -59,25 +66,3 @@ def _write_waiting(where: str, waiting: dict[str, Any]) -> None:
 
 def _name(row: dict[str, Any]) -> str:
     return f"{row['repository']}@{row['name']}" if "repository" in row else str(row["name"])
-
-
-async def _collect(
-    services: Any, dry_run: bool, untagged: bool, listed: bool
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    from entrepot.server.process.jobs_process import gc_settings
-    from entrepot.server.upkeep.collection.collect import collect
-    from entrepot.server.upkeep.collection.trash import sweep
-
-    removals: list[dict[str, Any]] = []
-    settings = gc_settings(services.config)
-    if untagged:
-        settings = replace(settings, untagged=True)
-    report = await collect(
-        services.catalog,
-        settings,
-        dry_run=dry_run,
-        on_removal=(lambda removal: removals.append(removal.to_json())) if listed else None,
-    )
-    if not dry_run:
-        await sweep(services.catalog, services.store, by="admin gc")
-    return report.to_json(), removals

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from entrepot.cli.commands.admin import with_services
+from entrepot.cli.commands.admin import as_operator
 from entrepot.cli.exitcodes import FAILED, OK
 from entrepot.cli.output import table, write
 
@@ -17,7 +17,9 @@ from entrepot.cli.output import table, write
 @click.pass_context
 def nodes(ctx: click.Context, as_json: bool) -> None:
     """List nodes and whether they can do their work. Exit code 1 when one of them can't."""
-    found = with_services(_nodes)
+    from entrepot.server.control.health import list_nodes
+
+    found = as_operator(list_nodes, with_accounts=False)
     if as_json:
         write(json.dumps([one.to_json() for one in found], indent=2))
     else:
@@ -33,10 +35,3 @@ def _row(one: Any) -> list[str]:
     state = one.state if one.is_healthy or one.state != "alive" else "unwell"
     listens = ", ".join(one.detail.get("listen", ()))
     return [one.id, one.role, state, one.version, f"{one.silent_s:.0f}s ago", listens]
-
-
-async def _nodes(services: Any) -> Any:
-    from entrepot.server.upkeep.nodes import list_nodes
-
-    catalog = services.catalog
-    return await catalog.read(list_nodes, catalog.clock.steady())

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from entrepot.cli.commands.admin import as_operator
-from entrepot.cli.commands.admin.accounts import change, print_rows
+from entrepot.cli.commands.admin.accounts import print_rows
 from entrepot.cli.options import format_option
 from entrepot.cli.output import human_size
 
@@ -83,7 +83,7 @@ def delete(name: str) -> None:
 @click.argument("who", type=click.Choice(["admins", "signed-in"]))
 def creation(who: str) -> None:
     """Let only admins (and users granted it) create projects by pushing, or any signed-in user."""
-    from entrepot.server.access.directory.settings import set_project_creation
+    from entrepot.server.control.settings import change_settings
 
-    change(lambda connection, by, now: set_project_creation(connection, by, who, now=now))
+    as_operator(lambda services, actor: change_settings(services, actor, project_creation=who))
     click.echo(who)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import click
 
-from entrepot.cli.commands.admin import with_services
+from entrepot.cli.commands.admin import as_operator
 from entrepot.cli.output import human_size, write
 
 
@@ -18,7 +17,9 @@ def reconcile(as_json: bool) -> None:
 
     `entrepot serve` does this once a day. More is removed with: entrepot admin fsck --repair
     """
-    report = with_services(_reconcile)
+    from entrepot.server.control.upkeep import find_orphans
+
+    report = as_operator(find_orphans, with_accounts=False).to_json()
     if as_json:
         write(json.dumps(report, indent=2))
         return
@@ -30,18 +31,3 @@ def reconcile(as_json: bool) -> None:
         write(f"kept, since {report['kept_because']}")
     for phys in report["examples"]:
         write(f"  {phys}")
-
-
-async def _reconcile(services: Any) -> dict[str, Any]:
-    from entrepot.server.compose import trash_delay_s
-    from entrepot.server.upkeep.integrity.reconcile import reconcile
-
-    gc = services.config.gc
-    window = max(gc.undo_window, services.config.limits.upload_ttl)
-    report = await reconcile(
-        services.catalog,
-        services.store,
-        undo_window_s=window,
-        trash_delay_s=trash_delay_s(services.config),
-    )
-    return report.to_json()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import click
 
-from entrepot.cli.commands.admin import with_services
+from entrepot.cli.commands.admin import as_operator
 from entrepot.cli.exitcodes import FAILED, OK
 from entrepot.cli.output import human_size, write
 
@@ -26,7 +25,19 @@ def scrub(ctx: click.Context, budget: str | None, rate: str | None, as_json: boo
     that the next push of the image brings it back. Exit code 1 when one stays lost. `entrepot serve` does
     this by itself, within `scrub.run_bytes`.
     """
-    report = with_services(lambda services: _scrub(services, budget, rate))
+    from entrepot.server.config.model import Bytes
+    from entrepot.server.config.values import convert
+    from entrepot.server.control.upkeep import read_back
+
+    def size(text: str | None) -> int | None:
+        return None if text is None else int(convert(text, Bytes, from_text=True))
+
+    most, pace = size(budget), size(rate)
+    done = as_operator(
+        lambda services, actor: read_back(services, actor, budget_bytes=most, bytes_per_s=pace),
+        with_accounts=False,
+    )
+    report = done.to_json()
     if as_json:
         write(json.dumps(report, indent=2))
     else:
@@ -44,21 +55,3 @@ def scrub(ctx: click.Context, budget: str | None, rate: str | None, as_json: boo
             write(f"{report['lost']} blobs that images need are lost; entrepot admin fsck names the tags")
     unmended = any(damage["repaired_from"] is None for damage in report["damaged"])
     ctx.exit(FAILED if report["lost"] or unmended else OK)
-
-
-async def _scrub(services: Any, budget: str | None, rate: str | None) -> dict[str, Any]:
-    from entrepot.server.config.model import Bytes
-    from entrepot.server.config.values import convert
-    from entrepot.server.process.jobs_process import make_mender
-    from entrepot.server.upkeep.integrity.scrub import scrub
-    from entrepot.server.upkeep.integrity.sure_store import sure_store
-
-    limit = convert(rate, Bytes, from_text=True) if rate is not None else services.config.scrub.rate
-    report = await scrub(
-        services.catalog,
-        sure_store(services.catalog, services.store),
-        budget_bytes=None if budget is None else convert(budget, Bytes, from_text=True),
-        bytes_per_s=limit or None,
-        mend=make_mender(services),
-    )
-    return report.to_json()

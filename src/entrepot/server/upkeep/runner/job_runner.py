@@ -1,6 +1,6 @@
 """Takes due jobs and runs them, in the jobs process of `entrepot serve` or in `entrepot worker` elsewhere.
 
-Every worker looks for the same jobs; the row's lease decides who has it. A worker that dies loses its
+Every runner looks for the same jobs; the row's lease decides who has it. A runner that dies loses its
 lease and another takes over, so a handler must bear being run again: each of its steps is one transaction
 that checks what it rests on.
 """
@@ -28,12 +28,12 @@ from entrepot.server.db.tables import node
 from entrepot.server.upkeep.runner import job_table
 from entrepot.server.upkeep.runner.job_table import PERIODIC, Job
 
-__all__ = ["Handler", "JobContext", "Periodic", "Worker", "worker_name"]
+__all__ = ["Handler", "JobContext", "JobRunner", "Periodic", "runner_name"]
 
 log = get_log(__name__)
 
 LEASE_S: Final = 60.0
-"""A worker that has not been heard of for so long has lost its job."""
+"""A runner that has not been heard of for so long has lost its job."""
 HEARTBEAT_S: Final = 10.0
 SHORTEST_PERIOD_S: Final = 0.1
 """No periodic job comes round more often."""
@@ -63,13 +63,14 @@ class JobContext:
     def __init__(self, catalog: Catalog, job: Job, by: str) -> None:
         self.catalog = catalog
         self.job = job
-        self._by = by
+        self.by = by
+        """Names the runner among all of a catalog."""
 
     async def progress(self, figures: Mapping[str, Any]) -> None:
         """Show how far the job is."""
 
         def write(connection: Connection) -> None:
-            job_table.report(connection, self.job.id, by=self._by, progress=figures)
+            job_table.report(connection, self.job.id, by=self.by, progress=figures)
 
         await self.catalog.write(write, durable=False)
 
@@ -78,7 +79,7 @@ Handler = Callable[[JobContext], Awaitable[Mapping[str, Any] | None]]
 """Does a job and returns what it did. Cancelled when the lease is lost or the process ends."""
 
 
-class Worker:
+class JobRunner:
     """Runs jobs of the kinds it has handlers for."""
 
     def __init__(
@@ -103,7 +104,7 @@ class Worker:
         self._handlers = dict(handlers)
         self._periodic = tuple(periodic)
         self._attendants = tuple(attendants)
-        self.name = name or worker_name()
+        self.name = name or runner_name()
         self._role = role
         self._version = version
         self._concurrency = concurrency
@@ -153,7 +154,7 @@ class Worker:
             stopping.cancel()
 
     async def _quietly(self, work: Awaitable[Any]) -> None:
-        """A database that is away for a while must not end the worker."""
+        """A database that is away for a while must not end the runner."""
         try:
             await work
         except EntrepotError as error:
@@ -167,7 +168,7 @@ class Worker:
         await self.schedule()
 
     async def schedule(self) -> None:
-        """Queue every periodic job that is not queued. Harmless when all workers do it."""
+        """Queue every periodic job that is not queued. Harmless when all runners do it."""
         steady = self._catalog.clock.steady()
         await self._catalog.write(_schedule, self._periodic, steady, durable=False)
 
@@ -212,7 +213,7 @@ class Worker:
                 await self._surely_end(job_table.release, job, run_at=later)
             else:
                 await self._failed(job, error)
-        except Exception as error:  # noqa: BLE001 - a job's failure is a row, not the worker's end
+        except Exception as error:  # noqa: BLE001 - a job's failure is a row, not the runner's end
             self._away.pop(job.id, None)
             await self._failed(job, error)
         else:
@@ -271,8 +272,8 @@ class Worker:
         await self._catalog.write(write, durable=False)
 
 
-def worker_name() -> str:
-    """Names this process among all workers of a catalog."""
+def runner_name() -> str:
+    """Names this process among all that run a catalog's jobs."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 

@@ -1,16 +1,23 @@
-"""What is stored, in figures: for the storage page. Read-only SQL."""
+"""What is stored, in figures, and what of it was deleted and can still be brought back."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, func, select
 
+from entrepot.server.access.decision.actor import Actor
+from entrepot.server.access.decision.model import Action
+from entrepot.server.control.services import Services
+from entrepot.server.control.tombstones import Undoable, list_undoable
+from entrepot.server.control.transaction import Transaction, look
 from entrepot.server.db.tables import project, repo, trash, upload
 from entrepot.server.upkeep.collection.totals import out_of_service, stored
 
-__all__ = ["Storage", "storage_figures"]
+__all__ = ["Storage", "show_storage"]
+
+MOST_GONE: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,19 @@ class Storage:
     """The biggest: name, bytes, limit."""
 
 
-def storage_figures(connection: Connection, *, n: int = 20) -> Storage:
+async def show_storage(services: Services, actor: Actor) -> tuple[Storage, list[Undoable]]:
+    """The figures, and the projects and repositories that were deleted last."""
+
+    def see(t: Transaction) -> tuple[Storage, list[Undoable]]:
+        t.require(Action.READ_SYSTEM)
+        gone = list_undoable(t.connection, n=MOST_GONE)
+        whole = [item for item in gone if item.kind in {"project", "repository"}]
+        return _figures(t.connection), whole
+
+    return await look(services, actor, see)
+
+
+def _figures(connection: Connection, *, n: int = 20) -> Storage:
     live = stored(connection)
     trashed: Any = connection.execute(select(func.count(), func.coalesce(func.sum(trash.c.size), 0))).one()
     uploads: Any = connection.execute(select(func.count(), func.coalesce(func.sum(upload.c.offset), 0))).one()

@@ -1,4 +1,4 @@
-"""Jobs are run once, by one worker, again after a failure, and by another when a worker is gone."""
+"""Jobs are run once, by one runner, again after a failure, and by another when a runner is gone."""
 
 import asyncio
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from entrepot.server.db.errors import CatalogFull, CatalogUnavailable
 from entrepot.server.db.tables import job, outbox
 from entrepot.server.upkeep.outbox import Event, OutboxDelivery
 from entrepot.server.upkeep.runner import job_table
-from entrepot.server.upkeep.runner.job_runner import CATALOG_TRIES, JobContext, Periodic, Worker
+from entrepot.server.upkeep.runner.job_runner import CATALOG_TRIES, JobContext, JobRunner, Periodic
 from tests.unit.server.world import World, on_both
 
 pytestmark = pytest.mark.anyio
@@ -52,8 +52,8 @@ class Recorder:
 async def test_queued_job_runs_once_among_many_workers(world: World) -> None:
     recorder = Recorder()
     await queue(world, "work")
-    workers = [Worker(world.catalog, {"work": recorder}) for _ in range(3)]
-    ran = await asyncio.gather(*(worker.run_due() for worker in workers))
+    runners = [JobRunner(world.catalog, {"work": recorder}) for _ in range(3)]
+    ran = await asyncio.gather(*(runner.run_due() for runner in runners))
     assert sum(ran) == 1
     assert recorder.seen == [{"n": 1}]
     assert await states(world) == [("work", "done")]
@@ -68,11 +68,11 @@ async def test_job_of_the_same_key_is_queued_once(world: World) -> None:
 async def test_failed_job_runs_again_later(world: World) -> None:
     recorder = Recorder(failures=1)
     await queue(world, "work")
-    worker = Worker(world.catalog, {"work": recorder})
-    assert await worker.run_due() == 1
-    assert await worker.run_due() == 0
+    runner = JobRunner(world.catalog, {"work": recorder})
+    assert await runner.run_due() == 1
+    assert await runner.run_due() == 0
     world.clock.advance(6)
-    assert await worker.run_due() == 1
+    assert await runner.run_due() == 1
     assert await states(world) == [("work", "done")]
 
 
@@ -105,9 +105,9 @@ async def test_catalog_that_took_no_change_is_no_failure_of_the_job(world: World
             await context.progress({})
 
     await queue(world, "work")
-    worker = Worker(full, {"work": work})  # type: ignore[arg-type]  # all that it uses
+    runner = JobRunner(full, {"work": work})  # type: ignore[arg-type]  # all that it uses
     for ran in range(1, 12):
-        assert await worker.run_due() == 1
+        assert await runner.run_due() == 1
         assert len(seen) == ran
         world.clock.advance(1)
     assert await states(world) == [("work", "done")]
@@ -121,10 +121,10 @@ async def test_job_that_no_catalog_ever_takes_is_seen_to_fail(world: World) -> N
         raise CatalogUnavailable("that takes too long")
 
     await queue(world, "work")
-    worker = Worker(world.catalog, {"work": work})
+    runner = JobRunner(world.catalog, {"work": work})
     ran = 0
     for _ in range(60):
-        ran += await worker.run_due()
+        ran += await runner.run_due()
         world.clock.advance(1)
     assert CATALOG_TRIES < ran < 60
     row = await world.catalog.read(lambda connection: connection.execute(select(job)).one())
@@ -139,7 +139,7 @@ async def test_end_of_a_job_is_told_to_a_catalog_that_was_away(world: World) -> 
         full.refusals = 1
 
     await queue(world, "work")
-    await Worker(full, {"work": work}).run_due()  # type: ignore[arg-type]  # all that it uses
+    await JobRunner(full, {"work": work}).run_due()  # type: ignore[arg-type]  # all that it uses
     assert await states(world) == [("work", "done")]
 
 
@@ -152,20 +152,20 @@ async def test_job_of_a_dead_worker_is_taken_over(world: World) -> None:
         return job_table.claim(connection, ["work"], by="dead", now=now, leased_until=now + 60_000_000)
 
     assert await world.catalog.write(claim) is not None
-    worker = Worker(world.catalog, {"work": Recorder()})
-    assert await worker.run_due() == 0
+    runner = JobRunner(world.catalog, {"work": Recorder()})
+    assert await runner.run_due() == 0
     world.clock.advance(61)
-    assert await worker.run_due() == 1
+    assert await runner.run_due() == 1
 
 
 @on_both
 async def test_periodic_job_comes_round(world: World) -> None:
     recorder = Recorder()
-    worker = Worker(world.catalog, {"tidy": recorder}, periodic=[Periodic("tidy", 3600)])
+    runner = JobRunner(world.catalog, {"tidy": recorder}, periodic=[Periodic("tidy", 3600)])
     for wanted in (1, 1, 2):
-        await worker.schedule()
-        await worker.schedule()
-        await worker.run_due()
+        await runner.schedule()
+        await runner.schedule()
+        await runner.run_due()
         assert len(recorder.seen) == wanted
         world.clock.advance(1801)
 
@@ -175,11 +175,11 @@ async def test_a_shorter_interval_holds_at_once(world: World) -> None:
     """What was queued with the old one would otherwise wait for its whole length."""
     recorder = Recorder()
     for every_s, wanted in ((30 * 86400, 1), (30 * 86400, 1), (600, 2)):
-        worker = Worker(world.catalog, {"tidy": recorder}, periodic=[Periodic("tidy", every_s)])
-        await worker.schedule()
-        await worker.run_due()
+        runner = JobRunner(world.catalog, {"tidy": recorder}, periodic=[Periodic("tidy", every_s)])
+        await runner.schedule()
+        await runner.run_due()
         assert len(recorder.seen) == wanted
-        await worker.schedule()
+        await runner.schedule()
         world.clock.advance(601)
 
 
@@ -192,12 +192,12 @@ async def test_stopping_gives_the_job_back(world: World) -> None:
 
     await queue(world, "work")
     stop = asyncio.Event()
-    running = asyncio.create_task(Worker(world.catalog, {"work": endless}, poll_s=0.01).run(stop))
+    running = asyncio.create_task(JobRunner(world.catalog, {"work": endless}, poll_s=0.01).run(stop))
     await asyncio.wait_for(started.wait(), 60)
     stop.set()
     await asyncio.wait_for(running, 60)
     assert await states(world) == [("work", "queued")]
-    assert await Worker(world.catalog, {"work": Recorder()}).run_due() == 1
+    assert await JobRunner(world.catalog, {"work": Recorder()}).run_due() == 1
 
 
 async def put_events(world: World, *kinds: str) -> None:
