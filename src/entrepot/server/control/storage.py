@@ -9,13 +9,16 @@ from sqlalchemy import Connection, func, select
 
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.model import Action
+from entrepot.server.access.directory.projects import get_project
+from entrepot.server.control.page_queries import biggest_repositories
 from entrepot.server.control.services import Services
 from entrepot.server.control.tombstones import Undoable, list_undoable
 from entrepot.server.control.transaction import Transaction, look
-from entrepot.server.db.tables import project, repo, trash, upload
+from entrepot.server.db.tables import project as projects
+from entrepot.server.db.tables import repo, trash, upload
 from entrepot.server.upkeep.collection.totals import out_of_service, stored
 
-__all__ = ["Storage", "show_storage"]
+__all__ = ["Storage", "list_biggest_repositories", "show_storage"]
 
 MOST_GONE: Final = 50
 
@@ -53,17 +56,29 @@ async def show_storage(services: Services, actor: Actor) -> tuple[Storage, list[
     return await look(services, actor, see)
 
 
+async def list_biggest_repositories(
+    services: Services, actor: Actor, project: str, *, n: int
+) -> list[tuple[str, int]]:
+    """Of a project, with their bytes as it is charged for them. Raises Unknown."""
+
+    def see(t: Transaction) -> list[tuple[str, int]]:
+        t.require(Action.MANAGE_PROJECT, project=project)
+        return biggest_repositories(t.connection, get_project(t.connection, project).id, n=n)
+
+    return await look(services, actor, see)
+
+
 def _figures(connection: Connection, *, n: int = 20) -> Storage:
     live = stored(connection)
     trashed: Any = connection.execute(select(func.count(), func.coalesce(func.sum(trash.c.size), 0))).one()
     uploads: Any = connection.execute(select(func.count(), func.coalesce(func.sum(upload.c.offset), 0))).one()
     biggest = connection.execute(
-        select(project.c.name, project.c.usage_bytes, project.c.quota_bytes)
-        .where(project.c.deleted_at.is_(None))
-        .order_by(project.c.usage_bytes.desc(), project.c.name)
+        select(projects.c.name, projects.c.usage_bytes, projects.c.quota_bytes)
+        .where(projects.c.deleted_at.is_(None))
+        .order_by(projects.c.usage_bytes.desc(), projects.c.name)
         .limit(n)
     )
-    used = select(func.coalesce(func.sum(project.c.usage_bytes), 0)).where(project.c.deleted_at.is_(None))
+    used = select(func.coalesce(func.sum(projects.c.usage_bytes), 0)).where(projects.c.deleted_at.is_(None))
     return Storage(
         blobs=live.blobs,
         blob_bytes=live.size,
