@@ -15,7 +15,7 @@ from entrepot.server.upkeep.collection.collect import GcSettings, collect
 from entrepot.server.upkeep.collection.report import GcReport, Removal
 from entrepot.server.upkeep.collection.trash import sweep
 from entrepot.server.upkeep.integrity.fsck import FsckReport, FsckSettings, fsck
-from entrepot.server.upkeep.integrity.mending import Mend
+from entrepot.server.upkeep.integrity.lost_blobs import Mend
 from entrepot.server.upkeep.integrity.reconcile import ReconcileReport, reconcile
 from entrepot.server.upkeep.integrity.scrub import ScrubReport, scrub
 from entrepot.server.upkeep.integrity.sure_store import sure_store
