@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from entrepot.backoff import backoff_s
+
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -35,10 +37,9 @@ class RetryPolicy(msgspec.Struct, frozen=True):
             return None
         if retry_after_s is not None and retry_after_s > self.max_retry_after_s:
             return None
-        ceiling = min(self.max_delay_s, self.base_s * 2.0 ** (attempt - 1))
+        ceiling = backoff_s(attempt, first_s=self.base_s, longest_s=self.max_delay_s)
         # Never less than a quarter: a draw near zero would hit a struggling server at once.
-        backoff = ceiling * (0.25 + 0.75 * draw())
-        return max(backoff, retry_after_s or 0.0)
+        return max(ceiling * (0.25 + 0.75 * draw()), retry_after_s or 0.0)
 
 
 def parse_retry_after(value: str | None, *, now: datetime | None = None) -> float | None:

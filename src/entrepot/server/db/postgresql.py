@@ -24,6 +24,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from entrepot.backoff import backoff_s
 from entrepot.observability.logs import get_log
 from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import SECOND, SteadyClock, microseconds, since_boot
@@ -40,6 +41,8 @@ log = get_log(__name__)
 
 RUNS: Final = 6
 """Runs of one transaction before its caller hears that the database is busy."""
+FIRST_PAUSE_S: Final = 0.01
+LONGEST_PAUSE_S: Final = 2.56
 PATIENCE_S: Final = 8
 """No new run after so long: the client is told to come back."""
 POOL_SIZE: Final = 8
@@ -345,8 +348,9 @@ def _heard(task: asyncio.Future[Any]) -> None:
 
 
 async def _pause(run: int) -> None:
-    """Wait 5–40 ms, then longer each time, so that a restarting server is not hammered."""
-    await asyncio.sleep(random.uniform(0.5, 1) * 0.01 * 4**run / 4)  # noqa: S311 - jitter, not a secret
+    """Wait 5–10 ms, then four times as long each time, so that a restarting server is not hammered."""
+    longest_s = backoff_s(run, first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S, growth=4)
+    await asyncio.sleep(random.uniform(0.5, 1) * longest_s)  # noqa: S311 - jitter, not a secret
 
 
 def _is_lost(error: DBAPIError) -> bool:

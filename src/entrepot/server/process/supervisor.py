@@ -33,6 +33,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
 
+from entrepot.backoff import backoff_s
 from entrepot.errors import Conflict, EntrepotError, Unavailable
 from entrepot.observability.logs import get_log
 from entrepot.server.config.addresses import Address
@@ -59,6 +60,7 @@ LOCK_PATIENCE_S: Final = 15.0
 """How long a start waits for the processes of the one before to be gone."""
 START_TIMEOUT_S: Final = 120.0
 CERTIFICATE_CHECK_S: Final = 5.0
+FIRST_BACKOFF_S: Final = 0.2
 LONGEST_BACKOFF_S: Final = 10.0
 STEADY_S: Final = 30.0
 """A process that ran for so long is replaced at once when it dies."""
@@ -107,6 +109,12 @@ class Slot:
     failures: int = 0
     start_at: float = 0.0
     listeners: list[Listener] = field(default_factory=list)
+
+    def end(self, now: float, *, lived_s: float) -> None:
+        """Its process is gone: say when the next may start. At once, unless they end one after the other."""
+        self.failures = 0 if lived_s > STEADY_S else self.failures + 1
+        again = self.failures - 1
+        self.start_at = now + backoff_s(again, first_s=FIRST_BACKOFF_S, longest_s=LONGEST_BACKOFF_S)
 
 
 class Supervisor:
@@ -355,10 +363,8 @@ class Supervisor:
 
     def _replace_later(self, child: Child) -> None:
         slot = next(s for s in self._slots if (s.role, s.number) == (child.role, child.slot))
-        lived_s = time.monotonic() - child.started_at
-        slot.failures = 0 if lived_s > STEADY_S else slot.failures + 1
-        delay_s = min(0.1 * 2 ** (slot.failures - 1), LONGEST_BACKOFF_S) if slot.failures > 1 else 0.0
-        slot.start_at = time.monotonic() + delay_s
+        now = time.monotonic()
+        slot.end(now, lived_s=now - child.started_at)
         log.warning(
             "process ended and is replaced",
             role=child.role,

@@ -16,6 +16,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store, from_url
 
+from entrepot.backoff import backoff_s
 from entrepot.errors import InvalidInput
 from entrepot.server.storage.arrivals import ArrivalCounts
 from entrepot.server.storage.driver import StoredObject
@@ -38,6 +39,8 @@ MAX_CONCURRENCY: Final = 2
 """Parts of one upload on their way at once; it bounds the memory of an upload."""
 READ_BYTES: Final = 256 * 1024
 READ_ATTEMPTS: Final = 5
+FIRST_BACKOFF_S: Final = 0.1
+LONGEST_BACKOFF_S: Final = 1.0
 """How often in a row a download may break off without having got any further."""
 DELETED_TOGETHER: Final = 1000
 """Objects that one request removes; S3 takes no more."""
@@ -162,7 +165,7 @@ class Bucket:
                 failures = 1 if got else failures + 1
                 if failures >= READ_ATTEMPTS:
                     raise _failed(error, f"reading {key}") from error
-                await asyncio.sleep(0.05 * 2**failures)
+                await asyncio.sleep(backoff_s(failures, first_s=FIRST_BACKOFF_S, longest_s=LONGEST_BACKOFF_S))
                 continue
             if not got:
                 raise StoredBytesDiffer(

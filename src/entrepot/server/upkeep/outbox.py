@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, or_, select, update
 
+from entrepot.backoff import backoff_s
 from entrepot.errors import EntrepotError
 from entrepot.observability.logs import get_log
 from entrepot.server.db.catalog import Catalog
@@ -32,7 +33,8 @@ LEASE_S: Final = 60.0
 KEPT_S: Final = 7 * 24 * 3600.0
 """How long delivered events stay to be looked at."""
 MAX_ATTEMPTS: Final = 12
-BACKOFF_S: Final = (2.0, 3600.0)
+FIRST_BACKOFF_S: Final = 2.0
+LONGEST_BACKOFF_S: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +156,8 @@ def _settle(
     elif attempts >= MAX_ATTEMPTS:
         values |= {"state": "dead", "done_at": now}
     else:
-        wait = min(BACKOFF_S[0] * 2 ** (attempts - 1), BACKOFF_S[1])
-        values |= {"next_at": now + microseconds(wait)}
+        wait_s = backoff_s(attempts, first_s=FIRST_BACKOFF_S, longest_s=LONGEST_BACKOFF_S)
+        values |= {"next_at": now + microseconds(wait_s)}
     connection.execute(
         update(outbox).where(outbox.c.id == event_id, outbox.c.leased_by == by).values(**values)
     )

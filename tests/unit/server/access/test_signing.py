@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from joserfc import jwt
+from joserfc import jws, jwt
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from entrepot.server.access.decision.errors import InvalidToken
@@ -90,6 +90,19 @@ def test_forged_header_is_refused(header: dict[str, Any]) -> None:
         verify(forged(header))
 
 
+@pytest.mark.parametrize("header", ["alg", ["alg"], [], 7, None, True])
+def test_header_that_is_no_object_is_refused(header: Any) -> None:
+    with pytest.raises(InvalidToken):
+        verify(forged(header))
+
+
+@pytest.mark.parametrize("payload", [b"", b"[]", b"7", b"{", b"\xff", b"[" * 9000])
+def test_signed_payload_that_is_no_object_is_refused(payload: bytes) -> None:
+    token = jws.serialize_compact({"alg": "ES256", "kid": KEY.kid}, payload, ECKey.import_key(KEY.private))
+    with pytest.raises(InvalidToken, match="malformed"):
+        verify(token)
+
+
 def test_public_key_is_no_hmac_secret() -> None:
     body = forged({"alg": "HS256", "kid": KEY.kid}).rpartition(".")[0]
     mac = hmac.new(KEY.certificate_pem.encode(), body.encode(), hashlib.sha256).digest()
@@ -147,7 +160,8 @@ def test_lives_until_the_second_it_expires() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a", "a.b", "a.b.c", "....", "e30.e30.", "\x00.\x00.\x00", "x" * 20000, "é.é.é"]
+    "text",
+    ["", "a", "a.b", "a.b.c", "....", "e30.e30.", "\x00.\x00.\x00", "x" * 20000, "é.é.é", "\udc80.a.b"],
 )
 def test_text_that_is_no_token_is_refused(text: str) -> None:
     with pytest.raises(InvalidToken):
@@ -185,7 +199,7 @@ def test_ed25519_tokens_are_read_by_others_and_by_us_alone_with_their_own_key() 
     assert read.header["kid"] == key.kid
     assert ring.verify(token, issuer="entrepot", audience="us", now=NOW)["sub"] == "alice"
     for alg, kid in (("ES256", key.kid), ("Ed25519", KEY.kid)):
-        swapped = forged({"alg": alg, "kid": kid}, claims(), key.sign(b"anything"))
+        swapped = forged({"alg": alg, "kid": kid}, claims(), key.private.sign(b"anything"))
         with pytest.raises(InvalidToken):
             ring.verify(swapped, issuer="entrepot", audience="us", now=NOW)
 

@@ -11,6 +11,7 @@ import ipaddress
 from dataclasses import dataclass
 from typing import Final
 
+from entrepot.backoff import backoff_s
 from entrepot.server.db.clock import SECOND
 
 __all__ = ["FORGET_AFTER", "TRUSTED_FOR", "Failures", "SignInRecord", "counted", "network_of", "pause_s"]
@@ -69,7 +70,7 @@ def counted(failures: Failures, now: int) -> int:
 def _wait(failures: Failures, rule: _Rule, now: int) -> float:
     if failures.count < rule.free or now - failures.last_at > FORGET_AFTER:
         return 0.0
-    pause = min(rule.longest_s, 2.0 ** min(failures.count - rule.free, 16))
+    pause = backoff_s(failures.count - rule.free + 1, first_s=1.0, longest_s=rule.longest_s)
     return (failures.last_at - now) / SECOND + pause
 
 

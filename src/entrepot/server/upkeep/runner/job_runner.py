@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, insert, update
 
+from entrepot.backoff import backoff_s
 from entrepot.errors import EntrepotError
 from entrepot.observability.logs import get_log
 from entrepot.server.db.catalog import Catalog
@@ -39,7 +40,8 @@ SHORTEST_PERIOD_S: Final = 0.1
 """No periodic job comes round more often."""
 NODE_FORGOTTEN_S: Final = 24 * 3600.0
 MAX_ATTEMPTS: Final = 8
-BACKOFF_S: Final = (5.0, 3600.0)
+FIRST_BACKOFF_S: Final = 5.0
+LONGEST_BACKOFF_S: Final = 3600.0
 """Wait after the first failure, and the longest one."""
 CATALOG_AWAY_S: Final = 1.0
 """Wait before the catalog is asked again that could not take a change: a full disk, a restart."""
@@ -247,7 +249,8 @@ class JobRunner:
         steady = self._catalog.clock.steady()
         retry_at = None
         if job.attempts < MAX_ATTEMPTS:
-            retry_at = steady + microseconds(min(BACKOFF_S[0] * 2 ** (job.attempts - 1), BACKOFF_S[1]))
+            wait_s = backoff_s(job.attempts, first_s=FIRST_BACKOFF_S, longest_s=LONGEST_BACKOFF_S)
+            retry_at = steady + microseconds(wait_s)
         text = str(error) if expected else f"{type(error).__name__}: {error}"
         await self._surely_end(job_table.fail, job, now=steady, error=text, retry_at=retry_at)
 
