@@ -15,7 +15,18 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ASGIApp
 
-from entrepot.server.api import accounts, notifications, projects, repositories, sign_in, system
+from entrepot.server.api import (
+    account,
+    notifications,
+    projects,
+    repositories,
+    robots,
+    roles,
+    sign_in,
+    system,
+    teams,
+    users,
+)
 from entrepot.server.api.examples import DescriptionWithExamples
 from entrepot.server.api.problems import HANDLERS
 from entrepot.server.config.version import VERSION
@@ -32,7 +43,11 @@ ROUTES: Final[Sequence[Any]] = (
     *sign_in.ROUTES,
     *projects.ROUTES,
     *repositories.ROUTES,
-    *accounts.ROUTES,
+    *users.ROUTES,
+    *robots.ROUTES,
+    *teams.ROUTES,
+    *roles.ROUTES,
+    *account.ROUTES,
     *notifications.ROUTES,
 )
 

@@ -6,16 +6,8 @@ from typing import Any
 
 from litestar import Request, Response
 from litestar.params import Parameter
-from sqlalchemy import Connection
 
 from entrepot.server.access.decision.model import Action, Resource
-from entrepot.server.access.sign_in.source_table import (
-    Source,
-    add_source,
-    list_sources,
-    remove_source,
-    set_source_enabled,
-)
 from entrepot.server.api.paging import DEFAULT_N, LastNumber, N, Page, paged
 from entrepot.server.api.route import delete, get, patch, post
 from entrepot.server.api.schemas import (
@@ -33,11 +25,12 @@ from entrepot.server.api.schemas import (
 )
 from entrepot.server.api.views import audit_view
 from entrepot.server.config.version import VERSION
-from entrepot.server.control import audit, settings, upstreams
+from entrepot.server.control import audit, settings, signing_keys, sources, upstreams
 from entrepot.server.control.explain import explain
 from entrepot.server.control.services import Services
 from entrepot.server.control.settings import RegistrySettings
-from entrepot.server.http.caller import Caller, require_in_person
+from entrepot.server.control.sources import Source
+from entrepot.server.http.caller import Caller
 from entrepot.server.http.guard import Asked
 
 __all__ = ["ROUTES"]
@@ -70,32 +63,17 @@ def _settings_view(found: RegistrySettings) -> SettingsView:
 
 
 @get("/sources", Action.READ_SYSTEM, "List sign-in sources", tags=["sign-in sources"])
-async def all_sources(services: Services) -> list[SourceView]:
+async def all_sources(services: Services, caller: Caller) -> list[SourceView]:
     """Without their secrets."""
-    return [_source_view(source) for source in await services.read(list_sources)]
+    return [_source_view(source) for source in await sources.list_sources(services, caller)]
 
 
 @post("/sources", Action.MANAGE_SYSTEM, "Add a sign-in source", tags=["sign-in sources"])
 async def make_source(services: Services, caller: Caller, data: NewSource) -> SourceView:
     """In person only: it says who is let in, and who is an admin."""
-    if services.accounts is not None:
-        require_in_person(caller)
-
-    def write(connection: Connection) -> Source:
-        add_source(
-            connection,
-            caller,
-            services.seal,
-            now=services.now,
-            name=data.name,
-            kind=data.kind,
-            settings=data.settings,
-            secret=data.secret,
-        )
-        return _source(connection, data.name.strip().lower())
-
-    made = await services.write(write)
-    await _reload(services)
+    made = await sources.create_source(
+        services, caller, name=data.name, kind=data.kind, settings=data.settings, secret=data.secret
+    )
     return _source_view(made)
 
 
@@ -107,34 +85,13 @@ async def make_source(services: Services, caller: Caller, data: NewSource) -> So
 )
 async def change_source(services: Services, caller: Caller, source: str, data: SourceChange) -> SourceView:
     """In person only."""
-    if services.accounts is not None:
-        require_in_person(caller)
-
-    def write(connection: Connection) -> Source:
-        set_source_enabled(connection, caller, source, enabled=data.enabled, now=services.now)
-        return _source(connection, source)
-
-    changed = await services.write(write)
-    await _reload(services)
-    return _source_view(changed)
+    return _source_view(await sources.enable_source(services, caller, source, enabled=data.enabled))
 
 
 @delete("/sources/{source:str}", Action.MANAGE_SYSTEM, "Remove a sign-in source", tags=["sign-in sources"])
 async def drop_source(services: Services, caller: Caller, source: str) -> None:
     """Its users stay, but can't sign in through it. In person only."""
-    if services.accounts is not None:
-        require_in_person(caller)
-    await services.write(lambda c: remove_source(c, caller, source, now=services.now))
-    await _reload(services)
-
-
-async def _reload(services: Services) -> None:
-    if services.accounts is not None:
-        await services.accounts.reload()
-
-
-def _source(connection: Connection, name: str) -> Source:
-    return next(source for source in list_sources(connection) if source.name == name)
+    await sources.delete_source(services, caller, source)
 
 
 def _source_view(source: Source) -> SourceView:
@@ -201,7 +158,7 @@ async def explain_decision(
 )
 async def certificates(services: Services) -> str:
     """PEM, for a Docker Registry's `rootcertbundle`."""
-    return services.accounts.keys.certificates() if services.accounts is not None else ""
+    return signing_keys.known_certificates(services)
 
 
 @get("/upstreams/repositories", Asked.SIGNED_IN, "Repositories of other registries", tags=["upstreams"])

@@ -5,12 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any, Literal, cast
 
-from entrepot.server.access.directory.accounts import Account
-from entrepot.server.access.directory.grants import GrantRow
-from entrepot.server.access.directory.projects import Project
-from entrepot.server.access.directory.role_table import Role
-from entrepot.server.access.directory.teams import Team
-from entrepot.server.access.secrets.access_tokens import AccessToken
 from entrepot.server.api.schemas import (
     AccountView,
     AuditRow,
@@ -25,9 +19,15 @@ from entrepot.server.api.schemas import (
     at,
     when,
 )
+from entrepot.server.control.grants import GrantRow
 from entrepot.server.control.manifests import platforms_of
+from entrepot.server.control.projects import Project
 from entrepot.server.control.repositories import RepositoryRow
+from entrepot.server.control.roles import Role
 from entrepot.server.control.tags import TagRow
+from entrepot.server.control.teams import Team
+from entrepot.server.control.tokens import AccessToken
+from entrepot.server.control.users import Account
 
 __all__: list[str] = []
 

@@ -11,9 +11,9 @@ __all__ = ["nobody_signed_in", "prepare_accounts"]
 
 async def prepare_accounts(services: Services) -> None:
     """Built-in roles and a signing key, also in a registry that has not been started yet. Safe to repeat."""
-    await services.write(prepare_tables, services.seal, services.config.access.issuer, services.now)
+    await services.catalog.write(prepare_tables, services.seal, services.config.access.issuer, services.now)
 
 
 async def nobody_signed_in(services: Services) -> bool:
     """Whether nobody ever has: then whoever looks is told how the first admin gets in. All may know."""
-    return await services.read(lists.nobody_signed_in)
+    return await services.catalog.read(lists.nobody_signed_in)

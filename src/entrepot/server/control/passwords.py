@@ -7,7 +7,7 @@ import asyncio
 from entrepot.server.access.secrets.passwords import check_new_password, hash_password
 from entrepot.server.control.services import Services
 
-__all__ = ["hash_new_password"]
+__all__ = ["check_new_password", "hash_new_password"]
 
 
 async def hash_new_password(services: Services, password: str, name: str) -> str:

@@ -142,7 +142,8 @@ async def create_robot(
         _require(t, Action.MANAGE_ROBOTS, Action.MANAGE_SYSTEM, project)
         if role is not None and project is None:
             raise InvalidInput(
-                "a robot of the registry has no project of its own", hint="use: entrepot admin grant add"
+                "a robot of the registry has no project of its own",
+                hint="give it grants in projects: entrepot admin grant add",
             )
         if role is not None and project is not None:
             t.require_reach(project, reach_of_role(t.connection, role, tags))

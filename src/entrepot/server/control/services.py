@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from entrepot.server.access.accounts_mode import AccountsControl
 from entrepot.server.access.decision.actor import Actor
@@ -103,15 +103,6 @@ class Services:
             raise (InvalidToken if decision.challenge_error else InvalidCredentials)(decision.reason)
         raise AccessDenied(decision.reason, rule=decision.rule)
 
-    async def require_reach(self, actor: Actor, project: str, reach: Iterable[tuple[str, str]]) -> None:
-        """Whoever gives a role, or can hold a robot's secret, may not so get more than they have themselves.
-
-        `reach`: actions, each with a pattern of tags, which is asked about as if it were a tag: a grant whose
-        pattern fits it fits all that it stands for. Raises as `require` does.
-        """
-        for action, tags in sorted(reach):
-            await self.require(actor, Action(action), Resource(project=project, tag=tags))
-
     async def may(self, actor: Actor, action: Action, resource: Resource) -> bool:
         """The same question, for what a page or answer shows."""
         if self.accounts is None:
@@ -123,14 +114,6 @@ class Services:
 
     def permit(self, actor: Actor) -> Permit:
         return self.access.permit_for(actor.principal)
-
-    async def read(self, fn: Callable[..., T], *args: Any) -> T:
-        """`fn(connection, *args)` on a read-only connection."""
-        return await self.catalog.read(fn, *args)
-
-    async def write(self, fn: Callable[..., T], *args: Any) -> T:
-        """`fn(connection, *args)` as one transaction."""
-        return await self.catalog.write(fn, *args)
 
     async def close(self) -> None:
         """Finish what is queued and give everything back."""

@@ -19,7 +19,12 @@ from entrepot.server.access.directory.accounts import Account, get_account
 from entrepot.server.access.directory.first_start import finish_setup
 from entrepot.server.access.secrets.passwords import MIN_PASSWORD_LENGTH
 from entrepot.server.access.secrets.sealing import SealBroken
-from entrepot.server.access.secrets.sessions import create_session, csrf_token, end_session
+from entrepot.server.access.secrets.sessions import (
+    create_session,
+    csrf_token,
+    csrf_token_is_right,
+    end_session,
+)
 from entrepot.server.access.sign_in.linking import provision
 from entrepot.server.access.sign_in.sources.oidc import OidcProvider, SignInAttempt
 from entrepot.server.control.passwords import hash_new_password
@@ -38,6 +43,7 @@ __all__ = [
     "begin_session",
     "choose_password",
     "csrf_token",
+    "csrf_token_is_right",
     "find_link_holder",
     "finish_at_provider",
     "list_providers",

@@ -21,7 +21,7 @@ from entrepot.server.access.decision.patterns import Visible
 from entrepot.server.access.decision.protocol import AccessControl
 from entrepot.server.control.services import Services
 
-__all__ = ["Transaction", "change", "look", "require"]
+__all__ = ["Transaction", "change", "look", "require", "require_in_person"]
 
 T = TypeVar("T")
 _IN_PERSON = frozenset({"password", "session", "oidc"})
@@ -93,15 +93,7 @@ class Transaction:
 
         Raises InvalidCredentials, AccessDenied. Whoever sits at the server's own command line is there.
         """
-        who = self.actor.principal
-        if who.kind is PrincipalKind.OPERATOR:
-            return
-        if self.access.mode == "open":
-            raise AccessDenied("this registry is open: it has no accounts", rule="open-mode")
-        if who.is_anonymous:
-            raise InvalidCredentials("sign in first")
-        if who.kind is not PrincipalKind.USER or who.credential not in _IN_PERSON:
-            raise AccessDenied("sign in with a password to do this", rule="in-person")
+        _require_in_person(self.access, self.actor)
 
     def _decide(self, action: Action, resource: Resource) -> Decision:
         return self.access.decide_in(self.connection, self.actor.principal, action, resource)
@@ -134,6 +126,26 @@ async def require(services: Services, actor: Actor, action: Action) -> None:
         t.require(action)
 
     await look(services, actor, see)
+
+
+def require_in_person(services: Services, actor: Actor) -> None:
+    """The early question of pages for people alone; each use case that needs it asks again.
+
+    Raises InvalidCredentials, AccessDenied.
+    """
+    _require_in_person(services.access, actor)
+
+
+def _require_in_person(access: AccessControl, actor: Actor) -> None:
+    who = actor.principal
+    if who.kind is PrincipalKind.OPERATOR:
+        return
+    if access.mode == "open":
+        raise AccessDenied("this registry is open: it has no accounts", rule="open-mode")
+    if who.is_anonymous:
+        raise InvalidCredentials("sign in first")
+    if who.kind is not PrincipalKind.USER or who.credential not in _IN_PERSON:
+        raise AccessDenied("sign in with a password to do this", rule="in-person")
 
 
 def _begin(services: Services, connection: Connection, actor: Actor) -> Transaction:

@@ -14,12 +14,12 @@ from litestar.connection import ASGIConnection
 
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.errors import AccessDenied, InvalidCredentials
-from entrepot.server.access.decision.model import ANONYMOUS, Principal, PrincipalKind
+from entrepot.server.access.decision.model import ANONYMOUS, Principal
 from entrepot.server.access.open_mode import OPEN_PRINCIPAL
 from entrepot.server.access.secrets.sessions import cookie_name, csrf_token_is_right
 from entrepot.server.control.services import Services
 
-__all__ = ["Caller", "authenticate", "is_somebody", "require_in_person"]
+__all__ = ["Caller", "authenticate", "is_somebody"]
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -74,16 +74,6 @@ async def authenticate(
         scheme=scheme,
         session=session,
     )
-
-
-def require_in_person(caller: Caller) -> None:
-    """A token or robot must not make a wider or longer-lived credential: for itself, or by making somebody.
-
-    Raises AccessDenied.
-    """
-    who = caller.principal
-    if who.kind is not PrincipalKind.USER or who.credential not in {"password", "session"}:
-        raise AccessDenied("sign in with a password to do this", rule="in-person")
 
 
 async def is_somebody(services: Services, connection: Connection) -> bool:

@@ -5,20 +5,15 @@ from __future__ import annotations
 from typing import Any, Final
 
 from litestar import Response
-from sqlalchemy import Connection
 
-from entrepot.errors import EntrepotError, InvalidInput, Unauthorized
+from entrepot.errors import EntrepotError, Unauthorized
 from entrepot.server.access.decision.errors import InvalidPassword, InvalidPattern, TooManyAttempts
 from entrepot.server.access.decision.model import Action
-from entrepot.server.access.directory.accounts import Account, change_account, set_password_hash
-from entrepot.server.access.directory.teams import Team, list_teams
-from entrepot.server.access.secrets.access_tokens import AccessToken, get_token, list_tokens, mint, revoke
-from entrepot.server.access.secrets.passwords import MIN_PASSWORD_LENGTH
-from entrepot.server.control.passwords import hash_new_password
+from entrepot.server.control import account, tokens
+from entrepot.server.control.transaction import require_in_person
 from entrepot.server.http.guard import Asked
 from entrepot.server.pages.kit.commands import login_commands
 from entrepot.server.pages.kit.forms import Form
-from entrepot.server.pages.kit.people import own_account, require_in_person
 from entrepot.server.pages.kit.route import page, submit
 from entrepot.server.pages.kit.visit import Visit
 from entrepot.server.pages.sign_in import chosen_password, signed_in
@@ -43,98 +38,75 @@ _RIGHTS: Final[dict[str, list[str] | None]] = {
 
 @page("/account", Asked.SIGNED_IN)
 async def show(visit: Visit) -> Response[Any]:
-    require_in_person(visit)
-    account = await visit.read(own_account, visit)
-    form = Form(display_name=account.display_name, email=account.email)
-    return await _account_page(visit, account, form, Form())
+    require_in_person(visit.services, visit.caller)
+    return await _account_page(visit, None, Form())
 
 
-async def _account_page(
-    visit: Visit, account: Account, form: Form, password: Form, status: int = 200
-) -> Response[Any]:
-    teams: list[Team] = await visit.read(lambda c: list_teams(c, member_id=account.id))
+async def _account_page(visit: Visit, form: Form | None, password: Form, status: int = 200) -> Response[Any]:
+    found = await account.show_self_with_teams(visit.services, visit.caller)
+    own = found.account
     return visit.render(
         "account.html",
         status=status,
         tab="account",
-        account=account,
-        form=form,
+        account=own,
+        form=form or Form(display_name=own.display_name, email=own.email),
         password=password,
-        teams=teams,
-        shortest=MIN_PASSWORD_LENGTH,
+        teams=found.teams,
+        shortest=account.MIN_PASSWORD_LENGTH,
     )
 
 
 @submit("/account", Asked.SIGNED_IN)
 async def change(visit: Visit) -> Response[Any]:
-    require_in_person(visit)
+    require_in_person(visit.services, visit.caller)
     form = await visit.form()
     changes = {name: form.text(name, longest=200) for name in ("display_name", "email")}
     if changes["email"] and "@" not in changes["email"]:
         form.refuse("email", "An e-mail address has an @ in it.")
     if not form.is_good:
-        account = await visit.read(own_account, visit)
-        return await _account_page(visit, account, form, Form(), 400)
-
-    def write(connection: Connection) -> None:
-        change_account(connection, visit.caller, own_account(connection, visit), changes, now=visit.now)
-
-    await visit.write(write)
+        return await _account_page(visit, form, Form(), 400)
+    await account.change_self(visit.services, visit.caller, changes)
     return visit.go("/account", "Saved.")
 
 
 @submit("/account/password", Asked.SIGNED_IN)
 async def change_password(visit: Visit) -> Response[Any]:
     """Ends every session but this one."""
-    require_in_person(visit)
-    account = await visit.read(own_account, visit)
+    require_in_person(visit.services, visit.caller)
     form = await visit.form()
     current = form.secret("current", required="The password you have now.")
     new = chosen_password(form, "new")
-    assert visit.services.accounts is not None
-    authenticator = visit.services.accounts.authenticator
     if form.is_good:
         try:
-            if account.source != "local":
-                raise InvalidInput(f"the password of {account.name} is kept at {account.source}")
-            await authenticator.basic(account.name, current, address=visit.caller.address)
-            hashed = await hash_new_password(visit.services, new, account.name)
-            await visit.write(_set_password, visit, hashed)
-            who = await authenticator.basic(account.name, new, address=visit.caller.address)
+            who = await account.change_password(visit.services, visit.caller, current=current, new=new)
             note = "The password is changed; other sessions have ended."
             return await signed_in(visit, who, "/account", note)
         except Unauthorized:
             form.refuse("current", "That is not your present password.")
         except EntrepotError as error:
             form.blame(error, {InvalidPassword: "new", TooManyAttempts: "current"})
-    shown = Form(display_name=account.display_name, email=account.email)
-    return await _account_page(visit, account, shown, form, 400)
-
-
-def _set_password(connection: Connection, visit: Visit, hashed: str) -> None:
-    set_password_hash(connection, visit.caller, own_account(connection, visit), hashed, now=visit.now)
+    return await _account_page(visit, None, form, 400)
 
 
 @page("/account/tokens", Asked.SIGNED_IN)
-async def tokens(visit: Visit) -> Response[Any]:
-    require_in_person(visit)
+async def list_tokens(visit: Visit) -> Response[Any]:
+    require_in_person(visit.services, visit.caller)
     return await _tokens_page(visit, Form(rights="push"))
 
 
 async def _tokens_page(
-    visit: Visit, form: Form, status: int = 200, made: AccessToken | None = None, secret: str = ""
+    visit: Visit, form: Form, status: int = 200, made: tokens.NewToken | None = None
 ) -> Response[Any]:
-    def read(connection: Connection) -> list[AccessToken]:
-        return list_tokens(connection, owner_id=own_account(connection, visit).id, n=MOST)
-
-    rows = sorted(await visit.read(read), key=lambda row: row.created_at, reverse=True)
+    found = await tokens.list_own_tokens(visit.services, visit.caller, n=MOST)
+    secret = made.secret if made else ""
     return visit.render(
         "account_tokens.html",
         status=status,
         tab="tokens",
-        rows=rows,
+        rows=sorted(found, key=lambda row: row.created_at, reverse=True),
         form=form,
-        made=made,
+        made=made.token if made else None,
         secret=secret,
         commands=login_commands(visit.host, visit.name, secret) if secret else [],
     )
@@ -143,33 +115,24 @@ async def _tokens_page(
 @submit("/account/tokens", Asked.SIGNED_IN)
 async def make_token(visit: Visit) -> Response[Any]:
     """The secret is on the page that answers, and nowhere else."""
-    require_in_person(visit)
+    require_in_person(visit.services, visit.caller)
     form = await visit.form()
     name = form.text("name", required="Say what it is for, as: laptop.", longest=200)
     rights = form.choice("rights", tuple(_RIGHTS))
     repositories = form.text("repositories", longest=2000).replace(",", " ").split()
     expires_at = form.expiry("until", now=visit.now)
 
-    def write(connection: Connection) -> tuple[AccessToken, str]:
-        owner = own_account(connection, visit)
-        secret = mint(
-            connection,
-            visit.caller,
-            now=visit.now,
-            kind="pat",
-            owner_id=owner.id,
-            owner=owner.name,
-            name=name,
-            actions=_RIGHTS[rights],
-            repositories=repositories or None,
-            expires_at=expires_at,
-        )
-        return get_token(connection, secret.public_id), str(secret.text)
-
     if form.is_good:
         try:
-            made, secret = await visit.write(write)
-            return await _tokens_page(visit, Form(rights="push"), made=made, secret=secret)
+            made = await tokens.create_own_token(
+                visit.services,
+                visit.caller,
+                name=name,
+                actions=_RIGHTS[rights],
+                repositories=repositories or None,
+                expires_at=expires_at,
+            )
+            return await _tokens_page(visit, Form(rights="push"), made=made)
         except EntrepotError as error:
             form.blame(error, {InvalidPattern: "repositories"})
     return await _tokens_page(visit, form, 400)
@@ -178,29 +141,15 @@ async def make_token(visit: Visit) -> Response[Any]:
 @submit("/account/tokens/revoke", Asked.SIGNED_IN)
 async def revoke_token(visit: Visit) -> Response[Any]:
     """At once; what was made with it is refused too."""
-    require_in_person(visit)
+    require_in_person(visit.services, visit.caller)
     token = (await visit.form()).text("token", longest=40)
-    await visit.write(_revoke, visit, token, "pat")
+    await tokens.revoke_own_token(visit.services, visit.caller, token, personal=True)
     return visit.go("/account/tokens", "The token is revoked.")
-
-
-def _revoke(connection: Connection, visit: Visit, token: str, kind: str) -> None:
-    owner = own_account(connection, visit)
-    found = get_token(connection, token, owner_id=owner.id)
-    if found.kind != kind:
-        raise InvalidInput("that is another kind of credential")
-    revoke(connection, visit.caller, found, now=visit.now)
 
 
 @page("/account/sessions", Asked.SIGNED_IN)
 async def sessions(visit: Visit) -> Response[Any]:
-    require_in_person(visit)
-
-    def read(connection: Connection) -> list[AccessToken]:
-        return list_tokens(connection, owner_id=own_account(connection, visit).id, kinds=("ses",), n=MOST)
-
-    rows = [row for row in await visit.read(read) if row.expires_at is None or row.expires_at > visit.now]
-    rows.sort(key=lambda row: row.created_at, reverse=True)
+    rows = await account.list_sessions(visit.services, visit.caller)
     return visit.render(
         "account_sessions.html", tab="sessions", rows=rows, present=visit.caller.principal.token_id
     )
@@ -209,28 +158,20 @@ async def sessions(visit: Visit) -> Response[Any]:
 @submit("/account/sessions/end", Asked.SIGNED_IN)
 async def end(visit: Visit) -> Response[Any]:
     """One session, or with `others` all but this one."""
-    require_in_person(visit)
+    require_in_person(visit.services, visit.caller)
     form = await visit.form()
-    present = visit.caller.principal.token_id
-    if not form.flag("others"):
-        await visit.write(_revoke, visit, form.text("session", longest=40), "ses")
-        return visit.go("/account/sessions", "The session has ended.")
-
-    def write(connection: Connection) -> None:
-        owner = own_account(connection, visit)
-        for row in list_tokens(connection, owner_id=owner.id, kinds=("ses",), n=1000):
-            if row.id != present:
-                revoke(connection, visit.caller, row, now=visit.now)
-
-    await visit.write(write)
-    return visit.go("/account/sessions", "All other sessions have ended.")
+    if form.flag("others"):
+        await account.end_other_sessions(visit.services, visit.caller)
+        return visit.go("/account/sessions", "All other sessions have ended.")
+    await account.end_session(visit.services, visit.caller, form.text("session", longest=40))
+    return visit.go("/account/sessions", "The session has ended.")
 
 
 ROUTES = [
     show,
     change,
     change_password,
-    tokens,
+    list_tokens,
     make_token,
     revoke_token,
     sessions,

@@ -14,9 +14,12 @@ from entrepot.server.pages import (
     admin_explain,
     admin_health,
     admin_jobs,
-    admin_people,
+    admin_roles,
     admin_settings,
+    admin_sources,
     admin_storage,
+    admin_teams,
+    admin_users,
     home,
     images,
     project_people,
@@ -49,7 +52,10 @@ PAGES: Final[Sequence[Any]] = (
     *admin_explain.ROUTES,
     *admin_settings.ROUTES,
     *upstreams.ROUTES,
-    *admin_people.ROUTES,
+    *admin_users.ROUTES,
+    *admin_teams.ROUTES,
+    *admin_roles.ROUTES,
+    *admin_sources.ROUTES,
 )
 
 

@@ -1,61 +1,16 @@
-"""What the commands about accounts share: one transaction as the operator, tables, times."""
+"""What the commands about accounts share: tables, times, passwords and secrets."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import click
 
-from entrepot.cli.commands.admin import operator, with_services
 from entrepot.cli.output import Column, Listing, print_listing
 from entrepot.errors import InvalidInput
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from entrepot.server.access.decision.actor import Actor
-    from entrepot.server.access.secrets.sealing import SealKey
-    from entrepot.server.control.services import Services
-
-T = TypeVar("T")
-
-
-def look(read: Callable[[Connection], T]) -> T:
-    """Run `read` on the server's catalog."""
-
-    async def run(services: Services) -> T:
-        return await services.catalog.read(read)
-
-    return with_services(run)
-
-
-def change(write: Callable[[Connection, Actor, int], T]) -> T:
-    """Run `write(connection, actor, now)` as one transaction, in the name of whoever typed the command."""
-    return change_sealed(lambda connection, actor, now, _seal: write(connection, actor, now))
-
-
-def change_sealed(write: Callable[[Connection, Actor, int, SealKey], T]) -> T:
-    """As `change`, with the key that seals secrets."""
-
-    async def run(services: Services) -> T:
-        from entrepot.server.access.directory.first_start import prepare_tables
-        from entrepot.server.access.secrets.sealing import SealKey
-        from entrepot.server.compose import access_settings
-
-        settings = access_settings(services.config)
-        seal = SealKey.load_or_create(settings.seal_file)
-        now = services.catalog.clock.now()
-        await services.catalog.write(prepare_tables, seal, settings.issuer, now)
-
-        def in_transaction(connection: Connection) -> T:
-            return write(connection, operator(), services.catalog.clock.now(), seal)
-
-        return await services.catalog.write(in_transaction)
-
-    return with_services(run)
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], format_: str | None) -> None:
@@ -118,7 +73,7 @@ def parse_moment(text: str) -> int:
 
 def read_password(from_stdin: bool, name: str) -> str:
     """A new password, checked. Raises InvalidPassword."""
-    from entrepot.server.access.secrets.passwords import check_new_password
+    from entrepot.server.control.passwords import check_new_password
 
     if from_stdin:
         password = sys.stdin.readline().rstrip("\r\n")

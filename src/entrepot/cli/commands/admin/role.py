@@ -6,7 +6,8 @@ from dataclasses import asdict
 
 import click
 
-from entrepot.cli.commands.admin.accounts import change, look, print_rows
+from entrepot.cli.commands.admin import as_operator
+from entrepot.cli.commands.admin.accounts import print_rows
 from entrepot.cli.options import format_option
 
 
@@ -19,9 +20,10 @@ def role() -> None:
 @format_option()
 def list_(format_: str | None) -> None:
     """List roles."""
-    from entrepot.server.access.directory.role_table import list_roles
+    from entrepot.server.control import roles
 
-    print_rows(("name", "builtin", "actions", "description"), [asdict(r) for r in look(list_roles)], format_)
+    found = as_operator(roles.list_roles, with_accounts=False)
+    print_rows(("name", "builtin", "actions", "description"), [asdict(one) for one in found], format_)
 
 
 @role.command("create", short_help="Make a custom role")
@@ -30,11 +32,11 @@ def list_(format_: str | None) -> None:
 @click.option("--description", default="")
 def create(name: str, actions: tuple[str, ...], description: str) -> None:
     """Make role NAME that holds ACTIONS, as: releaser pull push create-tag."""
-    from entrepot.server.access.directory.role_table import create_role
+    from entrepot.server.control import roles
 
-    made = change(
-        lambda connection, by, now: create_role(
-            connection, by, now=now, name=name, actions=actions, description=description
+    made = as_operator(
+        lambda services, actor: roles.create_role(
+            services, actor, name=name, actions=actions, description=description
         )
     )
     click.echo(made.name)
@@ -45,13 +47,9 @@ def create(name: str, actions: tuple[str, ...], description: str) -> None:
 @click.argument("actions", nargs=-1, required=True)
 def set_(name: str, actions: tuple[str, ...]) -> None:
     """Let role NAME hold ACTIONS from now on."""
-    from entrepot.server.access.directory.role_table import change_role, get_role
+    from entrepot.server.control import roles
 
-    change(
-        lambda connection, by, now: change_role(
-            connection, by, get_role(connection, name), now=now, actions=actions
-        )
-    )
+    as_operator(lambda services, actor: roles.change_role(services, actor, name, actions=actions))
     click.echo(name)
 
 
@@ -59,7 +57,7 @@ def set_(name: str, actions: tuple[str, ...]) -> None:
 @click.argument("name")
 def delete(name: str) -> None:
     """Delete role NAME; no grant may use it."""
-    from entrepot.server.access.directory.role_table import delete_role, get_role
+    from entrepot.server.control import roles
 
-    change(lambda connection, by, now: delete_role(connection, by, get_role(connection, name), now=now))
+    as_operator(lambda services, actor: roles.delete_role(services, actor, name))
     click.echo(name)

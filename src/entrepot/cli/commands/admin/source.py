@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import click
 
-from entrepot.cli.commands.admin.accounts import change, change_sealed, look, print_rows
+from entrepot.cli.commands.admin import as_operator
+from entrepot.cli.commands.admin.accounts import print_rows
 from entrepot.cli.options import format_option
 
 
@@ -25,18 +26,16 @@ def source() -> None:
 )
 def add(name: str, kind: str, settings: tuple[str, ...], secret_stdin: bool) -> None:
     """Add source NAME of KIND, as: corp oidc issuer=https://id.example.org client_id=entrepot."""
-    from entrepot.server.access.sign_in.source_table import SourceKind, add_source
+    from entrepot.server.control import sources
 
     secret = sys.stdin.readline().rstrip("\r\n") if secret_stdin else None
     values = dict(item.partition("=")[::2] for item in settings)
-    change_sealed(
-        lambda connection, by, now, seal: add_source(
-            connection,
-            by,
-            seal,
-            now=now,
+    as_operator(
+        lambda services, actor: sources.create_source(
+            services,
+            actor,
             name=name,
-            kind=cast("SourceKind", kind),
+            kind=cast("sources.SourceKind", kind),
             settings=values,
             secret=secret,
         )
@@ -48,7 +47,7 @@ def add(name: str, kind: str, settings: tuple[str, ...], secret_stdin: bool) -> 
 @format_option()
 def list_(format_: str | None) -> None:
     """List sign-in sources."""
-    from entrepot.server.access.sign_in.source_table import list_sources
+    from entrepot.server.control import sources
 
     rows: list[dict[str, Any]] = [
         {
@@ -57,7 +56,7 @@ def list_(format_: str | None) -> None:
             "enabled": s.enabled,
             "settings": [f"{key}={value}" for key, value in s.settings.items()],
         }
-        for s in look(list_sources)
+        for s in as_operator(sources.list_sources, with_accounts=False)
     ]
     print_rows(("name", "kind", "enabled", "settings"), rows, format_)
 
@@ -80,14 +79,14 @@ def disable(name: str) -> None:
 @click.argument("name")
 def remove(name: str) -> None:
     """Remove source NAME; its users stay, but can't sign in through it."""
-    from entrepot.server.access.sign_in.source_table import remove_source
+    from entrepot.server.control import sources
 
-    change(lambda connection, by, now: remove_source(connection, by, name, now=now))
+    as_operator(lambda services, actor: sources.delete_source(services, actor, name))
     click.echo(name)
 
 
 def _set(name: str, enabled: bool) -> None:
-    from entrepot.server.access.sign_in.source_table import set_source_enabled
+    from entrepot.server.control import sources
 
-    change(lambda connection, by, now: set_source_enabled(connection, by, name, enabled=enabled, now=now))
+    as_operator(lambda services, actor: sources.enable_source(services, actor, name, enabled=enabled))
     click.echo(name)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
 
 import click
 
-from entrepot.cli.commands.admin.accounts import change, look, print_rows
+from entrepot.cli.commands.admin import as_operator
+from entrepot.cli.commands.admin.accounts import print_rows
 from entrepot.cli.options import format_option
 
 
@@ -24,11 +24,11 @@ def team() -> None:
 )
 def create(name: str, description: str, follows: str | None) -> None:
     """Make team NAME."""
-    from entrepot.server.access.directory.teams import create_team
+    from entrepot.server.control import teams
 
-    made = change(
-        lambda connection, by, now: create_team(
-            connection, by, now=now, name=name, description=description, external_group=follows
+    made = as_operator(
+        lambda services, actor: teams.create_team(
+            services, actor, name=name, description=description, external_group=follows
         )
     )
     click.echo(made.name)
@@ -38,28 +38,14 @@ def create(name: str, description: str, follows: str | None) -> None:
 @format_option()
 def list_(format_: str | None) -> None:
     """List teams."""
-    from entrepot.server.access.directory.teams import list_members, list_teams
+    from entrepot.server.control import teams
 
-    def read(connection: Any) -> list[dict[str, Any]]:
-        return [
-            {**asdict(found), "members": [m.name for m in list_members(connection, found)]}
-            for found in list_teams(connection, n=100_000)
-        ]
-
-    print_rows(("name", "members", "external_group", "description"), look(read), format_)
-
-
-def _membership(name: str, member: str, adding: bool) -> None:
-    from entrepot.server.access.directory.accounts import get_account
-    from entrepot.server.access.directory.teams import add_member, get_team, remove_member
-
-    def write(connection: Any, by: Any, now: int) -> None:
-        found, account = get_team(connection, name), get_account(connection, member)
-        act = add_member if adding else remove_member
-        act(connection, by, found, account.id, account.name, now=now)
-
-    change(write)
-    click.echo(member)
+    found = as_operator(
+        lambda services, actor: teams.list_teams_with_members(services, actor, n=100_000),
+        with_accounts=False,
+    )
+    rows = [{**asdict(one), "members": [member.name for member in members]} for one, members in found]
+    print_rows(("name", "members", "external_group", "description"), rows, format_)
 
 
 @team.command("add", short_help="Add a member")
@@ -67,7 +53,10 @@ def _membership(name: str, member: str, adding: bool) -> None:
 @click.argument("member")
 def add(name: str, member: str) -> None:
     """Add MEMBER to team NAME."""
-    _membership(name, member, True)
+    from entrepot.server.control import teams
+
+    as_operator(lambda services, actor: teams.add_member(services, actor, name, member))
+    click.echo(member)
 
 
 @team.command("remove", short_help="Remove a member")
@@ -75,14 +64,17 @@ def add(name: str, member: str) -> None:
 @click.argument("member")
 def remove(name: str, member: str) -> None:
     """Remove MEMBER from team NAME."""
-    _membership(name, member, False)
+    from entrepot.server.control import teams
+
+    as_operator(lambda services, actor: teams.remove_member(services, actor, name, member))
+    click.echo(member)
 
 
 @team.command("delete", short_help="Delete a team")
 @click.argument("name")
 def delete(name: str) -> None:
     """Delete team NAME with its grants."""
-    from entrepot.server.access.directory.teams import delete_team, get_team
+    from entrepot.server.control import teams
 
-    change(lambda connection, by, now: delete_team(connection, by, get_team(connection, name), now=now))
+    as_operator(lambda services, actor: teams.delete_team(services, actor, name))
     click.echo(name)

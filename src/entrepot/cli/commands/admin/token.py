@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from entrepot.cli.commands.admin import operator
-from entrepot.cli.commands.admin.accounts import (
-    change,
-    change_sealed,
-    look,
-    moment,
-    parse_expiry,
-    print_rows,
-    show_secret,
-)
+from entrepot.cli.commands.admin import admin_config, as_operator, operator
+from entrepot.cli.commands.admin.accounts import moment, parse_expiry, print_rows, show_secret
 from entrepot.cli.options import format_option
 
 if TYPE_CHECKING:
-    from entrepot.server.access.sign_in.source_table import Source
+    from entrepot.server.control.signing_keys import ReplacedKeys, Source
 
 
 @click.group("token", short_help="Personal access tokens and signing keys")
@@ -44,25 +36,20 @@ def create(
     user: str, name: str, actions: tuple[str, ...], repositories: tuple[str, ...], expires: str
 ) -> None:
     """Make a token for USER and print it."""
-    from entrepot.server.access.directory.accounts import get_account
-    from entrepot.server.access.secrets.access_tokens import mint
+    from entrepot.server.control import tokens
 
-    def write(connection: Any, by: Any, now: int) -> Any:
-        owner = get_account(connection, user, kind="user")
-        return mint(
-            connection,
-            by,
-            now=now,
-            kind="pat",
-            owner_id=owner.id,
-            owner=owner.name,
+    made = as_operator(
+        lambda services, actor: tokens.create_token_of_user(
+            services,
+            actor,
+            user,
             name=name,
             actions=actions or None,
             repositories=repositories or None,
-            expires_at=parse_expiry(expires, now),
+            expires_at=parse_expiry(expires, services.now),
         )
-
-    show_secret(change(write).text, f"A token of {user}")
+    )
+    show_secret(made.secret, f"A token of {user}")
 
 
 @token.command("list", short_help="List a user's or robot's tokens")
@@ -70,13 +57,11 @@ def create(
 @format_option()
 def list_(user: str, format_: str | None) -> None:
     """List the tokens of USER."""
-    from entrepot.server.access.directory.accounts import get_account
-    from entrepot.server.access.secrets.access_tokens import list_tokens
+    from entrepot.server.control import tokens
 
-    def read(connection: Any) -> list[Any]:
-        owner = get_account(connection, user)
-        return list_tokens(connection, owner_id=owner.id, kinds=("pat", "rob", "ref", "ses"), n=1000)
-
+    credentials = as_operator(
+        lambda services, actor: tokens.list_credentials(services, actor, user), with_accounts=False
+    )
     kinds = {"pat": "token", "rob": "secret", "ref": "log-in", "ses": "session"}
     rows = [
         {
@@ -89,7 +74,7 @@ def list_(user: str, format_: str | None) -> None:
             "last_used": moment(found.last_used_at),
             "from": found.last_address,
         }
-        for found in look(read)
+        for found in credentials
     ]
     print_rows(
         ("id", "kind", "name", "actions", "repositories", "expires", "last_used", "from"), rows, format_
@@ -100,20 +85,18 @@ def list_(user: str, format_: str | None) -> None:
 @click.argument("id_", metavar="ID")
 def revoke(id_: str) -> None:
     """Revoke the token with this id; it is refused at once."""
-    from entrepot.server.access.secrets.access_tokens import get_token
-    from entrepot.server.access.secrets.access_tokens import revoke as revoke_token
+    from entrepot.server.control import tokens
 
-    change(lambda connection, by, now: revoke_token(connection, by, get_token(connection, id_), now=now))
+    as_operator(lambda services, actor: tokens.revoke_token(services, actor, id_))
     click.echo(id_)
 
 
 @token.command("certificates", short_help="Print the certificates that verify bearer tokens")
 def certificates() -> None:
     """Print the certificates for a Docker Registry's `rootcertbundle`."""
-    from entrepot.server.access.secrets.signing_keys import load_keys
+    from entrepot.server.control import signing_keys
 
-    text = change_sealed(lambda connection, _by, _now, seal: load_keys(connection, seal).certificates())
-    click.echo(text, nl=False)
+    click.echo(as_operator(signing_keys.list_certificates), nl=False)
 
 
 @token.command("rotate-key", short_help="Start signing with a new key")
@@ -135,31 +118,23 @@ def rotate_key(overlap: int, algorithm: str | None, key_file_lost: bool) -> None
     if key_file_lost:
         _replace_what_was_sealed()
         return
-    from entrepot.cli.commands.admin import admin_config
-    from entrepot.server.access.secrets.signing import Algorithm
-    from entrepot.server.access.secrets.signing_keys import rotate_signing_key
+    from entrepot.server.control import signing_keys
 
-    issuer = admin_config().access.issuer
-    key = change_sealed(
-        lambda connection, by, now, seal: rotate_signing_key(
-            connection,
-            by,
-            seal,
-            issuer=issuer,
-            now=now,
-            overlap_s=overlap,
-            algorithm=Algorithm[algorithm.upper()] if algorithm else None,
+    chosen = signing_keys.Algorithm[algorithm.upper()] if algorithm else None
+    key = as_operator(
+        lambda services, actor: signing_keys.rotate_signing_key(
+            services, actor, overlap_s=overlap, algorithm=chosen
         )
     )
-    click.echo(key.kid)
+    click.echo(key)
 
 
 def _replace_what_was_sealed() -> None:
     import asyncio
 
-    kid, unreadable = asyncio.run(_replaced())
-    click.echo(kid)
-    for source in unreadable:
+    replaced = asyncio.run(_replaced())
+    click.echo(replaced.key)
+    for source in replaced.unreadable:
         click.echo(f"{source.name}: its secret is lost; remove it and add it again:")
         click.echo(f"  entrepot admin source remove {source.name}")
         click.echo(f"  entrepot admin source add {source.name} {source.kind} {_typed(source)} --secret-stdin")
@@ -173,37 +148,9 @@ def _typed(source: Source) -> str:
     return " ".join(shlex.quote(f"{key}={value}") for key, value in values.items())
 
 
-async def _replaced() -> tuple[str, list[Source]]:
-    """The new key's id, and the sources whose secrets are lost. Opens the catalog alone."""
-    import asyncio
+async def _replaced() -> ReplacedKeys:
+    from entrepot.server.compose import opened_ground
+    from entrepot.server.control.signing_keys import replace_lost_keys
 
-    from entrepot.cli.commands.admin import admin_config
-    from entrepot.errors import InvalidInput
-    from entrepot.server.access.secrets.sealing import SealBroken, SealKey
-    from entrepot.server.access.secrets.signing_keys import load_keys, replace_signing_keys
-    from entrepot.server.access.sign_in.source_table import disable_unreadable
-    from entrepot.server.compose import access_settings, catalog_url, require_catalog
-    from entrepot.server.db import check_schema, open_catalog
-
-    config = admin_config()
-    require_catalog(config)
-    await asyncio.to_thread(check_schema, catalog_url(config))
-    settings = access_settings(config)
-    catalog = open_catalog(catalog_url(config))
-
-    def replace(connection: Any, seal: SealKey) -> tuple[str, list[Source]]:
-        try:
-            load_keys(connection, seal)
-        except SealBroken:
-            now, by = catalog.clock.now(), operator()
-            key = replace_signing_keys(connection, by, seal, issuer=settings.issuer, now=now)
-            return key.kid, disable_unreadable(connection, by, seal, now=now)
-        raise InvalidInput(
-            "the key file opens what is sealed in the catalog, so it is not lost",
-            hint="leave --key-file-lost out for a new signing key",
-        )
-
-    try:
-        return await catalog.write(replace, SealKey.load_or_create(settings.seal_file))
-    finally:
-        await catalog.close()
+    async with opened_ground(admin_config()) as ground:
+        return await replace_lost_keys(ground, operator())

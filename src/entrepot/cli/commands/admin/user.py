@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from entrepot.cli.commands.admin import admin_config
-from entrepot.cli.commands.admin.accounts import change, look, moment, print_rows, read_password, show_secret
+from entrepot.cli.commands.admin import admin_config, as_operator
+from entrepot.cli.commands.admin.accounts import moment, print_rows, read_password, show_secret
 from entrepot.cli.options import format_option
 
 SYSTEM_ROLES = click.Choice(["admin", "auditor", "none"])
@@ -40,37 +40,34 @@ def create(
 ) -> None:
     """Make user NAME. Asks for a password unless --password-stdin or --invite is given."""
     from entrepot.server.access.decision.model import SystemRole
-    from entrepot.server.access.directory.accounts import create_user
-    from entrepot.server.access.secrets.passwords import hash_password
+    from entrepot.server.control import users
 
-    role = SystemRole.ADMIN if admin else SystemRole.AUDITOR if auditor else None
-    hashed = None if invite else hash_password(read_password(password_stdin, name))
-    made = change(
-        lambda connection, by, now: create_user(
-            connection,
-            by,
-            now=now,
-            name=name,
-            password_hash=hashed,
-            email=email,
-            display_name=display_name,
-            system_role=role,
-            may_create_projects=may_create_projects,
-        )
-    )
+    given: dict[str, Any] = {
+        "name": name,
+        "email": email,
+        "display_name": display_name,
+        "system_role": SystemRole.ADMIN if admin else SystemRole.AUDITOR if auditor else None,
+        "may_create_projects": may_create_projects,
+    }
     if invite:
-        _print_link(made.name)
-    else:
-        click.echo(made.name)
+        invited = as_operator(lambda services, actor: users.invite_user(services, actor, **given))
+        _print_link(invited.account.name, invited.secret)
+        return
+    password = read_password(password_stdin, name)
+    made = as_operator(lambda services, actor: users.create_user(services, actor, password=password, **given))
+    click.echo(made.name)
 
 
 @user.command("list", short_help="List users")
 @format_option()
 def list_(format_: str | None) -> None:
     """List users."""
-    from entrepot.server.access.directory.accounts import list_accounts
+    from entrepot.server.control import users
 
-    rows = [_row(account) for account in look(lambda c: list_accounts(c, kind="user", n=100_000))]
+    found = as_operator(
+        lambda services, actor: users.list_users(services, actor, n=100_000), with_accounts=False
+    )
+    rows = [_row(account) for account in found]
     print_rows(("name", "enabled", "system_role", "source", "email", "last_used"), rows, format_)
 
 
@@ -79,21 +76,17 @@ def list_(format_: str | None) -> None:
 @format_option()
 def show(name: str, format_: str | None) -> None:
     """Show user NAME with grants and teams."""
-    from entrepot.server.access.directory.accounts import get_account
-    from entrepot.server.access.directory.grants import list_grants
-    from entrepot.server.access.directory.teams import list_teams
+    from entrepot.server.control import users
 
-    def read(connection: Any) -> dict[str, Any]:
-        account = get_account(connection, name, kind="user")
-        grants = list_grants(connection, principal_id=account.id)
-        teams = list_teams(connection, member_id=account.id, n=1000)
-        return {
-            **_row(account),
-            "teams": [team.name for team in teams],
-            "grants": [f"{g.role} in {g.repositories or g.project}" for g in grants],
-        }
-
-    print_rows(("name", "enabled", "system_role", "source", "teams", "grants"), [look(read)], format_)
+    found = as_operator(
+        lambda services, actor: users.show_user_details(services, actor, name), with_accounts=False
+    )
+    row = {
+        **_row(found.account),
+        "teams": [team.name for team in found.teams],
+        "grants": [f"{g.role} in {g.repositories or g.project}" for g in found.grants],
+    }
+    print_rows(("name", "enabled", "system_role", "source", "teams", "grants"), [row], format_)
 
 
 @user.command("set", short_help="Change a user")
@@ -112,7 +105,7 @@ def set_(
     display_name: str | None,
 ) -> None:
     """Change user NAME."""
-    from entrepot.server.access.directory.accounts import change_account, get_account
+    from entrepot.server.control import users
 
     given = {
         "enabled": enabled,
@@ -123,11 +116,7 @@ def set_(
     changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if system_role is not None:
         changes["system_role"] = None if system_role == "none" else system_role
-    change(
-        lambda connection, by, now: change_account(
-            connection, by, get_account(connection, name, kind="user"), changes, now=now
-        )
-    )
+    as_operator(lambda services, actor: users.change_user(services, actor, name, changes))
     click.echo(name)
 
 
@@ -137,18 +126,14 @@ def set_(
 @click.option("--link", is_flag=True, help="Print a link with which they choose it themselves.")
 def password(name: str, password_stdin: bool, link: bool) -> None:
     """Set the password of user NAME; sessions and log-ins made before end."""
-    from entrepot.server.access.directory.accounts import get_account, set_password_hash
-    from entrepot.server.access.secrets.passwords import hash_password
+    from entrepot.server.control import users
 
     if link:
-        _print_link(name)
+        secret = as_operator(lambda services, actor: users.make_setup_link(services, actor, name))
+        _print_link(name, secret)
         return
-    hashed = hash_password(read_password(password_stdin, name))
-    change(
-        lambda connection, by, now: set_password_hash(
-            connection, by, get_account(connection, name, kind="user"), hashed, now=now
-        )
-    )
+    new = read_password(password_stdin, name)
+    as_operator(lambda services, actor: users.set_password(services, actor, name, new))
     click.echo(name)
 
 
@@ -156,14 +141,9 @@ def password(name: str, password_stdin: bool, link: bool) -> None:
 @click.argument("name")
 def unlock(name: str) -> None:
     """Forget the failed sign-ins of user NAME, and those of the addresses they came from."""
-    from entrepot.server.access.directory.accounts import get_account
-    from entrepot.server.access.sign_in.attempts import forget
+    from entrepot.server.control import users
 
-    change(
-        lambda connection, by, now: forget(
-            connection, by, get_account(connection, name, kind="user").name, now=now
-        )
-    )
+    as_operator(lambda services, actor: users.unlock_user(services, actor, name))
     click.echo(name)
 
 
@@ -173,13 +153,10 @@ def unlock(name: str) -> None:
 @click.argument("subject")
 def link(name: str, source: str, subject: str) -> None:
     """Let the person SUBJECT (their id at SOURCE) sign in as user NAME."""
-    from entrepot.server.access.directory.accounts import get_account
-    from entrepot.server.access.sign_in.linking import link_identity
+    from entrepot.server.control import users
 
-    change(
-        lambda connection, by, now: link_identity(
-            connection, by, get_account(connection, name, kind="user"), source, subject, now=now
-        )
+    as_operator(
+        lambda services, actor: users.link_identity(services, actor, name, source=source, subject=subject)
     )
     click.echo(name)
 
@@ -188,20 +165,13 @@ def link(name: str, source: str, subject: str) -> None:
 @click.argument("name")
 def delete(name: str) -> None:
     """Delete user NAME with tokens, memberships and grants. What they pushed stays."""
-    from entrepot.server.access.directory.accounts import delete_account, get_account
+    from entrepot.server.control import users
 
-    change(
-        lambda connection, by, now: delete_account(
-            connection, by, get_account(connection, name, kind="user"), now=now
-        )
-    )
+    as_operator(lambda services, actor: users.delete_user(services, actor, name))
     click.echo(name)
 
 
-def _print_link(name: str) -> None:
-    from entrepot.server.access.directory.first_start import setup_link
-
-    secret = change(lambda connection, by, now: setup_link(connection, by, name, now))
+def _print_link(name: str, secret: str) -> None:
     base = admin_config().server.public_url.rstrip("/") or "http://localhost:5000"
     show_secret(f"{base}/setup?token={secret}", f"{name} chooses a password here within a day")
 

@@ -204,8 +204,9 @@ def list_repositories(
 
 
 def get_repository(connection: Connection, name: str) -> RepositoryRow:
-    """Raises NotFound."""
-    row: Any = connection.execute(_REPOSITORIES.where(repo.c.name == name)).one_or_none()
+    """Raises NotFound, also for a deleted one: its row is kept for undo."""
+    live = (repo.c.deleted_at.is_(None), project.c.deleted_at.is_(None))
+    row: Any = connection.execute(_REPOSITORIES.where(repo.c.name == name, *live)).one_or_none()
     if row is None:
         raise NotFound(f"no repository is called {name}")
     return _with_labels(connection, [RepositoryRow(*row)])[0]

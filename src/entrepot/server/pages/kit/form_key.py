@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from litestar.datastructures import Cookie
 
 from entrepot.errors import Denied
-from entrepot.server.access.secrets.sessions import csrf_token, csrf_token_is_right
+from entrepot.server.control.sign_in import csrf_token, csrf_token_is_right
 
 __all__ = [
     "FormRefused",

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ from litestar import Request, Response
 from litestar.datastructures import Cookie
 from litestar.enums import MediaType
 
+from entrepot.server.access.decision.errors import AccessDenied
 from entrepot.server.access.decision.model import Action, PrincipalKind, Resource
 from entrepot.server.access.decision.patterns import Visible
 from entrepot.server.control.services import Services
@@ -111,6 +111,11 @@ class Visit:
     async def visible(self) -> Visible:
         return await self.services.visible(self.caller)
 
+    def require_accounts(self) -> None:
+        """Raises AccessDenied in open mode."""
+        if self.is_open:
+            raise AccessDenied("this registry is open: it has no accounts", rule="open-mode")
+
     # --- what they sent
 
     async def form(self) -> Form:
@@ -127,14 +132,6 @@ class Visit:
     def number(self, name: str, *, default: int = 0) -> int:
         text = self.query(name, longest=20)
         return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else default
-
-    # --- the catalog
-
-    async def read(self, fn: Callable[..., T], *args: Any) -> T:
-        return await self.services.read(fn, *args)
-
-    async def write(self, fn: Callable[..., T], *args: Any) -> T:
-        return await self.services.write(fn, *args)
 
     # --- the answer
 
