@@ -5,8 +5,9 @@ import pytest
 from entrepot.server.access.decision.errors import AccessDenied
 from entrepot.server.control.health import list_nodes, show_health
 from entrepot.server.control.projects import delete_project
+from entrepot.server.control.repositories import biggest_repositories
 from entrepot.server.control.settings import change_settings
-from entrepot.server.control.storage import list_biggest_repositories, show_storage
+from entrepot.server.control.storage import show_storage
 from tests.unit.server.api.conftest import Registry
 from tests.unit.server.control.conftest import OPERATOR, actor, refused
 
@@ -37,7 +38,7 @@ async def test_others_do_not_see_it(team: Registry) -> None:
 
 async def test_a_project_s_biggest_repositories_are_told_to_who_manages_it(team: Registry) -> None:
     owner = await actor(team, "owner")
-    ((name, size),) = await list_biggest_repositories(team.services, owner, "acme", n=5)
+    ((name, size),) = await biggest_repositories(team.services, owner, "acme", n=5)
     assert (name, size > 0) == ("acme/app", True)
     with pytest.raises(AccessDenied):
-        await list_biggest_repositories(team.services, await actor(team, "developer"), "acme", n=5)
+        await biggest_repositories(team.services, await actor(team, "developer"), "acme", n=5)
