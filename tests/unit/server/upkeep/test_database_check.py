@@ -14,7 +14,7 @@ from entrepot.server.upkeep.integrity.database_check import check_integrity, jud
 
 pytestmark = pytest.mark.anyio
 
-# As SQLite tells of a read that ended with EIO (SQLITE_IOERR_READ, SQLITE_IOERR_CORRUPTFS), and of wrong bits.
+# As SQLite tells of reads that ended with EIO (its codes for IOERR), and of wrong bits.
 NOT_READ = "Page 157: unable to get the page. error code=8458"
 NOT_READ_BTREE = "Tree 7 page 12: btreeInitPage() returns error code 266"
 TORN = "Tree 7 page 12: btreeInitPage() returns error code 11"
