@@ -171,6 +171,8 @@ def test_store_that_takes_no_files_is_told_and_survived(tmp_path: Path) -> None:
             answer = wire("PUT", with_digest(location, digest_of(b"x")), body=b"x")
             assert answer.status == 503
             assert "retry-after" in answer.headers
+            assert str(server.data) not in answer.body.decode()
+            wait_until(lambda: "store failed" in server.log.read_text(), what="the reason in the log")
             assert journal.lost(server.port) == []
         wait_until(lambda: wire("GET", "/readyz?for=pushes").status == 200, what="/readyz to be well")
         pusher.push_image()
