@@ -163,14 +163,18 @@ def test_store_that_takes_no_files_is_told_and_survived(tmp_path: Path) -> None:
         pusher.push_image()
         shard = server.data / "blobs" / "sha256" / digest_of(b"x").removeprefix("sha256:")[:2]
         with no_files_taken(server.data / "uploads"), no_files_taken(shard):
-            wait_until(lambda: wire("GET", "/readyz").status == 503, what="/readyz to say so")
-            assert "store" in wire("GET", "/readyz").json()["problems"]
+            wait_until(lambda: "problems" in wire("GET", "/readyz").json(), what="/readyz to say so")
+            answer = wire("GET", "/readyz")
+            assert answer.status == 200, "pulls work"
+            assert "store" in answer.json()["problems"]
             location = expect(wire("POST", "/v2/ro/app/blobs/uploads/"), 202).headers["location"]
             answer = wire("PUT", with_digest(location, digest_of(b"x")), body=b"x")
             assert answer.status == 503
             assert "retry-after" in answer.headers
+            assert str(server.data) not in answer.body.decode()
+            wait_until(lambda: "store failed" in server.log.read_text(), what="the reason in the log")
             assert journal.lost(server.port) == []
-        wait_until(lambda: wire("GET", "/readyz").status == 200, what="/readyz to be well")
+        wait_until(lambda: wire("GET", "/readyz?for=pushes").status == 200, what="/readyz to be well")
         pusher.push_image()
         assert journal.lost(server.port) == []
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from entrepot.errors import NotFound
+from entrepot.observability.logs import get_log
 from entrepot.observability.tracing import require_tracing
 from entrepot.oci.manifest import ManifestLimits
 from entrepot.server.access.accounts_mode import AccessSettings, AccountsControl
@@ -41,10 +43,12 @@ from entrepot.server.storage.observed import observed_store
 from entrepot.server.storage.readcache import ReadCache
 from entrepot.server.storage.store import BlobStore
 from entrepot.server.telemetry.metrics import Metrics
-from entrepot.server.upkeep.identity import bind_identity
+from entrepot.server.upkeep.identity import bind_if_there, confirm_identity
 
 if TYPE_CHECKING:
     from entrepot.server.control.checkup import Installation
+
+log = get_log(__name__)
 
 CATALOG_FILE = "catalog.db"
 
@@ -136,6 +140,7 @@ async def build(
         slow_s=config.log.slow_query,
     )
     store = observed_store(open_store(config), metrics.histogram, slow_s=config.log.slow_store)
+    store.confirm_with(partial(confirm_identity, catalog, store))
     access = await open_access(config, mode, catalog)
     manifests = Manifests(catalog, limits)
     cache = open_read_cache(config, store, metrics)
@@ -187,8 +192,8 @@ def access_settings(config: Config) -> AccessSettings:
 async def prepare(config: Config) -> dict[str, str]:
     """Migrate the catalog, bind it to its store, settle the access mode. Once per start.
 
-    Returns `mode`, `where` (the data is) and, while no admin can sign in, `setup`. Raises SchemaMismatch,
-    IdentityMismatch, ModeMismatch and others.
+    Returns `mode`, `where` (the data is), `setup` while no admin can sign in, and in `store` why the store
+    can't be used, when it can't now. Raises SchemaMismatch, IdentityMismatch, ModeMismatch and others.
     """
     url = catalog_url(config)
     from entrepot.server.db import upgrade
@@ -198,8 +203,7 @@ async def prepare(config: Config) -> dict[str, str]:
     await asyncio.to_thread(upgrade, url)
     catalog, store = open_catalog(url), open_store(config)
     try:
-        await bind_identity(catalog, store)
-        await store.prepare()
+        away = await bind_if_there(catalog, store)
         if await catalog.read(get_setting, UNFINISHED_MOVE) is not None:
             await catalog.write(clear_setting, UNFINISHED_MOVE)  # from now on it takes pushes
         mode = await settle_mode(config, catalog)
@@ -208,7 +212,12 @@ async def prepare(config: Config) -> dict[str, str]:
         await catalog.close()
         await store.close()
     facts = {"mode": mode, "where": where(config)}
-    return facts if setup is None else {**facts, "setup": str(setup)}
+    if setup is not None:
+        facts["setup"] = str(setup)
+    if away is not None:
+        log.error("store can't be used, pushes are refused until it can", reason=away)
+        facts["store"] = away
+    return facts
 
 
 async def _prepare_accounts(config: Config, catalog: Catalog) -> str | None:

@@ -2,7 +2,9 @@
 
 import re
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from entrepot.server.db.location import parse_catalog_url
 from entrepot.server.db.migrate import downgrade, schema_version
 from entrepot.server.db.settings import SCHEMA_SERVES, get_setting
 from entrepot.server.db.tables import metadata
+from entrepot.server.db.writerlock import WriterLock
 from entrepot.server.upkeep import outbox
 from entrepot.server.upkeep.collection import totals
 from entrepot.server.upkeep.integrity import lost_blobs, scrub
@@ -49,6 +52,31 @@ def test_migrations_make_the_tables_the_code_describes_and_go_back(empty_url: st
     assert schema_version(empty_url) is None
     upgrade(empty_url)
     check_schema(empty_url)
+
+
+def test_a_start_reads_nothing_but_the_schema_and_waits_for_nobody(tmp_path: Path) -> None:
+    """B5: a page that is damaged elsewhere, or a writer at work, keeps no server from starting."""
+    path = tmp_path / "catalog.db"
+    url = f"sqlite:///{path}"
+    upgrade(url)
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("pragma wal_checkpoint(truncate)")
+        roots = database.execute(
+            "select rootpage from sqlite_master where name in ('manifest_ref', 'repo_blob', 'tag')"
+        ).fetchall()
+        (size,) = database.execute("pragma page_size").fetchone()
+    with path.open("r+b") as file:
+        for (page,) in roots:
+            file.seek((page - 1) * size)
+            file.write(b"\xff" * 64)
+    lock = WriterLock(path)
+    try:
+        with lock.held():
+            upgrade(url)
+            check_schema(url)
+            assert schema_version(url) is not None
+    finally:
+        lock.close()
 
 
 def test_a_newer_schema_is_refused_in_words(empty_url: str) -> None:

@@ -207,6 +207,27 @@ async def test_a_clock_that_is_set_moves_no_lease(
         await second.close()
 
 
+async def test_a_connection_that_stalled_is_no_clock_that_was_set(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G7, N1: the answer came 13.5 s after the question, and nobody knows when the clock was read."""
+    assert isinstance(catalog, PostgresqlCatalog)
+    await catalog.read(get_setting, "any")
+    began, real, calls = catalog.clock.steady(), postgresql.since_boot, 0
+
+    def stalled() -> int:
+        nonlocal calls
+        calls += 1
+        return real() - (13_500_000 if calls == 2 else 0)  # when it was asked, not when it is answered
+
+    monkeypatch.setattr(catalog, "_clock_checked", 0)
+    monkeypatch.setattr(postgresql, "since_boot", stalled)
+    await catalog.read(get_setting, "any")
+    assert calls > 1
+    assert 0 <= catalog.clock.steady() - began < 5 * SECOND
+    assert await catalog.read(get_setting, settings.CLOCK_OFFSET) is None
+
+
 async def test_looks_at_a_clock_that_was_set_do_not_overtake_one_another(
     migrated_postgresql_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

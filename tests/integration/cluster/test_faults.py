@@ -74,11 +74,20 @@ def test_store_that_is_gone_is_said_with_a_time_to_come_back(cluster: Cluster) -
         begun = wire("POST", "/v2/gone/app/blobs/uploads/")
         with pytest.raises(Hiccup):
             wire("PUT", begun.headers["location"] + "?digest=sha256:" + "0" * 64, body=b"x" * 100_000)
-        ready = ClusterWire.__mro__[1](cluster.nodes[0].port)("GET", "/readyz")
-        assert ready.status == 503
+        node = Wire(cluster.nodes[0].port)
+        wait_until(lambda: "problems" in node("GET", "/readyz").json(), what="/readyz to say so")
+        ready = node("GET", "/readyz")
+        assert ready.status == 200, "no balancer may take every node away that still serves manifests"
         assert "store" in ready.json()["problems"]
+        assert node("GET", "/readyz?for=pushes").status == 503
         assert wire("GET", "/v2/gone/app/manifests/t4001").status == 200
-    cluster.nodes[0].wait_ready()
+        cluster.nodes[0].stop()
+        cluster.nodes[0].start()
+        assert "DEGRADED" in cluster.nodes[0].log.read_text(errors="replace")
+        wire.close()
+        assert wire("GET", "/v2/gone/app/manifests/t4001").status == 200
+    node = Wire(cluster.nodes[0].port)
+    wait_until(lambda: node("GET", "/readyz?for=pushes").status == 200, what="the store to be back")
     pusher.push_image()
     check(cluster)
 

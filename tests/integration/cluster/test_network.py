@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.faults.journal import Pusher
 from tests.integration.cluster.faulty import Cluster, check, load, make_distant, more_work
 from tests.integration.cluster.network import DistantNode
 from tests.integration.cluster.nodes import ClusterWire, Hiccup
@@ -30,6 +31,22 @@ def wait_seen(cluster: Cluster, number: int, status: str) -> None:
     balancer = cluster.balancer
     assert balancer is not None
     wait_until(lambda: balancer.server(number + 1)["status"] == status, what=f"node {number} to be {status}")
+
+
+def test_a_store_that_all_are_cut_from_takes_no_pulls_down(distant: Cluster) -> None:
+    """S1, N1: every node is out as far as pushes go, and the balancer still sends pulls."""
+    Pusher(distant.port, distant.journal, 9101, repository="pulled/app").push_image()
+    nodes, wire = nodes_of(distant), Wire(distant.port)
+    for node in nodes:
+        node.cable.cut(distant.store.port)
+    for number in range(len(nodes)):
+        wait_seen(distant, number, "DOWN")
+    assert wire("GET", "/v2/pulled/app/manifests/t9101").status == 200
+    for node in nodes:
+        node.cable.mend()
+    for number in range(len(nodes)):
+        wait_seen(distant, number, "UP")
+    check(distant)
 
 
 def test_nodes_that_are_cut_off_are_missed_by_nobody(distant: Cluster) -> None:

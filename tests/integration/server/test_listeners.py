@@ -256,7 +256,7 @@ def _served(port: int) -> bytes:
 
 
 def test_readiness_tells_what_is_wrong(tmp_path: Path) -> None:
-    """D2: a store that cannot be written is named; when it can again, so does /readyz."""
+    """D2: a store that cannot be written is named, and pulls go on; when it can again, so does /readyz."""
     if os.geteuid() == 0 and not _can_mount():
         pytest.skip("root writes everywhere, and nothing can be mounted here")
     with running_server(tmp_path, start=False, workers=1) as server:
@@ -269,12 +269,15 @@ def test_readiness_tells_what_is_wrong(tmp_path: Path) -> None:
         subprocess.run(["mount", "--bind", str(blobs), str(blobs)], check=True)
         try:
             subprocess.run(["mount", "-o", "remount,ro,bind", str(blobs)], check=True)
-            wait_until(lambda: wire("GET", "/readyz").status == 503, what="/readyz to say 503")
-            assert "store" in wire("GET", "/readyz").json()["problems"]
+            for_pushes = "/readyz?for=pushes"
+            wait_until(lambda: wire("GET", for_pushes).status == 503, what="/readyz to say 503")
+            answer = wire("GET", "/readyz")
+            assert answer.status == 200
+            assert "store" in answer.json()["problems"]
             assert repository("GET", f"blobs/{kept}").body == b"before"
         finally:
             subprocess.run(["umount", "-l", str(blobs)], check=True)
-        wait_until(lambda: wire("GET", "/readyz").status == 200, what="/readyz to say 200")
+        wait_until(lambda: wire("GET", for_pushes).status == 200, what="/readyz to say 200")
         wire.close()
 
 

@@ -11,6 +11,7 @@ from litestar.openapi.datastructures import ResponseSpec
 
 from entrepot.errors import EntrepotError, InvalidInput
 from entrepot.observability.logs import get_log
+from entrepot.server.http.outage import told
 from entrepot.server.http.problem_status import problem_status
 
 __all__ = ["HANDLERS", "PROBLEMS", "Problem"]
@@ -52,7 +53,9 @@ def _answer(problem: Problem, headers: dict[str, str] | None = None) -> Response
     return Response(problem, status_code=problem.status, media_type=MEDIA_TYPE, headers=headers)
 
 
-def _known(_request: Request[Any, Any, Any], error: EntrepotError) -> Response[Problem]:
+def _known(request: Request[Any, Any, Any], error: EntrepotError) -> Response[Problem]:
+    sent: Any = request.scope.get("entrepot.request")
+    error = told(error, path=str(request.scope["path"]), request_id=sent.id if sent is not None else "")
     status = problem_status(error)
     headers = {"Cache-Control": "no-store"}
     if status == 401:

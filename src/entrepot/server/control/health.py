@@ -6,17 +6,18 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
-from entrepot.errors import EntrepotError
+from entrepot.errors import Conflict, EntrepotError, NotFound
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.model import Action
 from entrepot.server.access.directory.settings import get_registry_settings
 from entrepot.server.control.services import Check, Services
-from entrepot.server.control.transaction import Transaction, look
+from entrepot.server.control.transaction import Transaction, change, look
 from entrepot.server.upkeep.figures import ClusterState, read_state
 from entrepot.server.upkeep.nodes import Node
+from entrepot.server.upkeep.nodes import forget_node as forget
 from entrepot.server.upkeep.nodes import list_nodes as read_nodes
 
-__all__ = ["Health", "Node", "Part", "list_nodes", "show_health"]
+__all__ = ["Health", "Node", "Part", "forget_node", "list_nodes", "show_health"]
 
 CHECK_S: Final = 5.0
 
@@ -64,6 +65,23 @@ async def list_nodes(services: Services, actor: Actor) -> list[Node]:
         return read_nodes(t.connection, t.steady)
 
     return await look(services, actor, see)
+
+
+async def forget_node(services: Services, actor: Actor, node_id: str) -> None:
+    """Take a silent node off the list. Raises NotFound, and Conflict for one that is alive."""
+
+    def do(t: Transaction) -> Node | None:
+        t.require(Action.MANAGE_SYSTEM)
+        return forget(t.connection, node_id, t.steady)
+
+    found = await change(services, actor, do)
+    if found is None:
+        raise NotFound(f"no node is called {node_id}", hint="see their names with: entrepot admin nodes")
+    if found.state != "silent":
+        raise Conflict(
+            f"node {node_id} is alive, it was heard of {found.silent_s:.0f} s ago",
+            hint="stop it; one that stops is no longer listed",
+        )
 
 
 async def _ask(name: str, check: Check) -> Part:

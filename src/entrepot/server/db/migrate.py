@@ -50,7 +50,10 @@ def upgrade(url: str, revision: str = "head") -> None:
 
     Raises SchemaMismatch when a newer version has been here, InvalidCatalogUrl.
     """
-    _with_connection(parse_catalog_url(url), lambda connection: _upgrade(connection, revision))
+    place = parse_catalog_url(url)
+    if revision == "head" and _with_connection(place, _version, changes=False) == _revisions()[0]:
+        return
+    _with_connection(place, lambda connection: _upgrade(connection, revision))
 
 
 def downgrade(url: str, revision: str) -> None:
@@ -67,14 +70,14 @@ def downgrade(url: str, revision: str) -> None:
 
 def schema_version(url: str) -> str | None:
     """The revision a database is at; None when it is empty."""
-    return _with_connection(parse_catalog_url(url), _version)
+    return _with_connection(parse_catalog_url(url), _version, changes=False)
 
 
 def check_schema(url: str) -> None:
     """Raise SchemaMismatch unless the database has the schema this version works with, or a newer one that
     serves it too.
     """
-    found, served = _with_connection(parse_catalog_url(url), _version_and_served)
+    found, served = _with_connection(parse_catalog_url(url), _version_and_served, changes=False)
     known = _revisions()
     if found == known[0] or known[0] in served:
         return
@@ -142,10 +145,27 @@ def _write_served(connection: Connection, revision: str) -> None:
     set_setting(connection, SCHEMA_SERVES, " ".join(served))
 
 
-def _with_connection(url: URL, work: Callable[[Connection], T]) -> T:
+def _with_connection(url: URL, work: Callable[[Connection], T], *, changes: bool = True) -> T:
     if url.get_backend_name() == "sqlite":
-        return _on_sqlite(Path(url.database or ""), work)
+        path = Path(url.database or "")
+        return _on_sqlite(path, work) if changes else _read_sqlite(path, work)
     return run_in_own_loop(lambda: _on_postgresql(url, work))
+
+
+def _read_sqlite(path: Path, work: Callable[[Connection], T]) -> T:
+    """Nobody is waited for, and no more of the file is read than `work` does: each start and each command of
+    the operator comes here, also while the registry is busy or its file is damaged somewhere else.
+    """
+    create_file(path)
+    engine = sqlite_engine(path, read_only=True)
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN")
+            return work(connection)
+    except DBAPIError as error:
+        raise (by_sqlite(path, error) or error) from error
+    finally:
+        engine.dispose()
 
 
 def _on_sqlite(path: Path, work: Callable[[Connection], T]) -> T:

@@ -54,6 +54,8 @@ SILENCE_S: Final = 9
 """A connection whose other end has not even acknowledged a packet for so long is given up."""
 CLOCK_CHECK_US: Final = microseconds(10)
 CLOCK_STEP_US: Final = microseconds(5)
+CLOCK_TRIP_US: Final = microseconds(1)
+"""When the answer took longer, nobody knows when in between the clock was read."""
 """More than this between two looks is no drift: the database's clock was set."""
 
 _STANDBY: Final = "25006"  # read-only: after a failover, a connection to what was the primary
@@ -146,9 +148,10 @@ class PostgresqlCatalog(Catalog):
         self._clock_offset = 0
         # Before the first lease is computed; without an answer, with the first connection.
         with contextlib.suppress(*CONNECTION_ERRORS, asyncpg.PostgresError):
-            now, offset, taken_at = run_in_own_loop(self._database_time)
-            self.clock.follow(now - offset, taken_at=taken_at)
-            self._clock_offset, self._clock_checked = offset, taken_at
+            now, offset, taken_at, trip = run_in_own_loop(self._database_time)
+            if trip <= CLOCK_TRIP_US:
+                self.clock.follow(now - offset, taken_at=taken_at)
+                self._clock_offset, self._clock_checked = offset, taken_at
         self._running: set[asyncio.Future[Any]] = set()
 
     async def write(
@@ -257,17 +260,18 @@ class PostgresqlCatalog(Catalog):
                     )
         return self._hot_pool
 
-    async def _database_time(self) -> tuple[int, int, int]:
-        """The database's clock, what to take from it, and when it was read."""
+    async def _database_time(self) -> tuple[int, int, int, int]:
+        """The database's clock, what to take from it, when it was read, and how long the answer took."""
         connection = await asyncpg.connect(dsn=self._dsn, timeout=CONNECT_TIMEOUT_S)
         try:
-            taken_at = since_boot()
+            asked_at = since_boot()
             now = await connection.fetchval(_NOW.text)
+            trip = since_boot() - asked_at
             offset = 0
             with contextlib.suppress(asyncpg.UndefinedTableError):  # not migrated yet
                 known = "SELECT value FROM setting WHERE name = $1"
                 offset = int(await connection.fetchval(known, CLOCK_OFFSET) or 0)
-            return now, offset, taken_at
+            return now, offset, asked_at + trip // 2, trip
         finally:
             await connection.close(timeout=CONNECT_TIMEOUT_S)
 
@@ -285,8 +289,13 @@ class PostgresqlCatalog(Catalog):
         had not been. Who starts in between takes the new time for the right one until another node, which
         looks every `CLOCK_CHECK_US`, has noticed.
         """
-        checked, taken_at = self._clock_checked, since_boot()
+        checked, asked_at = self._clock_checked, since_boot()
         now = (await connection.execute(_NOW)).scalar_one()
+        trip = since_boot() - asked_at
+        taken_at = asked_at + trip // 2
+        if trip > CLOCK_TRIP_US:  # a connection that stalled: the next one looks again
+            await connection.rollback()
+            return
         kept = (await connection.execute(_OFFSET)).scalar_one_or_none()
         if self._clock_checked != checked:  # another task has looked meanwhile, and may have noted a step
             await connection.rollback()

@@ -35,7 +35,7 @@ class RegistryApp:
             return await token_endpoint(self.v2.context.services.access, request)
         if path in PROBES:
             request.route = path
-            found = await self._probes.respond(path, request.method)
+            found = await self._probes.respond(path, request.method, query=request.query_string)
             return found or nothing_here()
         # A base address that ends with / makes //v2/; no page has a NUL in its address.
         if self._site is None or path.startswith("//") or "%00" in path:
@@ -55,7 +55,7 @@ class ProbesApp:
 
     async def respond(self, request: Request) -> Response | None:
         request.route = request.path if request.path in PROBES else ""
-        return await self._probes.respond(request.path, request.method, show_metrics=True) or nothing_here()
+        return await _probe(self._probes, request)
 
     async def delegate(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
         raise NotImplementedError
@@ -71,13 +71,19 @@ class SiteApp:
     async def respond(self, request: Request) -> Response | None:
         if request.path in PROBES:
             request.route = request.path
-            found = await self._probes.respond(request.path, request.method, show_metrics=True)
-            return found or nothing_here()
+            return await _probe(self._probes, request)
         return refuse_stored_content(request) if self._site is not None else nothing_here()
 
     async def delegate(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         assert self._site is not None
         await self._site(scope, receive, send)
+
+
+async def _probe(probes: Probes, request: Request) -> Response:
+    """On an address that is not the registry's own: `/metrics` is always shown there."""
+    query = request.query_string
+    found = await probes.respond(request.path, request.method, query=query, show_metrics=True)
+    return found or nothing_here()
 
 
 def nothing_here() -> Response:

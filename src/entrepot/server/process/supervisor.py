@@ -324,6 +324,8 @@ class Supervisor:
         if "setup" in facts:
             base = self._config.server.public_url.rstrip("/") or f"{scheme}://{shown[0]}"
             lines.append(f"  first: choose the admin's password at {base}/setup?token={facts['setup']}")
+        if "store" in facts:
+            lines.append(f"  DEGRADED: pushes are refused, the store can't be used now: {facts['store']}")
         for kind, what in ((METRICS, "metrics"), (ADMIN, "pages and API")):
             if self._addresses[kind]:
                 lines.append(f"  {what}: " + ", ".join(f"http://{a.shown}" for a in self._addresses[kind]))

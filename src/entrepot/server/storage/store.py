@@ -19,7 +19,7 @@ upload began.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,8 +66,20 @@ class BlobStore:
         self._urls = driver if isinstance(driver, SignsUrls) else None
         self._checks = driver if isinstance(driver, ChecksItself) else None
         self._prepares = [part for part in (driver, uploads) if isinstance(part, Prepares)]
+        self._confirm: Callable[[], Awaitable[object]] | None = None
         self.reserve = driver if isinstance(driver, KeepsReserve) else None
         """Who keeps a little room on the disk, where there is a disk."""
+
+    def confirm_with(self, confirm: Callable[[], Awaitable[object]]) -> None:
+        """Change nothing before `confirm` has returned once: the store may have been away when the server
+        started, and be another one when it comes back. What it raises is raised by `check` and by changes.
+        """
+        self._confirm = confirm
+
+    async def _confirmed(self) -> None:
+        if self._confirm is not None:
+            await self._confirm()
+            self._confirm = None
 
     # Uploads
 
@@ -91,6 +103,7 @@ class BlobStore:
         `upload_size`: forget the running hash and read the upload again. One writer an upload is the
         caller's duty. Raises UploadShort when fewer than `offset` bytes are held.
         """
+        await self._confirmed()
         return await self._uploads.append(keys.checked_upload(upload), offset, chunks, on_chunk=on_chunk)
 
     async def upload_size(self, upload: str) -> int:
@@ -114,6 +127,7 @@ class BlobStore:
         The caller has hashed the bytes. Raises UploadShort, StorageFailed, or StoredBytesDiffer when the
         bytes had to be read again and are not what was promised; after a failure the upload is gone too.
         """
+        await self._confirmed()
         return await self._uploads.commit(keys.checked_upload(upload), digest, size)
 
     async def abort(self, upload: str) -> None:
@@ -122,6 +136,7 @@ class BlobStore:
         Only for who has removed the upload's row: on an object store a finished upload's bytes are the
         blob.
         """
+        await self._confirmed()
         await self._uploads.abort(keys.checked_upload(upload))
 
     def list_uploads(self) -> AsyncGenerator[StoredObject, None]:
@@ -132,6 +147,7 @@ class BlobStore:
 
     async def put(self, digest: Digest, data: bytes) -> str:
         """Store a small blob at once, durable; returns its physical name."""
+        await self._confirmed()
         phys = self._uploads.new_blob(digest)
         await self._driver.put(phys, data)
         return phys
@@ -165,6 +181,7 @@ class BlobStore:
 
     async def delete(self, phys: str) -> None:
         """Remove a blob's bytes. A missing one is a success."""
+        await self._confirmed()
         await self._driver.delete([keys.checked_blob(phys)])
 
     async def list(self) -> AsyncGenerator[StoredObject, None]:
@@ -201,6 +218,7 @@ class BlobStore:
 
     async def check(self) -> None:
         """Raise StorageFailed with the reason when blobs can't be written now."""
+        await self._confirmed()
         if self._checks is None:
             await self.read_identity()
         else:

@@ -24,12 +24,14 @@ from entrepot.server.db.clock import SECOND, microseconds
 from entrepot.server.db.tables import node
 from entrepot.server.repos.rows import insert_new
 
-__all__ = ["BEAT_S", "SILENT_S", "Node", "NodeBeat", "list_nodes"]
+__all__ = ["BEAT_S", "SILENT_S", "Node", "NodeBeat", "forget_node", "forget_silent", "list_nodes"]
 
 BEAT_S: Final = 10.0
 SILENT_S: Final = 45.0
 """A node that has not been heard of for so long is thought dead."""
 FORGOTTEN_S: Final = 24 * 3600.0
+SUCCEEDED_S: Final = 180.0
+"""After so much silence a node is forgotten whose place on its machine another one has taken."""
 
 NodeState = Literal["alive", "silent"]
 
@@ -77,6 +79,42 @@ def list_nodes(connection: Connection, now: int) -> list[Node]:
     return [_node(row, now) for row in rows]
 
 
+def forget_node(connection: Connection, node_id: str, now: int) -> Node | None:
+    """Take a silent node off the list; what it was, None when there is none. One that is alive stays."""
+    row = connection.execute(select(node).where(node.c.id == node_id)).one_or_none()
+    if row is None:
+        return None
+    found = _node(row, now)
+    if found.state == "silent":
+        connection.execute(delete(node).where(node.c.id == node_id, node.c.seen_at == row.seen_at))
+    return found
+
+
+def forget_silent(
+    connection: Connection,
+    own: str,
+    *,
+    name: str,
+    role: str,
+    started_at: int,
+    now: int,
+    listen: tuple[str, ...] = (),
+) -> None:
+    """Forget who has been silent for a day; and who was killed on this machine before node `own` took its
+    place: the same role, the same addresses, and silent since before `own` was started.
+    """
+    connection.execute(delete(node).where(node.c.seen_at < now - microseconds(FORGOTTEN_S)))
+    before = min(started_at, now - microseconds(SUCCEEDED_S))
+    rows = connection.execute(
+        select(node).where(
+            node.c.name == name, node.c.role == role, node.c.id != own, node.c.seen_at < before
+        )
+    )
+    gone = [row.id for row in rows if tuple(_node(row, now).detail.get("listen", ())) == listen]
+    if gone:
+        connection.execute(delete(node).where(node.c.id.in_(gone), node.c.seen_at < before))
+
+
 def _node(row: Any, now: int) -> Node:
     silent_s = max(0.0, (now - row.seen_at) / SECOND)
     return Node(
@@ -116,6 +154,7 @@ class NodeBeat:
         self._role = role
         self._pid = pid or os.getppid()
         self._host = socket.gethostname()
+        self._started_at: int | None = None
         self.id = f"{self._host}-{self._pid}"
 
     async def run(self) -> None:
@@ -142,7 +181,16 @@ class NodeBeat:
         if connection.execute(update(node).where(node.c.id == self.id).values(said)).rowcount == 0:
             row = {"id": self.id, "name": self._host, "role": self._role, "started_at": now, **said}
             insert_new(connection, insert(node), row)
-        connection.execute(delete(node).where(node.c.seen_at < now - microseconds(FORGOTTEN_S)))
+        self._started_at = self._started_at or now
+        forget_silent(
+            connection,
+            self.id,
+            name=self._host,
+            role=self._role,
+            started_at=self._started_at,
+            now=now,
+            listen=tuple(self._listen),
+        )
 
 
 def _leave(connection: Connection, node_id: str) -> None:

@@ -23,6 +23,7 @@ from entrepot.oci.distribution import ErrorCode, InvalidRange, upload_path, uplo
 from entrepot.oci.manifest import InvalidManifest, ManifestTooLarge
 from entrepot.oci.reference import InvalidReference, InvalidRepositoryName, InvalidTag
 from entrepot.server.db.errors import CatalogFull
+from entrepot.server.http.outage import told
 from entrepot.server.http.refusals import (
     error_response,
     invalid_code,
@@ -81,6 +82,7 @@ def classify(error: EntrepotError, path: str = "") -> tuple[int, ErrorCode]:
 
 def response_to(error: EntrepotError, request: Request) -> Response:
     """The answer that tells a client about `error`."""
+    error = told(error, path=request.path, request_id=request.id)
     status, code = classify(error, request.path)
     headers: list[tuple[bytes, bytes]] = []
     retry_after_s = getattr(error, "retry_after_s", None)

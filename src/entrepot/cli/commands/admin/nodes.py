@@ -13,12 +13,19 @@ from entrepot.cli.output import table, write
 
 
 @click.command("nodes", short_help="List the machines that serve this registry")
+@click.option(
+    "--forget", "gone", metavar="NODE", help="Take a silent node that won't come back off the list."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON array.")
 @click.pass_context
-def nodes(ctx: click.Context, as_json: bool) -> None:
+def nodes(ctx: click.Context, gone: str | None, as_json: bool) -> None:
     """List nodes and whether they can do their work. Exit code 1 when one of them can't."""
-    from entrepot.server.control.health import list_nodes
+    from entrepot.server.control.health import forget_node, list_nodes
 
+    if gone is not None:
+        as_operator(lambda services, actor: forget_node(services, actor, gone), with_accounts=False)
+        write(f"{gone} is no longer listed")
+        return
     found = as_operator(list_nodes, with_accounts=False)
     if as_json:
         write(json.dumps([one.to_json() for one in found], indent=2))

@@ -14,6 +14,7 @@ from entrepot.errors import EntrepotError, InvalidInput
 from entrepot.observability.logs import get_log
 from entrepot.oci.reference import parse_repository
 from entrepot.server.http.guard import identify
+from entrepot.server.http.outage import told
 from entrepot.server.http.problem_status import problem_status
 from entrepot.server.pages.kit import addresses
 from entrepot.server.pages.kit.headers import PAGE_HEADERS
@@ -121,6 +122,8 @@ def _repository_in(path: str) -> str | None:
 
 
 def _known(request: Request[Any, Any, Any], error: EntrepotError) -> Response[Any]:
+    sent: Any = request.scope.get("entrepot.request")
+    error = told(error, path=str(request.scope["path"]), request_id=sent.id if sent is not None else "")
     status = problem_status(error)
     visit = visit_of(request)
     if status == 401 and request.method == "GET" and not (visit is not None and visit.is_signed_in):

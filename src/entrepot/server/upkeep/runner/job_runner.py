@@ -26,6 +26,7 @@ from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import microseconds
 from entrepot.server.db.errors import CatalogUnavailable
 from entrepot.server.db.tables import node
+from entrepot.server.upkeep.nodes import forget_silent
 from entrepot.server.upkeep.runner import job_table
 from entrepot.server.upkeep.runner.job_table import PERIODIC, Job
 
@@ -38,7 +39,6 @@ LEASE_S: Final = 60.0
 HEARTBEAT_S: Final = 10.0
 SHORTEST_PERIOD_S: Final = 0.1
 """No periodic job comes round more often."""
-NODE_FORGOTTEN_S: Final = 24 * 3600.0
 MAX_ATTEMPTS: Final = 8
 FIRST_BACKOFF_S: Final = 5.0
 LONGEST_BACKOFF_S: Final = 3600.0
@@ -114,6 +114,7 @@ class JobRunner:
         self._heartbeat_s = min(HEARTBEAT_S, max(shortest_s, SHORTEST_PERIOD_S))
         self._poll_s = min(poll_s, self._heartbeat_s)
         self._running: set[asyncio.Task[None]] = set()
+        self._started_at: int | None = None
         self._away: dict[int, int] = {}  # how often in a row a job found the catalog away
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -165,8 +166,10 @@ class JobRunner:
     async def _heartbeat(self) -> None:
         if self._catalog.read_only is not None:
             return
-        clock = self._catalog.clock
-        await self._catalog.write(_beat, self.name, self._role, self._version, clock.steady(), durable=False)
+        steady = self._catalog.clock.steady()
+        self._started_at = self._started_at or steady
+        who = (self.name, self._role, self._version, self._started_at)
+        await self._catalog.write(_beat, *who, steady, durable=False)
         await self.schedule()
 
     async def schedule(self) -> None:
@@ -292,7 +295,7 @@ def _schedule(connection: Connection, periodic: Sequence[Periodic], now: int) ->
     job_table.forget(connection, before=now - microseconds(HISTORY_S))
 
 
-def _beat(connection: Connection, name: str, role: str, version: str, now: int) -> None:
+def _beat(connection: Connection, name: str, role: str, version: str, started_at: int, now: int) -> None:
     if connection.execute(update(node).where(node.c.id == name).values(seen_at=now)).rowcount == 0:
         connection.execute(
             insert(node).values(
@@ -300,12 +303,12 @@ def _beat(connection: Connection, name: str, role: str, version: str, now: int) 
                 name=socket.gethostname(),
                 role=role,
                 version=version,
-                started_at=now,
+                started_at=started_at,
                 seen_at=now,
                 detail=json.dumps({"pid": os.getpid()}),
             )
         )
-    connection.execute(delete(node).where(node.c.seen_at < now - microseconds(NODE_FORGOTTEN_S)))
+    forget_silent(connection, name, name=socket.gethostname(), role=role, started_at=started_at, now=now)
 
 
 def _forget_node(connection: Connection, name: str) -> None:
