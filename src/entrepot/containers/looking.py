@@ -1,6 +1,7 @@
 """Looking at containers without what changes them: most commands that people wait for only look.
 
-What changes containers (`lifecycle`) brings the runtime, mounts and layers along, and is imported for an orphan only.
+What changes containers (`lifecycle`) brings the runtime, mounts and layers along; it is imported for an
+orphan only.
 """
 
 from __future__ import annotations

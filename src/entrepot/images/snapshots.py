@@ -122,6 +122,13 @@ class Snapshots:
         with locked(self.root / "lock", exclusive=False):
             yield
 
+    @contextlib.contextmanager
+    def not_in_use(self) -> Iterator[None]:
+        """Waits until nobody is `in_use`, and keeps others from it: every record names what it uses then."""
+        self._prepare()
+        with locked(self.root / "lock", exclusive=True):
+            yield
+
     def ensure(self, image: Image, *, progress: Progress | None = None) -> list[Path]:
         """The unpacked layers of an image, topmost first; those that are missing are unpacked, several at a
         time.

@@ -1,4 +1,4 @@
-"""What commands load before they do anything: modules are counted, since their time depends on the machine."""
+"""What commands load before they do anything: modules are counted; their time is the machine's."""
 
 import os
 import subprocess
