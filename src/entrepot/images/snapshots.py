@@ -309,8 +309,6 @@ class Snapshots:
             )
             new.rename(final)
             os.close(fd)
-            with contextlib.suppress(OSError):
-                self._store.record_layer_size(layer.descriptor.digest, applied.data_bytes)
         except BaseException:
             self._give_up(layer, fd)
             raise
