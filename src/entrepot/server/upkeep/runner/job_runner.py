@@ -93,6 +93,7 @@ class JobRunner:
         name: str | None = None,
         role: str = "serve",
         version: str = "",
+        listen: tuple[str, ...] = (),
         concurrency: int = 4,
         poll_s: float = 1.0,
         attendants: Sequence[Callable[[asyncio.Event], Coroutine[Any, Any, None]]] = (),
@@ -109,6 +110,7 @@ class JobRunner:
         self.name = name or runner_name()
         self._role = role
         self._version = version
+        self._listen = listen
         self._concurrency = concurrency
         shortest_s = min((one.every_s for one in self._periodic), default=HEARTBEAT_S)
         self._heartbeat_s = min(HEARTBEAT_S, max(shortest_s, SHORTEST_PERIOD_S))
@@ -166,7 +168,11 @@ class JobRunner:
         if self._catalog.read_only is not None:
             return
         clock = self._catalog.clock
-        await self._catalog.write(_beat, self.name, self._role, self._version, clock.steady(), durable=False)
+        detail: dict[str, Any] = {"pid": os.getpid()}
+        if self._listen:
+            detail["listen"] = list(self._listen)
+        said = (self._role, self._version, json.dumps(detail))
+        await self._catalog.write(_beat, self.name, *said, clock.steady(), durable=False)
         await self.schedule()
 
     async def schedule(self) -> None:
@@ -292,7 +298,7 @@ def _schedule(connection: Connection, periodic: Sequence[Periodic], now: int) ->
     job_table.forget(connection, before=now - microseconds(HISTORY_S))
 
 
-def _beat(connection: Connection, name: str, role: str, version: str, now: int) -> None:
+def _beat(connection: Connection, name: str, role: str, version: str, detail: str, now: int) -> None:
     if connection.execute(update(node).where(node.c.id == name).values(seen_at=now)).rowcount == 0:
         connection.execute(
             insert(node).values(
@@ -302,7 +308,7 @@ def _beat(connection: Connection, name: str, role: str, version: str, now: int) 
                 version=version,
                 started_at=now,
                 seen_at=now,
-                detail=json.dumps({"pid": os.getpid()}),
+                detail=detail,
             )
         )
     connection.execute(delete(node).where(node.c.seen_at < now - microseconds(NODE_FORGOTTEN_S)))
