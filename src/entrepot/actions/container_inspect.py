@@ -6,12 +6,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from entrepot.actions.create import lifecycle_of
-from entrepot.containers.lifecycle import Lifecycle
-from entrepot.containers.records import Container, Mount, State
+from entrepot.actions.places import the_store
+from entrepot.containers.looking import settled_state
+from entrepot.containers.records import Container, Containers, Mount, State
+from entrepot.images.snapshots import Snapshots
 from entrepot.images.store import ImageStore
 from entrepot.images.times import print_time
-from entrepot.layers.entry import Kind
 from entrepot.oci.digest import Digest
 
 _NEVER = "0001-01-01T00:00:00Z"
@@ -21,9 +21,9 @@ def inspect_container(
     name: str, *, size: bool = False, store: ImageStore | Path | str | None = None
 ) -> dict[str, Any]:
     """The document `docker container inspect` prints. Raises NoSuchContainer."""
-    lifecycle = lifecycle_of(store)
-    container = lifecycle.containers.find(name)
-    document = _describe(lifecycle, container, lifecycle.settled_state(container))
+    containers = Containers(the_store(store))
+    container = containers.find(name)
+    document = _describe(containers, container, settled_state(containers, container))
     if size:
         own, total = container_sizes(container, store=store)
         document |= {"SizeRw": own, "SizeRootFs": total}
@@ -32,6 +32,9 @@ def inspect_container(
 
 def container_sizes(container: Container, *, store: ImageStore | Path | str | None = None) -> tuple[int, int]:
     """Bytes in files that the container wrote, and those with its image's."""
+    from entrepot.actions.create import lifecycle_of
+    from entrepot.layers.entry import Kind
+
     lifecycle = lifecycle_of(store)
     rootfs = lifecycle.rootfs(container)
     with rootfs.changes() as changes:
@@ -39,9 +42,11 @@ def container_sizes(container: Container, *, store: ImageStore | Path | str | No
     return own, own + lifecycle.snapshots.size([Digest.parse(text) for text in container.diff_ids])
 
 
-def _describe(lifecycle: Lifecycle, container: Container, state: State) -> dict[str, Any]:
-    directory = lifecycle.containers.directory(container).absolute()
-    rootfs = lifecycle.rootfs(container)
+def _describe(containers: Containers, container: Container, state: State) -> dict[str, Any]:
+    from entrepot.containers.rootfs import rootfs_of  # an image's document needs none of it
+
+    directory = containers.directory(container).absolute()
+    rootfs = rootfs_of(containers, container, Snapshots(containers.store))
     argv = container.argv
     return {
         "Id": container.id,

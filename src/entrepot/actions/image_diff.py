@@ -109,6 +109,9 @@ def _files(before: list[Path], after: list[Path]) -> tuple[FileDifference, ...]:
 
 def _layers(place: ImageStore, before: Image, after: Image) -> tuple[LayerDifference, ...]:
     old, new = place.layer_sizes(before), place.layer_sizes(after)
+    # One layer may be stored under two digests, of which one was made here and counted, the other received.
+    known = dict(zip(before.diff_ids, old, strict=False))
+    new = tuple(known.get(diff_id, size) for diff_id, size in zip(after.diff_ids, new, strict=False))
     count = max(len(before.diff_ids), len(after.diff_ids))
     return tuple(
         LayerDifference(

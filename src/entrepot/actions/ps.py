@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from entrepot.actions.create import lifecycle_of
 from entrepot.actions.errors import InvalidFilter
-from entrepot.containers.lifecycle import Lifecycle
-from entrepot.containers.records import Container, State
+from entrepot.actions.places import the_store
+from entrepot.containers.looking import settled_state
+from entrepot.containers.records import Container, Containers, State
 from entrepot.images.image import Image
 from entrepot.images.store import ImageStore
 
@@ -49,18 +49,16 @@ def list_containers(
     Containers whose monitor was killed are ended and cleaned up on the way. Raises InvalidFilter,
     NoSuchContainer.
     """
-    lifecycle = lifecycle_of(store)
+    containers = Containers(the_store(store))
     chosen = _parse_filters(filters)
-    found = [(container, lifecycle.settled_state(container)) for container in lifecycle.containers.list()]
-    found = [
-        (container, state) for container, state in found if lifecycle.containers.directory(container).exists()
-    ]
+    found = [(container, settled_state(containers, container)) for container in containers.list()]
+    found = [(container, state) for container, state in found if containers.directory(container).exists()]
     if not (all_containers or last is not None or "status" in chosen or "exited" in chosen):
         found = [(container, state) for container, state in found if state.status == "running"]
-    found = [pair for pair in found if _keeps(lifecycle, chosen, *pair)]
+    found = [pair for pair in found if _keeps(containers, chosen, *pair)]
     if last is not None and last >= 0:
         found = found[:last]
-    names = _image_names(lifecycle.containers.store.list()) if found else {}
+    names = _image_names(containers.store.list()) if found else {}
     return [Listed(container, state, _shown_image(container, names)) for container, state in found]
 
 
@@ -82,15 +80,15 @@ def _is_number(text: str) -> bool:
 
 
 def _keeps(
-    lifecycle: Lifecycle, chosen: Mapping[str, Sequence[str]], container: Container, state: State
+    containers: Containers, chosen: Mapping[str, Sequence[str]], container: Container, state: State
 ) -> bool:
-    return all(any(_fits(lifecycle, key, value, container, state) for value in values)
+    return all(any(_fits(containers, key, value, container, state) for value in values)
                if key != "label" else
                all(_has_label(container, value) for value in values)
                for key, values in chosen.items())  # fmt: skip
 
 
-def _fits(lifecycle: Lifecycle, key: str, value: str, container: Container, state: State) -> bool:
+def _fits(containers: Containers, key: str, value: str, container: Container, state: State) -> bool:
     match key:
         case "id":
             return container.id.startswith(value)
@@ -103,11 +101,11 @@ def _fits(lifecycle: Lifecycle, key: str, value: str, container: Container, stat
         case "exited":
             return state.status == "exited" and str(state.exit_code) == value
         case "ancestor":
-            return _is_ancestor(lifecycle.containers.store, value, container)
+            return _is_ancestor(containers.store, value, container)
         case "before":
-            return container.created < lifecycle.containers.find(value).created
+            return container.created < containers.find(value).created
         case "since":
-            return container.created > lifecycle.containers.find(value).created
+            return container.created > containers.find(value).created
         case "volume":
             return any(value in (mount.name, mount.target) for mount in container.host.mounts)
         case "health":

@@ -27,12 +27,13 @@ def containers_by_image(store: ImageStore) -> Mapping[Digest, Sequence[Container
     """Image ID → its containers, running ones first."""
     if not _has_containers(store):
         return {}
-    from entrepot.actions.create import lifecycle_of
+    from entrepot.containers.looking import settled_state
+    from entrepot.containers.records import Containers
 
-    lifecycle = lifecycle_of(store)
+    containers = Containers(store)
     found: dict[Digest, list[ContainerUse]] = {}
-    for container in lifecycle.containers.list():
-        running = lifecycle.settled_state(container).status == "running"
+    for container in containers.list():
+        running = settled_state(containers, container).status == "running"
         found.setdefault(Digest.parse(container.image_id), []).append(ContainerUse(container.id, running))
     return {image: sorted(uses, key=lambda use: not use.running) for image, uses in found.items()}
 

@@ -80,6 +80,20 @@ COMMANDS: dict[str, str] = {
     "container restart": "entrepot.cli.commands.stop:restart",
     "container inspect": "entrepot.cli.commands.inspect:container_inspect",
     "container ls": "entrepot.cli.commands.ps:ps",
+    "container prune": "entrepot.cli.commands.container_prune:container_prune",
+    "top": "entrepot.cli.commands.top:top",
+    "container top": "entrepot.cli.commands.top:top",
+    "stats": "entrepot.cli.commands.stats:stats",
+    "container stats": "entrepot.cli.commands.stats:stats",
+    "port": "entrepot.cli.commands.port:port",
+    "container port": "entrepot.cli.commands.port:port",
+    "volume ls": "entrepot.cli.commands.volume:ls",
+    "volume inspect": "entrepot.cli.commands.volume:inspect",
+    "volume rm": "entrepot.cli.commands.volume:rm",
+    "volume prune": "entrepot.cli.commands.volume:prune",
+    "system df": "entrepot.cli.commands.system:df",
+    "system prune": "entrepot.cli.commands.system:prune",
+    "system info": "entrepot.cli.commands.info:info",
     # images of several platforms
     "manifest create": "entrepot.cli.commands.manifest:create",
     "manifest annotate": "entrepot.cli.commands.manifest:annotate",
@@ -105,6 +119,9 @@ COMMANDS: dict[str, str] = {
     "config check": "entrepot.cli.commands.config:check",
     "config show": "entrepot.cli.commands.config:show",
     # the tool itself
+    "version": "entrepot.cli.commands.version:version",
+    "info": "entrepot.cli.commands.info:info",
+    "help": "entrepot.cli.commands.help:help_",
     "completion": "entrepot.cli.commands.completion:completion",
 }
 """Words typed → where the click command is. `group verb` rows make the group `group`.
@@ -118,6 +135,8 @@ GROUPS: dict[str, str] = {
     "container": "Manage containers",
     "image": "Manage images",
     "manifest": "Manage manifest lists: one name for several platforms",
+    "system": "Look at what is used, and remove what is not",
+    "volume": "Manage volumes",
 }
 """Group → the sentence its help starts with."""
 
@@ -149,6 +168,28 @@ class LazyGroup(click.Group):
             )  # fmt: skip
         return None
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The program's own help shows commands by what they are about."""
+        if self.prefix:
+            super().format_commands(ctx, formatter)
+            return
+        from entrepot.cli.sections import SECTIONS
+
+        left = set(self.list_commands(ctx))
+        for number, (heading, words) in enumerate(SECTIONS, 1):
+            names = [name for name in words.split() if name in left]
+            left.difference_update(names)
+            if number == len(SECTIONS):
+                names += sorted(left)
+            limit = formatter.width - 6 - max(map(len, self.list_commands(ctx)))
+            rows = [(name, self._short_help(ctx, name, limit)) for name in names]
+            with formatter.section(heading):
+                formatter.write_dl(rows)
+
+    def _short_help(self, ctx: click.Context, name: str, limit: int) -> str:
+        command = self.get_command(ctx, name)
+        return command.get_short_help_str(limit) if command is not None else ""
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -172,6 +213,13 @@ class UnknownCommand(click.UsageError):
 
     def __init__(self, ctx: click.Context, word: str) -> None:
         super().__init__(f"unknown command: {ctx.command_path} {word}", ctx)
+        from entrepot.cli.sections import advice_on
+
+        group = ctx.command
+        prefix = group.prefix if isinstance(group, LazyGroup) else ""
+        known = group.list_commands(ctx) if isinstance(group, click.Group) else []
+        self.advice = advice_on(prefix + word, known)
+        """What to try instead; may be empty."""
 
 
 def _show_help() -> None:

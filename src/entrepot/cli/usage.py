@@ -15,6 +15,9 @@ def report_usage_error(error: click.ClickException) -> int:
     text, code = _describe(error, ctx)
     lines = [text]
     if ctx is not None and type(error).__name__ == "UnknownCommand":
+        advice = getattr(error, "advice", "")
+        if advice:
+            lines += ["", advice]
         if ctx.parent is not None:
             lines += ["", f"Usage:  {ctx.command_path}"]
         lines += ["", f"Run '{ctx.command_path} --help' for more information"]

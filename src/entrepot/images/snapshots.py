@@ -122,6 +122,13 @@ class Snapshots:
         with locked(self.root / "lock", exclusive=False):
             yield
 
+    @contextlib.contextmanager
+    def not_in_use(self) -> Iterator[None]:
+        """Waits until nobody is `in_use`, and keeps others from it: every record names what it uses then."""
+        self._prepare()
+        with locked(self.root / "lock", exclusive=True):
+            yield
+
     def ensure(self, image: Image, *, progress: Progress | None = None) -> list[Path]:
         """The unpacked layers of an image, topmost first; those that are missing are unpacked, several at a
         time.
@@ -302,8 +309,6 @@ class Snapshots:
             )
             new.rename(final)
             os.close(fd)
-            with contextlib.suppress(OSError):
-                self._store.record_layer_size(layer.descriptor.digest, applied.data_bytes)
         except BaseException:
             self._give_up(layer, fd)
             raise

@@ -224,7 +224,7 @@ class ImageStore:
         return self.blobs.writer()
 
     def record_layer_size(self, layer: Digest, size: int) -> None:
-        """What unpacking found: better than what a gzip trailer says."""
+        """What whoever made a layer counted, before anybody has seen another size of it."""
         self.prepare()
         with self._files.locked():
             facts = self._read_facts()

@@ -10,6 +10,7 @@ import pytest
 
 from entrepot.cli import main as program
 from entrepot.cli.main import COMMANDS, main
+from entrepot.cli.sections import ELSEWHERE, SECTIONS, advice_on, distance
 
 
 def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
@@ -24,6 +25,13 @@ USAGE_ERRORS = [
     (("image", "nope"), 1, ("entrepot: unknown command: entrepot image nope\n\n"
      "Usage:  entrepot image\n\n"
      "Run 'entrepot image --help' for more information\n")),
+    (("pul",), 1, ("entrepot: unknown command: entrepot pul\n\nDid you mean this?\n  pull\n\n"
+     "Run 'entrepot --help' for more information\n")),
+    (("image", "lss"), 1, ("entrepot: unknown command: entrepot image lss\n\nDid you mean this?\n  ls\n\n"
+     "Usage:  entrepot image\n\n"
+     "Run 'entrepot image --help' for more information\n")),
+    (("build", "."), 1, (f"entrepot: unknown command: entrepot build\n\n{ELSEWHERE['build']}\n\n"
+     "Run 'entrepot --help' for more information\n")),
     (("tag", "a"), 1, ("entrepot: 'entrepot tag' requires 2 arguments\n\n"
      "Usage:  entrepot tag SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]\n\n"
      "Run 'entrepot tag --help' for more information\n")),
@@ -122,3 +130,52 @@ def test_starting_loads_nothing_heavy() -> None:
     heavy = {"urllib3", "msgspec", "zstandard", "isal", "entrepot.images.store", "entrepot.client",
              "sqlalchemy", "litestar", "asyncio", "entrepot.cli.templates"}  # fmt: skip
     assert not heavy & set(loaded)
+
+
+def test_every_command_has_one_place_in_the_help() -> None:
+    placed = [word for _, words in SECTIONS for word in words.split()]
+    assert sorted(placed) == sorted({row.split()[0] for row in COMMANDS})
+
+
+def test_help_is_grouped_by_what_commands_are_about(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "--help")
+    places = [out.index(f"\n{heading}:\n") for heading, _ in SECTIONS]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("words", ["build", "buildx", "builder", "image build"])
+def test_whoever_wants_to_build_is_told_what_does(words: str) -> None:
+    advice = advice_on(words, [])
+    assert all(name in advice for name in ("buildah", "BuildKit", "entrepot append", "entrepot mutate"))
+
+
+@pytest.mark.parametrize(
+    ("word", "near"), [("imgaes", "images"), ("cont", "container"), ("lgoin", "login"), ("xyz", None)]
+)
+def test_advice_is_for_words_that_come_near(word: str, near: str | None) -> None:
+    advice = advice_on(word, sorted({row.split()[0] for row in COMMANDS}))
+    assert advice == (f"Did you mean this?\n  {near}" if near else "")
+
+
+def test_a_swap_is_one_step() -> None:
+    assert [distance("lgoin", "login"), distance("", "ab"), distance("a", "a")] == [1, 2, 0]
+
+
+def test_help_of_a_command_is_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "help", "image", "prune") == run(capsys, "image", "prune", "--help")
+    assert run(capsys, "help") == run(capsys, "--help")
+    assert run(capsys, "help", "nope") == (1, "", "unknown help topic: nope\n")
+
+
+def test_version_answers_what_scripts_ask_docker(capsys: pytest.CaptureFixture[str]) -> None:
+    from entrepot import __version__
+
+    assert run(capsys, "version", "-f", "{{.Client.Version}} {{.Server.Version}}")[1] == (
+        f"{__version__} {__version__}\n"
+    )
+
+
+def test_info_tells_what_the_store_has(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    template = "{{.Images}} {{.Containers}} {{.ContainersRunning}} {{.DockerRootDir}}"
+    assert run(capsys, "--store", str(tmp_path), "info", "-f", template) == (0, f"0 0 0 {tmp_path}\n", "")
+    assert run(capsys, "--store", str(tmp_path), "info")[1].startswith("Containers: 0\n Running: 0\n")

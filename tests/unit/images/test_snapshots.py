@@ -145,3 +145,13 @@ def test_what_no_image_needs_is_collected_when_nobody_is_at_work(store: ImageSto
     assert snapshots.collect(lambda: needed) == 1
     assert set(content(snapshots, first)) == {b"usr/lib/a", b"old", b"new"}
     assert [path.name for path in snapshots.root.iterdir() if path.name.startswith(".")] == []
+
+
+def test_the_size_of_an_image_stays_when_it_is_unpacked(store: ImageStore) -> None:
+    """`images` would show another one after the first `run`."""
+    image = add_image(store, "app:1", BASE, UPPER)
+    before = store.resolve("app:1").size
+    snapshots = Snapshots(store)
+    with snapshots.in_use():
+        snapshots.ensure(image)
+    assert store.resolve("app:1").size == before > 0

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 
+from entrepot.cli.confirm import confirmed
 from entrepot.cli.options import open_store
 from entrepot.cli.output import human_size, write
+
+if TYPE_CHECKING:
+    from entrepot.actions.rmi import Removed
 
 DANGLING = "WARNING! This will remove all dangling images."
 ALL = "WARNING! This will remove all images without at least one container associated to them."
@@ -18,25 +25,21 @@ ALL = "WARNING! This will remove all images without at least one container assoc
 def prune(all_images: bool, filters: tuple[str, ...], force: bool) -> None:
     """Remove images without a name, content nothing needs, and downloads that were given up."""
     from entrepot.actions.rmi import prune_images
-    from entrepot.cli.commands.rmi import line_of
 
-    if not force and not _confirmed(ALL if all_images else DANGLING):
+    if not force and not confirmed(ALL if all_images else DANGLING):
         write("Total reclaimed space: 0B")
         return
     pruned = prune_images(all_images=all_images, filters=filters, store=open_store())
-    if pruned.removed:
-        write("Deleted Images:")
-        for record in pruned.removed:
-            write(line_of(record, lower=True))
-        write()
+    print_images_pruned(pruned.removed)
     write(f"Total reclaimed space: {human_size(pruned.freed_bytes, 4)}")
 
 
-def _confirmed(warning: str) -> bool:
-    """Asks; the end of the input is a no."""
-    write(warning)
-    try:
-        return input("Are you sure you want to continue? [y/N] ").strip().lower() in ("y", "yes")
-    except EOFError:
+def print_images_pruned(removed: Sequence[Removed]) -> None:
+    """As docker has it."""
+    from entrepot.cli.commands.rmi import line_of
+
+    if removed:
+        write("Deleted Images:")
+        for record in removed:
+            write(line_of(record, lower=True))
         write()
-        return False

@@ -57,6 +57,8 @@ def make_job_runner(services: Services, *, role: str = "jobs") -> JobRunner:
         name=name,
         role=role,
         version=VERSION,
+        # On SQLite the server's other processes have no row of their own.
+        listen=config.server.listen if role == "jobs" and services.catalog.dialect == "sqlite" else (),
         attendants=attendants,
     )
 

@@ -51,13 +51,20 @@ class Node:
     """Seconds since it was last heard of."""
     state: NodeState
     detail: Mapping[str, Any]
-    """`pid`; of a server `listen`, `problems` by part when it is not ready, and on PostgreSQL
+    """`pid`; of what answers requests `listen`, `problems` by part when it is not ready, and on PostgreSQL
     `clock_ahead_s`: by how much its clock is ahead of the one that all nodes go by."""
 
     @property
     def is_healthy(self) -> bool:
         """Alive, and nothing is wrong with what it needs."""
         return self.state == "alive" and not self.detail.get("problems")
+
+    @property
+    def work(self) -> str:
+        """What it does, in words. On SQLite one row stands for a whole server, and says where it listens."""
+        if self.role == "serve":
+            return "answers requests"
+        return "everything" if self.role == "jobs" and self.detail.get("listen") else "background work"
 
     def to_json(self) -> dict[str, Any]:
         """As `--json` prints it."""

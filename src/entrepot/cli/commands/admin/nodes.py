@@ -30,7 +30,7 @@ def nodes(ctx: click.Context, gone: str | None, as_json: bool) -> None:
     if as_json:
         write(json.dumps([one.to_json() for one in found], indent=2))
     else:
-        heads = ["NODE", "ROLE", "STATE", "VERSION", "LAST SEEN", "LISTENS ON"]
+        heads = ["NODE", "DOES", "STATE", "VERSION", "LAST SEEN", "LISTENS ON"]
         write(table(heads, [_row(one) for one in found]).rstrip("\n"))
         for one in found:
             for part, problem in one.detail.get("problems", {}).items():
@@ -41,4 +41,4 @@ def nodes(ctx: click.Context, gone: str | None, as_json: bool) -> None:
 def _row(one: Any) -> list[str]:
     state = one.state if one.is_healthy or one.state != "alive" else "unwell"
     listens = ", ".join(one.detail.get("listen", ()))
-    return [one.id, one.role, state, one.version, f"{one.silent_s:.0f}s ago", listens]
+    return [one.id, one.work, state, one.version, f"{one.silent_s:.0f}s ago", listens]

@@ -93,6 +93,7 @@ class JobRunner:
         name: str | None = None,
         role: str = "serve",
         version: str = "",
+        listen: tuple[str, ...] = (),
         concurrency: int = 4,
         poll_s: float = 1.0,
         attendants: Sequence[Callable[[asyncio.Event], Coroutine[Any, Any, None]]] = (),
@@ -109,6 +110,7 @@ class JobRunner:
         self.name = name or runner_name()
         self._role = role
         self._version = version
+        self._listen = listen
         self._concurrency = concurrency
         shortest_s = min((one.every_s for one in self._periodic), default=HEARTBEAT_S)
         self._heartbeat_s = min(HEARTBEAT_S, max(shortest_s, SHORTEST_PERIOD_S))
@@ -168,8 +170,11 @@ class JobRunner:
             return
         steady = self._catalog.clock.steady()
         self._started_at = self._started_at or steady
-        who = (self.name, self._role, self._version, self._started_at)
-        await self._catalog.write(_beat, *who, steady, durable=False)
+        detail: dict[str, Any] = {"pid": os.getpid()}
+        if self._listen:
+            detail["listen"] = list(self._listen)
+        said = (self._role, self._version, json.dumps(detail))
+        await self._catalog.write(_beat, self.name, *said, self._started_at, steady, durable=False)
         await self.schedule()
 
     async def schedule(self) -> None:
@@ -295,7 +300,9 @@ def _schedule(connection: Connection, periodic: Sequence[Periodic], now: int) ->
     job_table.forget(connection, before=now - microseconds(HISTORY_S))
 
 
-def _beat(connection: Connection, name: str, role: str, version: str, started_at: int, now: int) -> None:
+def _beat(
+    connection: Connection, name: str, role: str, version: str, detail: str, started_at: int, now: int
+) -> None:
     if connection.execute(update(node).where(node.c.id == name).values(seen_at=now)).rowcount == 0:
         connection.execute(
             insert(node).values(
@@ -305,7 +312,7 @@ def _beat(connection: Connection, name: str, role: str, version: str, started_at
                 version=version,
                 started_at=started_at,
                 seen_at=now,
-                detail=json.dumps({"pid": os.getpid()}),
+                detail=detail,
             )
         )
     forget_silent(connection, name, name=socket.gethostname(), role=role, started_at=started_at, now=now)
