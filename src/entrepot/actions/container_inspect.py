@@ -8,6 +8,8 @@ from typing import Any
 
 from entrepot.actions.create import lifecycle_of
 from entrepot.containers.lifecycle import Lifecycle
+from entrepot.containers.network import ADDRESS, GATEWAY, PROGRAMS
+from entrepot.containers.ports import published, wanted
 from entrepot.containers.records import Container, Mount, State
 from entrepot.images.store import ImageStore
 from entrepot.images.times import print_time
@@ -76,9 +78,25 @@ def _describe(lifecycle: Lifecycle, container: Container, state: State) -> dict[
             "IPAddress": "",
             "IPPrefixLen": 0,
             "MacAddress": "",
-            "Ports": {},
-            "Networks": {container.host.network: {"Gateway": "", "IPAddress": "", "MacAddress": ""}},
+            "Ports": _ports(container, state),
+            "Networks": {container.host.network: _network(container, state)},
         },
+    }
+
+
+def _ports(container: Container, state: State) -> dict[str, Any]:
+    if state.status != "running":
+        return {}
+    return published(state.ports, container.process.exposed_ports)
+
+
+def _network(container: Container, state: State) -> dict[str, Any]:
+    own = state.status == "running" and container.host.network in PROGRAMS
+    return {
+        "Gateway": GATEWAY if own else "",
+        "IPAddress": ADDRESS if own else "",
+        "IPPrefixLen": 24 if own else 0,
+        "MacAddress": "",
     }
 
 
@@ -113,8 +131,11 @@ def _host(container: Container, runtime: str) -> dict[str, Any]:
         "Binds": binds or None,
         "LogConfig": {"Type": "json-file", "Config": {}},
         "NetworkMode": host.network,
-        "PortBindings": {},
-        "PublishAllPorts": False,
+        "PortBindings": wanted(host.ports),
+        "PublishAllPorts": host.publish_all,
+        "Dns": host.dns,
+        "DnsOptions": [],
+        "DnsSearch": host.dns_search,
         "IpcMode": "private",
         "PidMode": "",
         "Runtime": runtime,

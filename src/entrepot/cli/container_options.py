@@ -75,8 +75,15 @@ _FLAGS: tuple[Any, ...] = (
     click.option("--mount", "mount", multiple=True, metavar="SPEC", help="type=…,source=…,target=…"),
     click.option("--tmpfs", multiple=True, metavar="TARGET[:OPTIONS]", help="Mount a tmpfs"),
     click.option("--entrypoint", metavar="COMMAND", help="Replace the image's entry point"),
-    click.option("--network", "--net", "network", metavar="none|host", default="none", show_default=True,
-                 help="The host's network, or none at all"),
+    click.option("--network", "--net", "network", metavar="NAME", default="default",
+                 help="pasta, slirp4netns, host or none; the first one that is installed"),
+    click.option("-p", "--publish", "publish", multiple=True, metavar="[[IP:]HOST:]PORT[/udp]",
+                 help="Answer on a port of the host for one of the container"),
+    click.option("-P", "--publish-all", is_flag=True,
+                 help="Publish every noted port on a free one of the host"),
+    click.option("--dns", multiple=True, metavar="ADDRESS", help="Name server instead of the host's"),
+    click.option("--dns-search", multiple=True, metavar="DOMAIN",
+                 help="Where names are looked up; . for nowhere"),
     click.option("-i", "--interactive", is_flag=True, help="Keep standard input open"),
     click.option("-t", "--tty", is_flag=True, help="Give the process a terminal"),
     click.option("--rm", "auto_remove", is_flag=True, help="Remove the container when it ends"),
@@ -158,6 +165,7 @@ def read_options(flags: dict[str, Any], *, attach: bool = True) -> CreateOptions
     """Flags to options. Raises InvalidOption."""
     from entrepot.containers import options as o
     from entrepot.containers.errors import InvalidOption
+    from entrepot.containers.ports import parse_publish
 
     try:
         env = [line for file in flags["env_file"] for line in o.parse_env_file(Path(file))]
@@ -170,6 +178,7 @@ def read_options(flags: dict[str, Any], *, attach: bool = True) -> CreateOptions
         *(o.parse_tmpfs(text) for text in flags["tmpfs"]),
     ]
     shm = flags["shm_size"]
+    ports = [binding for text in flags["publish"] for binding in parse_publish(text)]
     return o.CreateOptions(
         name=flags["name"],
         hostname=flags["hostname"],
@@ -183,7 +192,11 @@ def read_options(flags: dict[str, Any], *, attach: bool = True) -> CreateOptions
         tty=flags["tty"],
         interactive=flags["interactive"],
         attach=attach,
-        network=o.parse_network(flags["network"]),
+        network=_network(o.parse_network(flags["network"]), publishing=bool(ports) or flags["publish_all"]),
+        ports=ports,
+        publish_all=flags["publish_all"],
+        dns=[o.parse_dns(text) for text in flags["dns"]],
+        dns_search=flags["dns_search"],
         auto_remove=flags["auto_remove"],
         privileged=flags["privileged"],
         read_only=flags["read_only"],
@@ -196,13 +209,26 @@ def read_options(flags: dict[str, Any], *, attach: bool = True) -> CreateOptions
         pids_limit=max(0, flags["pids_limit"]),
         shm_bytes=o.parse_size(shm) if shm else 64 << 20,
         ulimits=[o.parse_ulimit(text) for text in flags["ulimit"]],
-        extra_hosts=flags["add_host"],
+        extra_hosts=[o.parse_extra_host(text) for text in flags["add_host"]],
         group_add=flags["group_add"],
         devices=[o.parse_device(text) for text in flags["device"]],
         sysctls=o.parse_labels(flags["sysctl"]),
         stop_signal=flags["stop_signal"],
         stop_timeout_s=flags["stop_timeout"],
     )
+
+
+def _network(wanted: str, *, publishing: bool) -> str:
+    """The network there is, with a warning on stderr when that is none though nobody said so."""
+    from entrepot.cli.output import print_error
+    from entrepot.containers.network import choose_network
+
+    choice = choose_network(wanted, publishing=publishing)
+    if choice.warning:
+        print_error(f"WARNING: {choice.warning}")
+    if publishing and choice.network in ("none", "host"):
+        print_error(f"WARNING: Published ports are discarded when using {choice.network} network mode")
+    return choice.network
 
 
 def say_missing(name: str) -> None:

@@ -26,10 +26,13 @@ from entrepot.containers.errors import (
     NoSuchUser,
     RuntimeFailed,
 )
+from entrepot.containers.etc import write_files, write_resolver
 from entrepot.containers.frames import FrameKind, FrameParser, received_frames
 from entrepot.containers.monitor import Start, process_start, spawn_monitor
 from entrepot.containers.names import check_name, new_id
+from entrepot.containers.network import choose_network, end_network
 from entrepot.containers.options import CreateOptions, parse_signal
+from entrepot.containers.ports import parse_expose
 from entrepot.containers.records import (
     Container,
     Containers,
@@ -77,6 +80,9 @@ class Lifecycle:
         config = self.containers.store.config(image)
         container_id = new_id()
         process = merged_process(config, command, options, container_id)
+        network = choose_network(
+            options.network, publishing=bool(options.ports) or options.publish_all
+        ).network
         if not (process.entrypoint or process.cmd):
             raise NoCommand
         self.clean()
@@ -96,11 +102,11 @@ class Lifecycle:
                 image_id=str(image.id),
                 diff_ids=[str(diff_id) for diff_id in image.diff_ids],
                 process=process,
-                host=_host_config(options, mounts),
+                host=_host_config(options, mounts, network),
                 rootfs=rootfs.kind,
             )
             command_of(container)
-            _write_files(directory / "files", container)
+            write_files(directory / "files", container)
             return self.containers.add(container, directory)
 
     def _mounts(self, options: CreateOptions, process: ProcessConfig, layers: Sequence[Path]) -> list[Mount]:
@@ -138,6 +144,8 @@ class Lifecycle:
             raise ContainerRunning(f"container {container.id[:12]} is already running")
         try:
             runtime = find_runtime(self._runtime_name)
+            end_network(self.containers.directory(container), process_start)  # of a start that was killed
+            write_resolver(self.containers.directory(container) / "files", container)
             self._write_bundle(container, runtime)
             ours, theirs = socket.socketpair()
             with theirs:
@@ -214,6 +222,7 @@ class Lifecycle:
         runtime = (
             Runtime(state.runtime, os.geteuid() != 0) if state.runtime else find_runtime(self._runtime_name)
         )
+        end_network(self.containers.directory(container), process_start)
         runtime.delete(self.containers.directory(container) / "runtime", container.id)
         self.rootfs(container).unmount()
         ended = State(
@@ -317,6 +326,7 @@ class Lifecycle:
 
     def _remove_files(self, container: Container, *, volumes: bool) -> None:
         with self.containers.alone(container):
+            end_network(self.containers.directory(container), process_start)
             self.rootfs(container).unmount()
             if volumes:
                 remove_anonymous_volumes(self.containers.store, container)
@@ -368,7 +378,13 @@ def merged_process(
         entrypoint=list(entrypoint) if entrypoint is not None else None,
         working_dir=config.working_dir if options.working_dir is None else _absolute(options.working_dir),
         labels={**config.labels, **options.labels},
-        exposed_ports=sorted({*config.exposed_ports, *(_port(port) for port in options.expose)}),
+        exposed_ports=sorted(
+            {
+                *config.exposed_ports,
+                *(port for text in options.expose for port in parse_expose(text)),
+                *(binding.name for binding in options.ports),
+            }
+        ),
         volumes=list(config.volumes),
         stop_signal=options.stop_signal or config.stop_signal,
         stop_timeout_s=options.stop_timeout_s,
@@ -387,11 +403,7 @@ def _absolute(path: str) -> str:
     return path
 
 
-def _port(text: str) -> str:
-    return text if "/" in text else f"{text}/tcp"
-
-
-def _host_config(options: CreateOptions, mounts: list[Mount]) -> HostConfig:
+def _host_config(options: CreateOptions, mounts: list[Mount], network: str) -> HostConfig:
     seccomp, unmasked, no_new_privileges = "default", False, False
     for item in options.security:
         key, _, value = item.replace(":", "=", 1).partition("=")
@@ -404,7 +416,11 @@ def _host_config(options: CreateOptions, mounts: list[Mount]) -> HostConfig:
         elif key not in ("apparmor", "label"):
             raise InvalidOption(f'invalid --security-opt 2: "{item}"')
     return HostConfig(
-        network=options.network,
+        network=network,
+        ports=list(options.ports),
+        publish_all=options.publish_all,
+        dns=list(options.dns),
+        dns_search=list(options.dns_search),
         mounts=mounts,
         auto_remove=options.auto_remove,
         privileged=options.privileged,
@@ -434,45 +450,6 @@ def _seccomp_file(path: str) -> str:
     except (OSError, msgspec.MsgspecError) as error:
         raise InvalidOption(f"opening seccomp profile ({path}) failed: {error}") from error
     return text
-
-
-# Files that are mounted over the container's own.
-
-
-def _write_files(folder: Path, container: Container) -> None:
-    folder.mkdir(mode=0o700)
-    hostname = container.process.hostname
-    (folder / "hostname").write_text(f"{hostname}\n")
-    (folder / "hosts").write_text(_hosts(container))
-    (folder / "resolv.conf").write_text(_resolv_conf(container.host.network))
-    for name in ("hostname", "hosts", "resolv.conf"):
-        (folder / name).chmod(0o644)
-
-
-def _hosts(container: Container) -> str:
-    if container.host.network == "host":
-        with contextlib.suppress(OSError):
-            return Path("/etc/hosts").read_text() + _extra_hosts(container.host.extra_hosts)
-    base = (
-        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n"
-        "ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
-    )
-    return base + _extra_hosts(container.host.extra_hosts)
-
-
-def _extra_hosts(items: Sequence[str]) -> str:
-    pairs = (item.partition(":") for item in items)
-    return "".join(f"{address}\t{name}\n" for name, _, address in pairs)
-
-
-def _resolv_conf(network: str) -> str:
-    try:
-        text = Path("/etc/resolv.conf").read_text()
-    except OSError:
-        return ""
-    if network == "host":
-        return text
-    return "".join(line + "\n" for line in text.splitlines() if not line.startswith("nameserver 127."))
 
 
 _INIT_PROGRAMS = ("docker-init", "tini-static", "tini", "catatonit")

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,8 @@ from entrepot.containers.errors import RuntimeFailed
 from entrepot.containers.frames import FrameKind, FrameParser, frame_of
 from entrepot.containers.logs import LogWriter
 from entrepot.containers.mounts import set_subreaper
-from entrepot.containers.records import Containers, State, utc_now
+from entrepot.containers.network import PROGRAMS, bound_ports, end_network, start_network
+from entrepot.containers.records import Containers, PortBinding, State, utc_now
 from entrepot.containers.rootfs import RootFs, rootfs_of
 from entrepot.containers.runtime import Runtime, failure_from_log
 from entrepot.containers.volumes import remove_anonymous_volumes
@@ -176,7 +177,8 @@ class Monitor:
     def _begin(self, rootfs: RootFs) -> int:
         set_subreaper()
         rootfs.mount()
-        pid = self._launch()
+        ports = bound_ports(self._container) if self._has_own_network() else []
+        pid = self._launch(ports)
         self._containers.write_state(
             self._container,
             State(
@@ -186,17 +188,23 @@ class Monitor:
                 started=utc_now(),
                 runtime=self._start.runtime.path,
                 monitor_pid=os.getpid(),
+                ports=ports,
             ),
         )
         return pid
 
-    def _launch(self) -> int:
+    def _has_own_network(self) -> bool:
+        return self._container.host.network in PROGRAMS
+
+    def _launch(self, ports: Sequence[PortBinding]) -> int:
         pid_file, log = self._directory / "pid", self._directory / "runtime.log"
         log.unlink(missing_ok=True)
         pid_file.unlink(missing_ok=True)
         state = self._directory / "runtime"
         remove_path(state)
-        arguments = ["--log", str(log), "--log-format", "json", "run", "--detach",
+        # With a network of its own, the process starts only once that is there.
+        verb = ["create"] if self._has_own_network() else ["run", "--detach"]
+        arguments = ["--log", str(log), "--log-format", "json", *verb,
                      "--bundle", str(self._directory / "bundle"), "--pid-file", str(pid_file)]  # fmt: skip
         argv = self._start.runtime.argv(state, *arguments)
         run = self._run_with_console if self._container.process.tty else self._run_with_pipes
@@ -204,9 +212,17 @@ class Monitor:
         if code != 0:
             raise failure_from_log(self._start.runtime.name, log, output)
         try:
-            return int(pid_file.read_text())
+            pid = int(pid_file.read_text())
         except (OSError, ValueError) as error:
             raise RuntimeFailed(f"{self._start.runtime.name} did not tell the process it started") from error
+        if self._has_own_network():
+            start_network(self._container, pid, ports, self._directory, process_start)
+            started = self._start.runtime.call(
+                state, "--log", str(log), "--log-format", "json", "start", self._container.id, check=False
+            )
+            if started.returncode != 0:
+                raise failure_from_log(self._start.runtime.name, log, started.stderr)
+        return pid
 
     def _run_with_pipes(self, argv: list[str]) -> tuple[int, str]:
         out_read, out_write = os.pipe()
@@ -421,6 +437,7 @@ class Monitor:
 
     def _end(self, rootfs: RootFs, code: int, *, error: str = "") -> None:
         self._log.close()
+        end_network(self._directory, process_start)
         state = self._directory / "runtime"
         if error:
             self._start.runtime.delete(state, self._container.id)

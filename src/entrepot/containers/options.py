@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -9,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from msgspec import Struct
 
 from entrepot.containers.errors import InvalidOption
-from entrepot.containers.records import Mount
+from entrepot.containers.records import Mount, PortBinding
 
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgtp]?)(?:i?b)?\Z", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
@@ -36,7 +37,12 @@ class CreateOptions(Struct, frozen=True):
     tty: bool = False
     interactive: bool = False
     attach: bool = True
-    network: str = "none"
+    network: str = "default"
+    """`none`, `host`, `pasta`, `slirp4netns`, or `default`: the first of the last two that can work here."""
+    ports: Sequence[PortBinding] = ()
+    publish_all: bool = False
+    dns: Sequence[str] = ()
+    dns_search: Sequence[str] = ()
     auto_remove: bool = False
     privileged: bool = False
     read_only: bool = False
@@ -58,13 +64,39 @@ class CreateOptions(Struct, frozen=True):
 
 
 def parse_network(text: str) -> str:
-    """`none` or `host`. Raises InvalidOption."""
-    if text in ("none", "host"):
+    """A network's name. Raises InvalidOption."""
+    if text in ("default", "none", "host", "pasta", "slirp4netns"):
         return text
     raise InvalidOption(
-        f"network {text} is not supported: containers have the host's network or none",
-        hint="use --network host or --network none",
+        f"network {text} is not supported: containers have one of their own, the host's or none",
+        hint="use --network pasta, slirp4netns, host or none",
     )
+
+
+def parse_dns(text: str) -> str:
+    """`--dns`: an address. Raises InvalidOption."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError as error:
+        raise InvalidOption(f"{text} is not an ip address") from error
+
+
+def parse_extra_host(text: str) -> str:
+    """`--add-host NAME:ADDRESS` or `NAME=ADDRESS`, as `NAME:ADDRESS`. Raises InvalidOption."""
+    name, equals, address = text.partition("=")
+    if not equals:
+        name, _, address = text.partition(":")
+    if not name or not address or name.split() != [name]:
+        raise InvalidOption(f'bad format for add-host: "{text}"')
+    if address == "host-gateway":
+        raise InvalidOption(
+            "host-gateway is not supported: a container here cannot reach the host's loopback",
+            hint="name an address of this machine, or use --network host",
+        )
+    try:
+        return f"{name}:{ipaddress.ip_address(address.removeprefix('[').removesuffix(']'))}"
+    except ValueError as error:
+        raise InvalidOption(f'invalid IP address in add-host: "{address}"') from error
 
 
 def parse_volume(text: str) -> Mount:

@@ -10,6 +10,7 @@
     upper/ work/          the container's own layer, and the overlay mount's workplace
     merged/               where the file system is mounted while something needs it
     bundle/               config.json for the OCI runtime
+    network.json          the process that is its network, while there is one
     files/                hostname, hosts and resolv.conf, mounted over the container's own
     log                   output, one JSON object a line, as docker's json-file driver writes it
   .new-<id>/              being made; flocked by its maker
@@ -63,6 +64,23 @@ class Mount(msgspec.Struct, frozen=True, omit_defaults=True):
     """A volume nobody named: it goes with `rm -v`."""
 
 
+class PortBinding(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A port of the container that a port of the host leads to."""
+
+    container_port: int
+    protocol: str = "tcp"
+    """`tcp` or `udp`."""
+    host_ip: str = ""
+    """Empty: all addresses of the host."""
+    host_port: int = 0
+    """0 in what was asked for: any free one, chosen at each start. Never 0 in a running container's state."""
+
+    @property
+    def name(self) -> str:
+        """docker's name for the container's side, as `80/tcp`."""
+        return f"{self.container_port}/{self.protocol}"
+
+
 class ProcessConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     """What runs, after the image's and the user's wishes were merged. `commit` makes an image config of
     it."""
@@ -90,6 +108,12 @@ class HostConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     """How much of the host the container sees."""
 
     network: str = "none"
+    """`none`, `host`, or the program that is the container's network: `pasta`, `slirp4netns`."""
+    ports: list[PortBinding] = []
+    """As asked for; `State.ports` has what is answered while it runs."""
+    publish_all: bool = False
+    dns: list[str] = []
+    dns_search: list[str] = []
     mounts: list[Mount] = []
     auto_remove: bool = False
     privileged: bool = False
@@ -147,6 +171,8 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str = ""
     runtime: str = ""
     monitor_pid: int = 0
+    ports: list[PortBinding] = []
+    """Where the host answers for the container, while it runs."""
     paused: bool = False
     oom_killed: bool = False
 
