@@ -138,15 +138,6 @@ def test_a_published_port_answers_until_the_container_ends(anybodys: Box, progra
     assert _read(port) == "from the container"
 
 
-def test_datagrams_are_published(box: Box) -> None:
-    port = free_port()
-    _serve(box, "names", "--network", "slirp4netns", "-p", f"127.0.0.1:{port}:53/udp", script=UDP_SERVER)
-    done = subprocess.run(
-        [sys.executable, "-c", UDP_CLIENT, "127.0.0.1", str(port)], capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "HELLO\n"
-
-
 def test_free_ports_are_chosen_for_noted_ones(box: Box) -> None:
     _serve(box, "web", "-P", "--expose", "80")
     (document,) = json.loads(box.output("inspect", "web"))
@@ -269,12 +260,34 @@ class _BoxElsewhere(Box):
         return ["nsenter", "--target", str(self.network_of), "--net", *super().argv(*words)]
 
 
+def _moved(box: Box, network_of: int) -> Box:
+    fields = {field.name: getattr(box, field.name) for field in dataclasses.fields(box)}
+    moved = _BoxElsewhere(**fields)
+    object.__setattr__(moved, "network_of", network_of)
+    return moved
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_datagrams_are_published_on_addresses_that_are_not_loopback(
+    box: Box, outside: int, program: str
+) -> None:
+    _serve(
+        _moved(box, outside),
+        "names",
+        "--network",
+        program,
+        "-p",
+        "198.51.100.2:5300:53/udp",
+        script=UDP_SERVER,
+    )
+    enter = ["nsenter", "--target", str(outside), "--net"]
+    argv = [*enter, sys.executable, "-c", UDP_CLIENT, "198.51.100.2", "5300"]
+    assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == "HELLO\n"
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_connections_go_out(anybodys: Box, outside: int, program: str) -> None:
-    box = _BoxElsewhere(
-        **{field.name: getattr(anybodys, field.name) for field in dataclasses.fields(anybodys)}
-    )
-    object.__setattr__(box, "network_of", outside)
+    box = _moved(anybodys, outside)
     words = (*PYTHON, "tiny:1", PYTHON_PATH, "-c", CLIENT, "203.0.113.7", "8000")
     assert box.output("run", "--rm", "--network", program, *words) == "from outside"
 
