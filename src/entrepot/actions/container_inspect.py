@@ -55,7 +55,7 @@ def _describe(lifecycle: Lifecycle, container: Container, state: State) -> dict[
         "ResolvConfPath": str(directory / "files" / "resolv.conf"),
         "HostnamePath": str(directory / "files" / "hostname"),
         "HostsPath": str(directory / "files" / "hosts"),
-        "LogPath": str(directory / "log"),
+        "LogPath": str(directory / "log") if container.host.log_driver != "none" else "",
         "Name": f"/{container.name}",
         "RestartCount": 0,
         "Driver": "overlay2" if container.rootfs == "overlay" else "vfs",
@@ -129,7 +129,7 @@ def _host(container: Container, runtime: str) -> dict[str, Any]:
     ]
     return {
         "Binds": binds or None,
-        "LogConfig": {"Type": "json-file", "Config": {}},
+        "LogConfig": {"Type": host.log_driver, "Config": {}},
         "NetworkMode": host.network,
         "PortBindings": wanted(host.ports),
         "PublishAllPorts": host.publish_all,
@@ -151,6 +151,9 @@ def _host(container: Container, runtime: str) -> dict[str, Any]:
         "CapDrop": host.cap_drop or None,
         "SecurityOpt": ["no-new-privileges"] if host.no_new_privileges else None,
         "Memory": host.memory_bytes,
+        "MemorySwap": host.memory_swap_bytes,
+        "CpusetCpus": host.cpuset_cpus,
+        "VolumesFrom": host.volumes_from or None,
         "NanoCpus": int(host.cpus * 1_000_000_000),
         "PidsLimit": host.pids_limit or None,
         "ShmSize": host.shm_bytes,

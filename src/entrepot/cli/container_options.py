@@ -73,6 +73,8 @@ _FLAGS: tuple[Any, ...] = (
     click.option("-v", "--volume", "volume", multiple=True, metavar="HOST:TARGET[:ro]",
                  help="Show a directory or volume in the container"),
     click.option("--mount", "mount", multiple=True, metavar="SPEC", help="type=…,source=…,target=…"),
+    click.option("--volumes-from", multiple=True, metavar="CONTAINER[:ro]",
+                 help="Show the volumes of another container"),
     click.option("--tmpfs", multiple=True, metavar="TARGET[:OPTIONS]", help="Mount a tmpfs"),
     click.option("--entrypoint", metavar="COMMAND", help="Replace the image's entry point"),
     click.option("--network", "--net", "network", metavar="NAME", default="default",
@@ -99,6 +101,8 @@ _FLAGS: tuple[Any, ...] = (
     click.option("--security-opt", multiple=True, metavar="OPTION",
                  help="no-new-privileges, seccomp=unconfined|FILE, systempaths=unconfined"),
     click.option("-m", "--memory", metavar="BYTES", help="Most memory, as 512m or 2g"),
+    click.option("--memory-swap", metavar="BYTES", help="Most memory and swap together; -1 for no limit"),
+    click.option("--cpuset-cpus", metavar="LIST", default="", help="Processors to run on, as 0-2,4"),
     click.option("--cpus", type=float, default=0.0, metavar="N", help="Most processors, as 1.5"),
     click.option("--pids-limit", type=int, default=0, metavar="N", help="Most processes"),
     click.option("--shm-size", metavar="BYTES", help="Size of /dev/shm (64m)"),
@@ -109,6 +113,8 @@ _FLAGS: tuple[Any, ...] = (
     click.option("--sysctl", multiple=True, metavar="NAME=VALUE", help="Set a kernel parameter"),
     click.option("--stop-signal", metavar="SIGNAL", default="", help="Signal that `stop` sends"),
     click.option("--stop-timeout", type=int, metavar="SECONDS", help="How long `stop` waits"),
+    click.option("--log-driver", metavar="none|json-file", default="json-file",
+                 help="Whether output is kept for logs"),
     click.option("--platform", metavar="PLATFORM", help="os/arch[/variant], as in linux/arm64"),
     click.option("--pull", "pull", type=click.Choice(["missing", "always", "never"]), default="missing",
                  show_default=True, help="When to pull the image"),
@@ -116,6 +122,11 @@ _FLAGS: tuple[Any, ...] = (
     click.option("--cidfile", metavar="FILE", help="Write the container's ID to a file"),
     click.option("--disable-content-trust", is_flag=True, hidden=True, expose_value=False),
 )  # fmt: skip
+
+
+detach_keys_option = click.option(
+    "--detach-keys", metavar="KEYS", default="ctrl-p,ctrl-q", help="Keys that leave it running, as ctrl-x,q"
+)
 
 
 class DockerCommand(click.Command):
@@ -178,6 +189,7 @@ def read_options(flags: dict[str, Any], *, attach: bool = True) -> CreateOptions
         *(o.parse_tmpfs(text) for text in flags["tmpfs"]),
     ]
     shm = flags["shm_size"]
+    memory = o.parse_size(flags["memory"]) if flags["memory"] else 0
     ports = [binding for text in flags["publish"] for binding in parse_publish(text)]
     return o.CreateOptions(
         name=flags["name"],
@@ -204,7 +216,11 @@ def read_options(flags: dict[str, Any], *, attach: bool = True) -> CreateOptions
         cap_add=flags["cap_add"],
         cap_drop=flags["cap_drop"],
         security=flags["security_opt"],
-        memory_bytes=o.parse_size(flags["memory"]) if flags["memory"] else 0,
+        memory_bytes=memory,
+        memory_swap_bytes=o.parse_memory_swap(flags["memory_swap"], memory) if flags["memory_swap"] else 0,
+        cpuset_cpus=o.parse_cpuset(flags["cpuset_cpus"]),
+        log_driver=o.parse_log_driver(flags["log_driver"]),
+        volumes_from=flags["volumes_from"],
         cpus=flags["cpus"],
         pids_limit=max(0, flags["pids_limit"]),
         shm_bytes=o.parse_size(shm) if shm else 64 << 20,

@@ -112,6 +112,9 @@ class Lifecycle:
     def _mounts(self, options: CreateOptions, process: ProcessConfig, layers: Sequence[Path]) -> list[Mount]:
         mounts = list(options.mounts)
         covered = {mount.target for mount in mounts}
+        for text in options.volumes_from:
+            mounts += [mount for mount in self._mounts_of(text) if mount.target not in covered]
+            covered = {mount.target for mount in mounts}
         mounts += [
             Mount(source="", target=target, kind="volume", anonymous=True)
             for target in process.volumes
@@ -128,6 +131,16 @@ class Lifecycle:
                     Path(mount.source).mkdir(parents=True)  # as docker: -v makes a directory
                 result.append(mount)
         return result
+
+    def _mounts_of(self, text: str) -> list[Mount]:
+        """`--volumes-from NAME[:ro|rw]`: another container's. Raises NoSuchContainer, InvalidOption."""
+        name, colon, mode = text.partition(":")
+        if colon and mode not in ("ro", "rw"):
+            raise InvalidOption(f"invalid mode: {mode}")
+        found = [mount for mount in self.containers.find(name).host.mounts if mount.kind != "tmpfs"]
+        if mode == "ro":
+            return [msgspec.structs.replace(mount, read_only=True) for mount in found]
+        return found
 
     # Starting.
 
@@ -329,7 +342,7 @@ class Lifecycle:
             end_network(self.containers.directory(container), process_start)
             self.rootfs(container).unmount()
             if volumes:
-                remove_anonymous_volumes(self.containers.store, container)
+                remove_anonymous_volumes(self.containers, container)
             self.containers.remove(container)
         self.clean()
 
@@ -432,7 +445,11 @@ def _host_config(options: CreateOptions, mounts: list[Mount], network: str) -> H
         seccomp=seccomp,
         unmasked=unmasked,
         memory_bytes=options.memory_bytes,
+        memory_swap_bytes=options.memory_swap_bytes,
         cpus=options.cpus,
+        cpuset_cpus=options.cpuset_cpus,
+        log_driver=options.log_driver,
+        volumes_from=list(options.volumes_from),
         pids_limit=options.pids_limit,
         shm_bytes=options.shm_bytes,
         ulimits=list(options.ulimits),

@@ -144,7 +144,8 @@ class Monitor:
         self._pidfd = -1
         self._parser = FrameParser()
         self._selector = selectors.DefaultSelector()
-        self._log = LogWriter(self._directory / "log")
+        kept = self._container.host.log_driver != "none"
+        self._log = LogWriter(self._directory / "log" if kept else Path(os.devnull))
         self._stdin = -1
         self._pending_stdin = bytearray()
         self._stdin_ending = False
@@ -461,7 +462,7 @@ class Monitor:
         if self._container.host.auto_remove:
             with contextlib.suppress(EntrepotError, OSError):
                 rootfs.unmount()
-                remove_anonymous_volumes(self._containers.store, self._container)
+                remove_anonymous_volumes(self._containers, self._container)
                 self._containers.remove(self._container)
 
 

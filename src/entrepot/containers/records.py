@@ -126,7 +126,10 @@ class HostConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     unmasked: bool = False
     init: bool = False
     memory_bytes: int = 0
+    memory_swap_bytes: int = 0
+    """Memory and swap together; -1 for no limit, 0 for the kernel's own."""
     cpus: float = 0.0
+    cpuset_cpus: str = ""
     pids_limit: int = 0
     shm_bytes: int = 64 << 20
     ulimits: list[tuple[str, int, int]] = []
@@ -134,6 +137,9 @@ class HostConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     group_add: list[str] = []
     devices: list[str] = []
     sysctls: dict[str, str] = {}
+    log_driver: str = "json-file"
+    """`json-file` or `none`."""
+    volumes_from: list[str] = []
 
 
 class Container(msgspec.Struct, frozen=True):
