@@ -57,7 +57,7 @@ def _describe(lifecycle: Lifecycle, container: Container, state: State) -> dict[
         "HostsPath": str(directory / "files" / "hosts"),
         "LogPath": str(directory / "log") if container.host.log_driver != "none" else "",
         "Name": f"/{container.name}",
-        "RestartCount": 0,
+        "RestartCount": state.restarts,
         "Driver": "overlay2" if container.rootfs == "overlay" else "vfs",
         "Platform": "linux",
         "HostConfig": _host(container, Path(state.runtime).name or "runc"),
@@ -103,9 +103,9 @@ def _network(container: Container, state: State) -> dict[str, Any]:
 def _state(state: State) -> dict[str, Any]:
     return {
         "Status": state.status,
-        "Running": state.status == "running",
+        "Running": state.status in ("running", "restarting"),
         "Paused": state.paused,
-        "Restarting": False,
+        "Restarting": state.status == "restarting",
         "OOMKilled": state.oom_killed,
         "Dead": False,
         "Pid": state.pid if state.status == "running" else 0,
@@ -159,7 +159,7 @@ def _host(container: Container, runtime: str) -> dict[str, Any]:
         "ShmSize": host.shm_bytes,
         "ExtraHosts": host.extra_hosts or None,
         "GroupAdd": host.group_add or None,
-        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "RestartPolicy": {"Name": host.restart, "MaximumRetryCount": host.restart_retries},
         "Tmpfs": {m.target: m.options for m in host.mounts if m.kind == "tmpfs"} or None,
         "Ulimits": [{"Name": name, "Soft": soft, "Hard": hard} for name, soft, hard in host.ulimits],
     }

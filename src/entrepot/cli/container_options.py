@@ -89,6 +89,8 @@ _FLAGS: tuple[Any, ...] = (
     click.option("-i", "--interactive", is_flag=True, help="Keep standard input open"),
     click.option("-t", "--tty", is_flag=True, help="Give the process a terminal"),
     click.option("--rm", "auto_remove", is_flag=True, help="Remove the container when it ends"),
+    click.option("--restart", metavar="POLICY", default="no", show_default=True,
+                 help="no, on-failure[:N], always or unless-stopped"),
     click.option("-h", "--hostname", metavar="NAME", default="", help="Host name in the container"),
     click.option("-l", "--label", "label", multiple=True, metavar="NAME=VALUE", help="Set a label"),
     click.option("--label-file", multiple=True, metavar="FILE", help="Read labels from a file"),
@@ -177,6 +179,7 @@ def read_options(flags: dict[str, Any], *, attach: bool = True) -> CreateOptions
     from entrepot.containers import options as o
     from entrepot.containers.errors import InvalidOption
     from entrepot.containers.ports import parse_publish
+    from entrepot.containers.restart import parse_restart
 
     try:
         env = [line for file in flags["env_file"] for line in o.parse_env_file(Path(file))]
@@ -189,6 +192,9 @@ def read_options(flags: dict[str, Any], *, attach: bool = True) -> CreateOptions
         *(o.parse_tmpfs(text) for text in flags["tmpfs"]),
     ]
     shm = flags["shm_size"]
+    restart = parse_restart(flags["restart"])
+    if flags["auto_remove"] and restart[0] != "no":
+        raise InvalidOption("conflicting options: cannot specify both --restart and --rm")
     memory = o.parse_size(flags["memory"]) if flags["memory"] else 0
     ports = [binding for text in flags["publish"] for binding in parse_publish(text)]
     return o.CreateOptions(
@@ -210,6 +216,7 @@ def read_options(flags: dict[str, Any], *, attach: bool = True) -> CreateOptions
         dns=[o.parse_dns(text) for text in flags["dns"]],
         dns_search=flags["dns_search"],
         auto_remove=flags["auto_remove"],
+        restart=restart,
         privileged=flags["privileged"],
         read_only=flags["read_only"],
         init=flags["init"],

@@ -42,6 +42,7 @@ from entrepot.containers.records import (
     State,
     utc_now,
 )
+from entrepot.containers.restart import ask_to_stop, forget_stop
 from entrepot.containers.rootfs import RootFs, ensure_directory, make_rootfs, rootfs_of
 from entrepot.containers.rootless import may_set_groups
 from entrepot.containers.runtime import Runtime, find_runtime, has_cgroup_v2, host_capabilities
@@ -56,6 +57,7 @@ from entrepot.layers.union import Union
 from entrepot.oci.imageconfig import ImageConfig
 
 DEFAULT_STOP_TIMEOUT_S = 10
+_UP = ("running", "restarting")
 _KILLED = 128 + signal.SIGKILL
 
 
@@ -158,6 +160,7 @@ class Lifecycle:
         try:
             runtime = find_runtime(self._runtime_name)
             end_network(self.containers.directory(container), process_start)  # of a start that was killed
+            forget_stop(self.containers.directory(container))
             write_resolver(self.containers.directory(container) / "files", container)
             self._write_bundle(container, runtime)
             ours, theirs = socket.socketpair()
@@ -208,7 +211,7 @@ class Lifecycle:
         """The state as it is. An orphan, running by its state with no monitor, is ended and cleaned up
         first."""
         state = self.containers.state(container)
-        if state.status != "running":
+        if state.status not in _UP:
             return state
         try:
             lock = self.containers.try_monitor_lock(container)
@@ -218,7 +221,7 @@ class Lifecycle:
             return state
         try:
             state = self.containers.state(container)
-            if state.status == "running":
+            if state.status in _UP:
                 state = self._end_orphan(container, state)
         finally:
             os.close(lock)
@@ -264,6 +267,8 @@ class Lifecycle:
         state = self.settled_state(container)
         if state.status != "running":
             raise ContainerNotRunning(container.id)
+        if number in (signal.SIGKILL, parse_signal(container.process.stop_signal or "TERM")):
+            ask_to_stop(self.containers.directory(container))
         self._signal(state, number)
 
     def _signal(self, state: State, number: int) -> None:
@@ -276,8 +281,9 @@ class Lifecycle:
     ) -> None:
         """Ask the process to end, and end it when it has not after `timeout_s` (negative: wait for ever)."""
         state = self.settled_state(container)
-        if state.status != "running":
+        if state.status not in _UP:
             return
+        ask_to_stop(self.containers.directory(container))
         if timeout_s is None:
             own = container.process.stop_timeout_s
             timeout_s = float(DEFAULT_STOP_TIMEOUT_S if own is None else own)
@@ -289,7 +295,7 @@ class Lifecycle:
 
     def wait(self, container: Container) -> int:
         """The exit code, once the container does not run."""
-        if self.settled_state(container).status == "running":
+        if self.settled_state(container).status in _UP:
             self._wait_monitor(container, None)
         with contextlib.suppress(FileNotFoundError):
             return self.settled_state(container).exit_code
@@ -325,12 +331,13 @@ class Lifecycle:
     def remove(self, container: Container, *, force: bool = False, volumes: bool = False) -> None:
         """Remove a container; with `force`, a running one too. Raises ContainerRunning."""
         state = self.settled_state(container)
-        if state.status == "running":
+        if state.status in _UP:
             if not force:
                 raise ContainerRunning(
-                    f'cannot remove container "{container.name}": container is running: '
+                    f'cannot remove container "{container.name}": container is {state.status}: '
                     "stop the container before removing or force remove"
                 )
+            ask_to_stop(self.containers.directory(container))
             self._signal(state, signal.SIGKILL)
             self._wait_monitor(container, None)
             if not self.containers.directory(container).exists():
@@ -436,6 +443,8 @@ def _host_config(options: CreateOptions, mounts: list[Mount], network: str) -> H
         dns_search=list(options.dns_search),
         mounts=mounts,
         auto_remove=options.auto_remove,
+        restart=options.restart[0],
+        restart_retries=options.restart[1],
         privileged=options.privileged,
         read_only=options.read_only,
         init=options.init,

@@ -22,6 +22,7 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from entrepot.containers.logs import LogWriter
 from entrepot.containers.mounts import set_subreaper
 from entrepot.containers.network import PROGRAMS, bound_ports, end_network, start_network
 from entrepot.containers.records import Containers, PortBinding, State, utc_now
+from entrepot.containers.restart import comes_again, is_asked_to_stop, pause_s
 from entrepot.containers.rootfs import RootFs, rootfs_of
 from entrepot.containers.runtime import Runtime, failure_from_log
 from entrepot.containers.volumes import remove_anonymous_volumes
@@ -44,6 +46,7 @@ from entrepot.images.store import ImageStore
 
 _READ = 1 << 16
 _MAX_PENDING_STDIN = 1 << 20
+_ASK_EVERY_S = 0.05
 _DRAIN_S = 5.0
 """How long output is read after the process has ended, in case something else holds the pipe."""
 
@@ -112,7 +115,13 @@ def _run_detached(start: Start, lock_fd: int, sock_fd: int) -> None:
     code = 1
     try:
         monitor = Monitor(start, sock)
-        monitor.run()
+        pause = 0.0
+        while (lasted := monitor.run()) is not None:
+            monitor.leave_client(lock_fd)
+            pause = pause_s(pause, lasted_s=lasted)
+            monitor = Monitor(msgspec.structs.replace(start, stdin=False), None)
+            if not monitor.waits(pause):
+                break
         os.close(lock_fd)  # it is over for everybody but a client that is slow to read
         monitor.finish()
         code = 0
@@ -134,12 +143,13 @@ def _close_all_but(*kept: int) -> None:
 class Monitor:
     """Starts one container and sees it through."""
 
-    def __init__(self, start: Start, sock: socket.socket) -> None:
+    def __init__(self, start: Start, sock: socket.socket | None) -> None:
         self._start = start
         self._containers = Containers(ImageStore(start.store))
         self._container = self._containers.find(start.container_id)
         self._directory = self._containers.directory(self._container)
-        self._client: socket.socket | None = sock
+        self._client = sock
+        self._again = sock is None
         self._unsent = bytearray()
         self._pidfd = -1
         self._parser = FrameParser()
@@ -152,9 +162,13 @@ class Monitor:
         self._console = -1
         self._open_outputs: dict[int, FrameKind] = {}
 
-    def run(self) -> None:
-        """Start, watch, clean up. Whatever happens is told to the client and written into the state."""
+    def run(self) -> float | None:
+        """Start, watch, clean up. Whatever happens is told to the client and written into the state.
+
+        When the process is to be started again, for how many seconds it ran.
+        """
         rootfs = rootfs_of(self._containers, self._container, Snapshots(self._containers.store))
+        began = time.monotonic()
         try:
             pid = self._begin(rootfs)
         except EntrepotError as error:
@@ -162,7 +176,9 @@ class Monitor:
             self._end(rootfs, code, error=error.message)
             self._tell(FrameKind.FAILED, msgspec.json.encode({"message": error.message, "exit_code": code,
                                                               "hint": error.hint}))  # fmt: skip
-            return
+            return None
+        if self._again and is_asked_to_stop(self._directory):  # while it was being started
+            os.kill(pid, signal.SIGKILL)
         self._tell(FrameKind.STARTED, str(pid).encode())
         problem = ""
         try:
@@ -170,8 +186,52 @@ class Monitor:
         except Exception as failure:  # noqa: BLE001 - whatever it was, the container may not be left without a parent
             os.kill(pid, signal.SIGKILL)
             problem, code = f"its monitor failed: {type(failure).__name__}: {failure}", 128 + signal.SIGKILL
-        self._end(rootfs, code, error=problem)
+        again = not problem and self._comes_again(code)
+        self._end(rootfs, code, error=problem, again=again)
         self._tell(FrameKind.EXITED, str(code).encode())
+        return time.monotonic() - began if again else None
+
+    # Starting again.
+
+    def _comes_again(self, code: int) -> bool:
+        host = self._container.host
+        restarts = self._containers.state(self._container).restarts
+        return not is_asked_to_stop(self._directory) and comes_again(
+            host.restart, host.restart_retries, restarts=restarts, exit_code=code
+        )
+
+    def leave_client(self, lock_fd: int) -> None:
+        """A process of its own sends what the client has not read: a slow one holds up no restart.
+
+        The end of this monitor; another sees the next run through.
+        """
+        self._selector.close()
+        for fd in {self._stdin, self._console, *self._open_outputs} - {-1}:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+        if self._client is None:
+            return
+        if self._unsent:
+            child = os.fork()
+            if child == 0:
+                os.close(lock_fd)
+                self.finish()
+                os._exit(0)
+        self._client.close()
+        self._client = None
+
+    def waits(self, seconds: float) -> bool:
+        """Wait before the next start; False when somebody asked meanwhile that there be none."""
+        deadline = time.monotonic() + seconds
+        while not is_asked_to_stop(self._directory):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return True
+            time.sleep(min(left, _ASK_EVERY_S))
+        with contextlib.suppress(FileNotFoundError):
+            state = self._containers.state(self._container)
+            self._containers.write_state(self._container, msgspec.structs.replace(state, status="exited"))
+        return False
 
     # Starting.
 
@@ -190,6 +250,7 @@ class Monitor:
                 runtime=self._start.runtime.path,
                 monitor_pid=os.getpid(),
                 ports=ports,
+                restarts=self._containers.state(self._container).restarts if self._again else 0,
             ),
         )
         return pid
@@ -436,7 +497,7 @@ class Monitor:
 
     # Ending.
 
-    def _end(self, rootfs: RootFs, code: int, *, error: str = "") -> None:
+    def _end(self, rootfs: RootFs, code: int, *, error: str = "", again: bool = False) -> None:
         self._log.close()
         end_network(self._directory, process_start)
         state = self._directory / "runtime"
@@ -446,7 +507,7 @@ class Monitor:
             self._start.runtime.forget(state, self._container.id)
         rootfs.release()
         before = self._containers.state(self._container)
-        status = "created" if error and before.started is None else "exited"
+        status = "created" if error and before.started is None else "restarting" if again else "exited"
         if self._log.lost and not error:
             error = "some of its output is not in the log: no space was left on the disk"
         self._containers.write_state(
@@ -455,8 +516,9 @@ class Monitor:
                 status=status,
                 exit_code=code,
                 started=before.started,
-                finished=utc_now() if status == "exited" else None,
+                finished=utc_now() if status != "created" else None,
                 error=error,
+                restarts=before.restarts + again,
             ),
         )
         if self._container.host.auto_remove:

@@ -46,6 +46,7 @@ class CreateOptions(Struct, frozen=True):
     dns: Sequence[str] = ()
     dns_search: Sequence[str] = ()
     auto_remove: bool = False
+    restart: tuple[str, int] = ("no", 0)
     privileged: bool = False
     read_only: bool = False
     init: bool = False

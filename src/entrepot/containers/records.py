@@ -116,6 +116,10 @@ class HostConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     dns_search: list[str] = []
     mounts: list[Mount] = []
     auto_remove: bool = False
+    restart: str = "no"
+    """`no`, `always`, `unless-stopped` or `on-failure`."""
+    restart_retries: int = 0
+    """Of `on-failure`; 0 for no limit."""
     privileged: bool = False
     read_only: bool = False
     cap_add: list[str] = []
@@ -167,7 +171,9 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a container is doing."""
 
     status: str = "created"
-    """`created`, `running` or `exited`."""
+    """`created`, `running`, `restarting` (between an end and the next start) or `exited`."""
+    restarts: int = 0
+    """How often it was started again since somebody started it."""
     pid: int = 0
     pid_start: int = 0
     """The process's start in clock ticks since boot: tells it from a later one with its number."""

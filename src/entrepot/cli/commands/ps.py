@@ -108,6 +108,8 @@ def status_text(item: Listed, now: datetime) -> str:
     state = item.state
     if state.status == "running" and state.started is not None:
         return f"Up {human_duration((now - state.started).total_seconds())}"
+    if state.status == "restarting" and state.finished is not None:
+        return f"Restarting ({state.exit_code}) {since(state.finished, now)}"
     if state.status == "exited" and state.finished is not None:
         return f"Exited ({state.exit_code}) {since(state.finished, now)}"
     return "Created"
