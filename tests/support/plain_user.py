@@ -90,10 +90,27 @@ def _give_subordinate_ids(user: str) -> None:
             _mount(ranges.name, Path(name), None, _MS_BIND)
 
 
+def _open_tun() -> None:
+    """/dev/net/tun for everybody, as udev makes it; a machine without udev may keep it to root."""
+    path = Path("/dev/net/tun")
+    if not path.exists() or path.stat().st_mode & 0o006 == 0o006:
+        return
+    if _libc.unshare(_CLONE_NEWNS) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    _mount("none", Path("/"), None, _MS_REC | _MS_PRIVATE)
+    folder = Path(tempfile.mkdtemp(prefix="tun-", dir="/dev"))
+    os.mknod(folder / "tun", stat.S_IFCHR, path.stat().st_rdev)
+    (folder / "tun").chmod(0o666)
+    _mount(str(folder / "tun"), path, None, _MS_BIND)
+    (folder / "tun").unlink()
+    folder.rmdir()
+
+
 def main(user: str, argv: list[str]) -> None:
     """Become `user` and run the command."""
     entry = pwd.getpwnam(user)
     _open_the_way()
+    _open_tun()
     if argv[0] == _FLAG:
         _give_subordinate_ids(user)
         argv = argv[1:]

@@ -8,6 +8,8 @@ from typing import Any
 
 from entrepot.actions.places import the_store
 from entrepot.containers.looking import settled_state
+from entrepot.containers.network import ADDRESS, GATEWAY, PROGRAMS
+from entrepot.containers.ports import published, wanted
 from entrepot.containers.records import Container, Containers, Mount, State
 from entrepot.images.snapshots import Snapshots
 from entrepot.images.store import ImageStore
@@ -58,9 +60,9 @@ def _describe(containers: Containers, container: Container, state: State) -> dic
         "ResolvConfPath": str(directory / "files" / "resolv.conf"),
         "HostnamePath": str(directory / "files" / "hostname"),
         "HostsPath": str(directory / "files" / "hosts"),
-        "LogPath": str(directory / "log"),
+        "LogPath": str(directory / "log") if container.host.log_driver != "none" else "",
         "Name": f"/{container.name}",
-        "RestartCount": 0,
+        "RestartCount": state.restarts,
         "Driver": "overlay2" if container.rootfs == "overlay" else "vfs",
         "Platform": "linux",
         "HostConfig": _host(container, Path(state.runtime).name or "runc"),
@@ -81,18 +83,34 @@ def _describe(containers: Containers, container: Container, state: State) -> dic
             "IPAddress": "",
             "IPPrefixLen": 0,
             "MacAddress": "",
-            "Ports": {},
-            "Networks": {container.host.network: {"Gateway": "", "IPAddress": "", "MacAddress": ""}},
+            "Ports": _ports(container, state),
+            "Networks": {container.host.network: _network(container, state)},
         },
+    }
+
+
+def _ports(container: Container, state: State) -> dict[str, Any]:
+    if state.status != "running":
+        return {}
+    return published(state.ports, container.process.exposed_ports)
+
+
+def _network(container: Container, state: State) -> dict[str, Any]:
+    own = state.status == "running" and container.host.network in PROGRAMS
+    return {
+        "Gateway": GATEWAY if own else "",
+        "IPAddress": ADDRESS if own else "",
+        "IPPrefixLen": 24 if own else 0,
+        "MacAddress": "",
     }
 
 
 def _state(state: State) -> dict[str, Any]:
     return {
         "Status": state.status,
-        "Running": state.status == "running",
+        "Running": state.status in ("running", "restarting"),
         "Paused": state.paused,
-        "Restarting": False,
+        "Restarting": state.status == "restarting",
         "OOMKilled": state.oom_killed,
         "Dead": False,
         "Pid": state.pid if state.status == "running" else 0,
@@ -116,10 +134,13 @@ def _host(container: Container, runtime: str) -> dict[str, Any]:
     ]
     return {
         "Binds": binds or None,
-        "LogConfig": {"Type": "json-file", "Config": {}},
+        "LogConfig": {"Type": host.log_driver, "Config": {}},
         "NetworkMode": host.network,
-        "PortBindings": {},
-        "PublishAllPorts": False,
+        "PortBindings": wanted(host.ports),
+        "PublishAllPorts": host.publish_all,
+        "Dns": host.dns,
+        "DnsOptions": [],
+        "DnsSearch": host.dns_search,
         "IpcMode": "private",
         "PidMode": "",
         "Runtime": runtime,
@@ -135,12 +156,15 @@ def _host(container: Container, runtime: str) -> dict[str, Any]:
         "CapDrop": host.cap_drop or None,
         "SecurityOpt": ["no-new-privileges"] if host.no_new_privileges else None,
         "Memory": host.memory_bytes,
+        "MemorySwap": host.memory_swap_bytes,
+        "CpusetCpus": host.cpuset_cpus,
+        "VolumesFrom": host.volumes_from or None,
         "NanoCpus": int(host.cpus * 1_000_000_000),
         "PidsLimit": host.pids_limit or None,
         "ShmSize": host.shm_bytes,
         "ExtraHosts": host.extra_hosts or None,
         "GroupAdd": host.group_add or None,
-        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "RestartPolicy": {"Name": host.restart, "MaximumRetryCount": host.restart_retries},
         "Tmpfs": {m.target: m.options for m in host.mounts if m.kind == "tmpfs"} or None,
         "Ulimits": [{"Name": name, "Soft": soft, "Hard": hard} for name, soft, hard in host.ulimits],
     }

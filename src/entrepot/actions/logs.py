@@ -26,13 +26,19 @@ def container_logs(
     until: datetime | None = None,
     store: ImageStore | Path | str | None = None,
 ) -> Iterator[LogRecord]:
-    """Records in order; with `follow`, until the container ends. Raises NoSuchContainer."""
+    """Records in order; with `follow`, until the container ends. Raises NoSuchContainer, InvalidOption
+    when its output is not kept."""
     lifecycle = lifecycle_of(store)
     container = lifecycle.containers.find(name)
+    if container.host.log_driver == "none":
+        raise InvalidOption(
+            "configured logging driver does not support reading",
+            hint="the container was made with --log-driver none: its output is not kept",
+        )
     path = lifecycle.containers.directory(container) / "log"
 
     def goes_on() -> bool:
-        if lifecycle.settled_state(container).status != "running":
+        if lifecycle.settled_state(container).status not in ("running", "restarting"):
             return False
         time.sleep(_POLL_S)
         return True

@@ -19,12 +19,13 @@ FILTERS = frozenset(
         "health", "is-task",
     )
 )  # fmt: skip
+_UP = ("running", "restarting")
 _VALUES = {
     "status": frozenset(("created", "restarting", "running", "removing", "paused", "exited", "dead")),
     "health": frozenset(("starting", "healthy", "unhealthy", "none")),
     "is-task": frozenset(("true", "false", "1", "0")),
 }
-"""What these filters may be; docker's states, of which containers here have three."""
+"""What these filters may be; docker's states, of which containers here have four."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def list_containers(
     found = [(container, settled_state(containers, container)) for container in containers.list()]
     found = [(container, state) for container, state in found if containers.directory(container).exists()]
     if not (all_containers or last is not None or "status" in chosen or "exited" in chosen):
-        found = [(container, state) for container, state in found if state.status == "running"]
+        found = [(container, state) for container, state in found if state.status in _UP]
     found = [pair for pair in found if _keeps(containers, chosen, *pair)]
     if last is not None and last >= 0:
         found = found[:last]

@@ -73,13 +73,24 @@ _FLAGS: tuple[Any, ...] = (
     click.option("-v", "--volume", "volume", multiple=True, metavar="HOST:TARGET[:ro]",
                  help="Show a directory or volume in the container"),
     click.option("--mount", "mount", multiple=True, metavar="SPEC", help="type=…,source=…,target=…"),
+    click.option("--volumes-from", multiple=True, metavar="CONTAINER[:ro]",
+                 help="Show the volumes of another container"),
     click.option("--tmpfs", multiple=True, metavar="TARGET[:OPTIONS]", help="Mount a tmpfs"),
     click.option("--entrypoint", metavar="COMMAND", help="Replace the image's entry point"),
-    click.option("--network", "--net", "network", metavar="none|host", default="none", show_default=True,
-                 help="The host's network, or none at all"),
+    click.option("--network", "--net", "network", metavar="NAME", default="default",
+                 help="pasta, slirp4netns, host or none; the first one that is installed"),
+    click.option("-p", "--publish", "publish", multiple=True, metavar="[[IP:]HOST:]PORT[/udp]",
+                 help="Answer on a port of the host for one of the container"),
+    click.option("-P", "--publish-all", is_flag=True,
+                 help="Publish every noted port on a free one of the host"),
+    click.option("--dns", multiple=True, metavar="ADDRESS", help="Name server instead of the host's"),
+    click.option("--dns-search", multiple=True, metavar="DOMAIN",
+                 help="Where names are looked up; . for nowhere"),
     click.option("-i", "--interactive", is_flag=True, help="Keep standard input open"),
     click.option("-t", "--tty", is_flag=True, help="Give the process a terminal"),
     click.option("--rm", "auto_remove", is_flag=True, help="Remove the container when it ends"),
+    click.option("--restart", metavar="POLICY", default="no", show_default=True,
+                 help="no, on-failure[:N], always or unless-stopped"),
     click.option("-h", "--hostname", metavar="NAME", default="", help="Host name in the container"),
     click.option("-l", "--label", "label", multiple=True, metavar="NAME=VALUE", help="Set a label"),
     click.option("--label-file", multiple=True, metavar="FILE", help="Read labels from a file"),
@@ -92,6 +103,8 @@ _FLAGS: tuple[Any, ...] = (
     click.option("--security-opt", multiple=True, metavar="OPTION",
                  help="no-new-privileges, seccomp=unconfined|FILE, systempaths=unconfined"),
     click.option("-m", "--memory", metavar="BYTES", help="Most memory, as 512m or 2g"),
+    click.option("--memory-swap", metavar="BYTES", help="Most memory and swap together; -1 for no limit"),
+    click.option("--cpuset-cpus", metavar="LIST", default="", help="Processors to run on, as 0-2,4"),
     click.option("--cpus", type=float, default=0.0, metavar="N", help="Most processors, as 1.5"),
     click.option("--pids-limit", type=int, default=0, metavar="N", help="Most processes"),
     click.option("--shm-size", metavar="BYTES", help="Size of /dev/shm (64m)"),
@@ -102,6 +115,8 @@ _FLAGS: tuple[Any, ...] = (
     click.option("--sysctl", multiple=True, metavar="NAME=VALUE", help="Set a kernel parameter"),
     click.option("--stop-signal", metavar="SIGNAL", default="", help="Signal that `stop` sends"),
     click.option("--stop-timeout", type=int, metavar="SECONDS", help="How long `stop` waits"),
+    click.option("--log-driver", metavar="none|json-file", default="json-file",
+                 help="Whether output is kept for logs"),
     click.option("--platform", metavar="PLATFORM", help="os/arch[/variant], as in linux/arm64"),
     click.option("--pull", "pull", type=click.Choice(["missing", "always", "never"]), default="missing",
                  show_default=True, help="When to pull the image"),
@@ -109,6 +124,11 @@ _FLAGS: tuple[Any, ...] = (
     click.option("--cidfile", metavar="FILE", help="Write the container's ID to a file"),
     click.option("--disable-content-trust", is_flag=True, hidden=True, expose_value=False),
 )  # fmt: skip
+
+
+detach_keys_option = click.option(
+    "--detach-keys", metavar="KEYS", default="ctrl-p,ctrl-q", help="Keys that leave it running, as ctrl-x,q"
+)
 
 
 class DockerCommand(click.Command):
@@ -158,6 +178,8 @@ def read_options(flags: dict[str, Any], *, attach: bool = True) -> CreateOptions
     """Flags to options. Raises InvalidOption."""
     from entrepot.containers import options as o
     from entrepot.containers.errors import InvalidOption
+    from entrepot.containers.ports import parse_publish
+    from entrepot.containers.restart import parse_restart
 
     try:
         env = [line for file in flags["env_file"] for line in o.parse_env_file(Path(file))]
@@ -170,6 +192,11 @@ def read_options(flags: dict[str, Any], *, attach: bool = True) -> CreateOptions
         *(o.parse_tmpfs(text) for text in flags["tmpfs"]),
     ]
     shm = flags["shm_size"]
+    restart = parse_restart(flags["restart"])
+    if flags["auto_remove"] and restart[0] != "no":
+        raise InvalidOption("conflicting options: cannot specify both --restart and --rm")
+    memory = o.parse_size(flags["memory"]) if flags["memory"] else 0
+    ports = [binding for text in flags["publish"] for binding in parse_publish(text)]
     return o.CreateOptions(
         name=flags["name"],
         hostname=flags["hostname"],
@@ -183,26 +210,48 @@ def read_options(flags: dict[str, Any], *, attach: bool = True) -> CreateOptions
         tty=flags["tty"],
         interactive=flags["interactive"],
         attach=attach,
-        network=o.parse_network(flags["network"]),
+        network=_network(o.parse_network(flags["network"]), publishing=bool(ports) or flags["publish_all"]),
+        ports=ports,
+        publish_all=flags["publish_all"],
+        dns=[o.parse_dns(text) for text in flags["dns"]],
+        dns_search=flags["dns_search"],
         auto_remove=flags["auto_remove"],
+        restart=restart,
         privileged=flags["privileged"],
         read_only=flags["read_only"],
         init=flags["init"],
         cap_add=flags["cap_add"],
         cap_drop=flags["cap_drop"],
         security=flags["security_opt"],
-        memory_bytes=o.parse_size(flags["memory"]) if flags["memory"] else 0,
+        memory_bytes=memory,
+        memory_swap_bytes=o.parse_memory_swap(flags["memory_swap"], memory) if flags["memory_swap"] else 0,
+        cpuset_cpus=o.parse_cpuset(flags["cpuset_cpus"]),
+        log_driver=o.parse_log_driver(flags["log_driver"]),
+        volumes_from=flags["volumes_from"],
         cpus=flags["cpus"],
         pids_limit=max(0, flags["pids_limit"]),
         shm_bytes=o.parse_size(shm) if shm else 64 << 20,
         ulimits=[o.parse_ulimit(text) for text in flags["ulimit"]],
-        extra_hosts=flags["add_host"],
+        extra_hosts=[o.parse_extra_host(text) for text in flags["add_host"]],
         group_add=flags["group_add"],
         devices=[o.parse_device(text) for text in flags["device"]],
         sysctls=o.parse_labels(flags["sysctl"]),
         stop_signal=flags["stop_signal"],
         stop_timeout_s=flags["stop_timeout"],
     )
+
+
+def _network(wanted: str, *, publishing: bool) -> str:
+    """The network there is, with a warning on stderr when that is none though nobody said so."""
+    from entrepot.cli.output import print_error
+    from entrepot.containers.network import choose_network
+
+    choice = choose_network(wanted, publishing=publishing)
+    if choice.warning:
+        print_error(f"WARNING: {choice.warning}")
+    if publishing and choice.network in ("none", "host"):
+        print_error(f"WARNING: Published ports are discarded when using {choice.network} network mode")
+    return choice.network
 
 
 def say_missing(name: str) -> None:

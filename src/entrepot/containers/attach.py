@@ -21,6 +21,9 @@ _NOT_FORWARDED = frozenset((signal.SIGCHLD, signal.SIGKILL, signal.SIGSTOP, sign
                             signal.SIGURG))  # fmt: skip
 """Signals that mean this process alone."""
 
+DETACH_KEYS = b"\x10\x11"
+"""ctrl-p ctrl-q, as docker's."""
+
 Output = Callable[[FrameKind, bytes], None]
 
 
@@ -31,8 +34,9 @@ def attach(
     terminal: bool,
     output: Output | None = None,
     forward: Callable[[int], None] | None = None,
+    detach_keys: bytes = DETACH_KEYS,
 ) -> int:
-    """Copy until the process has ended; its exit code. 0 when somebody at the terminal typed ctrl-p ctrl-q,
+    """Copy until the process has ended; its exit code. 0 when somebody at the terminal typed `detach_keys`,
     which leaves it running.
 
     With `stdin`, this process's standard input is sent; with `terminal`, it is in raw mode meanwhile and its
@@ -46,7 +50,7 @@ def attach(
         if forward is not None:
             stack.enter_context(_signals_forwarded(forward))
         if stdin:
-            keys = DetachKeys() if terminal and os.isatty(0) else None
+            keys = DetachKeys(detach_keys) if terminal and os.isatty(0) else None
             stack.enter_context(_input_sent(sock, keys, detached))
         write = output or _write_out
         for kind, data in received_frames(sock):
@@ -66,19 +70,24 @@ def _write_out(kind: FrameKind, data: bytes) -> None:
 
 
 class DetachKeys:
-    """Looks for ctrl-p ctrl-q in what is typed. A ctrl-p is held back until the next key."""
+    """Looks for a sequence in what is typed. What may be its beginning is held back until the next key."""
 
-    _SEQUENCE = b"\x10\x11"
-
-    def __init__(self) -> None:
+    def __init__(self, sequence: bytes = DETACH_KEYS) -> None:
+        self._sequence = sequence
         self._held = b""
 
     def feed(self, typed: bytes) -> tuple[bytes, bool]:
         """What to pass on, and whether the sequence is complete; what was typed after it is dropped."""
         text = self._held + typed
-        before, found, _ = text.partition(self._SEQUENCE)
-        self._held = b"" if found or not text.endswith(self._SEQUENCE[:1]) else self._SEQUENCE[:1]
-        return before.removesuffix(self._held), bool(found)
+        before, found, _ = text.partition(self._sequence)
+        self._held = b""
+        if found:
+            return before, True
+        for size in range(min(len(self._sequence) - 1, len(text)), 0, -1):
+            if text.endswith(self._sequence[:size]):
+                self._held = self._sequence[:size]
+                break
+        return text[: len(text) - len(self._held)], False
 
 
 @contextlib.contextmanager

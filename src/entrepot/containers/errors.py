@@ -89,6 +89,12 @@ class NoRuntime(Unavailable):
     code: ClassVar[str] = "no-container-runtime"
 
 
+class NoNetwork(Unavailable):
+    """No program for a container's network is installed, or it cannot work here."""
+
+    code: ClassVar[str] = "no-container-network"
+
+
 class RuntimeFailed(EntrepotError):
     """The OCI runtime could not start the process; `exit_code` is docker's for `run`."""
 

@@ -26,10 +26,13 @@ from entrepot.containers.errors import (
     NoSuchUser,
     RuntimeFailed,
 )
+from entrepot.containers.etc import write_files, write_resolver
 from entrepot.containers.frames import FrameKind, FrameParser, received_frames
 from entrepot.containers.monitor import Start, process_start, spawn_monitor
 from entrepot.containers.names import check_name, new_id
+from entrepot.containers.network import choose_network, end_network
 from entrepot.containers.options import CreateOptions, parse_signal
+from entrepot.containers.ports import parse_expose
 from entrepot.containers.records import (
     Container,
     Containers,
@@ -39,6 +42,7 @@ from entrepot.containers.records import (
     State,
     utc_now,
 )
+from entrepot.containers.restart import ask_to_stop, forget_stop
 from entrepot.containers.rootfs import RootFs, ensure_directory, make_rootfs, rootfs_of
 from entrepot.containers.rootless import may_set_groups
 from entrepot.containers.runtime import Runtime, find_runtime, has_cgroup_v2, host_capabilities
@@ -53,6 +57,7 @@ from entrepot.layers.union import Union
 from entrepot.oci.imageconfig import ImageConfig
 
 DEFAULT_STOP_TIMEOUT_S = 10
+_UP = ("running", "restarting")
 _KILLED = 128 + signal.SIGKILL
 
 
@@ -77,6 +82,9 @@ class Lifecycle:
         config = self.containers.store.config(image)
         container_id = new_id()
         process = merged_process(config, command, options, container_id)
+        network = choose_network(
+            options.network, publishing=bool(options.ports) or options.publish_all
+        ).network
         if not (process.entrypoint or process.cmd):
             raise NoCommand
         self.clean()
@@ -96,16 +104,19 @@ class Lifecycle:
                 image_id=str(image.id),
                 diff_ids=[str(diff_id) for diff_id in image.diff_ids],
                 process=process,
-                host=_host_config(options, mounts),
+                host=_host_config(options, mounts, network),
                 rootfs=rootfs.kind,
             )
             command_of(container)
-            _write_files(directory / "files", container)
+            write_files(directory / "files", container)
             return self.containers.add(container, directory)
 
     def _mounts(self, options: CreateOptions, process: ProcessConfig, layers: Sequence[Path]) -> list[Mount]:
         mounts = list(options.mounts)
         covered = {mount.target for mount in mounts}
+        for text in options.volumes_from:
+            mounts += [mount for mount in self._mounts_of(text) if mount.target not in covered]
+            covered = {mount.target for mount in mounts}
         mounts += [
             Mount(source="", target=target, kind="volume", anonymous=True)
             for target in process.volumes
@@ -123,6 +134,16 @@ class Lifecycle:
                 result.append(mount)
         return result
 
+    def _mounts_of(self, text: str) -> list[Mount]:
+        """`--volumes-from NAME[:ro|rw]`: another container's. Raises NoSuchContainer, InvalidOption."""
+        name, colon, mode = text.partition(":")
+        if colon and mode not in ("ro", "rw"):
+            raise InvalidOption(f"invalid mode: {mode}")
+        found = [mount for mount in self.containers.find(name).host.mounts if mount.kind != "tmpfs"]
+        if mode == "ro":
+            return [msgspec.structs.replace(mount, read_only=True) for mount in found]
+        return found
+
     # Starting.
 
     def start(self, container: Container, *, stdin: bool = False) -> tuple[int, socket.socket]:
@@ -138,6 +159,9 @@ class Lifecycle:
             raise ContainerRunning(f"container {container.id[:12]} is already running")
         try:
             runtime = find_runtime(self._runtime_name)
+            end_network(self.containers.directory(container), process_start)  # of a start that was killed
+            forget_stop(self.containers.directory(container))
+            write_resolver(self.containers.directory(container) / "files", container)
             self._write_bundle(container, runtime)
             ours, theirs = socket.socketpair()
             with theirs:
@@ -187,7 +211,7 @@ class Lifecycle:
         """The state as it is. An orphan, running by its state with no monitor, is ended and cleaned up
         first."""
         state = self.containers.state(container)
-        if state.status != "running":
+        if state.status not in _UP:
             return state
         try:
             lock = self.containers.try_monitor_lock(container)
@@ -197,7 +221,7 @@ class Lifecycle:
             return state
         try:
             state = self.containers.state(container)
-            if state.status == "running":
+            if state.status in _UP:
                 state = self._end_orphan(container, state)
         finally:
             os.close(lock)
@@ -214,6 +238,7 @@ class Lifecycle:
         runtime = (
             Runtime(state.runtime, os.geteuid() != 0) if state.runtime else find_runtime(self._runtime_name)
         )
+        end_network(self.containers.directory(container), process_start)
         runtime.delete(self.containers.directory(container) / "runtime", container.id)
         self.rootfs(container).unmount()
         ended = State(
@@ -242,6 +267,8 @@ class Lifecycle:
         state = self.settled_state(container)
         if state.status != "running":
             raise ContainerNotRunning(container.id)
+        if number in (signal.SIGKILL, parse_signal(container.process.stop_signal or "TERM")):
+            ask_to_stop(self.containers.directory(container))
         self._signal(state, number)
 
     def _signal(self, state: State, number: int) -> None:
@@ -254,8 +281,9 @@ class Lifecycle:
     ) -> None:
         """Ask the process to end, and end it when it has not after `timeout_s` (negative: wait for ever)."""
         state = self.settled_state(container)
-        if state.status != "running":
+        if state.status not in _UP:
             return
+        ask_to_stop(self.containers.directory(container))
         if timeout_s is None:
             own = container.process.stop_timeout_s
             timeout_s = float(DEFAULT_STOP_TIMEOUT_S if own is None else own)
@@ -267,7 +295,7 @@ class Lifecycle:
 
     def wait(self, container: Container) -> int:
         """The exit code, once the container does not run."""
-        if self.settled_state(container).status == "running":
+        if self.settled_state(container).status in _UP:
             self._wait_monitor(container, None)
         with contextlib.suppress(FileNotFoundError):
             return self.settled_state(container).exit_code
@@ -303,12 +331,13 @@ class Lifecycle:
     def remove(self, container: Container, *, force: bool = False, volumes: bool = False) -> None:
         """Remove a container; with `force`, a running one too. Raises ContainerRunning."""
         state = self.settled_state(container)
-        if state.status == "running":
+        if state.status in _UP:
             if not force:
                 raise ContainerRunning(
-                    f'cannot remove container "{container.name}": container is running: '
+                    f'cannot remove container "{container.name}": container is {state.status}: '
                     "stop the container before removing or force remove"
                 )
+            ask_to_stop(self.containers.directory(container))
             self._signal(state, signal.SIGKILL)
             self._wait_monitor(container, None)
             if not self.containers.directory(container).exists():
@@ -317,9 +346,10 @@ class Lifecycle:
 
     def _remove_files(self, container: Container, *, volumes: bool) -> None:
         with self.containers.alone(container):
+            end_network(self.containers.directory(container), process_start)
             self.rootfs(container).unmount()
             if volumes:
-                remove_anonymous_volumes(self.containers.store, container)
+                remove_anonymous_volumes(self.containers, container)
             self.containers.remove(container)
         self.clean()
 
@@ -368,7 +398,13 @@ def merged_process(
         entrypoint=list(entrypoint) if entrypoint is not None else None,
         working_dir=config.working_dir if options.working_dir is None else _absolute(options.working_dir),
         labels={**config.labels, **options.labels},
-        exposed_ports=sorted({*config.exposed_ports, *(_port(port) for port in options.expose)}),
+        exposed_ports=sorted(
+            {
+                *config.exposed_ports,
+                *(port for text in options.expose for port in parse_expose(text)),
+                *(binding.name for binding in options.ports),
+            }
+        ),
         volumes=list(config.volumes),
         stop_signal=options.stop_signal or config.stop_signal,
         stop_timeout_s=options.stop_timeout_s,
@@ -387,11 +423,7 @@ def _absolute(path: str) -> str:
     return path
 
 
-def _port(text: str) -> str:
-    return text if "/" in text else f"{text}/tcp"
-
-
-def _host_config(options: CreateOptions, mounts: list[Mount]) -> HostConfig:
+def _host_config(options: CreateOptions, mounts: list[Mount], network: str) -> HostConfig:
     seccomp, unmasked, no_new_privileges = "default", False, False
     for item in options.security:
         key, _, value = item.replace(":", "=", 1).partition("=")
@@ -404,9 +436,15 @@ def _host_config(options: CreateOptions, mounts: list[Mount]) -> HostConfig:
         elif key not in ("apparmor", "label"):
             raise InvalidOption(f'invalid --security-opt 2: "{item}"')
     return HostConfig(
-        network=options.network,
+        network=network,
+        ports=list(options.ports),
+        publish_all=options.publish_all,
+        dns=list(options.dns),
+        dns_search=list(options.dns_search),
         mounts=mounts,
         auto_remove=options.auto_remove,
+        restart=options.restart[0],
+        restart_retries=options.restart[1],
         privileged=options.privileged,
         read_only=options.read_only,
         init=options.init,
@@ -416,7 +454,11 @@ def _host_config(options: CreateOptions, mounts: list[Mount]) -> HostConfig:
         seccomp=seccomp,
         unmasked=unmasked,
         memory_bytes=options.memory_bytes,
+        memory_swap_bytes=options.memory_swap_bytes,
         cpus=options.cpus,
+        cpuset_cpus=options.cpuset_cpus,
+        log_driver=options.log_driver,
+        volumes_from=list(options.volumes_from),
         pids_limit=options.pids_limit,
         shm_bytes=options.shm_bytes,
         ulimits=list(options.ulimits),
@@ -434,45 +476,6 @@ def _seccomp_file(path: str) -> str:
     except (OSError, msgspec.MsgspecError) as error:
         raise InvalidOption(f"opening seccomp profile ({path}) failed: {error}") from error
     return text
-
-
-# Files that are mounted over the container's own.
-
-
-def _write_files(folder: Path, container: Container) -> None:
-    folder.mkdir(mode=0o700)
-    hostname = container.process.hostname
-    (folder / "hostname").write_text(f"{hostname}\n")
-    (folder / "hosts").write_text(_hosts(container))
-    (folder / "resolv.conf").write_text(_resolv_conf(container.host.network))
-    for name in ("hostname", "hosts", "resolv.conf"):
-        (folder / name).chmod(0o644)
-
-
-def _hosts(container: Container) -> str:
-    if container.host.network == "host":
-        with contextlib.suppress(OSError):
-            return Path("/etc/hosts").read_text() + _extra_hosts(container.host.extra_hosts)
-    base = (
-        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n"
-        "ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
-    )
-    return base + _extra_hosts(container.host.extra_hosts)
-
-
-def _extra_hosts(items: Sequence[str]) -> str:
-    pairs = (item.partition(":") for item in items)
-    return "".join(f"{address}\t{name}\n" for name, _, address in pairs)
-
-
-def _resolv_conf(network: str) -> str:
-    try:
-        text = Path("/etc/resolv.conf").read_text()
-    except OSError:
-        return ""
-    if network == "host":
-        return text
-    return "".join(line + "\n" for line in text.splitlines() if not line.startswith("nameserver 127."))
 
 
 _INIT_PROGRAMS = ("docker-init", "tini-static", "tini", "catatonit")

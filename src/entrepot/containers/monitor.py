@@ -22,7 +22,8 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ from entrepot.containers.errors import RuntimeFailed
 from entrepot.containers.frames import FrameKind, FrameParser, frame_of
 from entrepot.containers.logs import LogWriter
 from entrepot.containers.mounts import set_subreaper
-from entrepot.containers.records import Containers, State, utc_now
+from entrepot.containers.network import PROGRAMS, bound_ports, end_network, start_network
+from entrepot.containers.records import Containers, PortBinding, State, utc_now
+from entrepot.containers.restart import comes_again, is_asked_to_stop, pause_s
 from entrepot.containers.rootfs import RootFs, rootfs_of
 from entrepot.containers.runtime import Runtime, failure_from_log
 from entrepot.containers.volumes import remove_anonymous_volumes
@@ -43,6 +46,7 @@ from entrepot.images.store import ImageStore
 
 _READ = 1 << 16
 _MAX_PENDING_STDIN = 1 << 20
+_ASK_EVERY_S = 0.05
 _DRAIN_S = 5.0
 """How long output is read after the process has ended, in case something else holds the pipe."""
 
@@ -111,7 +115,13 @@ def _run_detached(start: Start, lock_fd: int, sock_fd: int) -> None:
     code = 1
     try:
         monitor = Monitor(start, sock)
-        monitor.run()
+        pause = 0.0
+        while (lasted := monitor.run()) is not None:
+            monitor.leave_client(lock_fd)
+            pause = pause_s(pause, lasted_s=lasted)
+            monitor = Monitor(msgspec.structs.replace(start, stdin=False), None)
+            if not monitor.waits(pause):
+                break
         os.close(lock_fd)  # it is over for everybody but a client that is slow to read
         monitor.finish()
         code = 0
@@ -133,26 +143,32 @@ def _close_all_but(*kept: int) -> None:
 class Monitor:
     """Starts one container and sees it through."""
 
-    def __init__(self, start: Start, sock: socket.socket) -> None:
+    def __init__(self, start: Start, sock: socket.socket | None) -> None:
         self._start = start
         self._containers = Containers(ImageStore(start.store))
         self._container = self._containers.find(start.container_id)
         self._directory = self._containers.directory(self._container)
-        self._client: socket.socket | None = sock
+        self._client = sock
+        self._again = sock is None
         self._unsent = bytearray()
         self._pidfd = -1
         self._parser = FrameParser()
         self._selector = selectors.DefaultSelector()
-        self._log = LogWriter(self._directory / "log")
+        kept = self._container.host.log_driver != "none"
+        self._log = LogWriter(self._directory / "log" if kept else Path(os.devnull))
         self._stdin = -1
         self._pending_stdin = bytearray()
         self._stdin_ending = False
         self._console = -1
         self._open_outputs: dict[int, FrameKind] = {}
 
-    def run(self) -> None:
-        """Start, watch, clean up. Whatever happens is told to the client and written into the state."""
+    def run(self) -> float | None:
+        """Start, watch, clean up. Whatever happens is told to the client and written into the state.
+
+        When the process is to be started again, for how many seconds it ran.
+        """
         rootfs = rootfs_of(self._containers, self._container, Snapshots(self._containers.store))
+        began = time.monotonic()
         try:
             pid = self._begin(rootfs)
         except EntrepotError as error:
@@ -160,7 +176,9 @@ class Monitor:
             self._end(rootfs, code, error=error.message)
             self._tell(FrameKind.FAILED, msgspec.json.encode({"message": error.message, "exit_code": code,
                                                               "hint": error.hint}))  # fmt: skip
-            return
+            return None
+        if self._again and is_asked_to_stop(self._directory):  # while it was being started
+            os.kill(pid, signal.SIGKILL)
         self._tell(FrameKind.STARTED, str(pid).encode())
         problem = ""
         try:
@@ -168,15 +186,60 @@ class Monitor:
         except Exception as failure:  # noqa: BLE001 - whatever it was, the container may not be left without a parent
             os.kill(pid, signal.SIGKILL)
             problem, code = f"its monitor failed: {type(failure).__name__}: {failure}", 128 + signal.SIGKILL
-        self._end(rootfs, code, error=problem)
+        again = not problem and self._comes_again(code)
+        self._end(rootfs, code, error=problem, again=again)
         self._tell(FrameKind.EXITED, str(code).encode())
+        return time.monotonic() - began if again else None
+
+    # Starting again.
+
+    def _comes_again(self, code: int) -> bool:
+        host = self._container.host
+        restarts = self._containers.state(self._container).restarts
+        return not is_asked_to_stop(self._directory) and comes_again(
+            host.restart, host.restart_retries, restarts=restarts, exit_code=code
+        )
+
+    def leave_client(self, lock_fd: int) -> None:
+        """A process of its own sends what the client has not read: a slow one holds up no restart.
+
+        The end of this monitor; another sees the next run through.
+        """
+        self._selector.close()
+        for fd in {self._stdin, self._console, *self._open_outputs} - {-1}:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+        if self._client is None:
+            return
+        if self._unsent:
+            child = os.fork()
+            if child == 0:
+                os.close(lock_fd)
+                self.finish()
+                os._exit(0)
+        self._client.close()
+        self._client = None
+
+    def waits(self, seconds: float) -> bool:
+        """Wait before the next start; False when somebody asked meanwhile that there be none."""
+        deadline = time.monotonic() + seconds
+        while not is_asked_to_stop(self._directory):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return True
+            time.sleep(min(left, _ASK_EVERY_S))
+        with contextlib.suppress(FileNotFoundError):
+            state = self._containers.state(self._container)
+            self._containers.write_state(self._container, msgspec.structs.replace(state, status="exited"))
+        return False
 
     # Starting.
 
     def _begin(self, rootfs: RootFs) -> int:
         set_subreaper()
         rootfs.mount()
-        pid = self._launch()
+        ports = bound_ports(self._container) if self._has_own_network() else []
+        pid = self._launch(ports)
         self._containers.write_state(
             self._container,
             State(
@@ -186,17 +249,24 @@ class Monitor:
                 started=utc_now(),
                 runtime=self._start.runtime.path,
                 monitor_pid=os.getpid(),
+                ports=ports,
+                restarts=self._containers.state(self._container).restarts if self._again else 0,
             ),
         )
         return pid
 
-    def _launch(self) -> int:
+    def _has_own_network(self) -> bool:
+        return self._container.host.network in PROGRAMS
+
+    def _launch(self, ports: Sequence[PortBinding]) -> int:
         pid_file, log = self._directory / "pid", self._directory / "runtime.log"
         log.unlink(missing_ok=True)
         pid_file.unlink(missing_ok=True)
         state = self._directory / "runtime"
         remove_path(state)
-        arguments = ["--log", str(log), "--log-format", "json", "run", "--detach",
+        # With a network of its own, the process starts only once that is there.
+        verb = ["create"] if self._has_own_network() else ["run", "--detach"]
+        arguments = ["--log", str(log), "--log-format", "json", *verb,
                      "--bundle", str(self._directory / "bundle"), "--pid-file", str(pid_file)]  # fmt: skip
         argv = self._start.runtime.argv(state, *arguments)
         run = self._run_with_console if self._container.process.tty else self._run_with_pipes
@@ -204,9 +274,17 @@ class Monitor:
         if code != 0:
             raise failure_from_log(self._start.runtime.name, log, output)
         try:
-            return int(pid_file.read_text())
+            pid = int(pid_file.read_text())
         except (OSError, ValueError) as error:
             raise RuntimeFailed(f"{self._start.runtime.name} did not tell the process it started") from error
+        if self._has_own_network():
+            start_network(self._container, pid, ports, self._directory, process_start)
+            started = self._start.runtime.call(
+                state, "--log", str(log), "--log-format", "json", "start", self._container.id, check=False
+            )
+            if started.returncode != 0:
+                raise failure_from_log(self._start.runtime.name, log, started.stderr)
+        return pid
 
     def _run_with_pipes(self, argv: list[str]) -> tuple[int, str]:
         out_read, out_write = os.pipe()
@@ -419,8 +497,9 @@ class Monitor:
 
     # Ending.
 
-    def _end(self, rootfs: RootFs, code: int, *, error: str = "") -> None:
+    def _end(self, rootfs: RootFs, code: int, *, error: str = "", again: bool = False) -> None:
         self._log.close()
+        end_network(self._directory, process_start)
         state = self._directory / "runtime"
         if error:
             self._start.runtime.delete(state, self._container.id)
@@ -428,7 +507,7 @@ class Monitor:
             self._start.runtime.forget(state, self._container.id)
         rootfs.release()
         before = self._containers.state(self._container)
-        status = "created" if error and before.started is None else "exited"
+        status = "created" if error and before.started is None else "restarting" if again else "exited"
         if self._log.lost and not error:
             error = "some of its output is not in the log: no space was left on the disk"
         self._containers.write_state(
@@ -437,14 +516,15 @@ class Monitor:
                 status=status,
                 exit_code=code,
                 started=before.started,
-                finished=utc_now() if status == "exited" else None,
+                finished=utc_now() if status != "created" else None,
                 error=error,
+                restarts=before.restarts + again,
             ),
         )
         if self._container.host.auto_remove:
             with contextlib.suppress(EntrepotError, OSError):
                 rootfs.unmount()
-                remove_anonymous_volumes(self._containers.store, self._container)
+                remove_anonymous_volumes(self._containers, self._container)
                 self._containers.remove(self._container)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -9,10 +10,12 @@ from pathlib import Path, PurePosixPath
 from msgspec import Struct
 
 from entrepot.containers.errors import InvalidOption
-from entrepot.containers.records import Mount
+from entrepot.containers.records import Mount, PortBinding
 
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgtp]?)(?:i?b)?\Z", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
+_CPUSET = re.compile(r"[0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]+)?)*\Z")
+_CTRL = "abcdefghijklmnopqrstuvwxyz@[\\]^_"
 _VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*\Z")
 _PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 _VOLUME_FLAGS = frozenset(
@@ -36,8 +39,14 @@ class CreateOptions(Struct, frozen=True):
     tty: bool = False
     interactive: bool = False
     attach: bool = True
-    network: str = "none"
+    network: str = "default"
+    """`none`, `host`, `pasta`, `slirp4netns`, or `default`: the first of the last two that can work here."""
+    ports: Sequence[PortBinding] = ()
+    publish_all: bool = False
+    dns: Sequence[str] = ()
+    dns_search: Sequence[str] = ()
     auto_remove: bool = False
+    restart: tuple[str, int] = ("no", 0)
     privileged: bool = False
     read_only: bool = False
     init: bool = False
@@ -45,7 +54,11 @@ class CreateOptions(Struct, frozen=True):
     cap_drop: Sequence[str] = ()
     security: Sequence[str] = ()
     memory_bytes: int = 0
+    memory_swap_bytes: int = 0
     cpus: float = 0.0
+    cpuset_cpus: str = ""
+    log_driver: str = "json-file"
+    volumes_from: Sequence[str] = ()
     pids_limit: int = 0
     shm_bytes: int = 64 << 20
     ulimits: Sequence[tuple[str, int, int]] = ()
@@ -58,13 +71,39 @@ class CreateOptions(Struct, frozen=True):
 
 
 def parse_network(text: str) -> str:
-    """`none` or `host`. Raises InvalidOption."""
-    if text in ("none", "host"):
+    """A network's name. Raises InvalidOption."""
+    if text in ("default", "none", "host", "pasta", "slirp4netns"):
         return text
     raise InvalidOption(
-        f"network {text} is not supported: containers have the host's network or none",
-        hint="use --network host or --network none",
+        f"network {text} is not supported: containers have one of their own, the host's or none",
+        hint="use --network pasta, slirp4netns, host or none",
     )
+
+
+def parse_dns(text: str) -> str:
+    """`--dns`: an address. Raises InvalidOption."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError as error:
+        raise InvalidOption(f"{text} is not an ip address") from error
+
+
+def parse_extra_host(text: str) -> str:
+    """`--add-host NAME:ADDRESS` or `NAME=ADDRESS`, as `NAME:ADDRESS`. Raises InvalidOption."""
+    name, equals, address = text.partition("=")
+    if not equals:
+        name, _, address = text.partition(":")
+    if not name or not address or name.split() != [name]:
+        raise InvalidOption(f'bad format for add-host: "{text}"')
+    if address == "host-gateway":
+        raise InvalidOption(
+            "host-gateway is not supported: a container here cannot reach the host's loopback",
+            hint="name an address of this machine, or use --network host",
+        )
+    try:
+        return f"{name}:{ipaddress.ip_address(address.removeprefix('[').removesuffix(']'))}"
+    except ValueError as error:
+        raise InvalidOption(f'invalid IP address in add-host: "{address}"') from error
 
 
 def parse_volume(text: str) -> Mount:
@@ -152,6 +191,50 @@ def parse_size(text: str) -> int:
     if match is None:
         raise InvalidOption(f"invalid size: '{text}'")
     return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def parse_memory_swap(text: str, memory_bytes: int) -> int:
+    """`--memory-swap`: memory and swap together, -1 for no limit. Raises InvalidOption."""
+    if text == "-1":
+        return -1
+    total = parse_size(text)
+    if total and not memory_bytes:
+        raise InvalidOption(
+            "You should always set the Memory limit when using Memoryswap limit, see usage",
+            hint="add --memory",
+        )
+    if total and total < memory_bytes:
+        raise InvalidOption("Minimum memoryswap limit should be larger than memory limit, see usage")
+    return total
+
+
+def parse_cpuset(text: str) -> str:
+    """`--cpuset-cpus 0-2,4`, as typed. Raises InvalidOption."""
+    if text and not _CPUSET.match(text):
+        raise InvalidOption(f"Invalid value {text} for cpuset cpus.")
+    return text
+
+
+def parse_log_driver(text: str) -> str:
+    """`json-file` or `none`. Raises InvalidOption."""
+    if text in ("json-file", "none"):
+        return text
+    raise InvalidOption(
+        f"logger: no log driver named '{text}' is registered", hint="use --log-driver json-file or none"
+    )
+
+
+def parse_detach_keys(text: str) -> bytes:
+    """`--detach-keys ctrl-x,q`: the bytes that a terminal sends for them. Raises InvalidOption."""
+    keys = bytearray()
+    for key in text.split(","):
+        if len(key) == 1 and key.isascii():
+            keys += key.encode()
+        elif len(key) == 6 and key.startswith("ctrl-") and key[5].lower() in _CTRL:
+            keys.append(ord(key[5].upper()) & 0x1F)
+        else:
+            raise InvalidOption(f"Invalid detach keys ({text}): Unknown character: '{key}'")
+    return bytes(keys)
 
 
 def parse_env(items: Sequence[str], environ: Mapping[str, str]) -> list[str]:

@@ -10,6 +10,7 @@
     upper/ work/          the container's own layer, and the overlay mount's workplace
     merged/               where the file system is mounted while something needs it
     bundle/               config.json for the OCI runtime
+    network.json          the process that is its network, while there is one
     files/                hostname, hosts and resolv.conf, mounted over the container's own
     log                   output, one JSON object a line, as docker's json-file driver writes it
   .new-<id>/              being made; flocked by its maker
@@ -63,6 +64,23 @@ class Mount(msgspec.Struct, frozen=True, omit_defaults=True):
     """A volume nobody named: it goes with `rm -v`."""
 
 
+class PortBinding(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A port of the container that a port of the host leads to."""
+
+    container_port: int
+    protocol: str = "tcp"
+    """`tcp` or `udp`."""
+    host_ip: str = ""
+    """Empty: all addresses of the host."""
+    host_port: int = 0
+    """0 in what was asked for: any free one, chosen at each start. Never 0 in a running container's state."""
+
+    @property
+    def name(self) -> str:
+        """docker's name for the container's side, as `80/tcp`."""
+        return f"{self.container_port}/{self.protocol}"
+
+
 class ProcessConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     """What runs, after the image's and the user's wishes were merged. `commit` makes an image config of
     it."""
@@ -90,8 +108,18 @@ class HostConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     """How much of the host the container sees."""
 
     network: str = "none"
+    """`none`, `host`, or the program that is the container's network: `pasta`, `slirp4netns`."""
+    ports: list[PortBinding] = []
+    """As asked for; `State.ports` has what is answered while it runs."""
+    publish_all: bool = False
+    dns: list[str] = []
+    dns_search: list[str] = []
     mounts: list[Mount] = []
     auto_remove: bool = False
+    restart: str = "no"
+    """`no`, `always`, `unless-stopped` or `on-failure`."""
+    restart_retries: int = 0
+    """Of `on-failure`; 0 for no limit."""
     privileged: bool = False
     read_only: bool = False
     cap_add: list[str] = []
@@ -102,7 +130,10 @@ class HostConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     unmasked: bool = False
     init: bool = False
     memory_bytes: int = 0
+    memory_swap_bytes: int = 0
+    """Memory and swap together; -1 for no limit, 0 for the kernel's own."""
     cpus: float = 0.0
+    cpuset_cpus: str = ""
     pids_limit: int = 0
     shm_bytes: int = 64 << 20
     ulimits: list[tuple[str, int, int]] = []
@@ -110,6 +141,9 @@ class HostConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     group_add: list[str] = []
     devices: list[str] = []
     sysctls: dict[str, str] = {}
+    log_driver: str = "json-file"
+    """`json-file` or `none`."""
+    volumes_from: list[str] = []
 
 
 class Container(msgspec.Struct, frozen=True):
@@ -137,7 +171,9 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a container is doing."""
 
     status: str = "created"
-    """`created`, `running` or `exited`."""
+    """`created`, `running`, `restarting` (between an end and the next start) or `exited`."""
+    restarts: int = 0
+    """How often it was started again since somebody started it."""
     pid: int = 0
     pid_start: int = 0
     """The process's start in clock ticks since boot: tells it from a later one with its number."""
@@ -147,6 +183,8 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str = ""
     runtime: str = ""
     monitor_pid: int = 0
+    ports: list[PortBinding] = []
+    """Where the host answers for the container, while it runs."""
     paused: bool = False
     oom_killed: bool = False
 

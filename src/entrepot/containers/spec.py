@@ -267,8 +267,15 @@ def _resources(container: Container, around: Surroundings) -> dict[str, Any]:
         ]
     if host.memory_bytes:
         resources["memory"] = {"limit": host.memory_bytes}
+        if host.memory_swap_bytes:
+            resources["memory"]["swap"] = host.memory_swap_bytes
+    cpu: dict[str, Any] = {}
     if host.cpus:
-        resources["cpu"] = {"quota": int(host.cpus * 100_000), "period": 100_000}
+        cpu |= {"quota": int(host.cpus * 100_000), "period": 100_000}
+    if host.cpuset_cpus:
+        cpu["cpus"] = host.cpuset_cpus
+    if cpu:
+        resources["cpu"] = cpu
     if host.pids_limit:
         resources["pids"] = {"limit": host.pids_limit}
     return resources

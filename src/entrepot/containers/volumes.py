@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from entrepot.containers.records import Container, Mount
+from entrepot.containers.records import Container, Containers, Mount
 from entrepot.files import close_to_others, locked, make_private
 from entrepot.images.snapshots import remove_path
 from entrepot.images.store import ImageStore
@@ -70,8 +70,11 @@ def _fill(path: Path, target: str, image: Union) -> None:
         os.close(fd)
 
 
-def remove_anonymous_volumes(store: ImageStore, container: Container) -> None:
-    """Remove the volumes that only this container has."""
-    for mount in container.host.mounts:
-        if mount.anonymous and mount.name:
-            remove_path(volume_path(store, mount.name).parent)
+def remove_anonymous_volumes(containers: Containers, container: Container) -> None:
+    """Remove the volumes nobody named, but for those that another container has by `--volumes-from`."""
+    names = {mount.name for mount in container.host.mounts if mount.anonymous and mount.name}
+    if not names:
+        return
+    others = (other for other in containers.list() if other.id != container.id)
+    for name in names - {mount.name for other in others for mount in other.host.mounts}:
+        remove_path(volume_path(containers.store, name).parent)

@@ -328,7 +328,7 @@ def test_ps_lists_and_filters(box: Box) -> None:
         "create", "--name", "one", "-l", "role=web", "--tmpfs", "/scratch",
         "tiny:1", "sh", "-c", "echo a long command line",
     )  # fmt: skip
-    box.run("run", "--name", "two", "tiny:1", "false", code=1)
+    box.run("run", "--name", "two", "--network", "none", "tiny:1", "false", code=1)
     header, newest, oldest = box.output("ps", "-a").splitlines()
     assert (
         header == "CONTAINER ID   IMAGE     COMMAND                  CREATED                  STATUS"

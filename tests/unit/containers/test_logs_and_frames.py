@@ -132,3 +132,14 @@ def test_detach_keys_are_found_and_nothing_else_is_kept(
     keys = DetachKeys()
     results = [keys.feed(piece) for piece in pieces]
     assert (b"".join(text for text, _ in results), results[-1][1]) == (passed_on, left)
+
+
+def test_other_keys_detach_and_their_beginnings_are_held_back() -> None:
+    keys = DetachKeys(b"\x18q")
+    assert keys.feed(b"a\x18") == (b"a", False)
+    assert keys.feed(b"b\x10\x11") == (b"\x18b\x10\x11", False)
+    assert keys.feed(b"\x18") == (b"", False)
+    assert keys.feed(b"qrest") == (b"", True)
+    twice = DetachKeys(b"aab")
+    assert twice.feed(b"aaa") == (b"a", False)
+    assert twice.feed(b"b") == (b"", True)

@@ -13,8 +13,12 @@ from entrepot.containers.lifecycle import merged_process
 from entrepot.containers.names import check_name, made_up_name, new_id
 from entrepot.containers.options import (
     CreateOptions,
+    parse_cpuset,
+    parse_detach_keys,
     parse_env,
     parse_env_file,
+    parse_log_driver,
+    parse_memory_swap,
     parse_mount,
     parse_signal,
     parse_size,
@@ -323,3 +327,32 @@ def test_names_are_dockers() -> None:
             check_name(name)
     assert check_name(made_up_name())
     assert len(new_id()) == 64
+
+
+def test_swap_and_processors_become_resources() -> None:
+    host = HostConfig(memory_bytes=1 << 20, memory_swap_bytes=-1, cpuset_cpus="0-1")
+    spec = build_spec(container(host=host), ROOT, AROUND)
+    assert spec["linux"]["resources"]["memory"] == {"limit": 1 << 20, "swap": -1}
+    assert spec["linux"]["resources"]["cpu"] == {"cpus": "0-1"}
+
+
+def test_swap_is_memory_and_swap_together() -> None:
+    assert parse_memory_swap("2m", 1 << 20) == 2 << 20
+    assert parse_memory_swap("-1", 0) == -1
+    with pytest.raises(InvalidOption, match="always set the Memory limit"):
+        parse_memory_swap("2m", 0)
+    with pytest.raises(InvalidOption, match="should be larger than memory limit"):
+        parse_memory_swap("1m", 2 << 20)
+
+
+def test_processors_drivers_and_keys_are_checked() -> None:
+    assert parse_cpuset("0-2,4") == "0-2,4"
+    with pytest.raises(InvalidOption, match="Invalid value x for cpuset cpus"):
+        parse_cpuset("x")
+    assert parse_log_driver("none") == "none"
+    with pytest.raises(InvalidOption, match="no log driver named 'syslog' is registered"):
+        parse_log_driver("syslog")
+    assert parse_detach_keys("ctrl-x,q,ctrl-[") == b"\x18q\x1b"
+    for text in ("", "ctrl-1", "ab"):
+        with pytest.raises(InvalidOption, match="Unknown character"):
+            parse_detach_keys(text)

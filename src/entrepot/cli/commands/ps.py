@@ -74,11 +74,15 @@ def ps(
 
 
 def _row(item: Listed, now: datetime, *, full: bool, size: str) -> dict[str, Any]:
+    from entrepot.containers.ports import listed
+
     container = item.container
     # Words with spaces are quoted, though nothing else is: docker's way.
     command = " ".join(
         f"'{word}'" if " " in word and number else word for number, word in enumerate(container.argv)
     )
+    running = item.state.status == "running"
+    ports = listed(item.state.ports, container.process.exposed_ports) if running else ""
     mounts = [mount.name or mount.source for mount in container.host.mounts if mount.name or mount.source]
     return {
         "ID": container.id if full else container.id[:12],
@@ -87,7 +91,7 @@ def _row(item: Listed, now: datetime, *, full: bool, size: str) -> dict[str, Any
         "RunningFor": since(container.created, now),
         "CreatedAt": container.created.strftime("%Y-%m-%d %H:%M:%S +0000 UTC"),
         "Status": status_text(item, now),
-        "Ports": "",
+        "Ports": ports,
         "Names": container.name,
         "Size": size,
         "State": item.state.status,
@@ -104,6 +108,8 @@ def status_text(item: Listed, now: datetime) -> str:
     state = item.state
     if state.status == "running" and state.started is not None:
         return f"Up {human_duration((now - state.started).total_seconds())}"
+    if state.status == "restarting" and state.finished is not None:
+        return f"Restarting ({state.exit_code}) {since(state.finished, now)}"
     if state.status == "exited" and state.finished is not None:
         return f"Exited ({state.exit_code}) {since(state.finished, now)}"
     return "Created"

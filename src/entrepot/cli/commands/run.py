@@ -16,6 +16,7 @@ from entrepot.cli.container_options import (
     check_cidfile,
     container_store,
     create_flags,
+    detach_keys_option,
     fetch_image,
     read_options,
     say_missing,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 @click.option(
     "-a", "--attach", multiple=True, metavar="STREAM", help="Attach to STDIN, STDOUT or STDERR only"
 )
+@detach_keys_option
 @click.option("--sig-proxy/--no-sig-proxy", default=True, help="Pass signals on to the process")
 @click.argument("image", metavar="IMAGE", shell_complete=complete_image)
 @click.argument("command", metavar="[COMMAND] [ARG...]", nargs=-1, type=click.UNPROCESSED)
@@ -48,19 +50,22 @@ def run(
     detach: bool,
     attach: tuple[str, ...],
     sig_proxy: bool,
+    detach_keys: str,
     **flags: Any,
 ) -> int:
     """Run a command in a new container. The exit code is the command's.
 
     125: the container could not be made or started. 126: the command cannot be run. 127: it is not there.
     """
+    from entrepot.containers.options import parse_detach_keys
     from entrepot.errors import EntrepotError
 
     try:
         if flags["tty"] and flags["interactive"] and not detach and not sys.stdin.isatty():
             print_error("the input device is not a TTY")
             return exitcodes.FAILED
-        return _run(image, command, detach=detach, attach=attach, sig_proxy=sig_proxy, flags=flags)
+        keys = parse_detach_keys(detach_keys)
+        return _run(image, command, detach=detach, attach=attach, sig_proxy=sig_proxy, keys=keys, flags=flags)
     except EntrepotError as error:
         return report(error)
 
@@ -81,6 +86,7 @@ def _run(
     detach: bool,
     attach: tuple[str, ...],
     sig_proxy: bool,
+    keys: bytes,
     flags: dict[str, Any],
 ) -> int:
     from entrepot.actions.create import create_container, lifecycle_of
@@ -113,7 +119,9 @@ def _run(
     with sock:
         if detach:
             return exitcodes.OK
-        return attach_streams(lifecycle, container, sock, stdin=stdin, sig_proxy=sig_proxy, streams=streams)
+        return attach_streams(
+            lifecycle, container, sock, stdin=stdin, sig_proxy=sig_proxy, streams=streams, detach_keys=keys
+        )
 
 
 def _remove_quietly(lifecycle: Lifecycle, container: Container) -> None:
@@ -131,9 +139,10 @@ def attach_streams(
     stdin: bool,
     sig_proxy: bool,
     streams: set[str] | frozenset[str] = frozenset(),
+    detach_keys: bytes | None = None,
 ) -> int:
     """Stay with a container until it ends; its exit code."""
-    from entrepot.containers.attach import attach
+    from entrepot.containers.attach import DETACH_KEYS, attach
     from entrepot.containers.frames import FrameKind
     from entrepot.errors import EntrepotError
 
@@ -158,4 +167,5 @@ def attach_streams(
         terminal=container.process.tty,
         output=output,
         forward=forward if sig_proxy else None,
+        detach_keys=DETACH_KEYS if detach_keys is None else detach_keys,
     )

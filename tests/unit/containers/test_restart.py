@@ -1,0 +1,36 @@
+"""When a process is started again, and how long that waits."""
+
+from __future__ import annotations
+
+import pytest
+
+from entrepot.containers.restart import comes_again, parse_restart, pause_s
+
+CASES = [
+    ("no", 0, 0, 1, False),
+    ("always", 0, 9, 0, True),
+    ("unless-stopped", 0, 9, 0, True),
+    ("on-failure", 0, 99, 1, True),
+    ("on-failure", 0, 0, 0, False),
+    ("on-failure", 2, 1, 137, True),
+    ("on-failure", 2, 2, 137, False),
+]
+
+
+@pytest.mark.parametrize(("policy", "retries", "restarts", "exit_code", "again"), CASES)
+def test_what_is_started_again(policy: str, retries: int, restarts: int, exit_code: int, again: bool) -> None:
+    assert comes_again(policy, retries, restarts=restarts, exit_code=exit_code) is again
+
+
+def test_pauses_double_up_to_a_minute_and_begin_anew_after_a_long_run() -> None:
+    pauses = [0.0]
+    for _ in range(12):
+        pauses.append(pause_s(pauses[-1], lasted_s=1))
+    assert pauses[1:4] == [0.1, 0.2, 0.4]
+    assert pauses[-1] == 60.0
+    assert pause_s(60.0, lasted_s=10) == 0.1
+
+
+def test_policies_are_read() -> None:
+    assert parse_restart("on-failure:3") == ("on-failure", 3)
+    assert parse_restart("unless-stopped") == ("unless-stopped", 0)
