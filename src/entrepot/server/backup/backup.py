@@ -117,9 +117,8 @@ async def back_up(
         counted = _Counted()
         await copier.copy(counted.each(_blobs_in(rows)))
         rows.seek(0)
-        await archive.put_rows(name, _file_pieces(rows), size)
-    if secret is not None:
-        await archive.put_secret(name, secret)
+        rows_digest = await archive.put_rows(name, _file_pieces(rows), size)
+    secret_digest = "" if secret is None else await archive.put_secret(name, secret)
     snapshot = Snapshot(
         name=name,
         store_id=seen.store_id,
@@ -128,6 +127,8 @@ async def back_up(
         blobs=counted.blobs,
         bytes=counted.bytes,
         rows=seen.rows,
+        rows_digest=rows_digest,
+        secret_digest=secret_digest,
         damaged=tuple(sorted(str(digest) for digest in copier.damaged)),
     )
     await archive.put_snapshot(snapshot)
