@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from entrepot.errors import NotFound
 from entrepot.observability.tracing import require_tracing
@@ -21,6 +22,7 @@ from entrepot.server.access.secrets.issuing import MAX_LIFE_S, MIN_LIFE_S
 from entrepot.server.access.secrets.sealing import LOST, SealKey, key_file_exists
 from entrepot.server.access.secrets.signing_keys import has_signing_keys, load_keys
 from entrepot.server.config.model import Config
+from entrepot.server.control.ground import Ground
 from entrepot.server.control.services import Services
 from entrepot.server.db import Catalog, open_catalog
 from entrepot.server.db.observed import observed_catalog
@@ -40,6 +42,9 @@ from entrepot.server.storage.readcache import ReadCache
 from entrepot.server.storage.store import BlobStore
 from entrepot.server.telemetry.metrics import Metrics
 from entrepot.server.upkeep.identity import bind_identity
+
+if TYPE_CHECKING:
+    from entrepot.server.control.checkup import Installation
 
 CATALOG_FILE = "catalog.db"
 
@@ -250,8 +255,13 @@ async def settle_mode(config: Config, catalog: Catalog) -> str:
 async def worker_mode(config: Config) -> str:
     """The access mode of the registry whose background work is to be done on this machine.
 
-    Raises NotFound when the key file that its accounts need is not here, InvalidInput when it is not ours.
+    Raises NotFound when there is no catalog or the key file that its accounts need is not here, InvalidInput
+    when that is not ours, SchemaMismatch when the catalog has to be migrated first.
     """
+    from entrepot.server.db import check_schema
+
+    require_catalog(config)
+    await asyncio.to_thread(check_schema, catalog_url(config))
     catalog = open_catalog(catalog_url(config))
     try:
         mode = await catalog.read(get_setting, ACCESS_MODE) or "open"
@@ -283,6 +293,46 @@ def require_catalog(config: Config) -> None:
             f"there is no catalog at {path}",
             hint="name the server's directory with --data DIR, or its settings with --config FILE",
         )
+
+
+@asynccontextmanager
+async def opened_ground(config: Config, *, make: bool = False) -> AsyncIterator[Ground]:
+    """Catalog and store alone. `make`: the schema is made, or brought up to date, first.
+
+    Without it raises NotFound when there is no catalog, SchemaMismatch when it has to be migrated first.
+    """
+    from entrepot.server.db import check_schema, upgrade
+
+    url = catalog_url(config)
+    if not make:
+        require_catalog(config)
+    await asyncio.to_thread(upgrade if make else check_schema, url)
+    catalog, store = open_catalog(url), open_store(config)
+    try:
+        yield Ground(config, url, catalog, store, access_settings(config).seal_file)
+    finally:
+        await catalog.close()
+        await store.close()
+
+
+def installation(config: Config) -> Installation:
+    """What `entrepot admin doctor` looks at: nothing is opened."""
+    from entrepot.server.control.checkup import Installation
+
+    return Installation(
+        config=config,
+        catalog_url=catalog_url(config),
+        catalog_file=None if config.catalog.url else config.server.data / CATALOG_FILE,
+        seal_file=access_settings(config).seal_file,
+        open_store=lambda: open_store(config),
+    )
+
+
+def catalog_schema(config: Config) -> str:
+    """The schema that the catalog has, after `prepare_now`."""
+    from entrepot.server.db.migrate import schema_version
+
+    return str(schema_version(catalog_url(config)))
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ from entrepot.server.db.settings import SCHEMA_SERVES, get_setting
 from entrepot.server.db.tables import metadata
 from entrepot.server.upkeep import outbox
 from entrepot.server.upkeep.collection import totals
-from entrepot.server.upkeep.integrity import mending, scrub
+from entrepot.server.upkeep.integrity import lost_blobs, scrub
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -219,8 +219,8 @@ def plans(url: str, work: Callable[[Connection], object]) -> str:
 @pytest.mark.parametrize(
     ("work", "index"),
     [
-        pytest.param(lambda c: mending._lost(c, None, 10), "ix_blob_out_of_service", id="lost blobs"),
-        pytest.param(lambda c: mending._lost(c, "sha256:aa", 1), r"\brepo_blob", id="a lost blob"),
+        pytest.param(lambda c: lost_blobs._lost(c, None, 10), "ix_blob_out_of_service", id="lost blobs"),
+        pytest.param(lambda c: lost_blobs._lost(c, "sha256:aa", 1), r"\brepo_blob", id="a lost blob"),
         pytest.param(totals.out_of_service, "ix_blob_out_of_service", id="how many are lost"),
         pytest.param(lambda c: outbox.prune(c, before=9), "ix_outbox_done_at", id="delivered events"),
         pytest.param(lambda c: outbox._any_due(c, 9), "ix_outbox_new", id="events to deliver"),

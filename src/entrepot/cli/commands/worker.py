@@ -22,9 +22,8 @@ def worker(config: str | None, data: str | None) -> None:
     job is done by one of them.
     """
     from entrepot.observability.logs import configure_logs
-    from entrepot.server.compose import catalog_url, require_catalog, worker_mode
+    from entrepot.server.compose import worker_mode
     from entrepot.server.config import load
-    from entrepot.server.db import check_schema
     from entrepot.server.process.jobs_process import run_jobs
     from entrepot.server.process.supervisor import make_data_directory
 
@@ -33,10 +32,8 @@ def worker(config: str | None, data: str | None) -> None:
     chosen = settings.log.format
     as_json = chosen == "json" or (chosen == "auto" and not sys.stderr.isatty())
     configure_logs(level=settings.log.level, log_format="json" if as_json else "plain")
-    require_catalog(settings)
-    make_data_directory(settings.server.data)
-    check_schema(catalog_url(settings))
     mode = asyncio.run(worker_mode(settings))
+    make_data_directory(settings.server.data)
     lifeline, _kept_open = os.pipe()  # nobody watches over this process
     with tempfile.TemporaryDirectory(prefix="entrepot-") as scratch:
         code = run_jobs(settings, mode, lifeline, Path(scratch), role="worker")

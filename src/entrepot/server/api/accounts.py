@@ -78,7 +78,7 @@ from entrepot.server.api.schemas import (
     microseconds,
 )
 from entrepot.server.api.views import account_view, repository_view, role_view, team_view, token_view
-from entrepot.server.control.content_queries import list_repositories
+from entrepot.server.control import repositories
 from entrepot.server.control.passwords import hash_new_password
 from entrepot.server.control.services import Services
 from entrepot.server.db.clock import SECOND
@@ -544,10 +544,7 @@ async def rotate_self(services: Services, caller: Caller, data: Rotation) -> Rob
 async def own_stars(
     services: Services, caller: Caller, request: Request[Any, Any, Any], n: N = DEFAULT_N, last: Last = ""
 ) -> Response[Page[RepositoryView]]:
-    visible = await services.visible(caller)
-    found = await services.read(
-        lambda c: list_repositories(c, visible, last=last, n=n + 1, starred_by=caller.principal.id)
-    )
+    found = await repositories.list_repositories(services, caller, last=last, n=n + 1, starred=True)
     return paged(request, [repository_view(row) for row in found], n, lambda view: view.name)
 
 

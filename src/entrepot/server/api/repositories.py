@@ -8,17 +8,13 @@ from __future__ import annotations
 import json
 from typing import Any, Final, Literal, cast
 
-import msgspec
 from litestar import Request, Response
 from litestar.params import Parameter
-from sqlalchemy import Connection
 
-from entrepot.errors import InvalidInput, NotFound
+from entrepot.errors import InvalidInput
 from entrepot.oci.digest import Digest
 from entrepot.oci.reference import parse_tag
-from entrepot.server.access.decision.errors import AccessDenied
-from entrepot.server.access.decision.model import Action, PrincipalKind, Resource
-from entrepot.server.access.decision.patterns import Visible
+from entrepot.server.access.decision.model import Action
 from entrepot.server.api.headers import etag, expected_number
 from entrepot.server.api.paging import DEFAULT_N, Last, LastNumber, N, Page, paged
 from entrepot.server.api.route import delete, get, patch, post, put
@@ -39,35 +35,18 @@ from entrepot.server.api.schemas import (
     TagView,
     UndoableView,
     at,
+    given,
     microseconds,
 )
 from entrepot.server.api.views import repository_fields, repository_view, tag_fields, tag_view
-from entrepot.server.control.content_queries import (
-    ManifestRow,
-    RepositoryRow,
-    TagRow,
-    count_labels,
-    get_manifest_row,
-    get_repository,
-    get_tag,
-    list_manifests,
-    list_referrers,
-    list_repositories,
-    list_tags,
-    platforms_of,
-    repository_sizes,
-    tag_sizes,
-    tags_on,
-)
-from entrepot.server.control.content_queries import search as find
+from entrepot.server.control import deletion, manifests, repositories, tags
 from entrepot.server.control.foreign import apart
-from entrepot.server.control.images import image_config, layers_of
-from entrepot.server.control.profiles import change_profile, get_profile, is_starred, set_star
+from entrepot.server.control.manifests import ManifestRow, image_config, layers_of, platforms_of
+from entrepot.server.control.repositories import RepositoryDetails
+from entrepot.server.control.search import search as find
 from entrepot.server.control.services import Services
-from entrepot.server.control.tombstones import delete_repository, list_undoable, restore_repository
 from entrepot.server.http.caller import Caller
 from entrepot.server.http.guard import Asked
-from entrepot.server.storage.errors import BlobMissing
 
 __all__ = ["ROUTES"]
 
@@ -86,31 +65,27 @@ async def list_(
     label: str | None = Parameter(query="label", default=None, max_length=64),
 ) -> Response[Page[RepositoryView]]:
     """Those the caller may see."""
-    visible = await services.visible(caller)
-    found = await services.read(
-        lambda c: list_repositories(c, visible, last=last, n=n + 1, project_name=project, label=label)
+    found = await repositories.list_repositories(
+        services, caller, last=last, n=n + 1, project=project, label=label
     )
     return paged(request, [repository_view(row) for row in found], n, lambda view: view.name)
 
 
-def _detail(connection: Connection, name: str, principal_id: int, visible: Visible) -> RepositoryDetail:
-    row = get_repository(connection, name)
-    description, readme, version = get_profile(connection, row.id)
-    size, shared = repository_sizes(connection, row.id, visible)
+def _detail(found: RepositoryDetails) -> RepositoryDetail:
     return RepositoryDetail(
-        **{**repository_fields(row), "description": description},
-        readme=readme,
-        size_bytes=size,
-        shared_bytes=shared,
-        starred=is_starred(connection, row.id, principal_id),
-        version=version,
+        **{**repository_fields(found.row), "description": found.profile.description},
+        readme=found.profile.readme,
+        size_bytes=found.size_bytes,
+        shared_bytes=found.shared_bytes,
+        starred=found.starred,
+        version=found.profile.version,
     )
 
 
 @get("/repositories/{repository:str}", Action.READ, "Show a repository", tags=["repositories"])
 async def show(services: Services, caller: Caller, repository: str) -> Response[RepositoryDetail]:
-    found = await services.read(_detail, repository, caller.principal.id, await services.visible(caller))
-    return Response(found, headers=etag(found.version))
+    found = await repositories.show_repository(services, caller, repository)
+    return Response(_detail(found), headers=etag(found.profile.version))
 
 
 @patch(
@@ -128,18 +103,10 @@ async def change(
     data: RepositoryChange,
 ) -> Response[RepositoryDetail]:
     """Honours If-Match."""
-    given = {key: value for key, value in msgspec.structs.asdict(data).items() if value is not msgspec.UNSET}
-    version, visible = expected_number(request), await services.visible(caller)
-
-    def write(connection: Connection) -> RepositoryDetail:
-        row = get_repository(connection, repository)
-        change_profile(
-            connection, caller, row.id, row.name, now=services.now, expected_version=version, **given
-        )
-        return _detail(connection, repository, caller.principal.id, visible)
-
-    found = await services.write(write)
-    return Response(found, headers=etag(found.version))
+    found = await repositories.change_profile(
+        services, caller, repository, **given(data), expected_version=expected_number(request)
+    )
+    return Response(_detail(found), headers=etag(found.profile.version))
 
 
 @delete(
@@ -147,10 +114,7 @@ async def change(
 )
 async def remove(services: Services, caller: Caller, repository: str) -> None:
     """With its tags and manifests. It can be restored until the undo window ends."""
-    clock = services.catalog.clock
-    await services.write(
-        delete_repository, repository, caller, services.permit(caller), clock.now(), clock.steady()
-    )
+    await deletion.delete_repository(services, caller, repository)
 
 
 @post(
@@ -161,8 +125,8 @@ async def remove(services: Services, caller: Caller, repository: str) -> None:
     status_code=200,
 )
 async def restore(services: Services, caller: Caller, repository: str) -> RepositoryDetail:
-    await services.write(restore_repository, repository, caller, services.permit(caller), services.now)
-    return await services.read(_detail, repository, caller.principal.id, await services.visible(caller))
+    await deletion.restore_repository(services, caller, repository)
+    return _detail(await repositories.show_repository(services, caller, repository))
 
 
 @put(
@@ -173,24 +137,12 @@ async def restore(services: Services, caller: Caller, repository: str) -> Reposi
     status_code=204,
 )
 async def add_star(services: Services, caller: Caller, repository: str) -> None:
-    await _star(services, caller, repository, starred=True)
+    await repositories.set_star(services, caller, repository, starred=True)
 
 
 @delete("/repositories/{repository:str}/star", Action.READ, "Take a star back", tags=["repositories"])
 async def remove_star(services: Services, caller: Caller, repository: str) -> None:
-    await _star(services, caller, repository, starred=False)
-
-
-async def _star(services: Services, caller: Caller, repository: str, *, starred: bool) -> None:
-    await services.require(caller, Action.MANAGE_SELF, Resource())  # it is their account that it changes
-    if caller.principal.kind is not PrincipalKind.USER:
-        raise AccessDenied("stars are for users")
-
-    def write(connection: Connection) -> None:
-        row = get_repository(connection, repository)
-        set_star(connection, row.id, caller.principal.id, starred=starred, now=services.now)
-
-    await services.write(write)
+    await repositories.set_star(services, caller, repository, starred=False)
 
 
 # --- tags
@@ -199,41 +151,30 @@ async def _star(services: Services, caller: Caller, repository: str, *, starred:
 @get("/repositories/{repository:str}/tags", Action.READ, "List tags", tags=["tags"])
 async def tags_of(
     services: Services,
+    caller: Caller,
     request: Request[Any, Any, Any],
     repository: str,
     n: N = DEFAULT_N,
     last: Last = "",
     contains: str = Parameter(query="contains", default="", max_length=128),
 ) -> Response[Page[TagView]]:
-    def read(connection: Connection) -> list[TagRow]:
-        row = get_repository(connection, repository)
-        return list_tags(connection, row.id, last=last, n=n + 1, contains=contains)
-
-    return paged(request, [tag_view(t) for t in await services.read(read)], n, lambda view: view.name)
+    found = await tags.list_tags(services, caller, repository, last=last, n=n + 1, contains=contains)
+    return paged(request, [tag_view(row) for row in found], n, lambda view: view.name)
 
 
 @get("/repositories/{repository:str}/tags/{tag:str}", Action.READ, "Show a tag", tags=["tags"])
 async def show_tag(services: Services, caller: Caller, repository: str, tag: str) -> TagDetail:
     """With what is its own and what it shares with others that the caller may see."""
-    visible = await services.visible(caller)
-
-    def read(connection: Connection) -> TagDetail:
-        row = get_repository(connection, repository)
-        found = get_tag(connection, row.id, tag)
-        unique, shared = tag_sizes(connection, row.id, found.digest, visible)
-        if len(tags_on(connection, row.id, [found.digest]).get(found.digest, [])) > 1:
-            unique, shared = 0, unique + shared  # another tag keeps all of it
-        return TagDetail(**tag_fields(found), unique_bytes=unique, shared_bytes=shared)
-
-    return await services.read(read)
+    found = await tags.show_tag(services, caller, repository, tag)
+    return TagDetail(
+        **tag_fields(found.row), unique_bytes=found.unique_bytes, shared_bytes=found.shared_bytes
+    )
 
 
 @delete("/repositories/{repository:str}/tags/{tag:str}", Action.DELETE_TAG, "Delete a tag", tags=["tags"])
 async def remove_tag(services: Services, caller: Caller, repository: str, tag: str) -> None:
     """Its manifest stays; the tag can be restored."""
-    await services.manifests.delete_tag(
-        repository, parse_tag(tag), actor=caller, permit=services.permit(caller)
-    )
+    await tags.delete_tags(services, caller, repository, [parse_tag(tag)])
 
 
 @get(
@@ -244,6 +185,7 @@ async def remove_tag(services: Services, caller: Caller, repository: str, tag: s
 )
 async def history_of_tag(
     services: Services,
+    caller: Caller,
     request: Request[Any, Any, Any],
     repository: str,
     tag: str,
@@ -251,12 +193,13 @@ async def history_of_tag(
     last: LastNumber = 0,
 ) -> Response[Page[TagEventView]]:
     """Newest first."""
-    events, more = await services.history.of_tag(repository, tag, before=last or None, n=n)
+    found = await tags.history_of_tag(services, caller, repository, tag, before=last, n=n)
     views = [
-        TagEventView(number=e.seq, tag=e.name, old=e.old, new=e.new, at=at(e.at), by=e.by) for e in events
+        TagEventView(number=e.seq, tag=e.name, old=e.old, new=e.new, at=at(e.at), by=e.by)
+        for e in found.events
     ]
-    # `paged` looks for one more than asked; the service tells it by a flag instead.
-    return paged(request, [*views, *views[-1:]] if more else views, n, lambda view: view.number)
+    # `paged` looks for one more than asked; the use case tells it by a flag instead.
+    return paged(request, [*views, *views[-1:]] if found.more else views, n, lambda view: view.number)
 
 
 @post(
@@ -269,25 +212,15 @@ async def history_of_tag(
 async def restore_tag(
     services: Services, caller: Caller, repository: str, tag: str, data: RestoreTag
 ) -> TagView:
-    name = parse_tag(tag)
-    digest = await _digest_to_restore(services, repository, name, data)
-    await services.history.restore_tag(repository, name, digest, actor=caller, permit=services.permit(caller))
-    found = await services.read(lambda c: get_tag(c, get_repository(c, repository).id, name))
+    found = await tags.put_back(
+        services,
+        caller,
+        repository,
+        parse_tag(tag),
+        digest=Digest.parse(data.digest) if data.digest is not None else None,
+        at=microseconds(data.at),
+    )
     return tag_view(found)
-
-
-async def _digest_to_restore(services: Services, repository: str, name: str, data: RestoreTag) -> Digest:
-    if data.digest is not None:
-        return Digest.parse(data.digest)
-    if data.at is not None:
-        found = await services.history.manifest_at(repository, name, cast("int", microseconds(data.at)))
-        if found is None:
-            raise NotFound(f"{repository}:{name} was nothing then, or that has been collected")
-        return found.digest
-    events, _more = await services.history.of_tag(repository, name, n=1)
-    if not events or events[0].old is None:
-        raise NotFound(f"{repository}:{name} has no earlier state")
-    return Digest.parse(events[0].old)
 
 
 # --- manifests
@@ -296,18 +229,18 @@ async def _digest_to_restore(services: Services, repository: str, name: str, dat
 @get("/repositories/{repository:str}/manifests", Action.READ, "List manifests", tags=["manifests"])
 async def manifests_of(
     services: Services,
+    caller: Caller,
     request: Request[Any, Any, Any],
     repository: str,
     n: N = DEFAULT_N,
     last: Last = "",
     untagged: bool = Parameter(query="untagged", default=False),
 ) -> Response[Page[ManifestView]]:
-    def read(connection: Connection) -> list[ManifestView]:
-        row = get_repository(connection, repository)
-        found = list_manifests(connection, row.id, last=last, n=n + 1, untagged=untagged)
-        return [ManifestView(**_manifest_fields(m, names)) for m, names in found]
-
-    return paged(request, await services.read(read), n, lambda view: view.digest)
+    found = await manifests.list_manifests(
+        services, caller, repository, last=last, n=n + 1, untagged=untagged
+    )
+    views = [ManifestView(**_manifest_fields(row, names)) for row, names in found]
+    return paged(request, views, n, lambda view: view.digest)
 
 
 def _manifest_fields(row: ManifestRow, names: list[str]) -> dict[str, Any]:
@@ -329,24 +262,14 @@ def _manifest_fields(row: ManifestRow, names: list[str]) -> dict[str, Any]:
     "Show a manifest: layers, configuration, platforms, referrers",
     tags=["manifests"],
 )
-async def show_manifest(services: Services, repository: str, digest: str) -> ManifestDetail:
+async def show_manifest(services: Services, caller: Caller, repository: str, digest: str) -> ManifestDetail:
     """Reads content, so it needs pull."""
-    wanted = str(Digest.parse(digest))
-
-    def read(connection: Connection) -> tuple[RepositoryRow, ManifestRow, list[str], list[Any]]:
-        row = get_repository(connection, repository)
-        found = get_manifest_row(connection, row.id, wanted)
-        names = tags_on(connection, row.id, [wanted]).get(wanted, [])
-        return row, found, names, list_referrers(connection, row.id, wanted)
-
-    row, found, names, referrers = await services.read(read)
-    try:
-        config = await image_config(services, row.name, found)
-    except BlobMissing:
-        config = None
+    details = await manifests.show_manifest(services, caller, repository, str(Digest.parse(digest)))
+    found = details.row
+    config = await image_config(services, repository, found)
     platforms, layers = await apart(lambda: (platforms_of(found.body), layers_of(found.body, config)))
     return ManifestDetail(
-        **_manifest_fields(found, names),
+        **_manifest_fields(found, details.tags),
         raw=found.body.decode("utf-8", "replace"),
         platforms=[
             PlatformView(digest=child, platform=platform, size_bytes=size, media_type=kind)
@@ -367,7 +290,7 @@ async def show_manifest(services: Services, repository: str, digest: str) -> Man
                 size_bytes=r.total_size,
                 annotations=json.loads(r.annotations) if r.annotations else {},  # ours: written by the push
             )
-            for r in referrers
+            for r in details.referrers
         ],
     )
 
@@ -379,9 +302,7 @@ async def show_manifest(services: Services, repository: str, digest: str) -> Man
     tags=["manifests"],
 )
 async def remove_manifest(services: Services, caller: Caller, repository: str, digest: str) -> None:
-    await services.manifests.delete_manifest(
-        repository, Digest.parse(digest), actor=caller, permit=services.permit(caller)
-    )
+    await manifests.delete_manifest(services, caller, repository, Digest.parse(digest))
 
 
 # --- across repositories
@@ -395,8 +316,7 @@ async def search(
     n: int = Parameter(query="n", ge=1, le=100, default=20),
 ) -> list[SearchResult]:
     """Best first; only what the caller may see."""
-    visible = await services.visible(caller)
-    found = await services.read(lambda c: find(c, visible, q, n=n))
+    results = await find(services, caller, q, n=n)
     return [
         SearchResult(
             kind=cast("Literal['repository', 'tag', 'digest', 'upstream']", f.kind),
@@ -405,14 +325,13 @@ async def search(
             digest=f.digest,
             registry=f.registry,
         )
-        for f in found
+        for f in results.found
     ]
 
 
 @get("/labels", Action.SEARCH, "List labels", tags=["repositories"])
 async def labels(services: Services, caller: Caller) -> list[LabelCount]:
-    visible = await services.visible(caller)
-    found = await services.read(lambda c: count_labels(c, visible))
+    found = await repositories.count_labels(services, caller)
     return [LabelCount(label=label, repositories=count) for label, count in found]
 
 
@@ -426,8 +345,7 @@ async def undoable(
     """Newest first; only of what the caller may see."""
     if repository == "":
         raise InvalidInput("repository is empty")
-    visible = await services.visible(caller)
-    found = await services.read(lambda c: list_undoable(c, visible=visible, repository=repository, n=n))
+    found = await deletion.list_undoable(services, caller, repository=repository, n=n)
     return [
         UndoableView(
             kind=cast("Any", item.kind), name=item.name, digest=item.digest, at=at(item.at), by=item.by

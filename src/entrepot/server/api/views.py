@@ -25,7 +25,9 @@ from entrepot.server.api.schemas import (
     at,
     when,
 )
-from entrepot.server.control.content_queries import RepositoryRow, TagRow, platforms_of
+from entrepot.server.control.manifests import platforms_of
+from entrepot.server.control.repositories import RepositoryRow
+from entrepot.server.control.tags import TagRow
 
 __all__: list[str] = []
 

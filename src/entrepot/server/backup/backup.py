@@ -40,8 +40,8 @@ from entrepot.server.db.settings import get_identity
 from entrepot.server.db.tables import blob
 from entrepot.server.storage.errors import BlobMissing, BlobUnreadable
 from entrepot.server.storage.store import BlobStore, StoreIdentity
+from entrepot.server.upkeep.integrity.faults import examine
 from entrepot.server.upkeep.integrity.fsck import FsckReport, FsckSettings, fsck
-from entrepot.server.upkeep.integrity.scrub import examine
 from entrepot.server.upkeep.nodes import list_nodes
 
 __all__ = ["BackedUp", "Restored", "back_up", "check_backup", "restore", "store_identity_of"]

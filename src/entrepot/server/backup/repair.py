@@ -10,7 +10,6 @@ trash.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -19,7 +18,7 @@ from typing import ClassVar, Final, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select
 
 from entrepot.client.credentials import Credential, OneCredential
 from entrepot.client.hosts import RegistrySettings
@@ -37,11 +36,10 @@ from entrepot.server.backup.places import open_place
 from entrepot.server.config.model import RepairSource
 from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import microseconds
-from entrepot.server.db.tables import blob, outbox, trash
-from entrepot.server.repos.links import StoredBytes, adopt_blob, find_blob, throw_away
+from entrepot.server.db.tables import trash
 from entrepot.server.storage.errors import StorageFailed
 from entrepot.server.storage.store import BlobStore
-from entrepot.server.upkeep.integrity.mending import Lost
+from entrepot.server.upkeep.integrity.lost_blobs import Lost, put_back, put_into_service
 from entrepot.server.upkeep.integrity.read_rate import ByteRate
 
 __all__ = ["Mender", "NothingHere", "open_sources"]
@@ -74,7 +72,7 @@ class BlobSource(Protocol):
 
 
 class Mender:
-    """See `jobs.mending.Mend`."""
+    """See `upkeep.integrity.lost_blobs.Mend`."""
 
     def __init__(
         self, catalog: Catalog, store: BlobStore, sources: Sequence[BlobSource], *, trash_delay_s: float
@@ -87,7 +85,7 @@ class Mender:
     async def __call__(self, lost: Lost, rate: ByteRate | None = None) -> str | None:
         digest = Digest.parse(lost.digest)
         if await holds_right_bytes(self._store, digest, lost.phys, lost.size, rate):
-            if await self._catalog.write(_put_into_service, lost, THERE_AGAIN, self._catalog.clock.now()):
+            if await self._catalog.write(put_into_service, lost, THERE_AGAIN, self._catalog.clock.now()):
                 log.warning("blob repaired", digest=lost.digest, source=THERE_AGAIN)
                 return THERE_AGAIN
             return None  # it was pushed again meanwhile
@@ -108,7 +106,7 @@ class Mender:
         clock = self._catalog.clock
         try:
             return await self._catalog.write(
-                _put_back, lost, phys, source.name, clock.now(), clock.steady(), self._trash_delay
+                put_back, lost, phys, source.name, clock.now(), clock.steady(), self._trash_delay
             )
         except Exception as error:  # when it is cancelled the row may come yet
             if not getattr(error, "outcome_unknown", False):
@@ -121,45 +119,6 @@ class Mender:
             await self._store.delete(phys)
         except StorageFailed as error:
             log.warning("leftover blob", phys=phys, reason=error.message)
-
-
-def _put_into_service(connection: Connection, lost: Lost, origin: str, now: int) -> bool:
-    """The bytes under the blob's own name are right. False when its row has changed."""
-    done = connection.execute(
-        update(blob)
-        .where(blob.c.digest == lost.digest, blob.c.phys == lost.phys, blob.c.state != "live")
-        .values(state="live")
-    )
-    if done.rowcount:
-        _tell(connection, lost, origin, now)
-    return bool(done.rowcount)
-
-
-def _tell(connection: Connection, lost: Lost, origin: str, now: int) -> None:
-    said = {"digest": lost.digest, "source": origin, "repositories": list(lost.repositories)}
-    connection.execute(insert(outbox).values(kind="blob-repaired", payload=json.dumps(said), at=now))
-
-
-def _put_back(
-    connection: Connection, lost: Lost, phys: str, origin: str, now: int, steady: int, trash_delay: int
-) -> bool:
-    """Make `phys` the blob's bytes. False when it was pushed again or collected meanwhile."""
-    row = find_blob(connection, lost.digest)
-    if row is None or row.state == "live":
-        throw_away(
-            connection,
-            phys,
-            reason="duplicate",
-            digest=lost.digest,
-            size=lost.size,
-            now=steady,
-            after=steady,
-        )
-        return False
-    stored = StoredBytes(lost.digest, lost.size, phys)
-    adopt_blob(connection, stored, distrusted=None, lease_until=0, now=steady, trash_delay=trash_delay)
-    _tell(connection, lost, origin, now)
-    return True
 
 
 class TrashSource:

@@ -1,13 +1,27 @@
-"""Deleting content, and taking back what was deleted or overwritten."""
+"""Deleting repositories, and what can be taken back of all that was deleted or overwritten."""
 
 from __future__ import annotations
 
 from entrepot.server.access.decision.actor import Actor
-from entrepot.server.control import tombstones
+from entrepot.server.access.decision.model import Action
+from entrepot.server.control.queries import tombstones
+from entrepot.server.control.queries.tombstones import Undoable
 from entrepot.server.control.services import Services
-from entrepot.server.control.transaction import Transaction, change
+from entrepot.server.control.transaction import Transaction, change, look
 
-__all__ = ["delete_repository", "restore_repository"]
+__all__ = ["Undoable", "delete_repository", "list_undoable", "restore_repository"]
+
+
+async def list_undoable(
+    services: Services, actor: Actor, *, repository: str | None = None, n: int = 100
+) -> list[Undoable]:
+    """Newest first; only of what the actor may see."""
+
+    def see(t: Transaction) -> list[Undoable]:
+        t.require(Action.MANAGE_SELF)
+        return tombstones.list_undoable(t.connection, visible=t.visible, repository=repository, n=n)
+
+    return await look(services, actor, see)
 
 
 async def delete_repository(services: Services, actor: Actor, name: str) -> None:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from entrepot.oci.digest import Digest
-from entrepot.server.control.content_queries import ManifestRow
 from entrepot.server.control.foreign import apart, read_object
+from entrepot.server.control.queries.content import ManifestRow
 from entrepot.server.control.services import Services
+from entrepot.server.storage.errors import BlobMissing
 
 __all__ = ["MAX_CONFIG_BYTES", "Layer", "image_config", "layers_of"]
 
@@ -28,7 +29,10 @@ class Layer:
 
 
 async def image_config(services: Services, repository: str, manifest: ManifestRow) -> dict[str, Any] | None:
-    """The configuration's JSON; None for what is no image, too large, or not here."""
+    """The configuration's JSON, of a manifest that somebody was shown.
+
+    None for what is no image, too large, or not here.
+    """
     descriptor = (await apart(read_object, manifest.body)).get("config")
     if (
         not isinstance(descriptor, dict)
@@ -39,7 +43,10 @@ async def image_config(services: Services, repository: str, manifest: ManifestRo
     stored = await services.blobs.find(repository, Digest.parse(manifest.config))
     if stored is None or stored.size > MAX_CONFIG_BYTES:
         return None
-    chunks = [bytes(chunk) async for chunk in await services.blobs.open(stored)]
+    try:
+        chunks = [bytes(chunk) async for chunk in await services.blobs.open(stored)]
+    except BlobMissing:
+        return None
     return await apart(read_object, b"".join(chunks)) or None
 
 

@@ -10,7 +10,8 @@ from entrepot.server.access.decision.model import Action, PrincipalKind
 from entrepot.server.access.directory import projects as rows
 from entrepot.server.access.directory.accounts import get_account
 from entrepot.server.access.directory.projects import Project
-from entrepot.server.control import tombstones
+from entrepot.server.control.queries import tombstones
+from entrepot.server.control.queries.lists import count_repositories
 from entrepot.server.control.services import Services
 from entrepot.server.control.transaction import Transaction, change, look
 
@@ -21,6 +22,7 @@ __all__ = [
     "delete_project",
     "list_projects",
     "restore_project",
+    "show_head",
     "show_project",
 ]
 
@@ -41,6 +43,19 @@ async def show_project(services: Services, actor: Actor, name: str) -> Project:
     def see(t: Transaction) -> Project:
         t.require(Action.READ, project=name)
         return rows.as_seen(rows.get_project(t.connection, name), t.visible)
+
+    return await look(services, actor, see)
+
+
+async def show_head(services: Services, actor: Actor, name: str) -> Project:
+    """As `show_project`, for who sees at least one of its repositories too. Raises Unknown."""
+
+    def see(t: Transaction) -> Project:
+        visible = t.visible
+        found = rows.find_project(t.connection, name)
+        if found is None or not count_repositories(t.connection, visible, project_name=name):
+            t.require(Action.READ, project=name)
+        return rows.as_seen(rows.get_project(t.connection, name), visible)
 
     return await look(services, actor, see)
 

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, func, select
 
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.model import Action
+from entrepot.server.control.queries.tombstones import Undoable, list_undoable
 from entrepot.server.control.services import Services
-from entrepot.server.control.tombstones import Undoable, list_undoable
 from entrepot.server.control.transaction import Transaction, look
 from entrepot.server.db.tables import project, repo, trash, upload
 from entrepot.server.upkeep.collection.totals import out_of_service, stored

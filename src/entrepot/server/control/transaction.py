@@ -21,7 +21,7 @@ from entrepot.server.access.decision.patterns import Visible
 from entrepot.server.access.decision.protocol import AccessControl
 from entrepot.server.control.services import Services
 
-__all__ = ["Transaction", "change", "look"]
+__all__ = ["Transaction", "change", "look", "require"]
 
 T = TypeVar("T")
 _IN_PERSON = frozenset({"password", "session", "oidc"})
@@ -125,6 +125,15 @@ async def look(services: Services, actor: Actor, see: Callable[[Transaction], T]
 
     in_transaction.__qualname__ = see.__qualname__
     return await services.catalog.read(in_transaction)
+
+
+async def require(services: Services, actor: Actor, action: Action) -> None:
+    """For what is many transactions and may take hours: asked once, before the first. Raises AccessDenied."""
+
+    def see(t: Transaction) -> None:
+        t.require(action)
+
+    await look(services, actor, see)
 
 
 def _begin(services: Services, connection: Connection, actor: Actor) -> Transaction:

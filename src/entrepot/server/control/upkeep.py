@@ -9,13 +9,13 @@ from dataclasses import replace
 
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.model import Action
-from entrepot.server.backup.repair import Mender, open_sources
 from entrepot.server.control.services import Services
-from entrepot.server.control.transaction import Transaction, look
+from entrepot.server.control.transaction import require
 from entrepot.server.upkeep.collection.collect import GcSettings, collect
 from entrepot.server.upkeep.collection.report import GcReport, Removal
 from entrepot.server.upkeep.collection.trash import sweep
 from entrepot.server.upkeep.integrity.fsck import FsckReport, FsckSettings, fsck
+from entrepot.server.upkeep.integrity.lost_blobs import Mend
 from entrepot.server.upkeep.integrity.reconcile import ReconcileReport, reconcile
 from entrepot.server.upkeep.integrity.scrub import ScrubReport, scrub
 from entrepot.server.upkeep.integrity.sure_store import sure_store
@@ -39,7 +39,7 @@ async def collect_garbage(
     `untagged`: also manifests without a tag, whatever `gc.untagged` says. What is due in the trash is
     unlinked too.
     """
-    await _require(services, actor, Action.READ_SYSTEM if dry_run else Action.MANAGE_SYSTEM)
+    await require(services, actor, Action.READ_SYSTEM if dry_run else Action.MANAGE_SYSTEM)
     settings = gc_settings(services)
     if untagged:
         settings = replace(settings, untagged=True)
@@ -60,7 +60,7 @@ async def read_back(
     `bytes_per_s` None: as `scrub.rate` says; 0: as fast as it goes. Raises StorageFailed when the whole store
     seems to be gone.
     """
-    await _require(services, actor, Action.MANAGE_SYSTEM)
+    await require(services, actor, Action.MANAGE_SYSTEM)
     rate = services.config.scrub.rate if bytes_per_s is None else bytes_per_s
     return await scrub(
         services.catalog,
@@ -75,7 +75,7 @@ async def check_everything(
     services: Services, actor: Actor, *, deep: bool = False, repair: bool = False
 ) -> FsckReport:
     """Catalog and store, both ways; `deep` reads every byte. Raises StorageFailed as `read_back` does."""
-    await _require(services, actor, Action.MANAGE_SYSTEM if repair else Action.READ_SYSTEM)
+    await require(services, actor, Action.MANAGE_SYSTEM if repair else Action.READ_SYSTEM)
     settings = FsckSettings(
         undo_window_s=orphan_age_s(services),
         trash_delay_s=services.limits.trash_delay_s,
@@ -88,7 +88,7 @@ async def check_everything(
 
 async def find_orphans(services: Services, actor: Actor) -> ReconcileReport:
     """Stored objects that no row knows of; they are removed when they are few, old, and surely ours."""
-    await _require(services, actor, Action.MANAGE_SYSTEM)
+    await require(services, actor, Action.MANAGE_SYSTEM)
     return await reconcile(
         services.catalog,
         services.store,
@@ -113,20 +113,14 @@ def orphan_age_s(services: Services) -> float:
     return max(services.config.gc.undo_window, services.config.limits.upload_ttl)
 
 
-def make_mender(services: Services) -> Mender:
+def make_mender(services: Services) -> Mend:
     """Who brings lost blobs back: what `[repair]` names."""
+    # Here: it brings a registry client along, for which a process that answers requests has no use.
+    from entrepot.server.backup.repair import Mender, open_sources
+
     return Mender(
         services.catalog,
         services.store,
         open_sources(services.config.repair.sources),
         trash_delay_s=services.limits.trash_delay_s,
     )
-
-
-async def _require(services: Services, actor: Actor, action: Action) -> None:
-    """Before something that is many transactions: it may take hours, and is not asked again in each."""
-
-    def see(t: Transaction) -> None:
-        t.require(action)
-
-    await look(services, actor, see)

@@ -5,23 +5,14 @@ from __future__ import annotations
 from typing import Any, cast
 
 from litestar import Response
-from sqlalchemy import Connection
 
-from entrepot.server.access.decision.model import Action, Resource
-from entrepot.server.access.decision.patterns import Visible
-from entrepot.server.access.directory.projects import Project, list_projects
-from entrepot.server.control.content_queries import Found, RepositoryRow, search
-from entrepot.server.control.page_queries import (
-    Move,
-    RepositoryOrder,
-    count_repositories,
-    find_labels,
-    fold_moves,
-    list_moves,
-    nobody_signed_in,
-    page_of_repositories,
-)
+from entrepot.server.access.decision.model import Action
+from entrepot.server.control.first_start import nobody_signed_in
+from entrepot.server.control.projects import list_projects
+from entrepot.server.control.repositories import RepositoryOrder, list_moves, page_of_repositories
+from entrepot.server.control.search import Found, search
 from entrepot.server.pages.kit import addresses
+from entrepot.server.pages.kit.moves import fold_moves
 from entrepot.server.pages.kit.paging import MAX_PAGE, pager
 from entrepot.server.pages.kit.route import page
 from entrepot.server.pages.kit.visit import Visit
@@ -40,25 +31,20 @@ RECENT, LATELY = 100, 12
 @page("/", Action.SEARCH)
 async def home(visit: Visit) -> Response[Any]:
     """Repositories, last pushed first, beside what happened lately."""
-    visible = await visit.visible()
     order = cast("RepositoryOrder", visit.choice("sort", ("pushed", "name")))
     starred = visit.is_signed_in and visit.query("starred") == "yes"
     label = visit.query("label", longest=64)
     number = min(max(1, visit.number("page", default=1)), MAX_PAGE)
-
-    def read(connection: Connection) -> tuple[list[RepositoryRow], int, list[tuple[int, Move]], bool]:
-        chosen: dict[str, Any] = {
-            "label": label,
-            "starred_by": visit.caller.principal.id if starred else None,
-        }
-        rows = page_of_repositories(
-            connection, visible, order=order, offset=(number - 1) * PAGE, n=PAGE, **chosen
-        )
-        total = count_repositories(connection, visible, **chosen)
-        is_empty = not total and (not (label or starred) or not count_repositories(connection, visible))
-        return rows, total, list_moves(connection, visible, n=RECENT), is_empty
-
-    rows, total, moves, is_empty = await visit.read(read)
+    found = await page_of_repositories(
+        visit.services,
+        visit.caller,
+        order=order,
+        offset=(number - 1) * PAGE,
+        n=PAGE,
+        label=label,
+        starred=starred,
+    )
+    moves = await list_moves(visit.services, visit.caller, n=RECENT)
 
     def address(other: int) -> str:
         return addresses.home(
@@ -70,17 +56,17 @@ async def home(visit: Visit) -> Response[Any]:
 
     return visit.render(
         "home.html",
-        rows=rows,
-        pager=pager(number, PAGE, total, address),
+        rows=found.rows,
+        pager=pager(number, PAGE, found.total, address),
         moves=fold_moves(moves)[:LATELY],
         order=order,
         starred=starred,
         label=label,
-        is_empty=is_empty,
-        is_new=is_empty
+        is_empty=found.is_empty,
+        is_new=found.is_empty
         and not visit.is_open
         and not visit.is_signed_in
-        and await visit.read(nobody_signed_in),
+        and await nobody_signed_in(visit.services),
         may_create=await visit.may(Action.CREATE_PROJECT),
     )
 
@@ -108,16 +94,12 @@ async def suggestions(visit: Visit) -> Response[Any]:
 
 async def _find(visit: Visit, term: str, n: int) -> list[Found]:
     """Labels come before the rest: they are few, and what carries one is behind it."""
-    visible: Visible = await visit.visible()
-
-    def read(connection: Connection) -> list[Found]:
-        labels = [
-            Found("label", label, f"on {plural(count, 'repository', 'repositories')}")
-            for label, count in find_labels(connection, visible, term, n=LABELS)
-        ]
-        return [*labels, *search(connection, visible, term, n=n - len(labels))]
-
-    return await visit.read(read)
+    results = await search(visit.services, visit.caller, term, n=n, labels=LABELS)
+    labels = [
+        Found("label", label, f"on {plural(count, 'repository', 'repositories')}")
+        for label, count in results.labels
+    ]
+    return [*labels, *results.found]
 
 
 def result_name(found: Found) -> str:
@@ -146,16 +128,15 @@ def result_address(found: Found) -> str:
 @page("/projects", Action.SEARCH)
 async def projects(visit: Visit) -> Response[Any]:
     """Those of which the visitor sees something."""
-    visible = await visit.visible()
     last = visit.query("after")
-    rows: list[Project] = await visit.read(lambda c: list_projects(c, visible, last=last, n=PROJECTS + 1))
+    rows = await list_projects(visit.services, visit.caller, last=last, n=PROJECTS + 1)
     more = rows[PROJECTS - 1].name if len(rows) > PROJECTS else None
     return visit.render(
         "projects.html",
         rows=rows[:PROJECTS],
         next=addresses.with_query("/projects", after=more) if more else None,
         is_first=not last,
-        may_create=await visit.services.may(visit.caller, Action.CREATE_PROJECT, Resource()),
+        may_create=await visit.may(Action.CREATE_PROJECT),
     )
 
 

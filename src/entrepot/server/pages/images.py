@@ -6,30 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from litestar import Response
-from sqlalchemy import Connection
 
 from entrepot.errors import InvalidInput, NotFound
 from entrepot.oci.digest import Digest
 from entrepot.oci.reference import parse_tag
 from entrepot.server.access.decision.model import Action
-from entrepot.server.control.content_queries import (
-    ManifestRow,
-    get_manifest_row,
-    get_repository,
-    get_tag,
-    list_referrers,
-    tag_sizes,
-    tags_on,
-)
+from entrepot.server.control import manifests
 from entrepot.server.control.foreign import apart, read_object, short_text
-from entrepot.server.control.images import image_config
-from entrepot.server.control.page_queries import (
-    Sharing,
-    bytes_of,
-    list_layer_sharing,
-    list_tags_with_layers,
-    page_of_tags,
-)
+from entrepot.server.control.manifests import ManifestRow, image_config
+from entrepot.server.control.tags import page_of_tags
 from entrepot.server.pages.kit.commands import pull_commands
 from entrepot.server.pages.kit.comparison import compare_configs, compare_layers
 from entrepot.server.pages.kit.image_view import (
@@ -46,7 +31,6 @@ from entrepot.server.pages.kit.image_view import (
 from entrepot.server.pages.kit.route import page
 from entrepot.server.pages.kit.visit import Visit
 from entrepot.server.pages.repositories import repository_head
-from entrepot.server.storage.errors import BlobMissing
 
 __all__ = ["ROUTES"]
 
@@ -70,19 +54,16 @@ class Shown:
 
 
 async def _shown(visit: Visit, repository: str, digest: str) -> Shown:
-    def read(connection: Connection, wanted: str) -> ManifestRow:
-        return get_manifest_row(connection, get_repository(connection, repository).id, wanted)
-
-    top: ManifestRow = await visit.read(read, digest)
+    top = await _manifest(visit, repository, digest)
     choices = await apart(choices_of, top)
     chosen = _choose(choices, visit.query("platform"))
     image: ManifestRow | None = top
     if choices:
         try:
-            image = await visit.read(read, chosen.digest) if chosen else None
+            image = await _manifest(visit, repository, chosen.digest) if chosen else None
         except NotFound:
             image = None
-    config = await _config(visit, repository, image)
+    config = await image_config(visit.services, repository, image) if image is not None else None
     layers = await apart(layer_views, image.body, config) if image else []
     return Shown(
         top=top,
@@ -103,20 +84,15 @@ def _choose(choices: list[Choice], wanted: str) -> Choice | None:
     return next(iter([*usual, *choices]), None)
 
 
-async def _config(visit: Visit, repository: str, image: ManifestRow | None) -> dict[str, Any] | None:
-    if image is None:
-        return None
-    try:
-        return await image_config(visit.services, repository, image)
-    except BlobMissing:
-        return None
+async def _manifest(visit: Visit, repository: str, digest: str) -> ManifestRow:
+    return (await manifests.show_manifest(visit.services, visit.caller, repository, digest)).row
 
 
 @page("/repositories/{repository:str}/-/tags/{tag:str}", Action.PULL)
 async def by_tag(visit: Visit, repository: str, tag: str) -> Response[Any]:
     name = parse_tag(tag)
-    row = await visit.read(lambda c: get_tag(c, get_repository(c, repository).id, name))
-    return await _page(visit, repository, row.digest, tag=name)
+    digest = await manifests.digest_of_tag(visit.services, visit.caller, repository, name)
+    return await _page(visit, repository, digest, tag=name)
 
 
 @page("/repositories/{repository:str}/-/manifests/{digest:str}", Action.PULL)
@@ -126,48 +102,33 @@ async def by_digest(visit: Visit, repository: str, digest: str) -> Response[Any]
 
 async def _page(visit: Visit, repository: str, digest: str, *, tag: str | None) -> Response[Any]:
     head = await repository_head(visit, repository, "tags")
-    visible = await visit.visible()
     shown = await _shown(visit, repository, digest)
-    digests = [layer.digest for layer in shown.layers]
-    image_digest = shown.image.digest if shown.image else digest
-
-    def read(connection: Connection) -> tuple[Any, ...]:
-        names = tags_on(connection, head.row.id, [digest]).get(digest, [])
-        referrers = [
-            row
-            for about in dict.fromkeys((digest, image_digest))
-            for row in list_referrers(connection, head.row.id, about, n=CHOICES)
-        ]
-        return (
-            names,
-            referrers,
-            tag_sizes(connection, head.row.id, digest, visible),
-            list_layer_sharing(connection, visible, head.row.id, digests),
-            list_tags_with_layers(connection, head.row.id, digests, without=image_digest),
-            page_of_tags(connection, head.row.id, n=CHOICES).tags,
-            bytes_of(connection, head.row.id, digest),
-        )
-
-    names, referrers, sizes, sharing, siblings, others, total = await visit.read(read)
-    sharing_list: list[Sharing] = sharing
-    unique, shared = sizes if len(names) < 2 else (0, sum(sizes))
+    around = await manifests.show_surroundings(
+        visit.services,
+        visit.caller,
+        repository,
+        digest,
+        image=shown.image.digest if shown.image else digest,
+        layers=[layer.digest for layer in shown.layers],
+        n=CHOICES,
+    )
     return visit.render(
         "image.html",
         head=head,
         tag=tag,
         digest=digest,
         shown=shown,
-        names=[name for name in names if name != tag],
+        names=[name for name in around.tags if name != tag],
         referrers=[
             (row, kind_of_referrer(row.artifact_type or ""), _annotations(row.annotations))
-            for row in referrers
+            for row in around.referrers
         ],
-        total_bytes=total,
-        unique_bytes=unique,
-        shared_bytes=shared,
-        sharing=sharing_list,
-        siblings=siblings,
-        others=[row.name for row in others if row.name != tag],
+        total_bytes=around.total_bytes,
+        unique_bytes=around.unique_bytes,
+        shared_bytes=around.shared_bytes,
+        sharing=around.sharing,
+        siblings=around.siblings,
+        others=[name for name in around.other_tags if name != tag],
         manifest_text=await apart(pretty, shown.image.body if shown.image else shown.top.body),
         index_text=await apart(pretty, shown.top.body) if shown.choices else "",
         pull=pull_commands(
@@ -189,8 +150,9 @@ def _annotations(text: str | None) -> list[tuple[str, str]]:
 async def compare(visit: Visit, repository: str) -> Response[Any]:
     """Two tags (or digests): what is shared, what is new, what is gone."""
     head = await repository_head(visit, repository, "compare")
-    others = await visit.read(lambda c: page_of_tags(c, head.row.id, n=CHOICES).tags)
-    names = [row.name for row in others]
+    names = [
+        row.name for row in (await page_of_tags(visit.services, visit.caller, repository, n=CHOICES)).tags
+    ]
     first, second = (
         visit.query("from") or (names[1] if len(names) > 1 else ""),
         visit.query("to") or (names[0] if names else ""),
@@ -230,7 +192,7 @@ async def _digest_of(visit: Visit, repository: str, text: str) -> str:
     if ":" in text:
         return str(Digest.parse(text))
     name = parse_tag(text)
-    return (await visit.read(lambda c: get_tag(c, get_repository(c, repository).id, name))).digest
+    return await manifests.digest_of_tag(visit.services, visit.caller, repository, name)
 
 
 ROUTES = [by_tag, by_digest, compare]

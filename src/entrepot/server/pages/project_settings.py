@@ -10,7 +10,7 @@ from entrepot.errors import EntrepotError
 from entrepot.server.access.decision.errors import VersionMismatch
 from entrepot.server.access.decision.model import Action
 from entrepot.server.control import audit, projects
-from entrepot.server.control.page_queries import biggest_repositories
+from entrepot.server.control.repositories import biggest_repositories
 from entrepot.server.pages.kit import addresses
 from entrepot.server.pages.kit.forms import Form
 from entrepot.server.pages.kit.route import page, submit
@@ -71,7 +71,7 @@ async def _settings_page(
     visit: Visit, project: str, form: Form, confirm: Form, status: int = 200
 ) -> Response[Any]:
     head = await project_head(visit, project, "settings")
-    biggest = await visit.read(lambda c: biggest_repositories(c, head.project.id, n=BIGGEST))
+    biggest = await biggest_repositories(visit.services, visit.caller, project, n=BIGGEST)
     return visit.render(
         "project_settings.html",
         status=status,

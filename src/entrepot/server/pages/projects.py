@@ -6,17 +6,14 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from litestar import Response
-from sqlalchemy import Connection
 
 from entrepot.errors import EntrepotError, InvalidInput
 from entrepot.server.access.decision.errors import AlreadyExists, InvalidName
 from entrepot.server.access.decision.model import Action
-from entrepot.server.access.directory.projects import Project, get_project
 from entrepot.server.control import deletion, projects
-from entrepot.server.control.content_queries import RepositoryRow
-from entrepot.server.control.page_queries import (
+from entrepot.server.control.projects import Project
+from entrepot.server.control.repositories import (
     RepositoryOrder,
-    count_repositories,
     list_deleted_repositories,
     page_of_repositories,
 )
@@ -45,7 +42,7 @@ class ProjectHead:
 
 async def project_head(visit: Visit, name: str, tab: str) -> ProjectHead:
     """Raises Unknown."""
-    found = await visit.read(get_project, name)
+    found = await projects.show_head(visit.services, visit.caller, name)
     return ProjectHead(
         project=found,
         tab=tab,
@@ -58,32 +55,20 @@ async def project_head(visit: Visit, name: str, tab: str) -> ProjectHead:
 @page("/projects/{project:str}", Action.SEARCH)
 async def show(visit: Visit, project: str) -> Response[Any]:
     """Also for those who see only some of its repositories."""
-    visible = await visit.visible()
     order = cast("RepositoryOrder", visit.choice("sort", ("pushed", "name")))
     contains = visit.query("filter", longest=128)
     number = min(max(1, visit.number("page", default=1)), MAX_PAGE)
-
-    def read(connection: Connection) -> tuple[list[RepositoryRow], int, int]:
-        rows = page_of_repositories(
-            connection,
-            visible,
-            order=order,
-            offset=(number - 1) * PAGE,
-            n=PAGE,
-            project_name=project,
-            contains=contains,
-        )
-        total = count_repositories(connection, visible, project_name=project, contains=contains)
-        seen = total or count_repositories(connection, visible, project_name=project)
-        return rows, total, seen
-
-    rows, total, seen = await visit.read(read)
-    if not seen:
-        await visit.services.require(visit.caller, Action.READ, visit.resource(project=project))
+    found = await page_of_repositories(
+        visit.services,
+        visit.caller,
+        order=order,
+        offset=(number - 1) * PAGE,
+        n=PAGE,
+        project=project,
+        contains=contains,
+    )
     head = await project_head(visit, project, "repositories")
-    gone: list[Any] = []
-    if await visit.may(Action.RESTORE, project=project):
-        gone = await visit.read(list_deleted_repositories, head.project.id)
+    gone = await list_deleted_repositories(visit.services, visit.caller, project)
 
     def address(other: int) -> str:
         return addresses.project(
@@ -96,11 +81,11 @@ async def show(visit: Visit, project: str) -> Response[Any]:
     return visit.render(
         "project.html",
         head=head,
-        rows=rows,
-        seen=seen,
+        rows=found.rows,
+        seen=not found.is_empty,
         order=order,
         contains=contains,
-        pager=pager(number, PAGE, total, address),
+        pager=pager(number, PAGE, found.total, address),
         gone=gone,
         may_push=await visit.may(Action.PUSH, repository=f"{project}/any"),
     )

@@ -24,6 +24,7 @@ from entrepot.server.repos.links import BlobRow, find_blob, link_blob, renew_lea
 from entrepot.server.repos.records import add_usage, write_event
 from entrepot.server.repos.repositories import EVERYTHING
 from entrepot.server.repos.rows import ensure_repository, require_repository
+from entrepot.server.repos.visibility import is_visible
 from entrepot.server.storage.readcache import ReadCache
 from entrepot.server.storage.store import BlobStore
 
@@ -231,9 +232,7 @@ class Blobs:
 
 
 def _neighbours(visible: Visible) -> Select[Any]:
-    return _NEIGHBOURS.where(
-        visible.clause(project_id=repo.c.project_id, visibility=project.c.visibility, repository=repo.c.name)
-    )
+    return _NEIGHBOURS.where(is_visible(visible))
 
 
 def _neighbour_with(connection: Connection, neighbours: Select[Any], repository: str, digest: str) -> str:

@@ -30,7 +30,7 @@ from entrepot.server.repos.manifests import StoredManifest
 from entrepot.server.repos.records import add_usage, write_event, write_tag_event
 from entrepot.server.repos.rows import RepositoryRow, find_repository, insert_new, require_repository
 
-__all__ = ["History", "TagEvent"]
+__all__ = ["History", "TagEvent", "events_of_tag", "manifest_at", "restore_tag"]
 
 _EVENTS = (
     select(
@@ -124,7 +124,7 @@ _MOVE_TAG = (
         updated_by=bindparam("p_by"),
     )
 )
-_FOREVER = 2**62
+FOREVER = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,14 +157,16 @@ class History:
 
         Raises NameUnknown.
         """
-        return await self._catalog.read(_events, repository, name, _FOREVER if before is None else before, n)
+        return await self._catalog.read(
+            events_of_tag, repository, name, FOREVER if before is None else before, n
+        )
 
     async def manifest_at(self, repository: str, reference: str | Digest, at: int) -> StoredManifest | None:
         """What the tag was at a time, or the manifest of that digest if it was not deleted by then.
 
         None when it was nothing, or has been collected.
         """
-        return await self._catalog.read(_manifest_at, repository, reference, at)
+        return await self._catalog.read(manifest_at, repository, reference, at)
 
     async def restore_tag(
         self, repository: str, name: str, digest: Digest, *, actor: Actor, permit: Permit = allow_all
@@ -178,7 +180,7 @@ class History:
         Raises NameUnknown, ManifestUnknown when it has been collected, Denied.
         """
         return await self._catalog.write(
-            _restore,
+            restore_tag,
             repository,
             name,
             str(digest),
@@ -189,16 +191,17 @@ class History:
         )
 
 
-def _events(
+def events_of_tag(
     connection: Connection, repository: str, name: str, before: int, n: int
 ) -> tuple[list[TagEvent], bool]:
+    """See `History.of_tag`."""
     row = require_repository(connection, repository)
     key = {"p_repo": row.id, "p_name": name, "p_before": before, "p_n": n + 1}
     events = [TagEvent(**found._mapping) for found in connection.execute(_EVENTS, key)]
     return events[:n], len(events) > n
 
 
-def _manifest_at(
+def manifest_at(
     connection: Connection, repository: str, reference: str | Digest, at: int
 ) -> StoredManifest | None:
     row = find_repository(connection, repository)
@@ -215,7 +218,7 @@ def _manifest_at(
     return None if found is None else StoredManifest(Digest.parse(digest), *found)
 
 
-def _restore(
+def restore_tag(
     connection: Connection,
     repository: str,
     name: str,
@@ -225,6 +228,7 @@ def _restore(
     now: int,
     steady: int,
 ) -> str | None:
+    """See `History.restore_tag`."""
     row = require_repository(connection, repository)
     old = connection.execute(_TAG, {"p_repo": row.id, "p_name": name}).scalar_one_or_none()
     change = Change("restore", repository, name, old, digest)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Select, bindparam, case, exists, func, select
 from entrepot.server.access.decision.patterns import Visible
 from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.tables import manifest, project, repo
+from entrepot.server.repos.visibility import only_visible
 
 __all__ = ["EVERYTHING", "FoundRepository", "Repositories"]
 
@@ -56,14 +57,10 @@ class Repositories:
         """At most `n` names after `last` (which need not exist) in byte order, and whether more follow."""
         if n <= 0:
             return [], False
-        names = await self._catalog.read(_names, _seen(_NAMES, visible), {"p_last": last or "", "p_n": n + 1})
+        names = await self._catalog.read(
+            _names, only_visible(_NAMES, visible), {"p_last": last or "", "p_n": n + 1}
+        )
         return names[:n], len(names) > n
-
-
-def _seen(names: Select[Any], visible: Visible) -> Select[Any]:
-    return names.where(
-        visible.clause(project_id=repo.c.project_id, visibility=project.c.visibility, repository=repo.c.name)
-    )
 
 
 def _names(connection: Connection, names: Select[Any], page: dict[str, object]) -> list[str]:
@@ -74,7 +71,7 @@ def _names(connection: Connection, names: Select[Any], page: dict[str, object]) 
 def _search(
     connection: Connection, term: str, n: int, page: int, visible: Visible
 ) -> tuple[list[FoundRepository], int]:
-    matching = _seen(_NAMES, visible).where(repo.c.name.contains(term, autoescape=True))
+    matching = only_visible(_NAMES, visible).where(repo.c.name.contains(term, autoescape=True))
     total = connection.execute(select(func.count()).select_from(matching.subquery())).scalar_one()
     rank = case(
         (repo.c.name == term, 0),

@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 
 from entrepot.server.access.secrets.access_tokens import mint
-from entrepot.server.control import content_queries
+from entrepot.server.control.queries import search as search_queries
 from tests.unit.server.api.conftest import PASSWORD, Registry
 
 pytestmark = pytest.mark.anyio
@@ -302,7 +302,7 @@ async def test_search_finds_names_tags_and_digests(team: Registry) -> None:
 async def test_tags_are_found_by_name_among_many_repositories(
     team: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(content_queries, "MAX_OWN_REPOSITORIES", 1)
+    monkeypatch.setattr(search_queries, "MAX_OWN_REPOSITORIES", 1)
     await team.push("acme/app", "RC-1")
     await team.push("acme/app", "v1.0")
     for term, who, found in (

@@ -12,7 +12,7 @@ from entrepot.server.access.directory.accounts import get_account
 from entrepot.server.access.directory.grants import add_grant
 from entrepot.server.access.directory.projects import get_project
 from entrepot.server.access.directory.teams import add_member, create_team
-from entrepot.server.control.content_queries import get_repository, list_tags
+from entrepot.server.control.queries.content import get_repository, list_tags
 from entrepot.server.db.tables.access import upstream_repo
 from tests.unit.server.api.conftest import PASSWORD, Registry
 

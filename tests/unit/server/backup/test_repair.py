@@ -24,7 +24,7 @@ from entrepot.server.db.tables import outbox
 from entrepot.server.storage.errors import StorageFailed
 from entrepot.server.storage.filesystem import filesystem_store
 from entrepot.server.upkeep.integrity.fsck import FsckSettings, fsck
-from entrepot.server.upkeep.integrity.mending import Lost, find_lost
+from entrepot.server.upkeep.integrity.lost_blobs import Lost, find_lost
 from entrepot.server.upkeep.integrity.scrub import scrub
 from entrepot.server.upkeep.integrity.sure_store import sure_store
 from tests.unit.server.world import REPO, World

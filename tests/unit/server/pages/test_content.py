@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrepot.server.control.content_queries import ManifestRow
-from entrepot.server.control.page_queries import Move, fold_moves
+from entrepot.server.control.queries.content import ManifestRow
+from entrepot.server.control.queries.lists import Move
 from entrepot.server.pages.kit.addresses import RepositoryPaths, repository
 from entrepot.server.pages.kit.comparison import compare_configs, compare_layers
 from entrepot.server.pages.kit.image_view import (
@@ -21,6 +21,7 @@ from entrepot.server.pages.kit.image_view import (
     pretty,
 )
 from entrepot.server.pages.kit.markdown import readme_html
+from entrepot.server.pages.kit.moves import fold_moves
 
 # X1: nothing of these may run, load or open anything.
 EVIL = [

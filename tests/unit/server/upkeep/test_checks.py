@@ -194,18 +194,18 @@ async def test_scrub_that_ends_in_the_middle_goes_on_there(
         await world.push_blob(bytes([number]) * 100)
     monkeypatch.setattr(scrubbing, "NOTED_TOGETHER", 2)
     monkeypatch.setattr(scrubbing, "PAGE", 4)
-    real, seen = scrubbing.examine, list[str]()
+    real, seen = scrubbing.find_fault, list[str]()
 
-    async def examine(store: Any, digest: str, *rest: Any) -> Any:
+    async def find_fault(store: Any, digest: str, *rest: Any, **more: Any) -> Any:
         if len(seen) == 3:
             raise StorageFailed("the disk does not answer")
         seen.append(digest)
-        return await real(store, digest, *rest)
+        return await real(store, digest, *rest, **more)
 
-    monkeypatch.setattr(scrubbing, "examine", examine)
+    monkeypatch.setattr(scrubbing, "find_fault", find_fault)
     with pytest.raises(StorageFailed):
         await scrub(world.catalog, world.store, budget_bytes=10_000)
-    monkeypatch.setattr(scrubbing, "examine", real)
+    monkeypatch.setattr(scrubbing, "find_fault", real)
     rest = await scrub(world.catalog, world.store, budget_bytes=10_000)
     assert (rest.blobs, rest.complete) == (4, True)  # one was read and not yet noted
 

@@ -29,6 +29,7 @@ ADMIN_COMMANDS: dict[str, str] = {
     "export": "entrepot.cli.commands.admin.export:export",
     "rebuild": "entrepot.cli.commands.admin.rebuild:rebuild",
     "doctor": "entrepot.cli.commands.admin.doctor:doctor",
+    "jobs": "entrepot.cli.commands.admin.jobs:jobs",
     "nodes": "entrepot.cli.commands.admin.nodes:nodes",
     "migrate": "entrepot.cli.commands.admin.migrate:migrate",
     "scrub": "entrepot.cli.commands.admin.scrub:scrub",

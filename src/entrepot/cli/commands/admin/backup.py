@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from entrepot.cli.commands.admin import admin_config, with_services
-from entrepot.cli.commands.admin.places import key_option, opened_archive, say, where_argument
+from entrepot.cli.commands.admin import admin_config, as_operator
+from entrepot.cli.commands.admin.places import key_option, say, where_argument
 from entrepot.cli.exitcodes import FAILED, OK
 from entrepot.cli.output import human_size, table, write
 
@@ -36,18 +36,21 @@ def backup(
     Only blobs that are not there yet are copied, so run it often. A file that ends in .tar is one whole
     backup. Exit code 1 when something could not be read.
     """
+    from entrepot.server.control.backups import back_up, make_key
+
     if listing or check:
         ctx.exit(_look(where, key, check, as_json))
     if new_key is not None and key is not None:
         raise click.UsageError("--key and --new-key can't be used together")
     if new_key is not None:
-        from entrepot.server.backup.encryption import make_key_file
-
         try:
-            make_key_file(Path(new_key))
+            make_key(Path(new_key))
         except FileExistsError:
             raise click.UsageError(f"{new_key} is there already; use it with --key") from None
-    done = with_services(lambda services: _back_up(services, where, new_key or key))
+    used = _path(new_key or key)
+    done = as_operator(
+        lambda services, actor: back_up(services, actor, where=where, key=used, say=say), with_accounts=False
+    )
     snapshot = done.snapshot
     if as_json:
         write(json.dumps({**_row(snapshot), "copied": done.copied, "copied_bytes": done.copied_bytes}))
@@ -61,33 +64,17 @@ def backup(
     ctx.exit(FAILED if snapshot.damaged else OK)
 
 
-async def _back_up(services: Any, where: str, key: str | None) -> Any:
-    from entrepot.server.backup.backup import back_up, store_identity_of
-    from entrepot.server.compose import access_settings
-
-    store_id = await store_identity_of(services.catalog)
-    seal = access_settings(services.config).seal_file
-    secret = seal.read_bytes() if seal.exists() else None
-    if secret is not None and key is None:
-        say(f"{seal} is not in a backup that is not encrypted; keep a copy of it elsewhere")
-    async with opened_archive(where, services.config, key, store_id=store_id) as archive:
-        return await back_up(services.catalog, services.store, archive, secret=secret, say=say)
+def _path(name: str | None) -> Path | None:
+    return None if name is None else Path(name)
 
 
 def _look(where: str, key: str | None, check: bool, as_json: bool) -> int:
     import asyncio
 
-    async def look() -> tuple[list[Any], list[dict[str, str]]]:
-        from entrepot.server.backup.backup import check_backup
+    from entrepot.server.control.backups import list_backups
 
-        async with opened_archive(where, admin_config(), key) as archive:
-            known = await archive.snapshots()
-            bad = await check_backup(archive, await archive.find(None)) if check else []
-            return known, [
-                {"digest": str(digest), "file": archive.blob_name(digest)} for digest in sorted(bad)
-            ]
-
-    known, bad = asyncio.run(look())
+    known, found = asyncio.run(list_backups(admin_config(), where=where, key=_path(key), check=check))
+    bad = [{"digest": digest, "file": file} for digest, file in found]
     if as_json:
         write(json.dumps({"backups": [_row(one) for one in known], "bad": bad}))
     else:

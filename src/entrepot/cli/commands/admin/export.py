@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from entrepot.cli.commands.admin import with_services
+from entrepot.cli.commands.admin import as_operator
 from entrepot.cli.commands.admin.places import say
 from entrepot.cli.exitcodes import FAILED, OK
 from entrepot.cli.output import write
@@ -28,12 +28,13 @@ def export(ctx: click.Context, folder: str, repository: str, convert: bool) -> N
     The registry goes on meanwhile. A later run adds what is new. Bytes stay what they are; skopeo and podman
     read images that docker has pushed only with --oci. Exit code 1 when something is missing.
     """
-    from entrepot.server.backup.export import export as export_all
+    from entrepot.server.control.backups import export as export_all
 
-    report = with_services(
-        lambda services: export_all(
-            services.catalog, services.store, Path(folder), pattern=repository, convert=convert, say=say
-        )
+    report = as_operator(
+        lambda services, actor: export_all(
+            services, actor, folder=Path(folder), repositories=repository, as_oci=convert, say=say
+        ),
+        with_accounts=False,
     )
     for problem in report.problems:
         write(problem)

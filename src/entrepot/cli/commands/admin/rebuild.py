@@ -33,21 +33,15 @@ def rebuild() -> None:
 
 
 async def _rebuild() -> Any:
-    import asyncio
-
-    from entrepot.server.backup.rebuild import rebuild as rebuild_catalog
-    from entrepot.server.compose import catalog_url, open_store
-    from entrepot.server.db import open_catalog, upgrade
+    from entrepot.server.compose import opened_ground
+    from entrepot.server.control.backups import rebuild as rebuild_catalog
     from entrepot.server.process.supervisor import hold_data_directory, make_data_directory
 
     config = admin_config()
     make_data_directory(config.server.data)
     lock = hold_data_directory(config.server.data)
-    await asyncio.to_thread(upgrade, catalog_url(config))
-    catalog, store = open_catalog(catalog_url(config)), open_store(config)
     try:
-        return await rebuild_catalog(catalog, store, say=say)
+        async with opened_ground(config, make=True) as ground:
+            return await rebuild_catalog(ground, say=say)
     finally:
-        await catalog.close()
-        await store.close()
         os.close(lock)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from entrepot.cli.commands.admin import admin_config
-from entrepot.cli.commands.admin.places import key_option, opened_archive, say, where_argument
+from entrepot.cli.commands.admin.places import key_option, say, where_argument
 from entrepot.cli.exitcodes import FAILED, OK
 from entrepot.cli.output import write
 
@@ -41,49 +41,23 @@ def restore(ctx: click.Context, where: str, key: str | None, at: str | None, ove
 
 
 async def _restore(where: str, key: str | None, at: str | None, overwrite: bool) -> Any:
-    import asyncio
-
-    from entrepot.server.backup.backup import restore
-    from entrepot.server.compose import access_settings, catalog_url, open_store
-    from entrepot.server.db import open_catalog, upgrade
+    from entrepot.server.compose import access_settings, opened_ground
+    from entrepot.server.control.backups import restore
     from entrepot.server.process.supervisor import hold_data_directory, make_data_directory
 
     config = admin_config()
     make_data_directory(config.server.data)
     lock = hold_data_directory(config.server.data)
     try:
-        async with opened_archive(where, config, key) as archive:
-            snapshot = await archive.find(at)
-            say(f"restoring {snapshot.name}")
-            await asyncio.to_thread(upgrade, catalog_url(config))
-            _put_secret(access_settings(config).seal_file, await archive.secret(snapshot))
-            catalog, store = open_catalog(catalog_url(config)), open_store(config)
-            try:
-                await store.prepare()
-                notes = config.server.data / "restore.db"
-                return await restore(archive, snapshot, catalog, store, notes, overwrite=overwrite, say=say)
-            finally:
-                await catalog.close()
-                await store.close()
+        return await restore(
+            config,
+            lambda: opened_ground(config, make=True),
+            seal_file=access_settings(config).seal_file,
+            where=where,
+            key=None if key is None else Path(key),
+            at=at,
+            overwrite=overwrite,
+            say=say,
+        )
     finally:
         os.close(lock)
-
-
-def _put_secret(path: Path, data: bytes | None) -> None:
-    """The key that opens what is sealed in the catalog, where the server looks for it."""
-    from entrepot.server.backup.errors import TargetInUse
-
-    if data is None:
-        if not path.exists():
-            say(f"if the registry has accounts, put the copy of its access.key at {path} before you start it")
-        return
-    if path.exists():
-        if path.read_bytes() != data:
-            raise TargetInUse(
-                f"{path} is another registry's key", hint="move it away: the backup has the right one"
-            )
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)

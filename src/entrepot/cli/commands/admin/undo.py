@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from entrepot.cli.commands.admin import operator, with_services
+from entrepot.cli.commands.admin import as_operator
 from entrepot.cli.commands.admin.accounts import moment, parse_moment, print_rows
 from entrepot.cli.options import format_option
-from entrepot.errors import NotFound
 
 
 @click.command("undo", short_help="Bring back what was deleted or overwritten")
@@ -23,60 +20,36 @@ def undo(what: str, at: str | None, digest: str | None, project: str | None, for
 
     What was deleted or overwritten is kept until `gc.undo_window` ends.
     """
+    from entrepot.server.control import deletion, projects
+
     if project is not None:
-        with_services(lambda services: _project(services, project))
+        as_operator(lambda services, actor: projects.restore_project(services, actor, project))
         click.echo(project)
     elif not what:
-        rows = with_services(_list)
+        found = as_operator(lambda services, actor: deletion.list_undoable(services, actor, n=1000))
+        rows = [
+            {"what": u.kind, "name": u.name, "digest": u.digest, "when": moment(u.at), "by": u.by}
+            for u in found
+        ]
         print_rows(("what", "name", "digest", "when", "by"), rows, format_)
     elif ":" in what.rpartition("/")[2]:
         repository, _, tag = what.rpartition(":")
-        click.echo(with_services(lambda services: _tag(services, repository, tag, at, digest)))
+        click.echo(_put_back(repository, tag, at, digest))
     else:
-        with_services(lambda services: _repository(services, what))
+        as_operator(lambda services, actor: deletion.restore_repository(services, actor, what))
         click.echo(what)
 
 
-async def _list(services: Any) -> list[dict[str, Any]]:
-    from entrepot.server.control.tombstones import list_undoable
-
-    found = await services.catalog.read(lambda connection: list_undoable(connection, n=1000))
-    return [
-        {"what": u.kind, "name": u.name, "digest": u.digest, "when": moment(u.at), "by": u.by} for u in found
-    ]
-
-
-async def _project(services: Any, name: str) -> None:
-    from entrepot.server.control.tombstones import restore_project
-
-    await services.catalog.write(restore_project, name, operator(), services.catalog.clock.now())
-
-
-async def _repository(services: Any, name: str) -> None:
-    from entrepot.server.access.decision.change import allow_all
-    from entrepot.server.control.tombstones import restore_repository
-
-    await services.catalog.write(
-        restore_repository, name, operator(), allow_all, services.catalog.clock.now()
-    )
-
-
-async def _tag(services: Any, repository: str, tag: str, at: str | None, digest: str | None) -> str:
+def _put_back(repository: str, tag: str, at: str | None, digest: str | None) -> str:
     from entrepot.oci.digest import Digest
-    from entrepot.server.repos.history import History
+    from entrepot.oci.reference import parse_tag
+    from entrepot.server.control import tags
 
-    history = History(services.catalog)
-    if digest is not None:
-        wanted = Digest.parse(digest)
-    elif at is not None:
-        found = await history.manifest_at(repository, tag, parse_moment(at))
-        if found is None:
-            raise NotFound(f"{repository}:{tag} was nothing then, or that has been collected")
-        wanted = found.digest
-    else:
-        events, _more = await history.of_tag(repository, tag, n=1)
-        if not events or events[0].old is None:
-            raise NotFound(f"{repository}:{tag} has no earlier state")
-        wanted = Digest.parse(events[0].old)
-    await history.restore_tag(repository, tag, wanted, actor=operator())
-    return f"{repository}:{tag}@{wanted}"
+    wanted = Digest.parse(digest) if digest is not None else None
+    when = parse_moment(at) if at is not None else None
+    back = as_operator(
+        lambda services, actor: tags.put_back(
+            services, actor, repository, parse_tag(tag), digest=wanted, at=when
+        )
+    )
+    return f"{repository}:{tag}@{back.digest}"

@@ -1,1 +1,1 @@
-"""Read-only SQL behind the use cases: functions over a connection that return plain values."""
+"""SQL behind the use cases: functions over a connection, plain values in and out. For `control` alone."""

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from entrepot.server.control.content_queries import ManifestRow, platforms_of
 from entrepot.server.control.foreign import clean_text, read_object, short_text
 from entrepot.server.control.images import layers_of
+from entrepot.server.control.manifests import ManifestRow, platforms_of
 from entrepot.server.pages.kit.words import short_digest
 
 __all__ = [

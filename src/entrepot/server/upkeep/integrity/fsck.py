@@ -28,15 +28,14 @@ from entrepot.server.db.tables import (
     repo,
     upload,
 )
-from entrepot.server.storage.errors import BlobUnreadable
 from entrepot.server.storage.store import BlobStore
 from entrepot.server.upkeep.integrity.affected_tags import affected_tags, is_needed
 from entrepot.server.upkeep.integrity.database_check import check_integrity
-from entrepot.server.upkeep.integrity.mending import Mend, find_lost
+from entrepot.server.upkeep.integrity.faults import find_fault
+from entrepot.server.upkeep.integrity.lost_blobs import Mend, find_lost, take_out_of_service
 from entrepot.server.upkeep.integrity.orphans import Stray, Tally, find_strays, throw_away_strays
 from entrepot.server.upkeep.integrity.reconcile import is_pair
-from entrepot.server.upkeep.integrity.scrub import Fault, examine, take_out_of_service, unreadable
-from entrepot.server.upkeep.integrity.sure_store import ensure_it_stores, sure_store
+from entrepot.server.upkeep.integrity.sure_store import sure_store
 from entrepot.server.upkeep.integrity.usage import recount, wrong_counters
 
 __all__ = ["Finding", "FsckReport", "FsckSettings", "fsck"]
@@ -224,13 +223,14 @@ class _Fsck:
                 repaired = None if origin is None else f"brought back from {origin}"
                 self._found("blob-out-of-service", row.digest, _OUT[row.state], repaired=repaired, tags=tags)
             return
-        fault = await self._fault(row, repair=repair)
+        fault = await find_fault(
+            self._store, row.digest, row.phys, row.size, deep=self._settings.deep, surely=repair
+        )
         if fault is None or await self._catalog.read(_current_phys, row.digest) != row.phys:
             return
-        state, reason = fault
-        repaired = None
+        reason, repaired = fault.reason, None
         if repair:
-            damage = await take_out_of_service(self._catalog, row.digest, row.phys, state, reason, mend=mend)
+            damage = await take_out_of_service(self._catalog, row.digest, row.phys, fault, mend=mend)
             if damage is not None and damage.repaired_from is not None:
                 repaired = f"brought back from {damage.repaired_from}"
             elif await self._catalog.read(is_needed, row.digest):
@@ -238,23 +238,8 @@ class _Fsck:
             else:
                 repaired = "taken out of service; no image needs it"
         tags = await self._catalog.read(affected_tags, row.digest)
-        kind = "blob-missing" if state == "missing" else "blob-damaged"
+        kind = "blob-missing" if fault.state == "missing" else "blob-damaged"
         self._found(kind, row.digest, f"{row.phys}: {reason}", repaired=repaired, tags=tags)
-
-    async def _fault(self, row: Any, *, repair: bool) -> tuple[Fault, str] | None:
-        try:
-            if self._settings.deep:
-                return await examine(self._store, row.digest, row.phys, row.size)
-            stored = await self._store.size(row.phys)
-        except BlobUnreadable as error:
-            if repair:
-                await ensure_it_stores(self._store)
-            return unreadable(error)
-        if stored is None:
-            return "missing", "there is no such file"
-        if stored != row.size:
-            return "quarantined", f"it has {stored} bytes instead of {row.size}"
-        return None
 
     async def _manifests(self) -> None:
         after = 0

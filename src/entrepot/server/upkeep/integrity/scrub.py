@@ -5,37 +5,30 @@ key however many there are, and is what was read longest ago but for what was pu
 then. A run ends when its budget of bytes is used up; the catalog remembers how far the round is.
 
 A blob whose bytes are missing or wrong answers 404 from then on, so the next push of the image brings it
-again; where there is somebody to ask (see `mending`), it is brought back at once, and otherwise asked for
+again; where there is somebody to ask (see `lost_blobs`), it is brought back at once, and otherwise asked for
 again in each run. Nothing is deleted here.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select, update
 
-from entrepot.errors import VerificationFailed
 from entrepot.observability.logs import get_log
-from entrepot.oci.digest import Digest, Hasher
 from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import microseconds
 from entrepot.server.db.settings import SCRUB_ROUND, get_setting, set_setting
-from entrepot.server.db.tables import blob, outbox
-from entrepot.server.storage.errors import BlobMissing, BlobUnreadable, InvalidKey
+from entrepot.server.db.tables import blob
 from entrepot.server.storage.store import BlobStore
-from entrepot.server.upkeep.integrity.affected_tags import affected_tags
-from entrepot.server.upkeep.integrity.mending import Mend, find_lost, lost_blobs
+from entrepot.server.upkeep.integrity.faults import find_fault
+from entrepot.server.upkeep.integrity.lost_blobs import Damage, Mend, lost_blobs, take_out_of_service
 from entrepot.server.upkeep.integrity.read_rate import ByteRate
-from entrepot.server.upkeep.integrity.sure_store import ensure_it_stores
 
-__all__ = ["Damage", "ScrubReport", "examine", "scrub", "take_out_of_service", "unreadable"]
+__all__ = ["Damage", "ScrubReport", "scrub"]
 
 log = get_log(__name__)
 
@@ -46,32 +39,6 @@ ALL_DONE: Final = "~"
 """Sorts behind every digest."""
 MOST_LOST: Final = 1000
 """Blobs out of service that one run asks for again."""
-Fault = Literal["missing", "quarantined"]
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """A blob that was taken out of service."""
-
-    digest: str
-    phys: str
-    state: Fault
-    reason: str
-    tags: tuple[str, ...]
-    """`repository:tag` of what can't be pulled any more."""
-    repaired_from: str | None = None
-    """Where its bytes were found again: it is in service."""
-
-    def to_json(self) -> dict[str, Any]:
-        """For reports and events."""
-        return {
-            "digest": self.digest,
-            "phys": self.phys,
-            "state": self.state,
-            "reason": self.reason,
-            "tags": list(self.tags),
-            "repaired_from": self.repaired_from,
-        }
 
 
 @dataclass(slots=True)
@@ -183,11 +150,7 @@ async def _read_back(
                 report.complete = False
                 await note(after)
                 return
-            try:
-                fault = await examine(store, row.digest, row.phys, row.size, rate)
-            except BlobUnreadable as error:
-                await ensure_it_stores(store)
-                fault = unreadable(error)
+            fault = await find_fault(store, row.digest, row.phys, row.size, rate=rate)
             after = row.digest
             report.blobs += 1
             report.bytes += row.size
@@ -196,7 +159,7 @@ async def _read_back(
                 if len(checked) == NOTED_TOGETHER:
                     await note(after)
                 continue
-            damage = await take_out_of_service(catalog, row.digest, row.phys, *fault, mend=mend)
+            damage = await take_out_of_service(catalog, row.digest, row.phys, fault, mend=mend)
             if damage is not None:
                 report.damaged.append(damage)
                 if damage.repaired_from is not None:
@@ -204,56 +167,6 @@ async def _read_back(
                 if on_damage is not None:
                     on_damage(damage)
     await note(ALL_DONE)
-
-
-async def examine(
-    store: BlobStore, digest: str, phys: str, size: int, rate: ByteRate | None = None
-) -> tuple[Fault, str] | None:
-    """What is wrong with the bytes of a blob; None when they are right.
-
-    Raises StorageFailed when it can't tell: BlobUnreadable for a bad sector, or a disk that has gone.
-    """
-    wanted = Digest.parse(digest)
-    hasher = Hasher(wanted.algorithm)
-    try:
-        stored = await store.size(phys)
-        if stored is None:
-            return "missing", "there is no such file"
-        if stored != size:
-            return "quarantined", f"it has {stored} bytes instead of {size}"
-        async with aclosing(await store.open(phys, 0, size)) as pieces:
-            async for piece in pieces:
-                await asyncio.to_thread(hasher.update, piece)
-                if rate is not None:
-                    await rate.spend(len(piece))
-    except (BlobMissing, InvalidKey) as error:
-        return "missing", error.message
-    except VerificationFailed as error:
-        return "quarantined", error.message
-    if hasher.digest() != wanted:
-        return "quarantined", f"its bytes have the digest {hasher.digest()}"
-    return None
-
-
-def unreadable(error: BlobUnreadable) -> tuple[Fault, str]:
-    """What is wrong with a blob that a disk can't read which works otherwise."""
-    return "quarantined", f"it can't be read: {error.reason}"
-
-
-async def take_out_of_service(
-    catalog: Catalog, digest: str, phys: str, state: Fault, reason: str, *, mend: Mend | None = None
-) -> Damage | None:
-    """Let a blob answer 404 until it is pushed again, raise the alarm, and try to bring it back with `mend`.
-
-    None when its row has changed.
-    """
-    damage = await catalog.write(_take_out, digest, phys, state, reason, catalog.clock.now())
-    if damage is None:
-        return None
-    log.error("blob damaged", **damage.to_json())
-    if mend is None or (lost := await find_lost(catalog, digest)) is None:
-        return damage
-    return replace(damage, repaired_from=await mend(lost))
 
 
 def _next_turn(connection: Connection, now: int, again_after: int, anew: bool) -> _Turn | None:
@@ -280,20 +193,3 @@ def _note(connection: Connection, digests: list[str], at: int, turn: _Turn) -> N
     if digests:
         connection.execute(update(blob).where(blob.c.digest.in_(sorted(digests))).values(checked_at=at))
     set_setting(connection, SCRUB_ROUND, str(turn))
-
-
-def _take_out(
-    connection: Connection, digest: str, phys: str, state: Fault, reason: str, now: int
-) -> Damage | None:
-    done = connection.execute(
-        update(blob)
-        .where(blob.c.digest == digest, blob.c.phys == phys, blob.c.state == "live")
-        .values(state=state)
-    )
-    if not done.rowcount:
-        return None
-    damage = Damage(digest, phys, state, reason, tuple(affected_tags(connection, digest)))
-    connection.execute(
-        insert(outbox).values(kind="blob-damaged", payload=json.dumps(damage.to_json()), at=now)
-    )
-    return damage

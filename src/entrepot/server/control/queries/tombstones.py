@@ -19,6 +19,7 @@ from entrepot.server.access.decision.change import Change, Permit, allow_all
 from entrepot.server.access.decision.patterns import Visible
 from entrepot.server.db.tables import blob, manifest, project, repo, repo_blob, tag_event
 from entrepot.server.repos.records import add_usage, write_event
+from entrepot.server.repos.visibility import is_visible
 
 __all__ = [
     "Undoable",
@@ -177,9 +178,7 @@ def _deleted_repositories(connection: Connection, visible: Visible, n: int) -> l
         .where(
             repo.c.deleted_at.is_not(None),
             project.c.deleted_at.is_(None),
-            visible.clause(
-                project_id=repo.c.project_id, visibility=project.c.visibility, repository=repo.c.name
-            ),
+            is_visible(visible),
         )
         .order_by(repo.c.deleted_at.desc())
         .limit(n)
@@ -207,9 +206,7 @@ def _deleted_tags(connection: Connection, visible: Visible, repository: str | No
             repo.c.deleted_at.is_(None),
             ~later,
             kept,
-            visible.clause(
-                project_id=repo.c.project_id, visibility=project.c.visibility, repository=repo.c.name
-            ),
+            is_visible(visible),
         )
         .order_by(tag_event.c.seq.desc())
         .limit(n)

@@ -7,13 +7,14 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import Connection
-
 from entrepot.oci.digest import Digest
-from entrepot.server.control.content_queries import TagRow, platforms_of
+from entrepot.server.access.decision.actor import Actor
+from entrepot.server.access.decision.model import Action
 from entrepot.server.control.foreign import apart, read_object, short_text
-from entrepot.server.control.page_queries import stored_configs
+from entrepot.server.control.queries.content import TagRow, get_repository, platforms_of
+from entrepot.server.control.queries.lists import stored_configs
 from entrepot.server.control.services import Services
+from entrepot.server.control.transaction import Transaction, look
 from entrepot.server.repos.blobs import StoredBlob
 from entrepot.server.storage.errors import BlobMissing
 
@@ -30,10 +31,13 @@ class Platforms:
     def __init__(self) -> None:
         self._known: OrderedDict[str, str] = OrderedDict()
 
-    async def of_tags(self, services: Services, repo_id: int, tags: Sequence[TagRow]) -> dict[str, list[str]]:
-        """Platforms by tag; none for what is no image."""
+    async def of_tags(
+        self, services: Services, actor: Actor, repository: str, tags: Sequence[TagRow]
+    ) -> dict[str, list[str]]:
+        """Platforms by tag; none for what is no image. Raises NotFound."""
         configs, platforms = await apart(_read, tags)
-        await self._learn(services, repo_id, {d for d in configs.values() if d and d not in self._known})
+        unknown = {digest for digest in configs.values() if digest and digest not in self._known}
+        await self._learn(services, actor, repository, unknown)
         found = {}
         for row in tags:
             config = configs[row.name]
@@ -41,12 +45,14 @@ class Platforms:
             found[row.name] = [known] if known else platforms[row.name]
         return found
 
-    async def _learn(self, services: Services, repo_id: int, digests: set[str]) -> None:
+    async def _learn(self, services: Services, actor: Actor, repository: str, digests: set[str]) -> None:
         if not digests:
             return
 
-        def read(connection: Connection) -> dict[str, tuple[str, int]]:
-            return stored_configs(connection, repo_id, sorted(digests))
+        def see(t: Transaction) -> dict[str, tuple[str, int]]:
+            t.require(Action.READ, repository=repository)
+            repo_id = get_repository(t.connection, repository).id
+            return stored_configs(t.connection, repo_id, sorted(digests))
 
         gate = asyncio.Semaphore(_AT_ONCE)
 
@@ -56,7 +62,7 @@ class Platforms:
                     digest, await _platform(services, StoredBlob(Digest.parse(digest), size, phys))
                 )
 
-        stored = await services.read(read)
+        stored = await look(services, actor, see)
         await asyncio.gather(*(one(digest, *where) for digest, where in stored.items()))
 
     def _remember(self, digest: str, platform: str) -> None:

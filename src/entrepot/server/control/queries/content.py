@@ -1,7 +1,4 @@
-"""What people ask about content: repositories, tags, manifests, sizes, referrers, search. Read-only SQL.
-
-Shared by the management API and the pages. Every function takes a connection and returns plain values.
-"""
+"""Repositories, tags, manifests, referrers and sizes."""
 
 from __future__ import annotations
 
@@ -22,13 +19,11 @@ from sqlalchemy import (
     or_,
     select,
     true,
-    union_all,
 )
 
 from entrepot.errors import NotFound
 from entrepot.server.access.decision.patterns import Visible
 from entrepot.server.control.foreign import read_object, short_text
-from entrepot.server.control.queries.upstreams import upstream_seen
 from entrepot.server.db.tables import (
     blob,
     manifest,
@@ -40,10 +35,10 @@ from entrepot.server.db.tables import (
     tag,
     tag_pull,
 )
-from entrepot.server.db.tables.access import repo_label, repo_profile, star, upstream_repo
+from entrepot.server.db.tables.access import repo_label, repo_profile, star
+from entrepot.server.repos.visibility import is_visible, only_visible
 
 __all__ = [
-    "Found",
     "ManifestRow",
     "RepositoryRow",
     "TagRow",
@@ -59,25 +54,16 @@ __all__ = [
     "listed_body",
     "platforms_of",
     "repository_sizes",
-    "search",
     "tag_sizes",
 ]
 
 MAX_CLOSURE: Final = 5_000
 """Manifests looked at for the sizes of one tag."""
-MAX_TAG_REPOSITORIES: Final = 25
-"""Repositories whose tags a search looks through, the shortest names first."""
-MAX_OWN_REPOSITORIES: Final = 100
-"""Who sees fewer than so many has all of their tags looked through."""
-MAX_TAG_MATCHES: Final = 2_000
-"""Tags of one beginning that are looked at, for those who see many repositories."""
 MAX_LISTED_BYTES: Final = 64 * 1024
 """Larger manifests are not read for a list: their platforms are told where one alone is shown."""
 _NO_BYTES: Final = literal(b"", LargeBinary)
 listed_body: Final = case((manifest.c.size <= MAX_LISTED_BYTES, manifest.c.body), else_=_NO_BYTES)
 """A manifest's bytes in a list of many: every tag may point to the same large one."""
-_AFTER_TAGS: Final = "\x7f"
-"""Sorts after every character a tag may have."""
 
 
 @dataclass(slots=True)
@@ -129,17 +115,6 @@ class ManifestRow:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A result of a search. `kind`: repository, tag, digest, upstream."""
-
-    kind: str
-    name: str
-    description: str
-    digest: str | None = None
-    registry: str | None = None
-
-
 # Correlated sub-selects, one a figure: joins would multiply the rows they count.
 _TAGS = select(func.count()).where(tag.c.repo_id == repo.c.id).correlate(repo).scalar_subquery()
 _STARS = select(func.count()).where(star.c.repo_id == repo.c.id).correlate(repo).scalar_subquery()
@@ -163,7 +138,6 @@ _REPOSITORIES: Final = (
     )
     .join(project, project.c.id == repo.c.project_id)
     .outerjoin(repo_profile, repo_profile.c.repo_id == repo.c.id)
-    .where(repo.c.deleted_at.is_(None), project.c.deleted_at.is_(None))
 )
 
 
@@ -208,13 +182,6 @@ _LISTED_MANIFESTS: Final = _manifests(_NO_BYTES)
 _ONE_MANIFEST: Final = _manifests(manifest.c.body)
 
 
-def seen(query: Select[Any], visible: Visible) -> Select[Any]:
-    """Only what the caller may see."""
-    return query.where(
-        visible.clause(project_id=repo.c.project_id, visibility=project.c.visibility, repository=repo.c.name)
-    )
-
-
 def list_repositories(
     connection: Connection,
     visible: Visible,
@@ -226,7 +193,7 @@ def list_repositories(
     starred_by: int | None = None,
 ) -> list[RepositoryRow]:
     """By name, after `last`."""
-    query = seen(_REPOSITORIES, visible).where(repo.c.name > last).order_by(repo.c.name).limit(n)
+    query = only_visible(_REPOSITORIES, visible).where(repo.c.name > last).order_by(repo.c.name).limit(n)
     if project_name is not None:
         query = query.where(project.c.name == project_name)
     if label is not None:
@@ -355,9 +322,7 @@ def _repository_is_seen(repo_id: ColumnElement[int], visible: Visible) -> Column
         elsewhere.c.id == repo_id,
         its_project.c.id == elsewhere.c.project_id,
         elsewhere.c.deleted_at.is_(None),
-        visible.clause(
-            project_id=its_project.c.id, visibility=its_project.c.visibility, repository=elsewhere.c.name
-        ),
+        is_visible(visible, elsewhere, its_project),
     )
 
 
@@ -446,179 +411,8 @@ def count_labels(connection: Connection, visible: Visible, *, n: int = 1000) -> 
         select(repo_label.c.label, func.count())
         .join(repo, repo.c.id == repo_label.c.repo_id)
         .join(project, project.c.id == repo.c.project_id)
-        .where(repo.c.deleted_at.is_(None), project.c.deleted_at.is_(None))
         .group_by(repo_label.c.label)
         .order_by(repo_label.c.label)
         .limit(n)
     )
-    return [(label, count) for label, count in connection.execute(seen(query, visible))]
-
-
-def search(connection: Connection, visible: Visible, term: str, *, n: int = 20) -> list[Found]:
-    """Repositories, digests by prefix (of manifests, and of the layers and configurations in them), tags
-    (`app:v1`, or `v1` alone), repositories of other registries.
-
-    A name may be pasted with its registry. When there is more than fits, a third of the places is for what is
-    no repository.
-    """
-    term = _without_host(term.strip())
-    lowered = term.lower()
-    if not term:
-        return []
-    others = _search_digests(connection, visible, lowered, n)
-    if len(others) < n:
-        others += _search_tags(connection, visible, term, n - len(others))
-    if len(others) < n:
-        others += [
-            Found("upstream", row.name, "", None, row.registry)
-            for row in connection.execute(
-                select(upstream_repo.c.registry, upstream_repo.c.name)
-                .where(upstream_repo.c.name.contains(lowered, autoescape=True), upstream_seen(visible))
-                .order_by(upstream_repo.c.name)
-                .limit(n - len(others))
-            )
-        ]
-    found = _search_repositories(connection, visible, lowered, n - min(len(others), n // 3))
-    return [*found, *others[: n - len(found)]]
-
-
-def _without_host(term: str) -> str:
-    """`localhost:5000/acme/app:v1` as somebody copies it."""
-    first, slash, rest = term.partition("/")
-    return rest if slash and (":" in first or first == "localhost") else term
-
-
-def _search_repositories(connection: Connection, visible: Visible, term: str, n: int) -> list[Found]:
-    labelled = repo.c.id.in_(
-        select(repo_label.c.repo_id).where(repo_label.c.label.startswith(term, autoescape=True))
-    )
-    matches = or_(repo.c.name.contains(term, autoescape=True), labelled)
-    rank = case(
-        (repo.c.name == term, 0),
-        (repo.c.name.endswith("/" + term, autoescape=True), 1),
-        (repo.c.name.contains("/" + term, autoescape=True), 2),
-        else_=3,
-    )
-    query = (
-        select(repo.c.name, func.coalesce(repo_profile.c.description, ""))
-        .join(project, project.c.id == repo.c.project_id)
-        .outerjoin(repo_profile, repo_profile.c.repo_id == repo.c.id)
-        .where(repo.c.deleted_at.is_(None), project.c.deleted_at.is_(None), matches)
-        .order_by(rank, func.length(repo.c.name), repo.c.name)
-        .limit(n)
-    )
-    return [Found("repository", name, text) for name, text in connection.execute(seen(query, visible))]
-
-
-def _search_digests(connection: Connection, visible: Visible, term: str, n: int) -> list[Found]:
-    """Also of what was copied with a name: `acme/app@sha256:…`."""
-    wanted = term.rpartition("@")[2].removeprefix("sha256:")
-    if len(wanted) < 6 or not all(c in "0123456789abcdef" for c in wanted):
-        return []
-    # A range, so that the index on the digest is used.
-    first, last = f"sha256:{wanted}", f"sha256:{wanted}g"
-    live = (manifest.c.deleted_at.is_(None), repo.c.deleted_at.is_(None), project.c.deleted_at.is_(None))
-    manifests = (
-        select(repo.c.name, manifest.c.digest)
-        .select_from(manifest)
-        .join(repo, repo.c.id == manifest.c.repo_id)
-        .join(project, project.c.id == repo.c.project_id)
-        .where(manifest.c.digest >= first, manifest.c.digest < last, *live)
-        .order_by(repo.c.name)
-        .limit(n)
-    )
-    found = [
-        Found("digest", name, "", digest) for name, digest in connection.execute(seen(manifests, visible))
-    ]
-    if len(found) >= n:
-        return found
-    parts = (
-        select(repo.c.name, manifest.c.digest)
-        .select_from(repo_blob)
-        .join(
-            manifest_blob,
-            and_(
-                manifest_blob.c.repo_id == repo_blob.c.repo_id, manifest_blob.c.digest == repo_blob.c.digest
-            ),
-        )
-        .join(manifest, manifest.c.id == manifest_blob.c.manifest_id)
-        .join(repo, repo.c.id == manifest.c.repo_id)
-        .join(project, project.c.id == repo.c.project_id)
-        .where(
-            repo_blob.c.digest >= first, repo_blob.c.digest < last, repo_blob.c.deleted_at.is_(None), *live
-        )
-        .distinct()
-        .order_by(repo.c.name, manifest.c.digest)
-        .limit(n - len(found))
-    )
-    found += [
-        Found("digest", name, "a layer or the configuration has this digest", digest)
-        for name, digest in connection.execute(seen(parts, visible))
-    ]
-    return found
-
-
-def _search_tags(connection: Connection, visible: Visible, term: str, n: int) -> list[Found]:
-    """`app:v1`: tags that begin so in repositories named so; `v1` or `:v1`: in any."""
-    repository, _, tag_text = term.rpartition(":")
-    if "/" in tag_text or "@" in term or (not repository and len(term) < 2):
-        return []
-    rows = _few_repositories(connection, visible, repository.lower(), tag_text)
-    if rows is None:
-        rows = _any_repository(connection, visible, tag_text, n)
-    found = [Found("tag", f"{name}:{tag_name}", "", digest) for name, tag_name, digest in rows]
-    return sorted(found, key=lambda item: (len(item.name), item.name))[:n]
-
-
-def _few_repositories(
-    connection: Connection, visible: Visible, repository: str, tag_text: str
-) -> list[tuple[str, str, str]] | None:
-    """Tags of the repositories that fit; None when no name was given and there are many."""
-    most = MAX_TAG_REPOSITORIES if repository else MAX_OWN_REPOSITORIES
-    candidates = (
-        select(repo.c.id, repo.c.name)
-        .join(project, project.c.id == repo.c.project_id)
-        .where(repo.c.deleted_at.is_(None), project.c.deleted_at.is_(None))
-        .order_by(func.length(repo.c.name), repo.c.name)
-        .limit(most)
-    )
-    if repository:
-        candidates = candidates.where(repo.c.name.contains(repository, autoescape=True))
-    names = {row.id: row.name for row in connection.execute(seen(candidates, visible))}
-    if not repository and len(names) == most:
-        return None
-    if not names:
-        return []
-    query = (
-        select(tag.c.repo_id, tag.c.name, tag.c.digest)
-        .where(tag.c.repo_id.in_(names), func.lower(tag.c.name).startswith(tag_text.lower(), autoescape=True))
-        .order_by(tag.c.repo_id, tag.c.name)
-    )
-    return [(names[row.repo_id], row.name, row.digest) for row in connection.execute(query)]
-
-
-def _any_repository(
-    connection: Connection, visible: Visible, tag_text: str, n: int
-) -> list[tuple[str, str, str]]:
-    """By the index over all tags' names: as typed, in small and in capital letters; exact ones first."""
-    # Each range by itself is read in the index's order and stops at the limit; both together would be sorted.
-    ranges = [
-        select(tag.c.repo_id, tag.c.name, tag.c.digest)
-        .where(tag.c.name >= text, tag.c.name < text + _AFTER_TAGS)
-        .order_by(tag.c.name)
-        .limit(MAX_TAG_MATCHES)
-        .subquery()
-        for text in dict.fromkeys((tag_text, tag_text.lower(), tag_text.upper()))
-    ]
-    matches = union_all(*(select(one) for one in ranges)).subquery()
-    query = (
-        select(repo.c.name, matches.c.name, matches.c.digest)
-        .select_from(matches)
-        .join(repo, repo.c.id == matches.c.repo_id)
-        .join(project, project.c.id == repo.c.project_id)
-        .where(repo.c.deleted_at.is_(None), project.c.deleted_at.is_(None))
-        .order_by(matches.c.name, func.length(repo.c.name), repo.c.name)
-        .limit(n)
-    )
-    rows: Any = connection.execute(seen(query, visible)).all()
-    return [tuple(row) for row in rows]
+    return [(label, count) for label, count in connection.execute(only_visible(query, visible))]

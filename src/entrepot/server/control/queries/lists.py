@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import BigInteger, Connection, Select, cast, exists, func, or_, select
 
 from entrepot.server.access.decision.patterns import Visible
-from entrepot.server.control.content_queries import RepositoryRow, TagRow, listed_body
+from entrepot.server.control.queries.content import RepositoryRow, TagRow, listed_body
 from entrepot.server.db.tables import (
     blob,
     manifest,
@@ -27,6 +27,7 @@ from entrepot.server.db.tables import (
     tag_pull,
 )
 from entrepot.server.db.tables.access import principal, repo_label, repo_profile, star
+from entrepot.server.repos.visibility import only_visible
 
 __all__ = [
     "Move",
@@ -38,7 +39,6 @@ __all__ = [
     "bytes_of",
     "count_repositories",
     "find_labels",
-    "fold_moves",
     "list_deleted_repositories",
     "list_deleted_tags",
     "list_layer_sharing",
@@ -51,7 +51,6 @@ __all__ = [
 
 RepositoryOrder = Literal["pushed", "name"]
 TagOrder = Literal["pushed", "name", "size", "pulls"]
-_TOGETHER: Final = 3_600 * 1_000_000
 _RECENT_MOVES: Final = 2_000
 """Moves looked at for those a caller may see."""
 
@@ -92,18 +91,10 @@ class Sharing:
     bytes: int
 
 
-def _seen(query: Select[Any], visible: Visible) -> Select[Any]:
-    return query.where(
-        repo.c.deleted_at.is_(None),
-        project.c.deleted_at.is_(None),
-        visible.clause(project_id=repo.c.project_id, visibility=project.c.visibility, repository=repo.c.name),
-    )
-
-
 def _chosen(
     visible: Visible, project_name: str | None, label: str, starred_by: int | None, contains: str = ""
 ) -> Select[Any]:
-    query = _seen(select(repo.c.id).join(project, project.c.id == repo.c.project_id), visible)
+    query = only_visible(select(repo.c.id).join(project, project.c.id == repo.c.project_id), visible)
     if project_name is not None:
         query = query.where(project.c.name == project_name)
     if label:
@@ -164,7 +155,7 @@ def find_labels(connection: Connection, visible: Visible, term: str, *, n: int =
         .order_by(repo_label.c.label)
         .limit(n)
     )
-    return [(label, count) for label, count in connection.execute(_seen(query, visible))]
+    return [(label, count) for label, count in connection.execute(only_visible(query, visible))]
 
 
 _COUNTS: Final[Any] = (
@@ -241,7 +232,7 @@ def list_moves(
     if before:
         recent = recent.where(tag_event.c.seq < before)
     events = recent.limit(n if repo_id is not None else _RECENT_MOVES).subquery()
-    query = _seen(
+    query = only_visible(
         select(events.c.seq, repo.c.name, events.c.name, events.c.old, events.c.new, events.c.at, events.c.by)
         .select_from(events)
         .join(repo, repo.c.id == events.c.repo_id)
@@ -250,25 +241,6 @@ def list_moves(
     )
     rows: Any = connection.execute(query.order_by(events.c.seq.desc()).limit(n))
     return [(seq, Move(*row)) for seq, *row in rows]
-
-
-def fold_moves(moves: Sequence[tuple[int, Move]]) -> list[tuple[Move, int]]:
-    """Each with how many that follow it belong to it: by the same person, in the same repository and hour."""
-    folded: list[tuple[Move, int]] = []
-    for _seq, move in moves:
-        if folded and _belongs(move, folded[-1][0]):
-            folded[-1] = (folded[-1][0], folded[-1][1] + 1)
-        else:
-            folded.append((move, 0))
-    return folded
-
-
-def _belongs(move: Move, first: Move) -> bool:
-    return (
-        (move.by, move.repository) == (first.by, first.repository)
-        and (move.new is None) == (first.new is None)
-        and first.at - move.at < _TOGETHER
-    )
 
 
 _child = manifest.alias("child")
@@ -427,7 +399,8 @@ def list_layer_sharing(
         .limit(n)
     )
     return [
-        Sharing(name, count, int(size)) for name, count, size in connection.execute(_seen(query, visible))
+        Sharing(name, count, int(size))
+        for name, count, size in connection.execute(only_visible(query, visible))
     ]
 
 
