@@ -136,10 +136,11 @@ class Archive:
     def get_rows(self, snapshot: Snapshot) -> AsyncIterator[bytes]:
         """Raises BackupMissing, and BackupInvalid at the end when they are not what that run wrote."""
         name = f"{_SNAPSHOTS}/{snapshot.name}.rows"
-        return _verified(name, self._get(name), snapshot.rows_digest)
+        broken = f"the rows of the catalog are damaged, or another backup's ({name})"
+        return _verified(self._get(name), snapshot.rows_digest, broken)
 
     async def put_secret(self, name: str, data: bytes) -> str:
-        """Keep the registry's own key file beside a run, only where it is encrypted: its digest, or nothing."""
+        """Keep the registry's own key file beside a run, if it is encrypted: its digest, or nothing."""
         if self._key is None:
             return ""
         await self._put(f"{_SNAPSHOTS}/{name}.key", _once(data), len(data))
@@ -151,7 +152,8 @@ class Archive:
             return None
         name = f"{_SNAPSHOTS}/{snapshot.name}.key"
         try:
-            return await _all(_verified(name, self._get(name), snapshot.secret_digest))
+            broken = f"the registry's key file is damaged, or another backup's ({name})"
+            return await _all(_verified(self._get(name), snapshot.secret_digest, broken))
         except BackupMissing:
             return None
 
@@ -274,9 +276,10 @@ async def _hashed(pieces: AsyncIterable[bytes], hasher: Hasher) -> AsyncIterator
         yield piece
 
 
-async def _verified(name: str, pieces: AsyncIterable[bytes], digest: str) -> AsyncIterator[bytes]:
+async def _verified(pieces: AsyncIterable[bytes], digest: str, broken: str) -> AsyncIterator[bytes]:
+    """Raises BackupInvalid with the sentence `broken`, after the last piece."""
     hasher = Hasher("sha256")
     async for piece in _hashed(pieces, hasher):
         yield piece
     if str(hasher.digest()) != digest:
-        raise BackupInvalid(f"{name} is damaged, or another backup's")
+        raise BackupInvalid(broken, hint="take an earlier backup: --list shows them, --at picks one")

@@ -1,12 +1,12 @@
-"""Encrypted backups: every stored file is an age file (https://age-encryption.org/v1), and names tell nothing.
+"""Encrypted backups: stored files are age files (https://age-encryption.org/v1), and names tell nothing.
 
 `age -d -i KEYFILE` opens each one without us; the key file is what `age-keygen` writes. The library streams
-(measured: 2 GiB at 1 GiB/s, 14 MiB of memory), but reads and writes by calls, so it works in a thread of its own
-that gets one piece at a time. Sealed sizes differ by some bytes from one time to the next: its header holds a part
-of random length, so that no reader comes to rely on headers of one shape.
+(measured: 2 GiB at 1 GiB/s, 14 MiB of memory), but reads and writes by calls, so it works in a thread of
+its own that gets one piece at a time. Sealed sizes differ by some bytes from one time to the next: its
+header holds a part of random length, so that no reader comes to rely on headers of one shape.
 
-age says nothing about who wrote a file, and a file opens under any name. Blobs are known by their digests; what
-else has to be the right file is named by its digest in the snapshot (`archive`).
+age says nothing about who wrote a file, and a file opens under any name. Blobs are known by their digests;
+what else has to be the right file is named by its digest in the snapshot (`archive`).
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class BackupKey:
                 yield piece
 
     async def open(self, name: str, pieces: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
-        """What was sealed. Raises BackupInvalid when it does not open, or lacks its end; `name` is for words."""
+        """What was sealed. Raises BackupInvalid, naming `name`, when it does not open or lacks its end."""
         identities = [self._identity]
         opened = _through(lambda pipe: pyrage.decrypt_io(pipe, pipe, identities), pieces)
         async with aclosing(opened):
@@ -139,8 +139,8 @@ async def _through(
 class _Pipe:
     """Reader and writer of a library that works on files, fed and emptied one piece at a time.
 
-    The library runs in a thread, in step with who feeds it: one of the two always waits, so there is never more
-    in memory than one piece and what became of it.
+    The library runs in a thread, in step with who feeds it: one of the two always waits, so there is never
+    more in memory than one piece and what became of it.
     """
 
     def __init__(self, work: Callable[[Any], object]) -> None:
@@ -197,7 +197,7 @@ class _Pipe:
     def _run(self, work: Callable[[Any], object]) -> None:
         try:
             work(self)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - pyrage raises several kinds; who feeds waits for any of them
             self._made.put(error)
         else:
             self._hand_over()

@@ -15,7 +15,7 @@ from entrepot.errors import EntrepotError, InvalidInput
 from entrepot.oci.digest import Digest
 from entrepot.server.backup.archive import Archive
 from entrepot.server.backup.backup import back_up, check_backup, restore, store_identity_of
-from entrepot.server.backup.encryption import BackupKey
+from entrepot.server.backup.encryption import CHUNK_BYTES, BackupKey
 from entrepot.server.backup.errors import BackupInvalid, BackupMissing, TargetInUse
 from entrepot.server.backup.places import BackupPlace, open_place
 from entrepot.server.db.settings import get_identity
@@ -61,7 +61,7 @@ async def test_a_registry_comes_back_elsewhere(
     world: World, places: Places, where: Any, key: BackupKey | None, tmp_path: Path
 ) -> None:
     await fill(world)
-    await world.push_image(bytes(3 * FRAME_BYTES + 7), tag="large")
+    await world.push_image(bytes(3 * CHUNK_BYTES + 7), tag="large")
     assert await store_identity_of(world.catalog) == "test-store"
     async with archive_at(where(True), key) as archive:
         done = await back_up(world.catalog, world.store, archive)
@@ -284,10 +284,15 @@ async def test_a_file_of_another_run_is_refused(world: World, tmp_path: Path, su
         await world.push_image(content, tag=content.decode())
         async with archive_at(open_place(str(folder), create=True), KEY) as archive:
             await back_up(world.catalog, world.store, archive, secret=b"the registry's key " + content)
+        world.clock.advance(3600)
     older, newer = sorted((folder / "snapshots").glob(f"*.{suffix}"))
     shutil.copy(older, newer)
     async with archive_at(open_place(str(folder), create=False), KEY) as archive:
-        with pytest.raises(BackupInvalid, match="another backup's"):
+
+        async def read_all() -> None:
             snapshot = await archive.find(None)
             await check_backup(archive, snapshot)
             await archive.secret(snapshot)
+
+        with pytest.raises(BackupInvalid, match="another backup's"):
+            await read_all()
