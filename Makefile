@@ -8,7 +8,7 @@ JOBS ?= 2
 # What `make serve` gives to `entrepot serve`.
 ARGS ?=
 
-.PHONY: serve install dev tools check format test golden bench soak clean
+.PHONY: serve install dev tools check format test golden bench soak news release clean
 
 serve: $(VENV)/.server
 	$(BIN)/entrepot serve $(ARGS)
@@ -58,6 +58,14 @@ bench: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	$(BIN)/pytest -q -m soak --timeout 14400
+
+# What the next release's notes say so far; writes nothing.
+news: $(VENV)/.dev
+	$(BIN)/towncrier build --draft
+
+# Moves news/ into CHANGELOG.md, under the version in pyproject.toml. Look at the difference, then commit and tag.
+release: $(VENV)/.dev
+	$(BIN)/towncrier build --yes
 
 clean:
 	rm -rf $(VENV) .cache build dist

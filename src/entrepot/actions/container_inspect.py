@@ -108,7 +108,7 @@ def _network(container: Container, state: State) -> dict[str, Any]:
 def _state(state: State) -> dict[str, Any]:
     return {
         "Status": state.status,
-        "Running": state.status in ("running", "restarting"),
+        "Running": state.is_up,
         "Paused": state.paused,
         "Restarting": state.status == "restarting",
         "OOMKilled": state.oom_killed,

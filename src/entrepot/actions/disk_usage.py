@@ -55,7 +55,7 @@ def _layer_bytes(store: ImageStore, images: Iterable[Image]) -> int:
 def _of_containers(store: ImageStore) -> DiskUse:
     found = list_containers(all_containers=True, store=store)
     sizes = [container_sizes(item.container, store=store)[0] for item in found]
-    running = [item.state.status == "running" for item in found]
+    running = [item.state.is_up for item in found]
     idle = sum(size for size, runs in zip(sizes, running, strict=True) if not runs)
     return DiskUse("Containers", len(found), sum(running), sum(sizes), idle)
 

@@ -38,7 +38,7 @@ def container_logs(
     path = lifecycle.containers.directory(container) / "log"
 
     def goes_on() -> bool:
-        if lifecycle.settled_state(container).status not in ("running", "restarting"):
+        if not lifecycle.settled_state(container).is_up:
             return False
         time.sleep(_POLL_S)
         return True

@@ -36,7 +36,7 @@ def prune_containers(
     removed, freed = [], 0
     for item in list_containers(all_containers=True, store=store):
         container = item.container
-        if item.state.status == "running" or not all(test(container) for test in tests):
+        if item.state.is_up or not all(test(container) for test in tests):
             continue
         try:
             own, _ = container_sizes(container, store=store)

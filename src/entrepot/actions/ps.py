@@ -19,7 +19,6 @@ FILTERS = frozenset(
         "health", "is-task",
     )
 )  # fmt: skip
-_UP = ("running", "restarting")
 _VALUES = {
     "status": frozenset(("created", "restarting", "running", "removing", "paused", "exited", "dead")),
     "health": frozenset(("starting", "healthy", "unhealthy", "none")),
@@ -55,7 +54,7 @@ def list_containers(
     found = [(container, settled_state(containers, container)) for container in containers.list()]
     found = [(container, state) for container, state in found if containers.directory(container).exists()]
     if not (all_containers or last is not None or "status" in chosen or "exited" in chosen):
-        found = [(container, state) for container, state in found if state.status in _UP]
+        found = [(container, state) for container, state in found if state.is_up]
     found = [pair for pair in found if _keeps(containers, chosen, *pair)]
     if last is not None and last >= 0:
         found = found[:last]

@@ -33,7 +33,7 @@ def containers_by_image(store: ImageStore) -> Mapping[Digest, Sequence[Container
     containers = Containers(store)
     found: dict[Digest, list[ContainerUse]] = {}
     for container in containers.list():
-        running = settled_state(containers, container).status == "running"
+        running = settled_state(containers, container).is_up
         found.setdefault(Digest.parse(container.image_id), []).append(ContainerUse(container.id, running))
     return {image: sorted(uses, key=lambda use: not use.running) for image, uses in found.items()}
 

@@ -12,7 +12,7 @@ from entrepot.errors import EntrepotError
 
 SERVER_PACKAGES = frozenset({
     "alembic", "argon2", "asyncpg", "bcrypt", "cryptography", "granian", "jinja2", "joserfc", "ldap3",
-    "litestar", "markdown_it", "nh3", "obstore", "prometheus_client", "sqlalchemy", "uvloop",
+    "litestar", "markdown_it", "nh3", "obstore", "pyrage", "sqlalchemy", "uvloop",
 })  # fmt: skip
 """What the registry needs and the image tool does not."""
 

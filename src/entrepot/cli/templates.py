@@ -6,6 +6,8 @@ pad println print printf len slice eq ne lt le gt ge and or not. Left out: `defi
 methods. The data are plain Python values (dict, list, str, int, bool, None) printed the way Go prints them.
 
     text ──tokens──▶ actions and text ──_Parser──▶ nodes ──_Run──▶ text
+
+The file is long because it is one small language: a construct of it is read and run by what stands here.
 """
 
 from __future__ import annotations

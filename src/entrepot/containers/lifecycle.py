@@ -57,7 +57,6 @@ from entrepot.layers.union import Union
 from entrepot.oci.imageconfig import ImageConfig
 
 DEFAULT_STOP_TIMEOUT_S = 10
-_UP = ("running", "restarting")
 _KILLED = 128 + signal.SIGKILL
 
 
@@ -211,7 +210,7 @@ class Lifecycle:
         """The state as it is. An orphan, running by its state with no monitor, is ended and cleaned up
         first."""
         state = self.containers.state(container)
-        if state.status not in _UP:
+        if not state.is_up:
             return state
         try:
             lock = self.containers.try_monitor_lock(container)
@@ -221,7 +220,7 @@ class Lifecycle:
             return state
         try:
             state = self.containers.state(container)
-            if state.status in _UP:
+            if state.is_up:
                 state = self._end_orphan(container, state)
         finally:
             os.close(lock)
@@ -281,7 +280,7 @@ class Lifecycle:
     ) -> None:
         """Ask the process to end, and end it when it has not after `timeout_s` (negative: wait for ever)."""
         state = self.settled_state(container)
-        if state.status not in _UP:
+        if not state.is_up:
             return
         ask_to_stop(self.containers.directory(container))
         if timeout_s is None:
@@ -295,7 +294,7 @@ class Lifecycle:
 
     def wait(self, container: Container) -> int:
         """The exit code, once the container does not run."""
-        if self.settled_state(container).status in _UP:
+        if self.settled_state(container).is_up:
             self._wait_monitor(container, None)
         with contextlib.suppress(FileNotFoundError):
             return self.settled_state(container).exit_code
@@ -331,7 +330,7 @@ class Lifecycle:
     def remove(self, container: Container, *, force: bool = False, volumes: bool = False) -> None:
         """Remove a container; with `force`, a running one too. Raises ContainerRunning."""
         state = self.settled_state(container)
-        if state.status in _UP:
+        if state.is_up:
             if not force:
                 raise ContainerRunning(
                     f'cannot remove container "{container.name}": container is {state.status}: '

@@ -14,7 +14,7 @@ from entrepot.containers.records import Container, Containers, State
 def settled_state(containers: Containers, container: Container) -> State:
     """The state as it is. An orphan, up by its state with no monitor, is ended and cleaned up first."""
     state = containers.state(container)
-    if state.status not in ("running", "restarting"):
+    if not state.is_up:
         return state
     try:
         lock = containers.try_monitor_lock(container)

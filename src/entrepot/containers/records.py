@@ -188,6 +188,11 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     paused: bool = False
     oom_killed: bool = False
 
+    @property
+    def is_up(self) -> bool:
+        """Running, or about to again: it has a monitor, and is in use."""
+        return self.status in ("running", "restarting")
+
 
 class Containers:
     """The containers of a store. Opening costs nothing; safe with many processes at once."""

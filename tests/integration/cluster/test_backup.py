@@ -18,7 +18,8 @@ pytestmark = pytest.mark.timeout(600)
 
 
 def test_backup_of_a_busy_registry(place: Place, tmp_path: Path) -> None:
-    """Two incremental runs under load, encrypted; back on PostgreSQL and a bucket."""
+    """Two incremental runs under load, encrypted, readable by age; back on PostgreSQL and a bucket."""
+    age = require_program("age")
     key, where = tmp_path / "backup.key", tmp_path / "backup"
     before, during = Journal(), Journal()
     with running_server(tmp_path / "old", workers=1) as old:
@@ -35,6 +36,9 @@ def test_backup_of_a_busy_registry(place: Place, tmp_path: Path) -> None:
         assert first["name"] <= second["name"]
         assert "everything was read" in old.admin("backup", str(where), "--key", str(key), "--check").stdout
         assert old.fsck()["findings"] == []
+        (last,) = where.glob(f"snapshots/{second['name']}.json")
+        opened = subprocess.run([age, "-d", "-i", key, last], capture_output=True, check=True).stdout
+        assert json.loads(opened)["blobs"] == second["blobs"]
     with node_for_later(tmp_path / "new", place) as new:
         done = new.admin("restore", str(where), "--key", str(key))
         assert "read back" in done.stdout

@@ -1,4 +1,7 @@
-"""What the management API takes and gives. Times are RFC 3339 in UTC, sizes are bytes."""
+"""What the management API takes and gives. Times are RFC 3339 in UTC, sizes are bytes.
+
+The file is long because it is the whole contract with its clients: values, and hardly any code.
+"""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from entrepot.server.api.schemas import (
 from entrepot.server.control.grants import GrantRow
 from entrepot.server.control.manifests import platforms_of
 from entrepot.server.control.projects import Project
-from entrepot.server.control.repositories import RepositoryRow
+from entrepot.server.control.repositories import ListedRepository
 from entrepot.server.control.roles import Role
 from entrepot.server.control.tags import TagRow
 from entrepot.server.control.teams import Team
@@ -108,11 +108,11 @@ def role_view(found: Role) -> RoleView:
     )
 
 
-def repository_view(found: RepositoryRow) -> RepositoryView:
+def repository_view(found: ListedRepository) -> RepositoryView:
     return RepositoryView(**repository_fields(found))
 
 
-def repository_fields(found: RepositoryRow) -> dict[str, Any]:
+def repository_fields(found: ListedRepository) -> dict[str, Any]:
     return {
         "name": found.name,
         "project": found.project,

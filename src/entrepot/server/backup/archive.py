@@ -17,13 +17,14 @@ import asyncio
 import re
 import sqlite3
 from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
-from entrepot.oci.digest import Digest
-from entrepot.server.backup.encryption import BackupKey
+from entrepot.oci.digest import Digest, Hasher
+from entrepot.server.backup.encryption import BackupKey, sealed_body
 from entrepot.server.backup.errors import BackupInvalid, BackupMissing
 from entrepot.server.backup.places import BackupPlace
 
@@ -57,6 +58,9 @@ class Snapshot:
     blobs: int
     bytes: int
     rows: int
+    rows_digest: str
+    secret_digest: str = ""
+    """Of the registry's key file; empty when it is not kept."""
     damaged: tuple[str, ...] = ()
     """Digests whose bytes could not be backed up."""
 
@@ -101,13 +105,16 @@ class Archive:
                 async for name, stored in self._place.listed(_BLOBS):
                     kept.add(name, stored)
                 self._kept = kept
-        return self._kept.size(self.blob_name(digest)) == self._kept_size(size)
+        found = self._kept.size(self.blob_name(digest))
+        if found is None or self._key is None:
+            return found == size
+        return self._key.may_be_sealed(found, size)
 
     async def put_blob(self, digest: Digest, size: int, pieces: AsyncIterable[bytes]) -> None:
         name = self.blob_name(digest)
-        await self._put(name, pieces, size)
+        kept = await self._put(name, pieces, size)
         if self._kept is not None:
-            self._kept.add(name, self._kept_size(size))
+            self._kept.add(name, kept)
 
     def get_blob(self, digest: Digest) -> AsyncIterator[bytes]:
         """Its bytes, not verified. Raises BackupMissing, BackupInvalid."""
@@ -120,23 +127,33 @@ class Archive:
             return f"{_BLOBS}/{hidden[:2]}/{hidden}"
         return f"{_BLOBS}/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
 
-    async def put_rows(self, name: str, pieces: AsyncIterable[bytes], size: int) -> None:
-        await self._put(f"{_SNAPSHOTS}/{name}.rows", pieces, size)
+    async def put_rows(self, name: str, pieces: AsyncIterable[bytes], size: int) -> str:
+        """Keep the rows of a run; the digest goes into its snapshot."""
+        hasher = Hasher("sha256")
+        await self._put(f"{_SNAPSHOTS}/{name}.rows", _hashed(pieces, hasher), size)
+        return str(hasher.digest())
 
     def get_rows(self, snapshot: Snapshot) -> AsyncIterator[bytes]:
-        return self._get(f"{_SNAPSHOTS}/{snapshot.name}.rows")
+        """Raises BackupMissing, and BackupInvalid at the end when they are not what that run wrote."""
+        name = f"{_SNAPSHOTS}/{snapshot.name}.rows"
+        broken = f"the rows of the catalog are damaged, or another backup's ({name})"
+        return _verified(self._get(name), snapshot.rows_digest, broken)
 
-    async def put_secret(self, name: str, data: bytes) -> None:
-        """Keep the registry's own key file beside a run; only where it is encrypted."""
-        if self._key is not None:
-            await self._put(f"{_SNAPSHOTS}/{name}.key", _once(data), len(data))
+    async def put_secret(self, name: str, data: bytes) -> str:
+        """Keep the registry's own key file beside a run, if it is encrypted: its digest, or nothing."""
+        if self._key is None:
+            return ""
+        await self._put(f"{_SNAPSHOTS}/{name}.key", _once(data), len(data))
+        return str(Digest.of(data))
 
     async def secret(self, snapshot: Snapshot) -> bytes | None:
-        """The registry's key file at that time, None when it is not kept here."""
-        if self._key is None:
+        """The registry's key file at that time, None when it is not kept here. Raises BackupInvalid."""
+        if not snapshot.secret_digest:
             return None
+        name = f"{_SNAPSHOTS}/{snapshot.name}.key"
         try:
-            return await _all(self._get(f"{_SNAPSHOTS}/{snapshot.name}.key"))
+            broken = f"the registry's key file is damaged, or another backup's ({name})"
+            return await _all(_verified(self._get(name), snapshot.secret_digest, broken))
         except BackupMissing:
             return None
 
@@ -159,9 +176,12 @@ class Archive:
         """Raises BackupMissing, BackupInvalid."""
         raw = await _all(self._get(f"{_SNAPSHOTS}/{name}.json"))
         try:
-            return msgspec.json.decode(raw, type=Snapshot)
+            found = msgspec.json.decode(raw, type=Snapshot)
         except msgspec.MsgspecError as error:
             raise BackupInvalid(f"{_SNAPSHOTS}/{name}.json is damaged") from error
+        if found.name != name:
+            raise BackupInvalid(f"{_SNAPSHOTS}/{name}.json is another backup's ({found.name})")
+        return found
 
     async def find(self, at: str | None) -> Snapshot:
         """The last run at or before `at`, or the last of all.
@@ -182,12 +202,17 @@ class Archive:
             self._kept.close()
         await self._place.close(complete=complete)
 
-    def _kept_size(self, size: int) -> int:
-        return size if self._key is None else self._key.sealed_size(size)
-
-    async def _put(self, name: str, pieces: AsyncIterable[bytes], size: int) -> None:
-        kept = pieces if self._key is None else self._key.seal(name, pieces)
-        await self._place.put(name, kept, self._kept_size(size))
+    async def _put(self, name: str, pieces: AsyncIterable[bytes], size: int) -> int:
+        """Keep `size` bytes; returns how many they are there."""
+        if self._key is None:
+            await self._place.put(name, pieces, size)
+            return size
+        async with aclosing(self._key.seal(pieces)) as sealed:
+            # A tar says a file's length before its bytes, and only the header's is not known.
+            head = await anext(sealed)
+            kept = len(head) + sealed_body(size)
+            await self._place.put(name, _after(head, sealed), kept)
+        return kept
 
     def _get(self, name: str) -> AsyncIterator[bytes]:
         kept = self._place.get(name)
@@ -237,3 +262,24 @@ async def _all(pieces: AsyncIterator[bytes]) -> bytes:
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:
     yield data
+
+
+async def _after(first: bytes, rest: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
+
+
+async def _hashed(pieces: AsyncIterable[bytes], hasher: Hasher) -> AsyncIterator[bytes]:
+    async for piece in pieces:
+        hasher.update(piece)
+        yield piece
+
+
+async def _verified(pieces: AsyncIterable[bytes], digest: str, broken: str) -> AsyncIterator[bytes]:
+    """Raises BackupInvalid with the sentence `broken`, after the last piece."""
+    hasher = Hasher("sha256")
+    async for piece in _hashed(pieces, hasher):
+        yield piece
+    if str(hasher.digest()) != digest:
+        raise BackupInvalid(broken, hint="take an earlier backup: --list shows them, --at picks one")

@@ -52,7 +52,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class StoredBlob:
+class LiveBlob:
     """A live blob as a snapshot has it."""
 
     digest: Digest
@@ -117,9 +117,8 @@ async def back_up(
         counted = _Counted()
         await copier.copy(counted.each(_blobs_in(rows)))
         rows.seek(0)
-        await archive.put_rows(name, _file_pieces(rows), size)
-    if secret is not None:
-        await archive.put_secret(name, secret)
+        rows_digest = await archive.put_rows(name, _file_pieces(rows), size)
+    secret_digest = "" if secret is None else await archive.put_secret(name, secret)
     snapshot = Snapshot(
         name=name,
         store_id=seen.store_id,
@@ -128,6 +127,8 @@ async def back_up(
         blobs=counted.blobs,
         bytes=counted.bytes,
         rows=seen.rows,
+        rows_digest=rows_digest,
+        secret_digest=secret_digest,
         damaged=tuple(sorted(str(digest) for digest in copier.damaged)),
     )
     await archive.put_snapshot(snapshot)
@@ -161,7 +162,7 @@ class _Counted:
         self.blobs = 0
         self.bytes = 0
 
-    def each(self, blobs: Iterable[StoredBlob]) -> Iterator[StoredBlob]:
+    def each(self, blobs: Iterable[LiveBlob]) -> Iterator[LiveBlob]:
         for one in blobs:
             self.blobs += 1
             self.bytes += one.size
@@ -186,11 +187,11 @@ class _Copier:
             after = str(page[-1].digest)
             await self.copy(page)
 
-    async def copy(self, blobs: Iterable[StoredBlob]) -> None:
+    async def copy(self, blobs: Iterable[LiveBlob]) -> None:
         """These. What can't be read is noted in `damaged`."""
         await at_once(blobs, self._copy)
 
-    async def _copy(self, one: StoredBlob) -> None:
+    async def _copy(self, one: LiveBlob) -> None:
         if await self._archive.has_blob(one.digest, one.size):
             return
         try:
@@ -278,7 +279,7 @@ class _Bringer:
         self.copied = 0
         self.kept = 0
 
-    async def bring(self, one: StoredBlob) -> None:
+    async def bring(self, one: LiveBlob) -> None:
         name = self._names.get(one.phys)
         if name is not None and await self._store.size(name) == one.size:
             return  # by an interrupted run; all of it is read back at the end
@@ -294,7 +295,7 @@ class _Bringer:
             return  # its row says that it is missing
         self.copied += 1
 
-    async def _is_whole(self, one: StoredBlob) -> bool:
+    async def _is_whole(self, one: LiveBlob) -> bool:
         """Whether the store has it already."""
         try:
             return await examine(self._store, str(one.digest), one.phys, one.size) is None
@@ -306,7 +307,7 @@ async def check_backup(archive: Archive, snapshot: Snapshot) -> list[Digest]:
     """Read everything of a snapshot; the digests that can't be restored from it. Raises BackupInvalid."""
     bad = list[Digest]()
 
-    async def check(one: StoredBlob) -> None:
+    async def check(one: LiveBlob) -> None:
         hasher = Hasher(one.digest.algorithm)
         try:
             async for piece in archive.get_blob(one.digest):
@@ -324,7 +325,7 @@ async def check_backup(archive: Archive, snapshot: Snapshot) -> list[Digest]:
     return sorted(bad)
 
 
-def _blobs_in(rows: BinaryIO) -> Iterator[StoredBlob]:
+def _blobs_in(rows: BinaryIO) -> Iterator[LiveBlob]:
     """Live blobs among the rows of a snapshot. Raises BackupInvalid when these don't end as they should."""
     rows.seek(0)
     columns = list[str]()
@@ -334,7 +335,7 @@ def _blobs_in(rows: BinaryIO) -> Iterator[StoredBlob]:
         elif columns:
             row = dict(zip(columns, line, strict=True))
             if row["state"] == "live":
-                yield StoredBlob(Digest.parse(row["digest"]), row["phys"], row["size"])
+                yield LiveBlob(Digest.parse(row["digest"]), row["phys"], row["size"])
 
 
 def _load(connection: Connection, rows: BinaryIO, rewrite: Rewrite) -> int:
@@ -344,14 +345,14 @@ def _load(connection: Connection, rows: BinaryIO, rewrite: Rewrite) -> int:
     return load_rows(connection, read_lines(file_pieces(rows)), rewrite)
 
 
-def _live_blobs(connection: Connection, after: str) -> list[StoredBlob]:
+def _live_blobs(connection: Connection, after: str) -> list[LiveBlob]:
     rows = connection.execute(
         select(blob.c.digest, blob.c.phys, blob.c.size)
         .where(blob.c.digest > after, blob.c.state == "live")
         .order_by(blob.c.digest)
         .limit(PAGE)
     )
-    return [StoredBlob(Digest.parse(row.digest), row.phys, row.size) for row in rows]
+    return [LiveBlob(Digest.parse(row.digest), row.phys, row.size) for row in rows]
 
 
 async def _file_pieces(file: BinaryIO) -> AsyncIterator[bytes]:

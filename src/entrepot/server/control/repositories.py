@@ -12,7 +12,7 @@ from entrepot.server.access.decision.model import Action, PrincipalKind
 from entrepot.server.access.directory.projects import get_project
 from entrepot.server.control.queries import content, lists
 from entrepot.server.control.queries import profiles as rows
-from entrepot.server.control.queries.content import RepositoryRow
+from entrepot.server.control.queries.content import ListedRepository
 from entrepot.server.control.queries.lists import Move, RepositoryOrder
 from entrepot.server.control.services import Services
 from entrepot.server.control.transaction import Transaction, change, look
@@ -20,12 +20,12 @@ from entrepot.server.repos.uploads.arrivals import Arrival
 
 __all__ = [
     "Arrival",
+    "ListedRepository",
     "Move",
     "Profile",
     "RepositoryDetails",
     "RepositoryOrder",
     "RepositoryPage",
-    "RepositoryRow",
     "biggest_repositories",
     "change_profile",
     "count_labels",
@@ -52,7 +52,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class RepositoryDetails:
-    row: RepositoryRow
+    row: ListedRepository
     profile: Profile
     visibility: str
     """Its project's."""
@@ -65,7 +65,7 @@ class RepositoryDetails:
 
 @dataclass(frozen=True, slots=True)
 class RepositoryPage:
-    rows: list[RepositoryRow]
+    rows: list[ListedRepository]
     total: int
     """Of all pages."""
     is_empty: bool
@@ -81,10 +81,10 @@ async def list_repositories(
     project: str | None = None,
     label: str | None = None,
     starred: bool = False,
-) -> list[RepositoryRow]:
+) -> list[ListedRepository]:
     """By name, after `last`; those the actor may see; with `starred` those that they have starred."""
 
-    def see(t: Transaction) -> list[RepositoryRow]:
+    def see(t: Transaction) -> list[ListedRepository]:
         t.require(Action.SEARCH)
         return content.list_repositories(
             t.connection,

@@ -16,7 +16,7 @@ from entrepot.server.access.decision.model import Action
 from entrepot.server.control import deletion, repositories, tags
 from entrepot.server.control.foreign import apart
 from entrepot.server.control.platforms import Platforms
-from entrepot.server.control.repositories import RepositoryDetails, RepositoryRow
+from entrepot.server.control.repositories import ListedRepository, RepositoryDetails
 from entrepot.server.control.tags import TagEvent, TagOrder
 from entrepot.server.pages.kit import addresses
 from entrepot.server.pages.kit.commands import Command, past_commands, pull_commands, push_commands
@@ -50,7 +50,7 @@ class RepositoryHead:
     may_delete: bool
 
     @property
-    def row(self) -> RepositoryRow:
+    def row(self) -> ListedRepository:
         return self.details.row
 
     @property

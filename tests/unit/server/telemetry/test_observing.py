@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from entrepot.server.access.secrets.secret import new_secret
 from entrepot.server.http.watch import TransferWatch
@@ -100,6 +101,23 @@ def test_figures_of_processes_add_up(tmp_path: Path) -> None:
     assert 'entrepot_http_request_seconds_bucket{route="/v2[/]",le="0.005"} 2' in text
     assert 'entrepot_http_request_seconds_sum{route="/v2[/]"} 0.006' in text
     assert "entrepot_busy 5" in text
+
+
+def test_the_client_library_of_prometheus_reads_the_text() -> None:
+    metrics = Metrics()
+    metrics.requests.add('a"b\\c\n', "/v2[/]", "200", by=3)
+    for seconds in (0.003, 0.7, 1000.0):
+        metrics.seconds.observe(seconds, "/v2[/]")
+    metrics.gauge("entrepot_busy", "How busy.").set(0.25)
+    families = {one.name: one for one in text_string_to_metric_families(metrics.render().decode())}
+    assert families["entrepot_busy"].type == "gauge"
+    (request,) = families["entrepot_http_requests"].samples
+    assert request.labels == {"method": 'a"b\\c\n', "route": "/v2[/]", "status": "200"}
+    assert request.value == 3
+    took = families["entrepot_http_request_seconds"]
+    buckets = {one.labels["le"]: one.value for one in took.samples if one.name.endswith("_bucket")}
+    assert (took.type, buckets["0.005"], buckets["1"], buckets["+Inf"]) == ("histogram", 1, 2, 3)
+    assert [one.value for one in took.samples if one.name.endswith(("_sum", "_count"))] == [1000.703, 3]
 
 
 def test_label_values_are_escaped() -> None:

@@ -39,8 +39,8 @@ from entrepot.server.db.tables.access import repo_label, repo_profile, star
 from entrepot.server.repos.visibility import is_visible, only_visible
 
 __all__ = [
+    "ListedRepository",
     "ManifestRow",
-    "RepositoryRow",
     "TagRow",
     "closure",
     "count_labels",
@@ -67,7 +67,7 @@ listed_body: Final = case((manifest.c.size <= MAX_LISTED_BYTES, manifest.c.body)
 
 
 @dataclass(slots=True)
-class RepositoryRow:
+class ListedRepository:
     """A repository in a list. Times in microseconds since 1970."""
 
     id: int
@@ -191,7 +191,7 @@ def list_repositories(
     project_name: str | None = None,
     label: str | None = None,
     starred_by: int | None = None,
-) -> list[RepositoryRow]:
+) -> list[ListedRepository]:
     """By name, after `last`."""
     query = only_visible(_REPOSITORIES, visible).where(repo.c.name > last).order_by(repo.c.name).limit(n)
     if project_name is not None:
@@ -200,19 +200,19 @@ def list_repositories(
         query = query.where(repo.c.id.in_(select(repo_label.c.repo_id).where(repo_label.c.label == label)))
     if starred_by is not None:
         query = query.where(repo.c.id.in_(select(star.c.repo_id).where(star.c.principal_id == starred_by)))
-    return _with_labels(connection, [RepositoryRow(*row) for row in connection.execute(query)])
+    return _with_labels(connection, [ListedRepository(*row) for row in connection.execute(query)])
 
 
-def get_repository(connection: Connection, name: str) -> RepositoryRow:
+def get_repository(connection: Connection, name: str) -> ListedRepository:
     """Raises NotFound, also for a deleted one: its row is kept for undo."""
     live = (repo.c.deleted_at.is_(None), project.c.deleted_at.is_(None))
     row: Any = connection.execute(_REPOSITORIES.where(repo.c.name == name, *live)).one_or_none()
     if row is None:
         raise NotFound(f"no repository is called {name}")
-    return _with_labels(connection, [RepositoryRow(*row)])[0]
+    return _with_labels(connection, [ListedRepository(*row)])[0]
 
 
-def _with_labels(connection: Connection, rows: list[RepositoryRow]) -> list[RepositoryRow]:
+def _with_labels(connection: Connection, rows: list[ListedRepository]) -> list[ListedRepository]:
     by_id = {row.id: row for row in rows}
     query = select(repo_label).where(repo_label.c.repo_id.in_(by_id)).order_by(repo_label.c.label)
     for row in connection.execute(query) if by_id else ():

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import BigInteger, Connection, Select, cast, exists, func, or_, select
 
 from entrepot.server.access.decision.patterns import Visible
-from entrepot.server.control.queries.content import RepositoryRow, TagRow, listed_body
+from entrepot.server.control.queries.content import ListedRepository, TagRow, listed_body
 from entrepot.server.db.tables import (
     blob,
     manifest,
@@ -117,7 +117,7 @@ def page_of_repositories(
     label: str = "",
     starred_by: int | None = None,
     contains: str = "",
-) -> list[RepositoryRow]:
+) -> list[ListedRepository]:
     """In order; `pushed` is last pushed first."""
     query = _chosen(visible, project_name, label, starred_by, contains)
     if order == "pushed":
@@ -165,7 +165,7 @@ _COUNTS: Final[Any] = (
 )
 
 
-def _repository_rows(connection: Connection, ids: Sequence[int]) -> list[RepositoryRow]:
+def _repository_rows(connection: Connection, ids: Sequence[int]) -> list[ListedRepository]:
     if not ids:
         return []
     tags, stars, pulls = (
@@ -196,7 +196,7 @@ def _repository_rows(connection: Connection, ids: Sequence[int]) -> list[Reposit
         .where(repo.c.id.in_(ids))
     )
     found = {
-        row.id: RepositoryRow(
+        row.id: ListedRepository(
             id=row.id,
             name=row.name,
             project=row.project,
