@@ -212,6 +212,20 @@ async def test_history_puts_a_tag_back_to_what_it_was(team: Registry) -> None:
     assert now.headers["docker-content-digest"] == first != second
 
 
+@pytest.mark.parametrize("pushes", [1, 2, 3])
+async def test_command_for_the_past_pulls_what_the_history_shows(team: Registry, pushes: int) -> None:
+    pushed = [
+        (await team.push("acme/app", "latest", files={"a": b"%d" % number})).digest
+        for number in range(pushes)
+    ]
+    shown = await (await visit(team, "maintainer")).get("/repositories/acme/app/-/tags/latest/history")
+    command = re.search(r"acme/app:latest --at ([^<\s]+)", shown.text)
+    assert command is not None
+    got = await team.call("GET", f"/v2/acme/app/manifests/latest?at={command[1]}", "root")
+    assert got.status_code == 200, got.text
+    assert got.headers["docker-content-digest"] == pushed[-2:][0]
+
+
 async def test_two_people_editing_do_not_overwrite_each_other(team: Registry) -> None:
     owner = await visit(team, "owner")
     path = "/repositories/acme/app/-/settings"
