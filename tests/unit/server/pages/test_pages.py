@@ -436,6 +436,29 @@ async def test_a_missing_page_offers_the_repository_that_may_be_meant(
     assert meant is None or f'href="/repositories/{meant}"' in answer.text
 
 
+async def test_links_to_a_deleted_tag_lead_to_its_way_back(team: Registry) -> None:
+    await team.push("acme/app", "v1.2", files={"a": b"1"})
+    assert (await team.call("DELETE", "/v2/acme/app/manifests/v1.2", "root")).status_code == 202
+    root = await visit(team, "root")
+    links = re.findall(r'href="(/repositories/acme/app/-/tags/v1\.2[^"]*)"', (await root.get("/")).text)
+    assert links
+    for link in {*links, "/repositories/acme/app/-/tags/v1.2"}:
+        answer = await root.get(link)
+        if answer.status_code == 303:
+            answer = await root.get(answer.headers["location"])
+        assert answer.status_code == 200, link
+        assert "Put it back" in answer.text, link
+
+
+@pytest.mark.parametrize(
+    "below", ["tags/none", "tags/none/history", "manifests/sha256:" + "0" * 64, "nowhere"]
+)
+async def test_what_is_missing_in_a_repository_leads_back_to_it(team: Registry, below: str) -> None:
+    answer = await (await visit(team, "puller")).get(f"/repositories/acme/app/-/{below}")
+    assert answer.status_code == 404
+    assert 'class="button primary" href="/repositories/acme/app"' in answer.text
+
+
 async def test_nobody_is_sent_to_an_owner_who_could_not_help(team: Registry) -> None:
     owner = await visit(team, "owner")
     await team.write(set_read_only, True)
