@@ -14,7 +14,8 @@ from entrepot.server.access.decision.model import Action
 from entrepot.server.control import manifests
 from entrepot.server.control.foreign import apart, read_object, short_text
 from entrepot.server.control.manifests import ManifestRow, image_config
-from entrepot.server.control.tags import page_of_tags
+from entrepot.server.control.tags import history_of_tag, page_of_tags
+from entrepot.server.pages.kit import addresses
 from entrepot.server.pages.kit.commands import pull_commands
 from entrepot.server.pages.kit.comparison import compare_configs, compare_layers
 from entrepot.server.pages.kit.image_view import (
@@ -91,7 +92,14 @@ async def _manifest(visit: Visit, repository: str, digest: str) -> ManifestRow:
 @page("/repositories/{repository:str}/-/tags/{tag:str}", Action.PULL)
 async def by_tag(visit: Visit, repository: str, tag: str) -> Response[Any]:
     name = parse_tag(tag)
-    digest = await manifests.digest_of_tag(visit.services, visit.caller, repository, name)
+    try:
+        digest = await manifests.digest_of_tag(visit.services, visit.caller, repository, name)
+    except NotFound:
+        past = await history_of_tag(visit.services, visit.caller, repository, name, n=1)
+        if not past.events:
+            raise
+        # Links to a tag outlive it: they lead to what became of it, and to the way back.
+        return visit.go(addresses.repository(repository, "tags", name, "history"))
     return await _page(visit, repository, digest, tag=name)
 
 

@@ -34,7 +34,13 @@ __all__ = ["History", "TagEvent", "events_of_tag", "manifest_at", "restore_tag"]
 
 _EVENTS = (
     select(
-        tag_event.c.seq, tag_event.c.name, tag_event.c.old, tag_event.c.new, tag_event.c.at, tag_event.c.by
+        tag_event.c.seq,
+        tag_event.c.name,
+        tag_event.c.old,
+        tag_event.c.new,
+        tag_event.c.at,
+        tag_event.c.by,
+        tag_event.c.restored,
     )
     .where(
         tag_event.c.repo_id == bindparam("p_repo"),
@@ -77,6 +83,17 @@ _WAS = (
         tag_event.c.name == bindparam("p_name"),
         or_(tag_event.c.old == bindparam("p_digest"), tag_event.c.new == bindparam("p_digest")),
     )
+    .limit(1)
+)
+_PUSHED = (
+    select(tag_event.c.at, tag_event.c.by)
+    .where(
+        tag_event.c.repo_id == bindparam("p_repo"),
+        tag_event.c.name == bindparam("p_name"),
+        tag_event.c.new == bindparam("p_digest"),
+        tag_event.c.restored.is_(False),
+    )
+    .order_by(tag_event.c.seq.desc())
     .limit(1)
 )
 _CHILDREN = (
@@ -140,6 +157,8 @@ class TagEvent:
     at: int
     """Microseconds since 1970."""
     by: str
+    restored: bool = False
+    """It was put back, not pushed."""
 
 
 class History:
@@ -228,7 +247,7 @@ def restore_tag(
     now: int,
     steady: int,
 ) -> str | None:
-    """See `History.restore_tag`."""
+    """See `History.restore_tag`. When and by whom it was pushed stays as it was."""
     row = require_repository(connection, repository)
     old = connection.execute(_TAG, {"p_repo": row.id, "p_name": name}).scalar_one_or_none()
     change = Change("restore", repository, name, old, digest)
@@ -243,18 +262,24 @@ def restore_tag(
     if grown is None:
         raise ManifestUnknown(repository, digest)
     if old != digest:
+        pushed = connection.execute(
+            _PUSHED, {"p_repo": row.id, "p_name": name, "p_digest": digest}
+        ).one_or_none()
         values = {
             "p_repo": row.id,
             "p_name": name,
             "p_digest": digest,
-            "p_at": now,
-            "p_by": actor.name,
+            # An event's time is the steady clock's, a tag's the wall clock's.
+            "p_at": now if pushed is None else pushed.at + now - steady,
+            "p_by": actor.name if pushed is None else pushed.by,
         }
         if old is None:
             insert_new(connection, _NEW_TAG, values)
         else:
             connection.execute(_MOVE_TAG, values)
-        write_tag_event(connection, row.id, name, old=old, new=digest, at=steady, by=actor.name)
+        write_tag_event(
+            connection, row.id, name, old=old, new=digest, at=steady, by=actor.name, restored=True
+        )
     record_change(connection, change, actor, now)
     write_event(connection, "restore", repository, actor, now, tags=[name], digest=digest, old=old)
     add_usage(connection, row.project_id, grown, steady)

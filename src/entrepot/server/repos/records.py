@@ -22,7 +22,10 @@ _EVENT = Prepared(
 )
 _TAG_EVENT = Prepared(
     insert(tag_event).values(
-        {column: bindparam(f"p_{column}") for column in ("repo_id", "name", "old", "new", "at", "by")}
+        {
+            column: bindparam(f"p_{column}")
+            for column in ("repo_id", "name", "old", "new", "at", "by", "restored")
+        }
     )
 )
 _USE = Prepared(
@@ -56,12 +59,28 @@ def write_event(
 
 
 def write_tag_event(
-    connection: Connection, repo_id: int, name: str, *, old: str | None, new: str | None, at: int, by: str
+    connection: Connection,
+    repo_id: int,
+    name: str,
+    *,
+    old: str | None,
+    new: str | None,
+    at: int,
+    by: str,
+    restored: bool = False,
 ) -> None:
-    """Note a move of a tag; the history that undo and `as of` read."""
+    """Note a move of a tag; the history that undo and `as of` read. `restored`: put back, not pushed."""
     _TAG_EVENT.run(
         connection,
-        {"p_repo_id": repo_id, "p_name": name, "p_old": old, "p_new": new, "p_at": at, "p_by": by},
+        {
+            "p_repo_id": repo_id,
+            "p_name": name,
+            "p_old": old,
+            "p_new": new,
+            "p_at": at,
+            "p_by": by,
+            "p_restored": restored,
+        },
     )
 
 

@@ -17,7 +17,7 @@ MAX_TERM_LENGTH = 255
 
 
 async def search(context: V2Context, request: Request) -> Response:
-    """Repositories whose name contains the term."""
+    """Repositories that have each word of the term in their name or description."""
     term = (request.parameter("q") or "")[:MAX_TERM_LENGTH]
     count = min(_whole_number("n", request.parameter("n"), DEFAULT_RESULTS), MOST_RESULTS)
     visible = await context.services.access.visible(request.principal)
@@ -49,7 +49,7 @@ def _whole_number(name: str, text: str | None, default: int) -> int:
 def _result(entry: FoundRepository) -> dict[str, object]:
     return {
         "name": entry.name,
-        "description": "",
+        "description": entry.description,
         "star_count": 0,
         "is_official": False,
         "is_automated": False,

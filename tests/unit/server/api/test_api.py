@@ -299,6 +299,45 @@ async def test_search_finds_names_tags_and_digests(team: Registry) -> None:
         assert sorted((f["kind"], f["name"]) for f in answer) == sorted(found), (term, who)
 
 
+async def _describe(team: Registry, repository: str, text: str) -> None:
+    path = f"/repositories/{repository.replace('/', '%2F')}"
+    answer = await team.api("PATCH", path, "root", headers={"if-match": '"0"'}, json={"description": text})
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("term", ["billing", "Front BILLING", "ACME bill", "app front"])
+async def test_search_finds_words_of_names_and_descriptions(team: Registry, term: str) -> None:
+    await _describe(team, "acme/app", "The front end of Billing")
+    found = (await team.api("GET", "/search", "puller", params={"q": term})).json()
+    assert [(f["name"], f["description"]) for f in found] == [("acme/app", "The front end of Billing")]
+    listed = (await team.call("GET", "/v1/search", "puller", params={"q": term})).json()
+    assert [(r["name"], r["description"]) for r in listed["results"]] == [
+        ("acme/app", "The front end of Billing")
+    ]
+    for path in ("/api/v1/search", "/v1/search"):
+        assert "acme/app" not in (await team.call("GET", path, "stranger", params={"q": term})).text
+
+
+async def test_words_of_a_name_are_found_in_any_case(team: Registry) -> None:
+    await _describe(team, "open/app", "like acme's app")
+    for path in ("/api/v1/search", "/v1/search"):
+        answer = (await team.call("GET", path, "puller", params={"q": "Acme APP"})).json()
+        found = answer if isinstance(answer, list) else answer["results"]
+        assert [one["name"] for one in found] == ["acme/app", "open/app"]  # the name before the text
+
+
+@pytest.mark.parametrize("own", [1, 100])
+async def test_exact_tag_comes_before_those_that_begin_so(
+    team: Registry, monkeypatch: pytest.MonkeyPatch, own: int
+) -> None:
+    monkeypatch.setattr(search_queries, "MAX_OWN_REPOSITORIES", own)
+    await team.push("acme/b", "v1.1")
+    await team.push("acme/a-long-name", "v1")
+    answer = (await team.api("GET", "/search", "root", params={"q": "v1"})).json()
+    tags = [f["name"].partition(":")[2] for f in answer if f["kind"] == "tag"]
+    assert tags == ["v1"] * (len(tags) - 1) + ["v1.1"]
+
+
 async def test_tags_are_found_by_name_among_many_repositories(
     team: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,9 +1,10 @@
 """What pages do: forms that answer beside the field, deleting with a way back, secrets shown once."""
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
 from entrepot.server.access.directory.accounts import get_account
 from entrepot.server.access.directory.grants import add_grant
@@ -11,6 +12,7 @@ from entrepot.server.access.directory.projects import get_project
 from entrepot.server.access.directory.role_table import create_role
 from entrepot.server.access.directory.settings import set_read_only
 from entrepot.server.access.directory.teams import add_member, create_team
+from entrepot.server.db.tables import tag_event
 from entrepot.server.db.tables.access import principal
 from tests.support.images import OCI_INDEX, index
 from tests.unit.server.api.conftest import PASSWORD, Registry
@@ -210,6 +212,45 @@ async def test_history_puts_a_tag_back_to_what_it_was(team: Registry) -> None:
     assert back.status_code == 303
     now = await team.call("HEAD", "/v2/acme/app/manifests/latest", "root")
     assert now.headers["docker-content-digest"] == first != second
+
+
+@pytest.mark.parametrize("pushes", [1, 2, 3])
+async def test_command_for_the_past_pulls_what_the_history_shows(team: Registry, pushes: int) -> None:
+    pushed = [
+        (await team.push("acme/app", "latest", files={"a": b"%d" % number})).digest
+        for number in range(pushes)
+    ]
+    shown = await (await visit(team, "maintainer")).get("/repositories/acme/app/-/tags/latest/history")
+    command = re.search(r"acme/app:latest --at ([^<\s]+)", shown.text)
+    assert command is not None
+    got = await team.call("GET", f"/v2/acme/app/manifests/latest?at={command[1]}", "root")
+    assert got.status_code == 200, got.text
+    assert got.headers["docker-content-digest"] == pushed[-2:][0]
+
+
+async def test_what_is_put_back_is_as_old_as_before_and_by_whom_it_was(team: Registry) -> None:
+    path = "/repositories/acme%2Fapp/tags/v9"
+    image = await team.push("acme/app", "v9", who="developer", files={"a": b"9"})
+    day = 24 * 3600 * 1_000_000
+
+    def age_pushes(connection: Connection) -> None:
+        connection.execute(update(tag_event).values(at=tag_event.c.at - day))
+
+    await team.services.catalog.write(age_pushes)
+    maintainer = await visit(team, "maintainer")
+    for _ in range(2):  # what was restored once is told apart from a push
+        assert (await team.call("DELETE", "/v2/acme/app/manifests/v9", "root")).status_code == 202
+        back = await maintainer.post(
+            "/repositories/acme/app/-/restore-tag", tag="v9", digest=str(image.digest)
+        )
+        assert back.status_code == 303
+        now = (await team.api("GET", path, "root")).json()
+        age = datetime.now(UTC) - datetime.fromisoformat(now["updated_at"])
+        assert timedelta(hours=23) < age < timedelta(hours=25)
+        assert now["updated_by"] == "developer"
+    assert "maintainer restored acme/ app: v9" in words(await maintainer.get("/"))
+    history = words(await maintainer.get("/repositories/acme/app/-/tags/v9/history"))
+    assert "maintainer put back to" in history
 
 
 async def test_two_people_editing_do_not_overwrite_each_other(team: Registry) -> None:
@@ -420,6 +461,29 @@ async def test_a_missing_page_offers_the_repository_that_may_be_meant(
     assert answer.status_code == 404
     assert ("Looking for the repository?" in answer.text) == (meant is not None)
     assert meant is None or f'href="/repositories/{meant}"' in answer.text
+
+
+async def test_links_to_a_deleted_tag_lead_to_its_way_back(team: Registry) -> None:
+    await team.push("acme/app", "v1.2", files={"a": b"1"})
+    assert (await team.call("DELETE", "/v2/acme/app/manifests/v1.2", "root")).status_code == 202
+    root = await visit(team, "root")
+    links = re.findall(r'href="(/repositories/acme/app/-/tags/v1\.2[^"]*)"', (await root.get("/")).text)
+    assert links
+    for link in {*links, "/repositories/acme/app/-/tags/v1.2"}:
+        answer = await root.get(link)
+        if answer.status_code == 303:
+            answer = await root.get(answer.headers["location"])
+        assert answer.status_code == 200, link
+        assert "Put it back" in answer.text, link
+
+
+@pytest.mark.parametrize(
+    "below", ["tags/none", "tags/none/history", "manifests/sha256:" + "0" * 64, "nowhere"]
+)
+async def test_what_is_missing_in_a_repository_leads_back_to_it(team: Registry, below: str) -> None:
+    answer = await (await visit(team, "puller")).get(f"/repositories/acme/app/-/{below}")
+    assert answer.status_code == 404
+    assert 'class="button primary" href="/repositories/acme/app"' in answer.text
 
 
 async def test_nobody_is_sent_to_an_owner_who_could_not_help(team: Registry) -> None:

@@ -65,11 +65,15 @@ class Move:
     new: str | None
     at: int
     by: str
+    restored: bool = False
+    """It was put back, not pushed."""
 
     @property
     def verb(self) -> str:
         if self.new is None:
             return "deleted"
+        if self.restored:
+            return "restored"
         return "pushed" if self.old is None else "moved"
 
 
@@ -233,7 +237,16 @@ def list_moves(
         recent = recent.where(tag_event.c.seq < before)
     events = recent.limit(n if repo_id is not None else _RECENT_MOVES).subquery()
     query = only_visible(
-        select(events.c.seq, repo.c.name, events.c.name, events.c.old, events.c.new, events.c.at, events.c.by)
+        select(
+            events.c.seq,
+            repo.c.name,
+            events.c.name,
+            events.c.old,
+            events.c.new,
+            events.c.at,
+            events.c.by,
+            events.c.restored,
+        )
         .select_from(events)
         .join(repo, repo.c.id == events.c.repo_id)
         .join(project, project.c.id == repo.c.project_id),

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, case, func, or_, select, union_all
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, union_all
 
 from entrepot.server.access.decision.patterns import Visible
 from entrepot.server.control.queries.upstreams import upstream_seen
 from entrepot.server.db.tables import manifest, manifest_blob, project, repo, repo_blob, tag
 from entrepot.server.db.tables.access import repo_label, repo_profile, upstream_repo
+from entrepot.server.repos.repositories import best_first, search_words, word_in
 from entrepot.server.repos.visibility import only_visible
 
 __all__ = ["Found", "search"]
@@ -37,8 +38,9 @@ class Found:
 
 
 def search(connection: Connection, visible: Visible, term: str, *, n: int = 20) -> list[Found]:
-    """Repositories, digests by prefix (of manifests, and of the layers and configurations in them), tags
-    (`app:v1`, or `v1` alone), repositories of other registries.
+    """Repositories that have each word in their name, description or labels, digests by prefix (of manifests,
+    and of the layers and configurations in them), tags (`app:v1`, or `v1` alone), repositories of other
+    registries.
 
     A name may be pasted with its registry. When there is more than fits, a third of the places is for what is
     no repository.
@@ -71,27 +73,24 @@ def _without_host(term: str) -> str:
 
 
 def _search_repositories(connection: Connection, visible: Visible, term: str, n: int) -> list[Found]:
-    labelled = repo.c.id.in_(
-        select(repo_label.c.repo_id).where(repo_label.c.label.startswith(term, autoescape=True))
-    )
-    matches = or_(repo.c.name.contains(term, autoescape=True), labelled)
-    rank = case(
-        (repo.c.name == term, 0),
-        (repo.c.name.endswith("/" + term, autoescape=True), 1),
-        (repo.c.name.contains("/" + term, autoescape=True), 2),
-        else_=3,
-    )
+    words = search_words(term)
     query = (
         select(repo.c.name, func.coalesce(repo_profile.c.description, ""))
         .join(project, project.c.id == repo.c.project_id)
         .outerjoin(repo_profile, repo_profile.c.repo_id == repo.c.id)
-        .where(matches)
-        .order_by(rank, func.length(repo.c.name), repo.c.name)
+        .where(*(or_(word_in(word), _labelled(word)) for word in words))
+        .order_by(*best_first(words))
         .limit(n)
     )
     return [
         Found("repository", name, text) for name, text in connection.execute(only_visible(query, visible))
     ]
+
+
+def _labelled(word: str) -> ColumnElement[bool]:
+    return repo.c.id.in_(
+        select(repo_label.c.repo_id).where(repo_label.c.label.startswith(word, autoescape=True))
+    )
 
 
 def _search_digests(connection: Connection, visible: Visible, term: str, n: int) -> list[Found]:
@@ -149,8 +148,9 @@ def _search_tags(connection: Connection, visible: Visible, term: str, n: int) ->
     rows = _few_repositories(connection, visible, repository.lower(), tag_text)
     if rows is None:
         rows = _any_repository(connection, visible, tag_text, n)
-    found = [Found("tag", f"{name}:{tag_name}", "", digest) for name, tag_name, digest in rows]
-    return sorted(found, key=lambda item: (len(item.name), item.name))[:n]
+    wanted = tag_text.lower()
+    rows = sorted(rows, key=lambda row: (row[1].lower() != wanted, len(row[0]) + len(row[1]), *row))
+    return [Found("tag", f"{name}:{tag_name}", "", digest) for name, tag_name, digest in rows[:n]]
 
 
 def _few_repositories(
@@ -198,7 +198,12 @@ def _any_repository(
         .select_from(matches)
         .join(repo, repo.c.id == matches.c.repo_id)
         .join(project, project.c.id == repo.c.project_id)
-        .order_by(matches.c.name, func.length(repo.c.name), repo.c.name)
+        .order_by(
+            case((func.lower(matches.c.name) == tag_text.lower(), 0), else_=1),
+            matches.c.name,
+            func.length(repo.c.name),
+            repo.c.name,
+        )
         .limit(n)
     )
     rows: Any = connection.execute(only_visible(query, visible)).all()

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, ForeignKey, ForeignKeyConstraint, Index, Integer, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    Table,
+    Text,
+    false,
+)
 
 from entrepot.server.db.tables.base import Bytewise, Key, Moment, metadata, row_id
 
@@ -32,6 +43,7 @@ tag_event = Table(
     Column("new", Bytewise),  # NULL: the tag was deleted
     Column("at", Moment, nullable=False),
     Column("by", Text, nullable=False),
+    Column("restored", Boolean, nullable=False, server_default=false()),  # put back, not pushed
     Index("ix_tag_event_repo_id_name_seq", "repo_id", "name", "seq"),
     Index("ix_tag_event_repo_id_old_at", "repo_id", "old", "at"),
     sqlite_autoincrement=True,

@@ -12,7 +12,16 @@ from urllib.parse import quote, urlencode
 
 from litestar.types import ASGIApp
 
-__all__ = ["RepositoryPaths", "account", "admin", "home", "project", "repository", "with_query"]
+__all__ = [
+    "RepositoryPaths",
+    "account",
+    "admin",
+    "home",
+    "project",
+    "repository",
+    "repository_around",
+    "with_query",
+]
 
 _REPOSITORY: Final = re.compile(rb"(/repositories/)(.+?)(/-(?:/.*)?)?\Z", re.DOTALL)
 _SAFE: Final = "-._~"
@@ -35,6 +44,12 @@ def project(name: str, *more: object, **parameters: Any) -> str:
 def repository(name: str, *more: object, **parameters: Any) -> str:
     base = "/repositories/" + quote(name, safe=f"/{_SAFE}")
     return with_query(_path(f"{base}/-", *more) if more else base, **parameters)
+
+
+def repository_around(path: str) -> str | None:
+    """The repository that a page is under, of an address as the browser shows it."""
+    found = _REPOSITORY.match(path.encode())
+    return found[2].decode() if found is not None and found[3] else None
 
 
 def account(*more: object, **parameters: Any) -> str:

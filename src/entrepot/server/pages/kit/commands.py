@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 __all__ = ["Command", "login_commands", "past_commands", "pull_commands", "push_commands"]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +38,11 @@ def pull_commands(
 
 
 def past_commands(host: str, repository: str, tag: str, *, at: int, digest: str) -> list[Command]:
-    """What a tag was at a moment, in microseconds since 1970. Only our own tool asks by time."""
-    moment = datetime.fromtimestamp(at // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """What a tag was at a moment, in microseconds since 1970. Only our own tool asks by time.
+
+    To the microsecond: less would be before the move that made it so.
+    """
+    moment = (_EPOCH + timedelta(microseconds=at)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return [
         Command("entrepot", f"entrepot pull {host}/{repository}:{tag} --at {moment}"),
         Command("docker", f"docker pull {host}/{repository}@{digest}"),

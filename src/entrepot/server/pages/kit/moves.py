@@ -26,6 +26,6 @@ def fold_moves(moves: Sequence[tuple[int, Move]]) -> list[tuple[Move, int]]:
 def _belongs(move: Move, first: Move) -> bool:
     return (
         (move.by, move.repository) == (first.by, first.repository)
-        and (move.new is None) == (first.new is None)
+        and (move.new is None, move.restored) == (first.new is None, first.restored)
         and first.at - move.at < _TOGETHER
     )

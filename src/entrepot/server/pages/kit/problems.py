@@ -85,6 +85,7 @@ def _page(
         "rule": rule,
         "request_id": sent.id if sent is not None else "",
         "wanted": _repository_in(path) if status == 404 else None,
+        "around": _repository_around(path) if status == 404 else None,
     }
     if visit is not None:
         return visit.render("problem.html", status=status, **context)
@@ -117,6 +118,13 @@ def _repository_in(path: str) -> str | None:
         return None
     try:
         return parse_repository(path.strip("/").partition(":")[0])
+    except InvalidInput:
+        return None
+
+
+def _repository_around(path: str) -> str | None:
+    try:
+        return parse_repository(addresses.repository_around(path) or "")
     except InvalidInput:
         return None
 

@@ -448,6 +448,7 @@ Table(
     Column("new", Bytewise),
     Column("at", BigInteger, nullable=False),
     Column("by", Text, nullable=False),
+    Column("restored", Boolean, nullable=False, server_default=false()),
     Index("ix_tag_event_repo_id_name_seq", "repo_id", "name", "seq"),
     Index("ix_tag_event_repo_id_old_at", "repo_id", "old", "at"),
     sqlite_autoincrement=True,
