@@ -104,10 +104,10 @@ def test_nothing_to_object_to(site: Site, axe: str) -> None:
 def test_forms_with_mistakes_and_secrets_too(site: Site, axe: str) -> None:
     page = site.visitor("admin", reduced_motion="reduce").new_page()
     for path, fields, button in (
-        ("/new-project", {"name": "Not A Name"}, "Make project"),
-        ("/projects/acme/robots", {"name": "deploy"}, "Make robot"),
-        ("/account/tokens", {"name": "laptop"}, "Make token"),
-        ("/admin/users", {"name": "carol"}, "Make user"),
+        ("/new-project", {"name": "Not A Name"}, "Create project"),
+        ("/projects/acme/robots", {"name": "deploy"}, "Create robot"),
+        ("/account/tokens", {"name": "laptop"}, "Create token"),
+        ("/admin/users", {"name": "carol"}, "Create user"),
     ):
         page.goto(path)
         for name, value in fields.items():

@@ -20,7 +20,7 @@ expect.set_options(timeout=60_000)
 
 def choose_password(page: Page) -> None:
     page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_label("The same again").fill(PASSWORD)
+    page.get_by_label("Confirm password").fill(PASSWORD)
     page.get_by_role("button", name="Save and sign in").click()
     expect(page.get_by_role("status")).to_contain_text("Welcome")
 
@@ -29,7 +29,7 @@ def make_user(admin: Page, site: Site, name: str) -> BrowserContext:
     """The admin makes an account; its owner chooses a password with the link, in a browser of their own."""
     admin.goto("/admin/users")
     admin.get_by_label("User name", exact=True).last.fill(name)
-    admin.get_by_role("button", name="Make user").click()
+    admin.get_by_role("button", name="Create user").click()
     link = admin.locator(".secret code").inner_text()
     own = site.visitor()
     page = own.new_page()
@@ -44,7 +44,7 @@ def make_robot(page: Page, name: str, role: str) -> str:
     page.get_by_role("link", name="Robots", exact=True).click()
     page.get_by_label("Name", exact=True).fill(name)
     page.get_by_label("Role", exact=True).select_option(role)
-    page.get_by_role("button", name="Make robot").click()
+    page.get_by_role("button", name="Create robot").click()
     secret = page.locator(".secret code").first.inner_text()
     assert re.fullmatch(r"ent_rob_\w+", secret)
     return secret
@@ -66,9 +66,9 @@ def test_from_nothing_to_a_team_that_ships(empty_site: Site, dockerd: Docker) ->
     keep(admin, "walk-2-nothing-yet")
 
     # A project, a colleague in it, a robot that pushes and one that pulls.
-    admin.get_by_role("link", name="Make a project").click()
+    admin.get_by_role("link", name="Create a project").click()
     admin.get_by_label("Name", exact=True).fill("acme")
-    admin.get_by_role("button", name="Make project").click()
+    admin.get_by_role("button", name="Create project").click()
     expect(admin.get_by_role("heading", name="acme")).to_be_visible()
     keep(admin, "walk-3-project")
     alice, stranger = make_user(admin, site, "alice"), make_user(admin, site, "stranger")

@@ -57,7 +57,7 @@ async def add_team(visit: Visit) -> Response[Any]:
                 description=description,
                 external_group=group or None,
             )
-            return visit.go(addresses.admin("teams", name), f"Team {name} is there.")
+            return visit.go(addresses.admin("teams", name), f"Team {name} created.")
         except EntrepotError as error:
             form.blame(error, {InvalidName: "name", AlreadyExists: "name"})
     return await _teams_page(visit, form, 400)

@@ -119,7 +119,7 @@ async def create(visit: Visit) -> Response[Any]:
             await projects.create_project(
                 visit.services, visit.caller, name=name, visibility=visibility, quota_bytes=quota
             )
-            return visit.go(addresses.project(name), f"Project {name} is there.")
+            return visit.go(addresses.project(name), f"Project {name} created.")
         except EntrepotError as error:
             form.blame(error, {InvalidName: "name", AlreadyExists: "name"})
     return visit.render("project_new.html", status=400, form=form)

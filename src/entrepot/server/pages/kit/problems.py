@@ -43,7 +43,7 @@ _WORDS: Final = {
     404: _Words("Nothing here", "It may have been deleted or renamed, or you may not see it."),
     405: _Words("Not that way", "This address is for forms; open the page before it."),
     409: _Words("Not possible as things are", "Load the page again to see the present state."),
-    412: _Words("Somebody was quicker", "Load the page again, and make your change to what is there now."),
+    412: _Words("Changed by somebody else", "Reload the page, then make your change again."),
     413: _Words("Too much", "Send less at once."),
     429: _Words("Too many attempts", "Wait a moment, then try again."),
     503: _Words("Not now", "The registry can't do this at the moment. Try again shortly."),
