@@ -11,7 +11,7 @@ from entrepot.server.control.queries.content import ManifestRow
 from entrepot.server.control.services import Services
 from entrepot.server.storage.errors import BlobMissing
 
-__all__ = ["MAX_CONFIG_BYTES", "Layer", "image_config", "layers_of"]
+__all__ = ["MAX_CONFIG_BYTES", "Layer", "image_config", "layers_of", "read_blob"]
 
 MAX_CONFIG_BYTES: Final = 512 * 1024
 """Larger configurations are not shown: those of images that run have a few KB."""
@@ -40,14 +40,20 @@ async def image_config(services: Services, repository: str, manifest: ManifestRo
         or not manifest.config
     ):
         return None
-    stored = await services.blobs.find(repository, Digest.parse(manifest.config))
-    if stored is None or stored.size > MAX_CONFIG_BYTES:
+    raw = await read_blob(services, repository, Digest.parse(manifest.config), most=MAX_CONFIG_BYTES)
+    return await apart(read_object, raw) or None if raw is not None else None
+
+
+async def read_blob(services: Services, repository: str, digest: Digest, *, most: int) -> bytes | None:
+    """A part of a manifest that somebody was shown. None for one that is larger than `most`, or not here."""
+    stored = await services.blobs.find(repository, digest)
+    if stored is None or stored.size > most:
         return None
     try:
         chunks = [bytes(chunk) async for chunk in await services.blobs.open(stored)]
     except BlobMissing:
         return None
-    return await apart(read_object, b"".join(chunks)) or None
+    return b"".join(chunks)
 
 
 def layers_of(body: bytes, config: dict[str, Any] | None) -> list[Layer]:

@@ -9,6 +9,7 @@ from typing import Any
 from entrepot.oci.digest import Digest
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.model import Action
+from entrepot.server.control.charts import Chart, chart_of
 from entrepot.server.control.images import Layer, image_config, layers_of
 from entrepot.server.control.queries import content, lists
 from entrepot.server.control.queries.content import ManifestRow, platforms_of
@@ -17,11 +18,13 @@ from entrepot.server.control.services import Services
 from entrepot.server.control.transaction import Transaction, look
 
 __all__ = [
+    "Chart",
     "Layer",
     "ManifestDetails",
     "ManifestRow",
     "Sharing",
     "Surroundings",
+    "chart_of",
     "delete_manifest",
     "digest_of_tag",
     "image_config",

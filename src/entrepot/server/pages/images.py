@@ -13,10 +13,11 @@ from entrepot.oci.reference import parse_tag
 from entrepot.server.access.decision.model import Action
 from entrepot.server.control import manifests
 from entrepot.server.control.foreign import apart, read_object, short_text
-from entrepot.server.control.manifests import ManifestRow, image_config
+from entrepot.server.control.manifests import Chart, ManifestRow, chart_of, image_config
 from entrepot.server.control.tags import history_of_tag, page_of_tags
 from entrepot.server.pages.kit import addresses
-from entrepot.server.pages.kit.commands import pull_commands
+from entrepot.server.pages.kit.artifact_view import ArtifactView, artifact_view, kind_of_referrer
+from entrepot.server.pages.kit.commands import commands_for
 from entrepot.server.pages.kit.comparison import compare_configs, compare_layers
 from entrepot.server.pages.kit.image_view import (
     MAX_ENTRIES,
@@ -25,7 +26,6 @@ from entrepot.server.pages.kit.image_view import (
     LayerView,
     choices_of,
     config_view,
-    kind_of_referrer,
     layer_views,
     pretty,
 )
@@ -52,6 +52,9 @@ class Shown:
     """None: an index that is empty or whose manifests are not here."""
     config: ConfigView | None
     layers: list[LayerView]
+    artifact: ArtifactView | None
+    """Of what is no image; then there are no layers."""
+    chart: Chart | None
 
 
 async def _shown(visit: Visit, repository: str, digest: str) -> Shown:
@@ -65,7 +68,9 @@ async def _shown(visit: Visit, repository: str, digest: str) -> Shown:
         except NotFound:
             image = None
     config = await image_config(visit.services, repository, image) if image is not None else None
-    layers = await apart(layer_views, image.body, config) if image else []
+    artifact = await apart(artifact_view, image.body) if image else None
+    chart = await chart_of(visit.services, repository, image) if image and artifact else None
+    layers = await apart(layer_views, image.body, config) if image and not artifact else []
     return Shown(
         top=top,
         choices=choices,
@@ -73,6 +78,8 @@ async def _shown(visit: Visit, repository: str, digest: str) -> Shown:
         image=image,
         config=config_view(config) if config else None,
         layers=layers,
+        artifact=artifact,
+        chart=chart,
     )
 
 
@@ -139,7 +146,8 @@ async def _page(visit: Visit, repository: str, digest: str, *, tag: str | None) 
         others=[name for name in around.other_tags if name != tag],
         manifest_text=await apart(pretty, shown.image.body if shown.image else shown.top.body),
         index_text=await apart(pretty, shown.top.body) if shown.choices else "",
-        pull=pull_commands(
+        pull=commands_for(
+            None if shown.choices else shown.artifact,
             visit.host,
             repository,
             tag=tag,

@@ -17,9 +17,10 @@ from entrepot.server.control import deletion, repositories, tags
 from entrepot.server.control.foreign import apart
 from entrepot.server.control.platforms import Platforms
 from entrepot.server.control.repositories import ListedRepository, RepositoryDetails
-from entrepot.server.control.tags import TagEvent, TagOrder
+from entrepot.server.control.tags import TagEvent, TagOrder, TagRow
 from entrepot.server.pages.kit import addresses
-from entrepot.server.pages.kit.commands import Command, past_commands, pull_commands, push_commands
+from entrepot.server.pages.kit.artifact_view import artifact_view
+from entrepot.server.pages.kit.commands import Command, commands_for, past_commands, push_commands
 from entrepot.server.pages.kit.form_body import LARGE
 from entrepot.server.pages.kit.forms import Form
 from entrepot.server.pages.kit.markdown import readme_html
@@ -119,8 +120,6 @@ async def show(visit: Visit, repository: str) -> Response[Any]:
             wanted["page"] = None
         return addresses.repository(repository, **wanted)
 
-    names = [row.name for row in found.tags]
-    shown = LATEST if LATEST in names else next(iter(names), None)
     return visit.render(
         "repository.html",
         head=head,
@@ -136,9 +135,17 @@ async def show(visit: Visit, repository: str) -> Response[Any]:
         shared_bytes=head.details.shared_bytes,
         deleted=deleted,
         uploads=uploads,
-        pull=pull_commands(visit.host, repository, tag=shown) if shown else [],
+        pull=await _pull_commands(visit, repository, found.tags),
         push=push_commands(visit.host, repository),
     )
+
+
+async def _pull_commands(visit: Visit, repository: str, rows: list[TagRow]) -> list[Command]:
+    """For `latest`, or the first of these tags."""
+    row = next((row for row in rows if row.name == LATEST), next(iter(rows), None))
+    if row is None:
+        return []
+    return commands_for(await apart(artifact_view, row.body), visit.host, repository, tag=row.name)
 
 
 @submit("/repositories/{repository:str}/-/delete-tags", Action.DELETE_TAG)

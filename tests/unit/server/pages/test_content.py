@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from entrepot.server.control.queries.content import ManifestRow
 from entrepot.server.control.queries.lists import Move
 from entrepot.server.pages.kit.addresses import RepositoryPaths, repository
+from entrepot.server.pages.kit.artifact_view import kind_of_referrer
 from entrepot.server.pages.kit.comparison import compare_configs, compare_layers
 from entrepot.server.pages.kit.image_view import (
     LayerView,
     choices_of,
     command_of,
     config_view,
-    kind_of_referrer,
     layer_views,
     pretty,
 )

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-__all__ = ["Command", "login_commands", "past_commands", "pull_commands", "push_commands"]
+from entrepot.server.pages.kit.artifact_view import ArtifactView
+
+__all__ = [
+    "Command",
+    "commands_for",
+    "login_commands",
+    "past_commands",
+    "push_commands",
+]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -19,10 +27,27 @@ class Command:
     text: str
 
 
-def pull_commands(
-    host: str, repository: str, *, tag: str | None = None, digest: str | None = None, private: bool = False
+def commands_for(
+    artifact: ArtifactView | None,
+    host: str,
+    repository: str,
+    *,
+    tag: str | None = None,
+    digest: str | None = None,
+    private: bool = False,
 ) -> list[Command]:
-    """By tag where there is one. Kubernetes gets the digest: what runs is what was looked at."""
+    """Pulling an image (None) or what is none, by tag where there is one, with what can pull it."""
+    if artifact is None:
+        return _image_commands(host, repository, tag, digest, private=private)
+    if artifact.is_chart and tag:
+        return [*_chart_commands(host, repository, tag), *_artifact_commands(host, repository, tag, digest)]
+    return _artifact_commands(host, repository, tag, digest)
+
+
+def _image_commands(
+    host: str, repository: str, tag: str | None, digest: str | None, *, private: bool
+) -> list[Command]:
+    """Kubernetes gets the digest: what runs is what was looked at."""
     name = f"{host}/{repository}"
     image = f"{name}:{tag}" if tag else f"{name}@{digest}"
     pinned = f"{name}:{tag}@{digest}" if tag and digest else image
@@ -34,6 +59,27 @@ def pull_commands(
         Command("podman", f"podman pull {image}"),
         Command("entrepot", f"entrepot pull {image}"),
         Command("Kubernetes", spec),
+    ]
+
+
+def _chart_commands(host: str, repository: str, tag: str) -> list[Command]:
+    """Helm asks for a version, which has `+` where a tag can have none."""
+    chart, version = f"oci://{host}/{repository}", tag.replace("_", "+")
+    release = repository.rpartition("/")[2]
+    return [
+        Command("helm", f"helm pull {chart} --version {version}"),
+        Command("helm install", f"helm install {release} {chart} --version {version}"),
+    ]
+
+
+def _artifact_commands(host: str, repository: str, tag: str | None, digest: str | None) -> list[Command]:
+    """docker and podman pull images alone."""
+    name = f"{host}/{repository}:{tag}" if tag else f"{host}/{repository}@{digest}"
+    folder = repository.rpartition("/")[2]
+    return [
+        Command("oras", f"oras pull {name}"),
+        Command("entrepot", f"entrepot copy docker://{name} oci:{folder}"),
+        Command("skopeo", f"skopeo copy docker://{name} oci:{folder}"),
     ]
 
 

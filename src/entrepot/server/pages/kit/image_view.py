@@ -25,7 +25,6 @@ __all__ = [
     "choices_of",
     "command_of",
     "config_view",
-    "kind_of_referrer",
     "layer_views",
     "pretty",
 ]
@@ -105,24 +104,6 @@ def _os_versions(body: bytes) -> dict[str, str]:
         for digest, platform in platforms.items()
         if isinstance(platform, Mapping) and platform.get("os.version")
     }
-
-
-_REFERRERS: Final = (
-    ("cosign.artifact.sig", "Signature (cosign)"),
-    ("sigstore.bundle", "Signature (Sigstore bundle)"),
-    ("notary.signature", "Signature (Notation)"),
-    ("spdx", "SBOM (SPDX)"),
-    ("cyclonedx", "SBOM (CycloneDX)"),
-    ("syft", "SBOM (Syft)"),
-    ("in-toto", "Attestation (in-toto)"),
-    ("slsa", "Attestation (SLSA)"),
-    ("sarif", "Scan report (SARIF)"),
-)
-
-
-def kind_of_referrer(artifact_type: str) -> str:
-    """What people call such a thing; empty when that is not known."""
-    return next((words for part, words in _REFERRERS if part in artifact_type.lower()), "")
 
 
 def command_of(text: str | None) -> tuple[str, str]:
