@@ -11,7 +11,7 @@ from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.model import Action
 from entrepot.server.control.charts import Chart, chart_of
 from entrepot.server.control.images import Layer, image_config, layers_of
-from entrepot.server.control.queries import content, lists
+from entrepot.server.control.queries import content, lists, moves
 from entrepot.server.control.queries.content import ManifestRow, platforms_of
 from entrepot.server.control.queries.lists import Sharing
 from entrepot.server.control.services import Services
@@ -57,6 +57,8 @@ class Surroundings:
     siblings: list[Any]
     """Tags of the repository with some of the layers."""
     other_tags: list[str]
+    signature: str | None
+    """Digest of the signature that cosign keeps beside the manifest by a tag; other ones are referrers."""
 
 
 async def list_manifests(
@@ -133,6 +135,7 @@ async def show_surroundings(
             total_bytes=lists.bytes_of(t.connection, repo_id, digest),
             sharing=lists.list_layer_sharing(t.connection, visible, repo_id, layers),
             siblings=lists.list_tags_with_layers(t.connection, repo_id, layers, without=image),
+            signature=moves.present(t.connection, repo_id, f"{digest.replace(':', '-')}.sig"),
             other_tags=[row.name for row in lists.page_of_tags(t.connection, repo_id, n=n).tags],
         )
 

@@ -30,6 +30,7 @@ __all__ = [
     "TagPage",
     "TagRow",
     "delete_tags",
+    "find_tag",
     "history_of_tag",
     "list_deleted_tags",
     "list_tags",
@@ -106,6 +107,16 @@ async def page_of_tags(
             offset=offset,
             n=n,
         )
+
+    return await look(services, actor, see)
+
+
+async def find_tag(services: Services, actor: Actor, repository: str, name: str) -> TagRow:
+    """For who may pull what it points to. Raises NotFound."""
+
+    def see(t: Transaction) -> TagRow:
+        t.require(Action.PULL, repository=repository)
+        return content.get_tag(t.connection, content.get_repository(t.connection, repository).id, name)
 
     return await look(services, actor, see)
 

@@ -14,7 +14,7 @@ from entrepot.server.access.decision.model import Action
 from entrepot.server.control import manifests
 from entrepot.server.control.foreign import apart, read_object, short_text
 from entrepot.server.control.manifests import Chart, ManifestRow, chart_of, image_config
-from entrepot.server.control.tags import history_of_tag, page_of_tags
+from entrepot.server.control.tags import TagRow, find_tag, history_of_tag, page_of_tags
 from entrepot.server.pages.kit import addresses
 from entrepot.server.pages.kit.artifact_view import ArtifactView, artifact_view, kind_of_referrer
 from entrepot.server.pages.kit.commands import commands_for
@@ -100,22 +100,23 @@ async def _manifest(visit: Visit, repository: str, digest: str) -> ManifestRow:
 async def by_tag(visit: Visit, repository: str, tag: str) -> Response[Any]:
     name = parse_tag(tag)
     try:
-        digest = await manifests.digest_of_tag(visit.services, visit.caller, repository, name)
+        row = await find_tag(visit.services, visit.caller, repository, name)
     except NotFound:
         past = await history_of_tag(visit.services, visit.caller, repository, name, n=1)
         if not past.events:
             raise
         # Links to a tag outlive it: they lead to what became of it, and to the way back.
         return visit.go(addresses.repository(repository, "tags", name, "history"))
-    return await _page(visit, repository, digest, tag=name)
+    return await _page(visit, repository, row.digest, row)
 
 
 @page("/repositories/{repository:str}/-/manifests/{digest:str}", Action.PULL)
 async def by_digest(visit: Visit, repository: str, digest: str) -> Response[Any]:
-    return await _page(visit, repository, str(Digest.parse(digest)), tag=None)
+    return await _page(visit, repository, str(Digest.parse(digest)), None)
 
 
-async def _page(visit: Visit, repository: str, digest: str, *, tag: str | None) -> Response[Any]:
+async def _page(visit: Visit, repository: str, digest: str, row: TagRow | None) -> Response[Any]:
+    tag = row.name if row else None
     head = await repository_head(visit, repository, "tags")
     shown = await _shown(visit, repository, digest)
     around = await manifests.show_surroundings(
@@ -127,17 +128,23 @@ async def _page(visit: Visit, repository: str, digest: str, *, tag: str | None) 
         layers=[layer.digest for layer in shown.layers],
         n=CHOICES,
     )
+    referrers = [
+        (one, kind_of_referrer(one.artifact_type or ""), _annotations(one.annotations))
+        for one in around.referrers
+    ]
+    signed_by = around.signature or next(
+        (one.digest for one, kind, _notes in referrers if kind.startswith("Signature")), None
+    )
     return visit.render(
         "image.html",
         head=head,
         tag=tag,
+        row=row,
+        signed_by=signed_by,
         digest=digest,
         shown=shown,
         names=[name for name in around.tags if name != tag],
-        referrers=[
-            (row, kind_of_referrer(row.artifact_type or ""), _annotations(row.annotations))
-            for row in around.referrers
-        ],
+        referrers=referrers,
         total_bytes=around.total_bytes,
         unique_bytes=around.unique_bytes,
         shared_bytes=around.shared_bytes,
