@@ -53,6 +53,7 @@ READS: dict[str, tuple[str, Use]] = {
     "list_tags": ("stranger", lambda s, a, _: tags.list_tags(s, a, APP)),
     "page_of_tags": ("stranger", lambda s, a, _: tags.page_of_tags(s, a, APP)),
     "show_tag": ("stranger", lambda s, a, _: tags.show_tag(s, a, APP, "v1")),
+    "find_tag": ("viewer", lambda s, a, _: tags.find_tag(s, a, APP, "v1")),
     "list_deleted_tags": ("stranger", lambda s, a, _: tags.list_deleted_tags(s, a, APP)),
     "history_of_tag": ("stranger", lambda s, a, _: tags.history_of_tag(s, a, APP, "v1")),
     "list_manifests": ("stranger", lambda s, a, _: manifests.list_manifests(s, a, APP)),
