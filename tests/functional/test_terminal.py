@@ -88,7 +88,7 @@ printf '%s\n' "${COMPREPLY[@]}"
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        ("entrepot ver", ""),
+        ("entrepot ver", "version"),
         ("entrepot pus", "push"),
         ("entrepot push --ins", "--insecure"),
         ("entrepot image inspe", "inspect"),

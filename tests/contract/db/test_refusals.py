@@ -156,14 +156,30 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_sqlite_file_that_another_program_locks_is_told_in_words(sqlite_url: str) -> None:
+    """Whether a catalog has its schema is read without a lock; to open it is to change its settings."""
     path = sqlite_url.removeprefix("sqlite:///")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        upgrade(sqlite_url)
+        with pytest.raises(CatalogUnavailable, match="another program keeps") as told:
+            open_catalog(sqlite_url)
+        assert path in in_our_words(told.value)
+        assert told.value.operator_hint
+    finally:
+        other.close()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_new_sqlite_file_that_another_program_locks_is_told_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.db"
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     try:
         for use in (upgrade, open_catalog):
             with pytest.raises(CatalogUnavailable, match="another program keeps") as told:
-                use(sqlite_url)
-            assert path in in_our_words(told.value)
+                use(f"sqlite:///{path}")
+            assert str(path) in in_our_words(told.value)
             assert told.value.operator_hint
     finally:
         other.close()

@@ -21,7 +21,7 @@ from entrepot.server.control.transaction import Transaction, change, look
 
 __all__ = [
     "AccessToken",
-    "NewToken",
+    "MintedToken",
     "create_own_token",
     "create_token_of_user",
     "list_credentials",
@@ -36,7 +36,7 @@ _LASTING = ("pat", "rob", "ref", "ses")
 
 
 @dataclass(frozen=True, slots=True)
-class NewToken:
+class MintedToken:
     """A token with its secret, which is nowhere else."""
 
     token: AccessToken
@@ -62,13 +62,13 @@ async def create_own_token(
     actions: Iterable[str] | None = None,
     repositories: Iterable[str] | None = None,
     expires_at: int | None = None,
-) -> NewToken:
+) -> MintedToken:
     """For all that its owner may, or these `actions` (None: all) in these `repositories` (patterns) alone.
 
     In person only. Raises InvalidName (no such action), InvalidPattern.
     """
 
-    def do(t: Transaction) -> NewToken:
+    def do(t: Transaction) -> MintedToken:
         t.require_in_person()
         return _mint(t, own_account(t), name, actions, repositories, expires_at)
 
@@ -120,10 +120,10 @@ async def create_token_of_user(
     actions: Iterable[str] | None = None,
     repositories: Iterable[str] | None = None,
     expires_at: int | None = None,
-) -> NewToken:
+) -> MintedToken:
     """As `create_own_token`, for somebody else, whoever holds it being them. Raises Unknown besides."""
 
-    def do(t: Transaction) -> NewToken:
+    def do(t: Transaction) -> MintedToken:
         t.require(Action.MANAGE_SYSTEM)
         t.require_in_person()
         owner = get_account(t.connection, user, kind="user")
@@ -150,7 +150,7 @@ def _mint(
     actions: Iterable[str] | None,
     repositories: Iterable[str] | None,
     expires_at: int | None,
-) -> NewToken:
+) -> MintedToken:
     secret = rows.mint(
         t.connection,
         t.actor,
@@ -163,4 +163,4 @@ def _mint(
         repositories=repositories,
         expires_at=expires_at,
     )
-    return NewToken(rows.get_token(t.connection, secret.public_id), str(secret.text))
+    return MintedToken(rows.get_token(t.connection, secret.public_id), str(secret.text))

@@ -96,7 +96,7 @@ async def list_tokens(visit: Visit) -> Response[Any]:
 
 
 async def _tokens_page(
-    visit: Visit, form: Form, status: int = 200, made: tokens.NewToken | None = None
+    visit: Visit, form: Form, status: int = 200, made: tokens.MintedToken | None = None
 ) -> Response[Any]:
     found = await tokens.list_own_tokens(visit.services, visit.caller, n=MOST)
     secret = made.secret if made else ""

@@ -39,7 +39,7 @@ _NOT_READ: Final = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_B
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CheckedFile:
     """What a check has found; nothing in it: the file is sound."""
 
     damaged: list[str] = field(default_factory=list)
@@ -61,15 +61,15 @@ async def check_integrity(catalog: Catalog, *, thorough: bool = False) -> list[s
     return (await _check(catalog, thorough=thorough)).lines
 
 
-async def _check(catalog: Catalog, *, thorough: bool = False) -> Verdict:
+async def _check(catalog: Catalog, *, thorough: bool = False) -> CheckedFile:
     if catalog.dialect != "sqlite":
-        return Verdict()
+        return CheckedFile()
     try:
         verdict = judge(
             await catalog.read(_check_pages, thorough), references=await catalog.read(_check_references)
         )
     except CatalogDamaged as error:
-        verdict = Verdict(damaged=[error.reason])
+        verdict = CheckedFile(damaged=[error.reason])
     if verdict.damaged:
         log.error("catalog damaged", problems=verdict.lines)
         catalog.set_read_only("; ".join(verdict.damaged[:3]))
@@ -82,14 +82,14 @@ async def _check(catalog: Catalog, *, thorough: bool = False) -> Verdict:
     return verdict
 
 
-def judge(pages: list[str], *, references: list[str]) -> Verdict:
+def judge(pages: list[str], *, references: list[str]) -> CheckedFile:
     """Damage apart from what could not be read: SQLite tells of both in the same list. Pure."""
     unreadable = [line for line in pages if _was_not_read(line)]
     damaged = [line for line in pages if line not in unreadable]
     if unreadable and damaged:
         # What is said of other pages may follow from the one that is not known: it is asked again.
         damaged, unreadable = [], [*unreadable, *damaged]
-    return Verdict(damaged, unreadable, references)
+    return CheckedFile(damaged, unreadable, references)
 
 
 def _was_not_read(line: str) -> bool:
