@@ -156,7 +156,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_sqlite_file_that_another_program_locks_is_told_in_words(sqlite_url: str) -> None:
-    """Whether a catalog has its schema is read without a lock; to open it is to change its settings."""
+    """Whether a catalog has its schema is read without a lock; opening it takes the writer's once."""
     path = sqlite_url.removeprefix("sqlite:///")
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
