@@ -229,7 +229,7 @@ def main() -> None:
                 take(page, name)
             page.goto("/projects/acme/robots")
             page.get_by_label("Name", exact=True).fill("deploy")
-            page.get_by_role("button", name="Make robot").click()
+            page.get_by_role("button", name="Create robot").click()
             page.locator(".secret").wait_for()
             take(page, "robot")
             page.goto("/")
