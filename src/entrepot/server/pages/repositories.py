@@ -46,6 +46,7 @@ class RepositoryHead:
     may_edit: bool
     may_delete_tags: bool
     may_restore: bool
+    may_pull: bool
     may_push: bool
     may_delete: bool
 
@@ -76,6 +77,7 @@ async def repository_head(visit: Visit, name: str, tab: str) -> RepositoryHead:
             ("may_edit", Action.EDIT_REPOSITORY),
             ("may_delete_tags", Action.DELETE_TAG),
             ("may_restore", Action.RESTORE),
+            ("may_pull", Action.PULL),
             ("may_push", Action.PUSH),
             ("may_delete", Action.DELETE_REPOSITORY),
         )
@@ -136,7 +138,7 @@ async def show(visit: Visit, repository: str) -> Response[Any]:
         shared_bytes=head.details.shared_bytes,
         deleted=deleted,
         uploads=uploads,
-        pull=pull_commands(visit.host, repository, tag=shown) if shown else [],
+        pull=pull_commands(visit.host, repository, tag=shown) if shown and head.may_pull else [],
         push=push_commands(visit.host, repository),
     )
 
@@ -198,7 +200,7 @@ async def history(visit: Visit, repository: str, tag: str) -> Response[Any]:
         events=events,
         present=found.present,
         kept=found.kept,
-        past=_past(visit, repository, name, events),
+        past=_past(visit, repository, name, events) if head.may_pull else [],
         next=addresses.repository(repository, "tags", name, "history", before=events[-1].seq)
         if found.more
         else None,

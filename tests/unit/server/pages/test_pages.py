@@ -198,6 +198,18 @@ async def test_somebody_elses_note_is_not_shown(team: Registry) -> None:
         assert 'class="note"' not in (await team.client.get("/", headers=headers)).text
 
 
+async def test_commands_to_pull_are_for_whoever_may(team: Registry) -> None:
+    await team.push("acme/app", "latest", files={"a": b"1"})
+    await team.push("acme/app", "latest", files={"a": b"2"})
+    for path in ("/repositories/acme/app", "/repositories/acme/app/-/tags/latest/history"):
+        for who, may in (("viewer", False), ("puller", True)):
+            page = await (await visit(team, who)).get(path)
+            assert (page.status_code, re.search("(docker|entrepot) pull ", page.text) is not None) == (
+                200,
+                may,
+            ), (who, path)
+
+
 async def test_compare_opens_on_two_images(team: Registry) -> None:
     """Not on two tags of one: the newest two often are."""
     owner = await visit(team, "owner")
