@@ -18,6 +18,7 @@ import msgspec
 
 from entrepot.cli.output import human_duration, human_size, is_terminal
 from entrepot.cli.terminal import text_lines
+from entrepot.wording import seconds
 
 if TYPE_CHECKING:
     from entrepot.actions.events import ActionEvent
@@ -246,7 +247,7 @@ class PlainReporter(LayerReporter):
         self.say(digest, f"Mounted from {repository}")
 
     def interrupted(self, digest: Digest, delay_s: float) -> None:
-        self.say(digest, f"Retrying in {max(1, round(delay_s))} seconds")
+        self.say(digest, f"Retrying in {seconds(delay_s)}")
 
     def arrived(self, digest: Digest) -> None:
         if not self._words.arrived:

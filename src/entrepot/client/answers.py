@@ -21,6 +21,7 @@ from entrepot.client.errors import (
 from entrepot.client.retry import parse_retry_after
 from entrepot.client.transport import Answer, ConnectionBroken
 from entrepot.errors import EntrepotError, NotFound
+from entrepot.wording import seconds
 
 ERROR_BODY_BYTES = 64 * 1024
 _SHOWN_CHARACTERS = 500
@@ -132,6 +133,7 @@ def denied(subject: Subject, detail: ErrorDetail, *, known: bool) -> EntrepotErr
     """
     said = str(detail)
     # A policy's sentence (quota, immutable tag, scan) is worth more than our guess about logging in.
+    phrase = detail.message.lower() in {"", "authentication required"}
     if subject.action == "pull":
         suffix = f": {said}" if said else ""
         message = (
@@ -139,7 +141,6 @@ def denied(subject: Subject, detail: ErrorDetail, *, known: bool) -> EntrepotErr
             f"'entrepot login'{suffix}"
         )
     else:
-        phrase = detail.message.lower() in {"", "authentication required"}
         message = said or "unauthorized: authentication required"
         if known and phrase:
             message = "denied: requested access to the resource is denied"
@@ -149,6 +150,8 @@ def denied(subject: Subject, detail: ErrorDetail, *, known: bool) -> EntrepotErr
         return AccessDenied(message)
     if not known:
         return AuthenticationFailed(message, hint=f"log in again with: entrepot login {subject.registry}")
+    if said and not phrase:  # a quota, an immutable tag: it says itself what to do
+        return AccessDenied(message)
     return AccessDenied(message, hint=f"the account you have at {subject.registry} may not do this")
 
 
@@ -159,7 +162,9 @@ def _not_found(subject: Subject, detail: ErrorDetail) -> EntrepotError:
     else:
         message = f"{subject.thing} not found" + (f": {said}" if said else "")
     hint = None
-    if subject.anonymous and subject.action == "pull":
+    if detail.code == "MANIFEST_UNKNOWN" and "@" not in subject.thing:
+        hint = f"see which tags there are: entrepot tags {subject.name}"
+    elif subject.anonymous and subject.action == "pull":
         hint = f"if it is private, log in with: entrepot login {subject.registry}"
     return subject.missing(message, hint=hint)
 
@@ -167,4 +172,4 @@ def _not_found(subject: Subject, detail: ErrorDetail) -> EntrepotError:
 def _wait_hint(retry_after_s: float | None) -> str | None:
     if retry_after_s is None:
         return "wait, or log in: registries often allow more to accounts"
-    return f"the registry asks to wait {retry_after_s:.0f} seconds"
+    return f"the registry asks to wait {seconds(retry_after_s)}"

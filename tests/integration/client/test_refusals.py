@@ -7,6 +7,7 @@ import pytest
 
 from entrepot.client.errors import AccessDenied, AuthenticationFailed
 from entrepot.client.settings import ClientSettings
+from entrepot.content.errors import ManifestNotFound
 from entrepot.errors import EntrepotError
 from entrepot.oci import mediatype
 from entrepot.oci.descriptor import Descriptor
@@ -52,7 +53,7 @@ def test_a_push_tells_the_registrys_reason(with_account: WithAccount) -> None:
         assert repository.find_manifest("1") is None
         with pytest.raises(AccessDenied, match="me may not push on team/app: no grant") as caught:
             repository.put_blob(BLOB, io.BytesIO(DATA))
-        assert caught.value.hint == f"the account you have at {registry.host} may not do this"
+        assert caught.value.hint is None  # the reason says itself what to do
 
 
 @pytest.mark.parametrize("body", [b"", GENERIC], ids=["nothing", "a phrase"])
@@ -64,6 +65,7 @@ def test_a_push_without_a_reason_is_denied_in_dockers_words(
         with pytest.raises(AccessDenied) as caught:
             repository_of(registry, settings, push=True).put_blob(BLOB, io.BytesIO(DATA))
     assert str(caught.value) == "denied: requested access to the resource is denied"
+    assert caught.value.hint == f"the account you have at {registry.host} may not do this"
 
 
 def test_nobody_is_told_to_log_in(settings: ClientSettings) -> None:
@@ -78,3 +80,12 @@ def test_an_account_that_is_not_taken_has_to_log_in_again(with_account: WithAcco
         with pytest.raises(AuthenticationFailed) as caught:
             repository_of(registry, settings, push=True).put_blob(BLOB, io.BytesIO(DATA))
     assert caught.value.hint == f"log in again with: entrepot login {registry.host}"
+
+
+def test_a_missing_tag_leads_to_the_command_that_lists_them(settings: ClientSettings) -> None:
+    body = b'{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest 9 is not in team/app"}]}'
+    with lying_registry(lambda _request: Reply(404, body=body)) as registry:
+        with pytest.raises(ManifestNotFound) as caught:
+            repository_of(registry, settings).get_manifest("9")
+        shown = f"entrepot tags {registry.host}/team/app"
+    assert caught.value.hint == f"see which tags there are: {shown}"

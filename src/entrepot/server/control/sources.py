@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, Final
 
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.model import Action
 from entrepot.server.access.sign_in import source_table as rows
 from entrepot.server.access.sign_in.source_table import Source, SourceKind
+from entrepot.server.access.sign_in.sources.htpasswd import require_readable
 from entrepot.server.access.sign_in.sources.ldap import LdapSettings
 from entrepot.server.access.sign_in.sources.oidc import OidcSettings
 from entrepot.server.control.services import Services
@@ -58,7 +60,8 @@ async def create_source(
 ) -> Source:
     """People can sign in with it at once. `secret`: of the client, or of the account that looks people up.
 
-    Raises InvalidName, InvalidInput (a setting is unknown or missing), AlreadyExists.
+    Raises InvalidName, InvalidInput (a setting is unknown or missing, an htpasswd file is not there),
+    AlreadyExists.
     """
 
     def do(t: Transaction) -> Source:
@@ -73,6 +76,8 @@ async def create_source(
             settings=settings,
             secret=secret,
         )
+        if kind == "htpasswd":
+            require_readable(Path(str(settings["path"])))
         return _source(t, name.strip().lower())
 
     made = await change(services, actor, do)

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 
 from entrepot.errors import EntrepotError, InvalidInput
 from entrepot.server.access.decision.model import ANONYMOUS, Principal
+from entrepot.wording import human_size
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -43,7 +44,7 @@ class BodyTooLarge(InvalidInput):
 
     def __init__(self, limit: int, what: str) -> None:
         super().__init__(
-            f"{what} is larger than {limit} bytes, the most this registry takes",
+            f"{what} is larger than {human_size(limit)}, the most this registry takes",
             hint="make it smaller, or have the limit raised",
         )
         self.limit = limit

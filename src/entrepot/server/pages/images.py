@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,13 +174,10 @@ def _annotations(text: str | None) -> list[tuple[str, str]]:
 async def compare(visit: Visit, repository: str) -> Response[Any]:
     """Two tags (or digests): what is shared, what is new, what is gone."""
     head = await repository_head(visit, repository, "compare")
-    names = [
-        row.name for row in (await page_of_tags(visit.services, visit.caller, repository, n=CHOICES)).tags
-    ]
-    first, second = (
-        visit.query("from") or (names[1] if len(names) > 1 else ""),
-        visit.query("to") or (names[0] if names else ""),
-    )
+    tags = (await page_of_tags(visit.services, visit.caller, repository, n=CHOICES)).tags
+    names = [row.name for row in tags]
+    second = visit.query("to") or (names[0] if names else "")
+    first = visit.query("from") or _another(tags, second)
     problems: dict[str, str] = {}
     sides = []
     for field, text in (("from", first), ("to", second)):
@@ -209,6 +207,12 @@ async def compare(visit: Visit, repository: str) -> Response[Any]:
         platforms=sorted({c.platform for s in sides for c in s.choices if not c.is_attestation}),
         **context,
     )
+
+
+def _another(tags: Sequence[Any], name: str) -> str:
+    """The first tag, as they are listed, that is another image than `name`; the empty text when none is."""
+    digest = next((row.digest for row in tags if row.name == name), name)
+    return next((row.name for row in tags if row.digest != digest), "")
 
 
 async def _digest_of(visit: Visit, repository: str, text: str) -> str:

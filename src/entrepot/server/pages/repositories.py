@@ -47,6 +47,7 @@ class RepositoryHead:
     may_edit: bool
     may_delete_tags: bool
     may_restore: bool
+    may_pull: bool
     may_push: bool
     may_delete: bool
 
@@ -77,6 +78,7 @@ async def repository_head(visit: Visit, name: str, tab: str) -> RepositoryHead:
             ("may_edit", Action.EDIT_REPOSITORY),
             ("may_delete_tags", Action.DELETE_TAG),
             ("may_restore", Action.RESTORE),
+            ("may_pull", Action.PULL),
             ("may_push", Action.PUSH),
             ("may_delete", Action.DELETE_REPOSITORY),
         )
@@ -135,7 +137,7 @@ async def show(visit: Visit, repository: str) -> Response[Any]:
         shared_bytes=head.details.shared_bytes,
         deleted=deleted,
         uploads=uploads,
-        pull=await _pull_commands(visit, repository, found.tags),
+        pull=await _pull_commands(visit, repository, found.tags) if head.may_pull else [],
         push=push_commands(visit.host, repository),
     )
 
@@ -205,7 +207,7 @@ async def history(visit: Visit, repository: str, tag: str) -> Response[Any]:
         events=events,
         present=found.present,
         kept=found.kept,
-        past=_past(visit, repository, name, events),
+        past=_past(visit, repository, name, events) if head.may_pull else [],
         next=addresses.repository(repository, "tags", name, "history", before=events[-1].seq)
         if found.more
         else None,

@@ -24,6 +24,7 @@ from entrepot.server.pages.kit.addresses import with_query
 from entrepot.server.pages.kit.forms import Form
 from entrepot.server.pages.kit.route import page, submit
 from entrepot.server.pages.kit.visit import Note, Visit
+from entrepot.wording import seconds
 
 __all__ = ["ROUTES", "signed_in"]
 
@@ -84,7 +85,7 @@ async def prove(visit: Visit) -> Response[Any]:
             form.refuse("password", "Sign in here with a user's password; tokens are for programs.")
         except TooManyAttempts as error:
             status = 429
-            form.problem = f"Too many failed sign-ins. Try again in {error.retry_after_s:.0f} seconds."
+            form.problem = f"Too many failed sign-ins. Try again in {seconds(error.retry_after_s)}."
         except NotKnownNow as error:
             status = 503
             form.problem = f"{error.message[0].upper()}{error.message[1:]}; {error.hint}."

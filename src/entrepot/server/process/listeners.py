@@ -9,13 +9,23 @@ from entrepot.errors import Unavailable
 from entrepot.server.config.addresses import Address
 from entrepot.server.http.connections import refuse_to_wait
 
-__all__ = ["AddressInUse", "bind"]
+__all__ = ["AddressInUse", "bind", "require_free"]
 
 
 class AddressInUse(Unavailable):
     """Something else listens there, or the address is not this machine's."""
 
     code: ClassVar[str] = "address-in-use"
+
+
+def require_free(address: Address) -> None:
+    """Raises AddressInUse at once for what `bind` would refuse, before the work that precedes it."""
+    if not address.port:
+        return
+    try:
+        _open(address.bind_host, address.port, shared=False).close()
+    except OSError as error:
+        raise _in_use(address, error) from error
 
 
 def bind(address: Address, *, workers: int, backlog: int, stuck_s: float = 0) -> list[socket.socket]:
@@ -26,9 +36,8 @@ def bind(address: Address, *, workers: int, backlog: int, stuck_s: float = 0) ->
     """
     sockets: list[socket.socket] = []
     port = address.port
+    require_free(address)
     try:
-        if port:
-            _open(address.bind_host, port, shared=False).close()
         for _ in range(workers):
             sockets.append(_open(address.bind_host, port, shared=True))
             port = sockets[0].getsockname()[1]
@@ -38,11 +47,15 @@ def bind(address: Address, *, workers: int, backlog: int, stuck_s: float = 0) ->
     except OSError as error:
         for each in sockets:
             each.close()
-        raise AddressInUse(
-            f"cannot listen on {address.shown}: {(error.strerror or str(error)).lower()}",
-            hint="choose another with --listen 127.0.0.1:5001, or stop what listens there",
-        ) from error
+        raise _in_use(address, error) from error
     return sockets
+
+
+def _in_use(address: Address, error: OSError) -> AddressInUse:
+    return AddressInUse(
+        f"cannot listen on {address.shown}: {(error.strerror or str(error)).lower()}",
+        hint="choose another with --listen 127.0.0.1:5001, or stop what listens there",
+    )
 
 
 def _open(host: str, port: int, *, shared: bool) -> socket.socket:

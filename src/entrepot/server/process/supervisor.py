@@ -40,7 +40,7 @@ from entrepot.server.config.addresses import Address
 from entrepot.server.config.exposure import check_exposure, has_tls
 from entrepot.server.config.model import Config
 from entrepot.server.process.granian_host import TlsFiles
-from entrepot.server.process.listeners import bind
+from entrepot.server.process.listeners import bind, require_free
 from entrepot.server.process.pulse import Pulse, Silence
 from entrepot.server.process.request_process import (
     ADMIN,
@@ -152,6 +152,9 @@ class Supervisor:
         raise_descriptor_limit()
         make_data_directory(config.server.data)
         self._lock = hold_data_directory(config.server.data)
+        for wanted in self._wanted(addresses).values():
+            for address in wanted:
+                require_free(address)  # preparing takes seconds: who waits for them should not be told then
         self._install_signals()
         try:
             preparing = self._begin_in_child(self._prepare)
@@ -183,18 +186,22 @@ class Supervisor:
 
     # --- starting
 
-    def _bind(self, addresses: Sequence[Address]) -> None:
+    def _wanted(self, addresses: Sequence[Address]) -> dict[str, Sequence[Address]]:
+        """By kind of listener."""
         config = self._config
-        count = config.server.workers or min(os.cpu_count() or 1, 8)
-        kinds = {
+        return {
             REGISTRY: addresses,
             METRICS: [Address.parse(text) for text in config.metrics.listen]
             if config.metrics.enabled
             else [],
             ADMIN: [Address.parse(text) for text in config.admin.listen] if config.admin.enabled else [],
         }
+
+    def _bind(self, addresses: Sequence[Address]) -> None:
+        config = self._config
+        count = config.server.workers or min(os.cpu_count() or 1, 8)
         self._slots = [Slot("worker", number) for number in range(count)]
-        for kind, wanted in kinds.items():
+        for kind, wanted in self._wanted(addresses).items():
             self._addresses[kind] = []
             for address in wanted:
                 sockets = bind(

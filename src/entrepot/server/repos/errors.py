@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from entrepot.errors import Conflict, Denied, InvalidInput, LimitExceeded, NotFound
+from entrepot.wording import human_size
 
 __all__ = [
     "BlobTooLarge",
@@ -52,10 +53,7 @@ class ManifestUnknown(NotFound):
     code: ClassVar[str] = "manifest-unknown"
 
     def __init__(self, repository: str, reference: object) -> None:
-        super().__init__(
-            f"manifest {reference} is not in {repository}",
-            hint=f"/v2/{repository}/tags/list tells which tags there are",
-        )
+        super().__init__(f"manifest {reference} is not in {repository}")
         self.repository = repository
         self.reference = str(reference)
 
@@ -144,7 +142,7 @@ class BlobTooLarge(LimitExceeded):
 
     def __init__(self, limit: int) -> None:
         super().__init__(
-            f"a blob may have at most {limit} bytes here",
+            f"a blob may have at most {human_size(limit)} here",
             hint="split the layer, or have limits.blob_bytes raised",
         )
         self.limit = limit
@@ -193,6 +191,6 @@ class QuotaExceeded(Denied):
 
     def __init__(self, project: str, quota: int) -> None:
         super().__init__(
-            f"project {project} would have more than its {quota} bytes",
+            f"project {project} would have more than its {human_size(quota)}",
             hint="delete what is not needed, or ask for a larger quota",
         )

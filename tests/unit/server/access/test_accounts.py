@@ -9,6 +9,7 @@ from typing import Any
 
 import bcrypt
 import pytest
+from sqlalchemy import select
 
 from entrepot.errors import Conflict
 from entrepot.server.access.decision.errors import (
@@ -52,6 +53,7 @@ from entrepot.server.access.sign_in.source_table import add_source
 from entrepot.server.db.clock import SECOND
 from entrepot.server.db.tables import audit, repo
 from entrepot.server.db.tables.access import access_token, principal, signing_key
+from entrepot.server.pages.kit.forms import Form
 from tests.unit.server.access.conftest import PASSWORD, PASSWORD_HASH, ROOT, Accounts
 
 pytestmark = pytest.mark.anyio
@@ -173,6 +175,27 @@ async def test_revoked_at_once_when_the_user_is_disabled_or_gone(accounts: Accou
     assert not (await accounts.control.decide(await bearer(accounts, text), Action.PULL, "acme/app")).allowed
     with pytest.raises(InvalidCredentials):
         await accounts.control.authenticate(basic("alice", PASSWORD))
+
+
+async def test_the_audit_log_has_the_end_of_an_account_as_a_date(accounts: Accounts) -> None:
+    await accounts.user("alice")
+    ends = {"expires_at": 1_798_848_000_000_000}
+    await accounts.catalog.write(
+        lambda c: change_account(c, ROOT, get_account(c, "alice"), ends, now=accounts.now)
+    )
+    said = await accounts.catalog.read(
+        lambda c: c.execute(select(audit.c.old, audit.c.new).where(audit.c.action == "change-user")).one()
+    )
+    assert tuple(said) == ("expires_at=None", "expires_at=2027-01-02T00:00Z")
+
+
+async def test_a_name_keeps_its_case_where_a_page_makes_a_sentence_of_it(accounts: Accounts) -> None:
+    await accounts.user("alice")
+    form = Form()
+    with pytest.raises(AlreadyExists) as caught:
+        await accounts.user("alice")
+    form.blame(caught.value, "name")
+    assert form.errors == {"name": "User alice exists already."}
 
 
 async def test_revoked_at_once_when_the_password_changes(accounts: Accounts) -> None:

@@ -17,7 +17,12 @@ from entrepot.server.access.decision.model import (
     TokenScope,
     Visibility,
 )
-from entrepot.server.access.decision.patterns import RepositoryPattern, TagPattern
+from entrepot.server.access.decision.patterns import (
+    RepositoryPattern,
+    TagPattern,
+    parse_repository_pattern,
+    parse_tag_pattern,
+)
 from entrepot.server.access.decision.policy import (
     Facts,
     Grant,
@@ -248,3 +253,40 @@ def test_roles_grow_and_owner_holds_everything() -> None:
 def test_token_holds_what_the_role_has(role: str, wanted: set[str], granted: set[str]) -> None:
     facts = replace(GOOD, grants=(grant(role),))
     assert granted_wire_actions(facts, ALICE, "acme/app", frozenset(wanted)) == granted
+
+
+def narrowed(
+    role: str, repositories: str | None = None, tags: str | None = None, team: str | None = None
+) -> Grant:
+    return grant(
+        role,
+        repositories=parse_repository_pattern(repositories) if repositories else None,
+        tags=parse_tag_pattern(tags) if tags else None,
+        team=team,
+    )
+
+
+@pytest.mark.parametrize(
+    ("grants", "said"),
+    [
+        ((), "no grant holds the action create-tag"),
+        ((narrowed("puller"),), "the role puller does not hold it"),
+        ((narrowed("viewer"), narrowed("puller")), "the roles viewer and puller do not hold it"),
+        ((narrowed("developer", "acme/team/**"),), "the role developer is for acme/team/** alone"),
+        ((narrowed("developer", tags="v*"),), "the role developer is for tags v* alone"),
+        ((narrowed("developer", "acme/team/**", "v*"),), "the role developer is for acme/team/** alone"),
+        (
+            (narrowed("puller"), narrowed("developer", "acme/team/**"), narrowed("developer", tags="v*")),
+            "the role developer is for tags v* alone",
+        ),
+        (
+            (narrowed("puller"), narrowed("developer", "acme/team/**", team="dev")),
+            "the role developer, through team dev, is for acme/team/** alone",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_refusal_says_what_came_nearest_to_allowing_it(grants: tuple[Grant, ...], said: str) -> None:
+    asked = Resource(repository="acme/app", tag="latest")
+    decision = authorize(replace(GOOD, grants=grants), ALICE, Action.CREATE_TAG, asked)
+    assert decision.reason == f"alice may not create-tag on acme/app:latest: {said}"

@@ -111,7 +111,7 @@ async def test_refused_on_the_wire_with_the_missing_action(team: Registry) -> No
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (403, "DENIED")
     assert (
         answer.json()["errors"][0]["message"]
-        == "puller may not push on acme/app: no grant holds the action push"
+        == "puller may not push on acme/app: the role puller does not hold it"
     )
 
 

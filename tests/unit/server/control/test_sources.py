@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 CHANGES: dict[str, UseCase] = {
     "create": lambda s, a: sources.create_source(
-        s, a, name="more", kind="htpasswd", settings={"path": "/more"}
+        s, a, name="more", kind="htpasswd", settings={"path": __file__}
     ),
     "disable": lambda s, a: sources.enable_source(s, a, "corp", enabled=False),
     "delete": lambda s, a: sources.delete_source(s, a, "corp"),
@@ -57,6 +57,19 @@ async def test_who_may_see_the_registry_sees_them(corp: Registry) -> None:
     await refused(corp, sources.list_sources, "owner", "stranger")
     (found,) = await sources.list_sources(corp.services, await actor(corp, "auditor"))
     assert (found.name, found.kind) == ("corp", "htpasswd")
+
+
+async def test_a_password_file_that_is_not_there_is_refused_with_what_to_do(
+    corp: Registry, tmp_path: Path
+) -> None:
+    before = await audit_rows(corp)
+    for path in (tmp_path / "missing", tmp_path):
+        with pytest.raises(InvalidInput, match=f"there is no file {path}") as caught:
+            await sources.create_source(
+                corp.services, OPERATOR, name="more", kind="htpasswd", settings={"path": str(path)}
+            )
+        assert f"htpasswd -cB {path} NAME" in (caught.value.hint or "")
+    assert await audit_rows(corp) == before
 
 
 async def test_what_fails_leaves_nothing_behind(corp: Registry) -> None:

@@ -198,6 +198,35 @@ async def test_somebody_elses_note_is_not_shown(team: Registry) -> None:
         assert 'class="note"' not in (await team.client.get("/", headers=headers)).text
 
 
+async def test_commands_to_pull_are_for_whoever_may(team: Registry) -> None:
+    await team.push("acme/app", "latest", files={"a": b"1"})
+    await team.push("acme/app", "latest", files={"a": b"2"})
+    for path in ("/repositories/acme/app", "/repositories/acme/app/-/tags/latest/history"):
+        for who, may in (("viewer", False), ("puller", True)):
+            page = await (await visit(team, who)).get(path)
+            assert (page.status_code, re.search("(docker|entrepot) pull ", page.text) is not None) == (
+                200,
+                may,
+            ), (who, path)
+
+
+async def test_compare_opens_on_two_images(team: Registry) -> None:
+    """Not on two tags of one: the newest two often are."""
+    owner = await visit(team, "owner")
+    images = [{"v2", "latest"}, {"v1", "stable"}]
+    for tag in images[0]:
+        await team.push("acme/pair", tag, files={"a": b"2"})
+    alone = await owner.get("/repositories/acme/pair/-/compare")
+    assert (alone.status_code, "no second image" in alone.text) == (200, True)
+    for tag in images[1]:
+        await team.push("acme/pair", tag, files={"a": b"1"})
+    for query in ("", "?to=stable", "?to=v2"):
+        opened = (await owner.get(f"/repositories/acme/pair/-/compare{query}")).text
+        ends = [re.search(f'id="c-{end}" name="{end}" value="([^"]*)"', opened) for end in ("from", "to")]
+        shown = {i for i, tags in enumerate(images) for end in ends if end and end[1] in tags}
+        assert shown == {0, 1}, query
+
+
 async def test_history_puts_a_tag_back_to_what_it_was(team: Registry) -> None:
     first = (await team.push("acme/app", "latest", files={"a": b"1"})).digest
     second = (await team.push("acme/app", "latest", files={"a": b"2"})).digest

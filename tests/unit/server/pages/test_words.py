@@ -81,6 +81,7 @@ def test_words_for_numbers_and_digests() -> None:
         ('{"removed": {"blob": 3, "manifest": 0}, "bytes_freed": 1200000, "dry_run": false}', "REMOVED"),
         ('{"blobs": 0, "complete": true, "damaged": []}', ""),
         ('{"examples": ["a", "b"]}', "examples a, b"),
+        ('{"expires_at": 1798848000000000}', "expires at 2027-01-02 00:00 UTC"),
         ("no JSON", ""),
         ("[1]", ""),
         (None, ""),

@@ -12,6 +12,7 @@ from entrepot.cli.commands.admin import admin_config, as_operator
 from entrepot.cli.commands.admin.places import key_option, say, where_argument
 from entrepot.cli.exitcodes import FAILED, OK
 from entrepot.cli.output import human_size, table, write
+from entrepot.wording import plural
 
 
 @click.command("backup", short_help="Back the registry up while it runs")
@@ -58,7 +59,8 @@ def backup(
         for digest in snapshot.damaged:
             write(f"can't be read, push it again: {digest}")
         write(
-            f"{snapshot.name}: {snapshot.rows} rows, {snapshot.blobs} blobs ({human_size(snapshot.bytes)}),"
+            f"{snapshot.name}: {plural(snapshot.rows, 'row')}, {plural(snapshot.blobs, 'blob')}"
+            f" ({human_size(snapshot.bytes)}),"
             f" {done.copied} of them copied now ({human_size(done.copied_bytes)})"
         )
     ctx.exit(FAILED if snapshot.damaged else OK)

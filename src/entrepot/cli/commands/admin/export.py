@@ -10,6 +10,7 @@ from entrepot.cli.commands.admin import as_operator
 from entrepot.cli.commands.admin.places import say
 from entrepot.cli.exitcodes import FAILED, OK
 from entrepot.cli.output import write
+from entrepot.wording import plural
 
 
 @click.command("export", short_help="Write everything as OCI image layouts")
@@ -38,5 +39,8 @@ def export(ctx: click.Context, folder: str, repository: str, convert: bool) -> N
     )
     for problem in report.problems:
         write(problem)
-    write(f"exported {report.repositories} repositories, {report.manifests} manifests, {report.tags} tags")
+    write(
+        f"exported {plural(report.repositories, 'repository', 'repositories')},"
+        f" {plural(report.manifests, 'manifest')}, {plural(report.tags, 'tag')}"
+    )
     ctx.exit(FAILED if report.problems else OK)

@@ -10,6 +10,7 @@ from entrepot.cli.commands.admin import admin_config
 from entrepot.cli.commands.admin.places import say
 from entrepot.cli.exitcodes import FAILED, OK
 from entrepot.cli.output import human_size, write
+from entrepot.wording import plural
 
 
 @click.command(short_help="Bring the schema up to date, or move the registry")
@@ -34,7 +35,7 @@ def migrate(ctx: click.Context, target: str | None, deep: bool, no_wait: bool) -
         write(f"damaged before, push it again: {digest}")
     for finding in report.check.findings:
         write(f"{finding.kind}: {finding.subject}: {finding.detail}")
-    write(f"moved {report.rows} rows, {report.blobs} blobs, {human_size(report.bytes)}")
+    write(f"moved {plural(report.rows, 'row')}, {plural(report.blobs, 'blob')}, {human_size(report.bytes)}")
     ctx.exit(OK if report.check.is_clean and not report.damaged else FAILED)
 
 

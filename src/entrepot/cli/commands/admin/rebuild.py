@@ -10,6 +10,7 @@ import click
 from entrepot.cli.commands.admin import admin_config
 from entrepot.cli.commands.admin.places import say
 from entrepot.cli.output import write
+from entrepot.wording import plural
 
 
 @click.command("rebuild", short_help="Find images in blobs when the catalog is lost")
@@ -27,8 +28,8 @@ def rebuild() -> None:
     for digest in report.incomplete:
         write(f"not all layers are there: {digest}")
     write(
-        f"read {report.objects} objects: {len(report.images)} images, {len(report.incomplete)} incomplete;"
-        f" {report.unused} objects belong to none and stay"
+        f"read {plural(report.objects, 'object')}: {plural(len(report.images), 'image')},"
+        f" {len(report.incomplete)} incomplete; {plural(report.unused, 'object')} of no image kept"
     )
 
 

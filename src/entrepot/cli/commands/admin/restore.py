@@ -12,6 +12,7 @@ from entrepot.cli.commands.admin import admin_config
 from entrepot.cli.commands.admin.places import key_option, say, where_argument
 from entrepot.cli.exitcodes import FAILED, OK
 from entrepot.cli.output import write
+from entrepot.wording import plural
 
 
 @click.command("restore", short_help="Bring a registry back from a backup")
@@ -34,7 +35,8 @@ def restore(ctx: click.Context, where: str, key: str | None, at: str | None, ove
     for finding in done.check.findings:
         write(f"{finding.kind}: {finding.subject}: {finding.detail}")
     write(
-        f"restored {done.snapshot.name}: {done.rows} rows, {done.copied} blobs copied, {done.kept} there;"
+        f"restored {done.snapshot.name}: {plural(done.rows, 'row')},"
+        f" {plural(done.copied, 'blob')} copied, {done.kept} there;"
         f" all {done.check.blobs} read back; epoch {done.epoch}"
     )
     ctx.exit(OK if done.check.is_clean and not done.damaged else FAILED)

@@ -13,6 +13,7 @@ from entrepot.errors import (
     Unauthorized,
     Unavailable,
 )
+from entrepot.wording import seconds
 
 __all__ = [
     "AccessDenied",
@@ -84,7 +85,7 @@ class TooManyAttempts(LimitExceeded):
     code: ClassVar[str] = "too-many-attempts"
 
     def __init__(self, message: str, *, retry_after_s: float) -> None:
-        super().__init__(message, hint=f"try again in {retry_after_s:.0f} seconds")
+        super().__init__(message, hint=f"try again in {seconds(retry_after_s)}")
         self.retry_after_s = retry_after_s
 
 

@@ -390,12 +390,15 @@ def _grants(facts: Facts, principal: Principal, action: Action, resource: Resour
 
 
 def _covers(grant: Grant, action: Action, resource: Resource) -> bool:
-    if grant.repositories is not None:
-        if resource.repository is None:  # who sees one repository sees that the project is there
-            return action is Action.READ
-        if not grant.repositories.matches(resource.repository):
-            return False
-    return fits_tags(grant.tags, action, resource.tag)
+    return _fits_repository(grant, action, resource) and fits_tags(grant.tags, action, resource.tag)
+
+
+def _fits_repository(grant: Grant, action: Action, resource: Resource) -> bool:
+    if grant.repositories is None:
+        return True
+    if resource.repository is None:  # who sees one repository sees that the project is there
+        return action is Action.READ
+    return grant.repositories.matches(resource.repository)
 
 
 def fits_tags(narrowed_to: TagPattern | None, action: Action, tag: str | None) -> bool:
@@ -415,10 +418,28 @@ def _where(grant: Grant, resource: Resource) -> str:
 def _refusal(facts: Facts, principal: Principal, action: Action, resource: Resource) -> Decision:
     if principal.is_anonymous:
         return _challenge("sign-in", f"sign in to {action} on {resource}")
-    for grant in facts.grants:
-        if action in grant.actions and grant.tags and not fits_tags(grant.tags, action, resource.tag):
-            narrow = f"the role {grant.role} is for tags {grant.tags.text} alone"
-            return _deny("no-grant", f"{principal} may not {action} on {resource}: {narrow}")
-    return _deny(
-        "no-grant", f"{principal} may not {action} on {resource}: no grant holds the action {action}"
-    )
+    missed = _nearest_miss(facts.grants, action, resource)
+    return _deny("no-grant", f"{principal} may not {action} on {resource}: {missed}")
+
+
+def _nearest_miss(grants: tuple[Grant, ...], action: Action, resource: Resource) -> str:
+    """What is in the way of the grant that comes nearest to allowing it: its tags, then its repositories,
+    then what its role holds.
+    """
+    holding = [grant for grant in grants if action in grant.actions]
+    for grant in holding:
+        if grant.tags and _fits_repository(grant, action, resource):
+            return f"{_role_of(grant)} is for tags {grant.tags.text} alone"
+    for grant in holding:
+        if grant.repositories:
+            return f"{_role_of(grant)} is for {grant.repositories.text} alone"
+    roles = list(dict.fromkeys(grant.role for grant in grants))
+    if not roles:
+        return f"no grant holds the action {action}"
+    if len(roles) == 1:
+        return f"the role {roles[0]} does not hold it"
+    return f"the roles {', '.join(roles[:-1])} and {roles[-1]} do not hold it"
+
+
+def _role_of(grant: Grant) -> str:
+    return f"the role {grant.role}, through team {grant.team}," if grant.team else f"the role {grant.role}"

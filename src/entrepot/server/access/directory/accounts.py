@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
@@ -278,13 +279,14 @@ def count_admins(connection: Connection) -> int:
 
 def _keep_an_admin(connection: Connection, account: Account) -> None:
     if account.system_role == "admin" and account.enabled and count_admins(connection) <= 1:
-        raise Conflict(f"{account.name} is the last admin", hint="make another user an admin first")
+        raise Conflict(f"user {account.name} is the last admin", hint="make another user an admin first")
 
 
 def _create(connection: Connection, by: Actor, now: int, values: dict[str, Any]) -> Account:
     name = values["name"]
-    if find_account(connection, name) is not None:
-        raise AlreadyExists(f"{name} exists already")
+    there = find_account(connection, name)
+    if there is not None:
+        raise AlreadyExists(f"{there.kind} {name} exists already")
     connection.execute(insert(principal).values(**values, created_at=now, created_by=by.name))
     detail = {key: value for key, value in values.items() if value and key != "password_hash"}
     record(connection, by, f"create-{values['kind']}", now=now, new=name, detail=detail)
@@ -296,4 +298,10 @@ def _account(row: Any) -> Account:
 
 
 def _words(values: Mapping[str, Any]) -> str:
-    return " ".join(f"{key}={value}" for key, value in sorted(values.items()))
+    return " ".join(f"{key}={_word(key, value)}" for key, value in sorted(values.items()))
+
+
+def _word(key: str, value: Any) -> str:
+    if key.endswith("_at") and value is not None:
+        return f"{datetime.fromtimestamp(value // 1_000_000, UTC):%Y-%m-%dT%H:%MZ}"
+    return str(value)

@@ -167,7 +167,7 @@ def remove_member(
         delete(team_member).where(team_member.c.team_id == of.id, team_member.c.principal_id == principal_id)
     )
     if gone.rowcount == 0:
-        raise Unknown(f"{name} is not in team {of.name}")
+        raise Unknown(f"team {of.name} has no member {name}")
     record(connection, by, "remove-member", now=now, old=f"{of.name} {name}")
 
 

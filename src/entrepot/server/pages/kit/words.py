@@ -11,6 +11,8 @@ from typing import Final
 
 from markupsafe import Markup, escape
 
+from entrepot.wording import human_size
+
 __all__ = [
     "browser",
     "count",
@@ -27,7 +29,6 @@ __all__ = [
     "when",
 ]
 
-_UNITS: Final = ("kB", "MB", "GB", "TB", "PB")
 SECOND: Final = 1_000_000
 _STEPS: Final = (
     (60, 1, "second"),
@@ -37,20 +38,6 @@ _STEPS: Final = (
     (365 * 86_400, 30 * 86_400, "month"),
     (None, 365 * 86_400, "year"),
 )
-
-
-def human_size(number: int) -> str:
-    """Three digits and a decimal unit, as docker shows sizes: `7.48 MB`."""
-    if abs(number) < 1000:
-        return f"{number} B"
-    value = float(number)
-    for unit in _UNITS:
-        value /= 1000
-        # 999.5 would be written 1000 in this unit.
-        if abs(value) < 999.5 or unit == _UNITS[-1]:
-            break
-    digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
-    return f"{value:.{digits}f} {unit}"
 
 
 def size(number: int | None) -> Markup:
@@ -129,7 +116,10 @@ def share(part: int, whole: int) -> str:
 
 
 def figures(text: str | None) -> str:
-    """A JSON object in words, without what is nothing: `removed 3, bytes freed 1.20 MB`."""
+    """A JSON object in words, without what is nothing: `removed 3, bytes freed 1.20 MB`.
+
+    What ends in `_at` is a time, in microseconds since 1970.
+    """
     try:
         found = json.loads(text) if text else {}
     except ValueError:
@@ -141,6 +131,8 @@ def figures(text: str | None) -> str:
             flat += [f"{name} {inner} {number}" for inner, number in value.items() if number]
         elif isinstance(value, bool) or not value:
             continue
+        elif isinstance(value, int) and str(key).endswith("_at"):
+            flat.append(f"{name} {datetime.fromtimestamp(value // SECOND, UTC):%Y-%m-%d %H:%M} UTC")
         elif isinstance(value, int) and "bytes" in name:
             flat.append(f"{name} {human_size(value)}")
         else:

@@ -15,6 +15,7 @@ from entrepot.server.storage import keys
 from entrepot.server.storage.driver import Chunk, StoredObject
 from entrepot.server.storage.errors import FULL_RETRY_AFTER_S, StorageFull, StoredBytesDiffer, UploadShort
 from entrepot.server.storage.filesystem.ops import FileOps
+from entrepot.wording import human_size
 
 log = get_log(__name__)
 
@@ -307,7 +308,7 @@ class Tree:
             self._roomy_until = time.monotonic() + PLENTY_S
         if free < self._reserve_bytes:
             raise StorageFull(
-                f"the disk of {self.root} has less than {self._reserve_bytes} bytes left",
+                f"the disk of {self.root} has less than {human_size(self._reserve_bytes)} left",
                 hint="free space on the data disk, or run: entrepot admin gc",
                 retry_after_s=FULL_RETRY_AFTER_S,
             )

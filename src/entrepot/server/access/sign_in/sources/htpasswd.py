@@ -14,10 +14,11 @@ from typing import Any, Final, Protocol
 
 import bcrypt
 
+from entrepot.errors import InvalidInput
 from entrepot.observability.logs import get_log
 from entrepot.server.access.sign_in.sources.base import Person, entry_mark, holds
 
-__all__ = ["HtpasswdFile", "RunHash", "parse_htpasswd"]
+__all__ = ["HtpasswdFile", "RunHash", "parse_htpasswd", "require_readable"]
 
 log = get_log(__name__)
 _BCRYPT: Final = re.compile(rb"\$2[aby]\$(0[4-9]|1[0-5])\$[./A-Za-z0-9]{53}")
@@ -49,6 +50,26 @@ def parse_htpasswd(text: str) -> tuple[dict[str, bytes], list[str]]:
         else:
             refused.append(name)
     return users, refused
+
+
+def require_readable(path: Path) -> None:
+    """Raises InvalidInput for what nobody could sign in with: not there, no file, closed to this process."""
+    try:
+        if not path.is_file():
+            raise InvalidInput(
+                f"there is no file {path}",
+                hint=f"make it first, with a line for each user: htpasswd -cB {path} NAME",
+            )
+        path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(
+            f"{path} can't be read: {(error.strerror or str(error)).lower()}",
+            hint="let the user that runs the registry read it",
+        ) from error
+    except UnicodeDecodeError:
+        raise InvalidInput(
+            f"{path} is no htpasswd file", hint="make one with: htpasswd -cB FILE NAME"
+        ) from None
 
 
 class HtpasswdFile:
