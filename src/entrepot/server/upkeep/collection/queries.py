@@ -7,6 +7,8 @@ once more, in the transaction that counts, behind which the foreign keys have th
 
 Bound names: `steady` the time, `cutoff` the start of the undo window, `limit` rows of a page; `p_after` and
 `p_upto` the ends of a window, the first of which is not in it.
+
+The file is long because what finds and what deletes share their conditions, which stand here once.
 """
 
 from __future__ import annotations
