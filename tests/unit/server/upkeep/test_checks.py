@@ -78,6 +78,21 @@ async def test_bad_sectors_end_no_scrub(world: World) -> None:
     ]
 
 
+async def test_a_folder_that_can_not_be_listed_ends_no_fsck(world: World) -> None:
+    """C7: what comes after it is looked at, and the folder is told."""
+    digest = await world.push_blob(b"precious layer")
+    world.disk.bad_folders.add((world.root / await world.phys(digest)).parent)
+    lost = await world.push_blob(b"another")
+    (world.root / await world.phys(lost)).unlink()
+    report = await world.fsck()
+    assert [(one.kind, one.subject) for one in report.findings] == [
+        ("store-unlisted", "store"),
+        ("blob-missing", str(lost)),
+    ]
+    assert "Input/output error" in report.findings[0].detail
+    assert report.blobs == 2
+
+
 async def test_a_disk_that_has_gone_takes_no_blob_out_of_service(world: World) -> None:
     """B4: it can't be told from a bad sector by reading alone."""
     await world.push_image(b"layer", b"another")
