@@ -10,6 +10,7 @@ batches, from a thread; a collector that is away costs spans, never requests. Th
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar, Final
@@ -27,6 +28,8 @@ __all__ = [
     "span",
 ]
 
+LAST_WORDS_S: Final = 5.0
+"""For the last spans of a process that ends."""
 _NOTHING: Final = nullcontext()
 _tracer: Any = None
 _provider: Any = None
@@ -82,12 +85,14 @@ def configure_tracing(endpoint: str, *, version: str = "", sample: float = 1.0, 
 
 
 def shut_down_tracing() -> None:
-    """Send what is left, and be off again. Waits for the collector a little."""
+    """Send what is left, and be off again. A collector that does not answer is waited for a little."""
     global _tracer, _provider
     provider, _tracer, _provider = _provider, None, None
     if provider is not None:
-        provider.force_flush(5_000)
-        provider.shutdown()
+        # The library's own time limits don't hold for a request under way: it takes up to 45 seconds.
+        ending = threading.Thread(target=provider.shutdown, name="tracing-ends", daemon=True)
+        ending.start()
+        ending.join(LAST_WORDS_S)
 
 
 def span(name: str, /, **attributes: str | int | float | bool) -> AbstractContextManager[Any]:

@@ -1,5 +1,6 @@
 """Spans: nothing while off, parts of one trace while on."""
 
+import socket
 import subprocess
 import sys
 import threading
@@ -151,3 +152,17 @@ def test_missing_libraries_are_told_before_any_process_starts(
     )
     with pytest.raises(TracingMissing, match="not installed"):
         prepare_now(config)
+
+
+def test_a_collector_that_never_answers_holds_up_no_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "30")
+    monkeypatch.setattr(tracing, "LAST_WORDS_S", 0.2, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        configure_tracing(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with span("last"):
+            pass
+        stopping = threading.Thread(target=shut_down_tracing, daemon=True)
+        stopping.start()
+        stopping.join(20)
+        assert not stopping.is_alive()
+        assert not is_tracing()

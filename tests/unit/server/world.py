@@ -3,7 +3,7 @@
 import errno
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from entrepot.server.repos.limits import RepositoryLimits
 from entrepot.server.repos.manifests import Manifests
 from entrepot.server.repos.uploads import Uploads
 from entrepot.server.storage.filesystem import filesystem_store
-from entrepot.server.storage.filesystem.ops import FileOps
+from entrepot.server.storage.filesystem.ops import Entry, FileOps
 from entrepot.server.storage.store import BlobStore
 from entrepot.server.upkeep.collection.collect import GcSettings, collect
 from entrepot.server.upkeep.collection.report import GcReport, Removal
@@ -50,6 +50,8 @@ class Disk(FileOps):
         self.bad_sectors: dict[Path, int] = {}
         """The first byte of a file that can't be read."""
         self.bad_inodes: set[Path] = set()
+        self.bad_folders: set[Path] = set()
+        """What they hold can't be listed."""
         self.gone = False
         """No blob is read and nothing written durably; small files like the mark are in memory still."""
         self._paths: dict[int, Path] = {}
@@ -71,6 +73,11 @@ class Disk(FileOps):
         if path in self.bad_inodes:
             raise _failure(errno.EUCLEAN)
         return super().size(path)
+
+    def entries(self, path: Path) -> Iterator[Entry]:
+        if path in self.bad_folders:
+            raise _failure(errno.EIO)
+        return super().entries(path)
 
     def fsync(self, fd: int) -> None:
         if self.gone:

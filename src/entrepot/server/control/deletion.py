@@ -19,7 +19,9 @@ async def list_undoable(
 
     def see(t: Transaction) -> list[Undoable]:
         t.require(Action.MANAGE_SELF)
-        return tombstones.list_undoable(t.connection, visible=t.visible, repository=repository, n=n)
+        return tombstones.list_undoable(
+            t.connection, visible=t.visible, repository=repository, n=n, kept_since=t.kept_since
+        )
 
     return await look(services, actor, see)
 
@@ -34,9 +36,11 @@ async def delete_repository(services: Services, actor: Actor, name: str) -> None
 
 
 async def restore_repository(services: Services, actor: Actor, name: str) -> None:
-    """The one of that name deleted last. Raises NotFound, Conflict (the name is in use again), Denied."""
+    """The one of that name deleted last. Raises NotFound, Denied, Conflict when the name is in use
+    again or the undo window is over.
+    """
 
     def do(t: Transaction) -> None:
-        tombstones.restore_repository(t.connection, name, t.actor, t.permit, t.now)
+        tombstones.restore_repository(t.connection, name, t.actor, t.permit, t.now, t.kept_since)
 
     await change(services, actor, do)

@@ -124,12 +124,14 @@ async def delete_project(services: Services, actor: Actor, name: str) -> None:
 
 
 async def restore_project(services: Services, actor: Actor, name: str) -> Project:
-    """With the repositories, members and grants that went with it. Raises NotFound, Conflict."""
+    """With the repositories, members and grants that went with it. Raises NotFound, Conflict
+    (the name is in use, or the undo window is over).
+    """
 
     def do(t: Transaction) -> Project:
         # Not the rights in the project: those of a project that is gone are nobody's.
         t.require(Action.MANAGE_SYSTEM)
-        tombstones.restore_project(t.connection, name, t.actor, t.now)
+        tombstones.restore_project(t.connection, name, t.actor, t.now, t.kept_since)
         return rows.get_project(t.connection, name)
 
     return await change(services, actor, do)

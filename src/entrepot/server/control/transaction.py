@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from sqlalchemy import Connection
 
@@ -20,10 +20,13 @@ from entrepot.server.access.decision.model import Action, Answer, Decision, Prin
 from entrepot.server.access.decision.patterns import Visible
 from entrepot.server.access.decision.protocol import AccessControl
 from entrepot.server.control.services import Services
+from entrepot.server.db.clock import microseconds
 
 __all__ = ["Transaction", "change", "look", "require", "require_in_person"]
 
 T = TypeVar("T")
+UNDO_ENDS_EARLY: Final = microseconds(30)
+"""Longer than a transaction waits for a lock."""
 _IN_PERSON = frozenset({"password", "session", "oidc"})
 
 
@@ -38,6 +41,17 @@ class Transaction:
     steady: int
     """The clock that deletions are measured with; microseconds, never set back."""
     access: AccessControl
+    undo_window: int = 0
+    """Microseconds."""
+
+    @property
+    def kept_since(self) -> int:
+        """What was deleted before this steady time is given up: collection takes it, or has begun to.
+
+        It comes before the end of the undo window by so much that another node's collection, whose clock
+        may be a little ahead, can't begin before this transaction has ended.
+        """
+        return self.steady - self.undo_window + min(UNDO_ENDS_EARLY, self.undo_window // 10)
 
     @property
     def permit(self) -> Permit:
@@ -150,4 +164,5 @@ def _require_in_person(access: AccessControl, actor: Actor) -> None:
 
 def _begin(services: Services, connection: Connection, actor: Actor) -> Transaction:
     clock = services.catalog.clock
-    return Transaction(connection, actor, clock.now(), clock.steady(), services.access)
+    window = microseconds(services.config.gc.undo_window)
+    return Transaction(connection, actor, clock.now(), clock.steady(), services.access, window)

@@ -5,6 +5,7 @@ from urllib.parse import urlencode
 import pytest
 
 from entrepot.server.access.decision.errors import AlreadyExists, InvalidName
+from entrepot.server.db.errors import CatalogUnavailable
 from entrepot.server.pages.kit.form_body import parse_form
 from entrepot.server.pages.kit.form_key import FormRefused, check_form, form_key, form_token, new_form_key
 from entrepot.server.pages.kit.forms import Form
@@ -23,6 +24,14 @@ def test_what_was_typed_is_kept_beside_the_complaint() -> None:
     assert sent["name"] == " A b "
     assert sent.errors == {"name": "User name 'A b' is not valid. Use letters."}
     assert not sent.is_good
+
+
+def test_what_can_not_be_done_now_is_no_fields_fault() -> None:
+    sent = form(name="a")
+    held = CatalogUnavailable("somebody else holds back changes", retry_after_s=2)
+    sent.blame(held, "name")
+    assert (sent.unavailable, sent.errors) == (held, {})
+    assert sent.problem == "Somebody else holds back changes."
 
 
 def test_nul_is_not_typed() -> None:

@@ -12,6 +12,7 @@ from entrepot.server.access.directory.projects import get_project
 from entrepot.server.access.directory.role_table import create_role
 from entrepot.server.access.directory.settings import set_read_only
 from entrepot.server.access.directory.teams import add_member, create_team
+from entrepot.server.db.errors import CatalogUnavailable
 from entrepot.server.db.tables import tag_event
 from entrepot.server.db.tables.access import principal
 from tests.support.images import OCI_INDEX, index
@@ -126,6 +127,21 @@ async def test_wrong_input_is_answered_beside_the_field(team: Registry) -> None:
             if shown and value and not re.search('type="(password|radio|checkbox)"', shown[0]):
                 assert f'value="{value}"' in shown[0] or shown[1] == "textarea", (name, case)
                 assert value in answer.text, (name, case)
+
+
+async def test_a_form_that_can_not_be_taken_now_is_shown_again_with_503(
+    team: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = await visit(team, "root")
+
+    async def held(*_args: object, **_options: object) -> None:
+        raise CatalogUnavailable("somebody else holds back changes", retry_after_s=2)
+
+    monkeypatch.setattr(team.services.catalog, "write", held)
+    answer = await root.post("/new-project", name="typed-name", visibility="private", quota="")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert "Somebody else holds back changes." in answer.text
+    assert 'value="typed-name"' in answer.text
 
 
 async def test_wrong_password_is_said_without_saying_who_exists(team: Registry) -> None:

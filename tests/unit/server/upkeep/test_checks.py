@@ -78,6 +78,56 @@ async def test_bad_sectors_end_no_scrub(world: World) -> None:
     ]
 
 
+class Silent:
+    """A store one of whose objects never comes; of all of them, when `phys` is None."""
+
+    def __init__(self, store: Any, phys: str | None) -> None:
+        self._store = store
+        self._phys = phys
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def open(self, phys: str, start: int = 0, end: int | None = None) -> Any:
+        if self._phys in {phys, None}:
+            raise StorageFailed(f"reading {phys} failed: operation timed out")
+        return await self._store.open(phys, start, end)
+
+
+async def test_an_object_that_never_comes_ends_no_scrub(world: World) -> None:
+    """C7: it is told and stays in service; the others have their turn."""
+    digests = sorted([await world.push_blob(bytes([number]) * 100) for number in range(3)], key=str)
+    store: Any = Silent(world.store, await world.phys(digests[0]))
+    report = await scrub(world.catalog, store)
+    assert (report.blobs, report.damaged, report.complete) == (3, [], True)
+    assert list(report.unread) == [str(digests[0])]
+    assert "timed out" in report.unread[str(digests[0])]
+    assert await world.readable(digests[0])
+
+
+async def test_a_store_that_gives_nothing_ends_a_scrub(world: World) -> None:
+    for number in range(scrubbing.MOST_UNREAD + 1):
+        await world.push_blob(bytes([number]) * 100)
+    store: Any = Silent(world.store, None)
+    with pytest.raises(StorageFailed, match="timed out"):
+        await scrub(world.catalog, store)
+
+
+async def test_a_folder_that_can_not_be_listed_ends_no_fsck(world: World) -> None:
+    """C7: what comes after it is looked at, and the folder is told."""
+    digest = await world.push_blob(b"precious layer")
+    world.disk.bad_folders.add((world.root / await world.phys(digest)).parent)
+    lost = await world.push_blob(b"another")
+    (world.root / await world.phys(lost)).unlink()
+    report = await world.fsck()
+    assert [(one.kind, one.subject) for one in report.findings] == [
+        ("store-unlisted", "store"),
+        ("blob-missing", str(lost)),
+    ]
+    assert "Input/output error" in report.findings[0].detail
+    assert report.blobs == 2
+
+
 async def test_a_disk_that_has_gone_takes_no_blob_out_of_service(world: World) -> None:
     """B4: it can't be told from a bad sector by reading alone."""
     await world.push_image(b"layer", b"another")
@@ -186,6 +236,10 @@ async def test_scrub_begins_a_new_round_when_it_is_time(world: World) -> None:
     assert await blobs() == 0  # that was a round
 
 
+class KilledHere(Exception):
+    """The end of a process, in the middle of what it does."""
+
+
 @on_both
 async def test_scrub_that_ends_in_the_middle_goes_on_there(
     world: World, monkeypatch: pytest.MonkeyPatch
@@ -198,12 +252,12 @@ async def test_scrub_that_ends_in_the_middle_goes_on_there(
 
     async def find_fault(store: Any, digest: str, *rest: Any, **more: Any) -> Any:
         if len(seen) == 3:
-            raise StorageFailed("the disk does not answer")
+            raise KilledHere
         seen.append(digest)
         return await real(store, digest, *rest, **more)
 
     monkeypatch.setattr(scrubbing, "find_fault", find_fault)
-    with pytest.raises(StorageFailed):
+    with pytest.raises(KilledHere):
         await scrub(world.catalog, world.store, budget_bytes=10_000)
     monkeypatch.setattr(scrubbing, "find_fault", real)
     rest = await scrub(world.catalog, world.store, budget_bytes=10_000)

@@ -47,6 +47,8 @@ def scrub(ctx: click.Context, budget: str | None, rate: str | None, as_json: boo
                 write(f"  can't be pulled until it is pushed again: {', '.join(damage['tags'])}")
         for digest, source in report["repaired"].items():
             write(f"{digest}: brought back from {source}")
+        for digest, reason in report["unread"].items():
+            write(f"{digest}: not read this time: {reason}")
         found = f"{len(report['damaged'])} damaged" if report["damaged"] else "all as they should be"
         write(f"read {report['blobs']} blobs, {human_size(report['bytes'])}: {found}")
         if not report["complete"]:

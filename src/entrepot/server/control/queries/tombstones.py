@@ -67,15 +67,24 @@ def delete_repository(
     add_usage(connection, found.project_id, -_used(connection, found.id))
 
 
-def restore_repository(connection: Connection, name: str, actor: Actor, permit: Permit, now: int) -> None:
-    """The one of that name deleted last. Raises NotFound, Conflict (the name is in use again), Denied."""
+def restore_repository(
+    connection: Connection, name: str, actor: Actor, permit: Permit, now: int, kept_since: int
+) -> None:
+    """The one of that name deleted last, unless that was before `kept_since`: collection may have begun with
+    it. Raises NotFound, Conflict (the name is in use again, or it is too late), Denied.
+    """
     permit(connection, Change("restore", name))
     live = select(project.c.id).where(
         project.c.name == name.partition("/")[0], project.c.deleted_at.is_(None)
     )
     project_id = connection.execute(live).scalar_one_or_none()
     query = (
-        select(repo.c.id, repo.c.project_id, project.c.deleted_at.label("project_deleted_at"))
+        select(
+            repo.c.id,
+            repo.c.project_id,
+            repo.c.deleted_at,
+            project.c.deleted_at.label("project_deleted_at"),
+        )
         .join(project, project.c.id == repo.c.project_id)
         .where(repo.c.name == name, repo.c.deleted_at.is_not(None))
         .order_by(repo.c.deleted_at.desc(), repo.c.id.desc())
@@ -94,6 +103,7 @@ def restore_repository(connection: Connection, name: str, actor: Actor, permit: 
             f"the project of {name} was deleted",
             hint=f"bring it back: entrepot admin undo --project {name.partition('/')[0]}",
         )
+    _check_kept(f"repository {name}", gone.deleted_at, kept_since)
     _check_free(connection, name)
     connection.execute(update(repo).where(repo.c.id == gone.id).values(deleted_at=None))
     record_change(connection, Change("restore", name), actor, now, {"what": "repository"})
@@ -123,9 +133,11 @@ def delete_project(
 
 
 def restore_project(
-    connection: Connection, name: str, actor: Actor, now: int, permit: Permit = allow_all
+    connection: Connection, name: str, actor: Actor, now: int, kept_since: int, permit: Permit = allow_all
 ) -> None:
-    """With the repositories that went with it, members and grants. Raises NotFound, Conflict."""
+    """With the repositories that went with it, members and grants, unless it was deleted before `kept_since`.
+    Raises NotFound, Conflict.
+    """
     permit(connection, Change("restore", name))
     gone = connection.execute(
         select(project.c.id, project.c.deleted_at)
@@ -135,6 +147,7 @@ def restore_project(
     ).one_or_none()
     if gone is None:
         raise NotFound(f"no deleted project is called {name}", hint="see: entrepot admin undo")
+    _check_kept(f"project {name}", gone.deleted_at, kept_since)
     live = select(exists().where(project.c.name == name, project.c.deleted_at.is_(None)))
     if connection.execute(live).scalar_one():
         raise Conflict(f"a new project is called {name} by now", hint="rename or delete that one first")
@@ -149,34 +162,41 @@ def restore_project(
 
 
 def list_undoable(
-    connection: Connection, *, visible: Visible | None = None, repository: str | None = None, n: int = 100
+    connection: Connection,
+    *,
+    visible: Visible | None = None,
+    repository: str | None = None,
+    n: int = 100,
+    kept_since: int = 0,
 ) -> list[Undoable]:
-    """Newest first."""
+    """Newest first, without projects and repositories deleted before `kept_since`."""
     visible = visible or Visible(everything=True)
     found = [*_deleted_tags(connection, visible, repository, n)]
     if repository is None:
-        found += _deleted_repositories(connection, visible, n)
+        found += _deleted_repositories(connection, visible, n, kept_since)
         if visible.everything and visible.only is None:
-            found += _deleted_projects(connection, n)
+            found += _deleted_projects(connection, n, kept_since)
     return sorted(found, key=lambda item: item.at, reverse=True)[:n]
 
 
-def _deleted_projects(connection: Connection, n: int) -> list[Undoable]:
+def _deleted_projects(connection: Connection, n: int, kept_since: int) -> list[Undoable]:
     query = (
         select(project.c.name, project.c.deleted_at)
-        .where(project.c.deleted_at.is_not(None))
+        .where(project.c.deleted_at >= kept_since)
         .order_by(project.c.deleted_at.desc())
         .limit(n)
     )
     return [Undoable("project", row.name, None, row.deleted_at, None) for row in connection.execute(query)]
 
 
-def _deleted_repositories(connection: Connection, visible: Visible, n: int) -> list[Undoable]:
+def _deleted_repositories(
+    connection: Connection, visible: Visible, n: int, kept_since: int
+) -> list[Undoable]:
     query = (
         select(repo.c.name, repo.c.deleted_at)
         .join(project, project.c.id == repo.c.project_id)
         .where(
-            repo.c.deleted_at.is_not(None),
+            repo.c.deleted_at >= kept_since,
             project.c.deleted_at.is_(None),
             is_visible(visible),
         )
@@ -223,6 +243,14 @@ def _deleted_tags(connection: Connection, visible: Visible, repository: str | No
         )
         for row in connection.execute(query)
     ]
+
+
+def _check_kept(what: str, deleted_at: int, kept_since: int) -> None:
+    if deleted_at < kept_since:
+        raise Conflict(
+            f"{what} can't be brought back: its undo window is over, and its images are being removed",
+            hint="push them again, or take them from a backup",
+        )
 
 
 def _check_free(connection: Connection, name: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from entrepot.errors import EntrepotError
+from entrepot.errors import EntrepotError, Unavailable
 
 __all__ = ["Form", "is_confirmed"]
 
@@ -27,6 +27,8 @@ class Form:
         self.errors: dict[str, str] = {}
         self.problem: str = ""
         """What is wrong with no field in particular."""
+        self.unavailable: Unavailable | None = None
+        """Nothing is wrong with what was typed, but it could not be done now."""
 
     def __getitem__(self, name: str) -> str:
         values = self._values.get(name)
@@ -41,7 +43,12 @@ class Form:
         self.errors.setdefault(name, message)
 
     def blame(self, error: EntrepotError, fields: Mapping[type[EntrepotError], str] | str = "") -> None:
-        """Put a service's refusal beside the field it is about; beside none when that is not known."""
+        """Put a service's refusal beside the field it is about; beside none when that is not known, or when
+        the same form may be taken later.
+        """
+        if isinstance(error, Unavailable):
+            self.unavailable = error
+            fields = ""
         words = f"{error.message}. {_sentence(error.hint)}" if error.hint else f"{error.message}."
         words = words[:1].upper() + words[1:]
         name = (

@@ -136,15 +136,18 @@ class Visit:
     # --- the answer
 
     def render(self, template: str, *, status: int = 200, **context: Any) -> Response[str]:
-        """A page."""
+        """A page; 503, and when to send it again, with a form that could not be taken just now."""
         note = self._note()
         text = render(template, self.now, visit=self, note=note, token=form_token(self.key), **context)
         cookies = [form_cookie(self.key, self.caller.scheme)] if self.key_is_new else []
         if note is not None:
             cookies.append(Cookie(key=_NOTE_COOKIE, value="", max_age=0, path="/"))
-        return Response(
-            text, status_code=status, media_type=MediaType.HTML, headers=PAGE_HEADERS, cookies=cookies
-        )
+        headers = dict(PAGE_HEADERS)
+        forms = [value for value in context.values() if isinstance(value, Form)]
+        later = next((form.unavailable for form in forms if form.unavailable is not None), None)
+        if later is not None:
+            status, headers["Retry-After"] = 503, str(max(1, round(later.retry_after_s or 5)))
+        return Response(text, status_code=status, media_type=MediaType.HTML, headers=headers, cookies=cookies)
 
     def go(
         self, path: str, note: Note | str | None = None, *, cookies: list[Cookie] | None = None

@@ -28,6 +28,7 @@ from entrepot.server.db.tables import (
     repo,
     upload,
 )
+from entrepot.server.storage.errors import StorageFailed
 from entrepot.server.storage.store import BlobStore
 from entrepot.server.upkeep.integrity.affected_tags import affected_tags, is_needed
 from entrepot.server.upkeep.integrity.database_check import check_integrity
@@ -35,7 +36,7 @@ from entrepot.server.upkeep.integrity.faults import find_fault
 from entrepot.server.upkeep.integrity.lost_blobs import Mend, find_lost, take_out_of_service
 from entrepot.server.upkeep.integrity.orphans import Stray, Tally, find_strays, throw_away_strays
 from entrepot.server.upkeep.integrity.reconcile import is_pair
-from entrepot.server.upkeep.integrity.sure_store import sure_store
+from entrepot.server.upkeep.integrity.sure_store import ensure_it_stores, sure_store
 from entrepot.server.upkeep.integrity.usage import recount, wrong_counters
 
 __all__ = ["Finding", "FsckReport", "FsckSettings", "fsck"]
@@ -67,7 +68,7 @@ class Finding:
 
     kind: str
     """blob-missing, blob-damaged, blob-out-of-service, manifest-damaged, manifest-references, orphan,
-    usage, identity, database.
+    usage, identity, database, store-unlisted.
     """
     subject: str
     detail: str
@@ -183,12 +184,17 @@ class _Fsck:
 
     async def _strays(self, *, pair: bool) -> None:
         tally, old = Tally(), list[Stray]()
-        async for stray in find_strays(self._catalog, self._store, tally):
-            if stray.age_s <= self._settings.undo_window_s:
-                self._report.pending += 1
-                self._report.pending_bytes += stray.size
-            elif len(old) < MOST_STRAYS:
-                old.append(stray)
+        try:
+            async for stray in find_strays(self._catalog, self._store, tally):
+                if stray.age_s <= self._settings.undo_window_s:
+                    self._report.pending += 1
+                    self._report.pending_bytes += stray.size
+                elif len(old) < MOST_STRAYS:
+                    old.append(stray)
+        except StorageFailed as error:  # a bad sector in a folder; the blobs in it are asked for one by one
+            await ensure_it_stores(self._store)
+            unlisted = "objects that no row knows of were not all looked for"
+            self._found("store-unlisted", "store", f"{error.message}; {unlisted}")
         self._report.objects = tally.objects
         repaired = None
         # Asked again: an endpoint that leads elsewhere by now has listed what is not ours.

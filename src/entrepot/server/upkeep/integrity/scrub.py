@@ -23,10 +23,13 @@ from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import microseconds
 from entrepot.server.db.settings import SCRUB_ROUND, get_setting, set_setting
 from entrepot.server.db.tables import blob
+from entrepot.server.storage.errors import StorageFailed
 from entrepot.server.storage.store import BlobStore
-from entrepot.server.upkeep.integrity.faults import find_fault
+from entrepot.server.upkeep.integrity.faults import Fault, find_fault
 from entrepot.server.upkeep.integrity.lost_blobs import Damage, Mend, lost_blobs, take_out_of_service
 from entrepot.server.upkeep.integrity.read_rate import ByteRate
+from entrepot.server.upkeep.integrity.reconcile import is_pair
+from entrepot.server.upkeep.integrity.sure_store import ensure_it_stores
 
 __all__ = ["Damage", "ScrubReport", "scrub"]
 
@@ -37,6 +40,8 @@ PAGE: Final = 1000
 NOTED_TOGETHER: Final = 100
 ALL_DONE: Final = "~"
 """Sorts behind every digest."""
+MOST_UNREAD: Final = 20
+"""So many objects that don't come are no longer theirs alone: the store does not answer."""
 MOST_LOST: Final = 1000
 """Blobs out of service that one run asks for again."""
 
@@ -51,6 +56,8 @@ class ScrubReport:
     """What this run found."""
     repaired: dict[str, str] = field(default_factory=dict)
     """Digest → where its bytes came from, of blobs that are in service again; found now or before."""
+    unread: dict[str, str] = field(default_factory=dict)
+    """Digest → why the store did not give its bytes this time. Such a blob stays in service."""
     lost: int = 0
     """Blobs that are still out of service although manifests need them."""
     complete: bool = True
@@ -64,6 +71,7 @@ class ScrubReport:
             "complete": self.complete,
             "damaged": [damage.to_json() for damage in self.damaged],
             "repaired": self.repaired,
+            "unread": self.unread,
             "lost": self.lost,
         }
 
@@ -150,10 +158,12 @@ async def _read_back(
                 report.complete = False
                 await note(after)
                 return
-            fault = await find_fault(store, row.digest, row.phys, row.size, rate=rate)
             after = row.digest
             report.blobs += 1
             report.bytes += row.size
+            fault = await _fault(catalog, store, row, rate, report)
+            if row.digest in report.unread:
+                continue
             if fault is None:
                 checked.append(row.digest)
                 if len(checked) == NOTED_TOGETHER:
@@ -167,6 +177,21 @@ async def _read_back(
                 if on_damage is not None:
                     on_damage(damage)
     await note(ALL_DONE)
+
+
+async def _fault(
+    catalog: Catalog, store: BlobStore, row: Any, rate: ByteRate, report: ScrubReport
+) -> Fault | None:
+    """Notes as unread what does not come while the store works otherwise, else raises StorageFailed."""
+    try:
+        return await find_fault(store, row.digest, row.phys, row.size, rate=rate)
+    except StorageFailed as error:
+        if len(report.unread) == MOST_UNREAD or not await is_pair(catalog, store):
+            raise
+        await ensure_it_stores(store)
+        report.unread[row.digest] = error.message
+        log.warning("blob not read", digest=row.digest, reason=error.message)
+        return None
 
 
 def _next_turn(connection: Connection, now: int, again_after: int, anew: bool) -> _Turn | None:
