@@ -25,8 +25,7 @@ NAMES = {
     "src/entrepot/server/compose.py": ["def open_store"],
     "src/entrepot/server/doctor/bucket_rule.py": ["def check_lifecycle"],
     "src/entrepot/server/control/job_kinds.py": ["class JobKind", "JOB_KINDS:"],
-    "src/entrepot/cli/main.py": ["COMMANDS:"],
-    "src/entrepot/cli/sections.py": ["SECTIONS:"],
+    "src/entrepot/cli/main.py": ["COMMANDS:", "SECTIONS:"],
     "src/entrepot/__init__.py": ["_EXPORTS:"],
     "tests/contract/storage/test_blob_store.py": ["MAKERS:"],
 }

@@ -127,6 +127,20 @@ COMMANDS: dict[str, str] = {
 """Words typed → where the click command is. `group verb` rows make the group `group`.
 Parts of the program add their own rows; a row is all a command needs."""
 
+_CONTAINERS = (
+    "run create start stop restart kill ps logs exec cp diff commit export rename rm wait top stats port "
+    "container volume system"
+)
+SECTIONS: tuple[tuple[str, str], ...] = (
+    ("Images", "pull push images tag rmi inspect history save load import image manifest"),
+    ("Images from images", "append flatten mutate rebase"),
+    ("Containers", _CONTAINERS),
+    ("Registries", "login logout search copy sync tags ls delete"),
+    ("Run a registry", "serve admin config worker"),
+    ("This tool", "help version info completion"),
+)
+"""Heading → commands, in the order they are shown. A command in none is shown under the last heading."""
+
 SERVER_COMMANDS = frozenset({"serve", "worker", "admin", "config"})
 """These set up the registry's own log."""
 
@@ -173,8 +187,6 @@ class LazyGroup(click.Group):
         if self.prefix:
             super().format_commands(ctx, formatter)
             return
-        from entrepot.cli.sections import SECTIONS
-
         left = set(self.list_commands(ctx))
         for number, (heading, words) in enumerate(SECTIONS, 1):
             names = [name for name in words.split() if name in left]
@@ -213,7 +225,7 @@ class UnknownCommand(click.UsageError):
 
     def __init__(self, ctx: click.Context, word: str) -> None:
         super().__init__(f"unknown command: {ctx.command_path} {word}", ctx)
-        from entrepot.cli.sections import advice_on
+        from entrepot.cli.advice import advice_on
 
         group = ctx.command
         prefix = group.prefix if isinstance(group, LazyGroup) else ""

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from entrepot.cli import main as program
-from entrepot.cli.main import COMMANDS, main
-from entrepot.cli.sections import ELSEWHERE, SECTIONS, advice_on, distance
+from entrepot.cli.advice import ELSEWHERE, advice_on, distance
+from entrepot.cli.main import COMMANDS, SECTIONS, main
 
 
 def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:

@@ -1,20 +1,6 @@
-"""Which commands stand together in the help, and what is said about words that are no command."""
+"""What is said about words that are no command."""
 
 from __future__ import annotations
-
-_CONTAINERS = (
-    "run create start stop restart kill ps logs exec cp diff commit export rename rm wait top stats port "
-    "container volume system"
-)
-SECTIONS: tuple[tuple[str, str], ...] = (
-    ("Images", "pull push images tag rmi inspect history save load import image manifest"),
-    ("Images from images", "append flatten mutate rebase"),
-    ("Containers", _CONTAINERS),
-    ("Registries", "login logout search copy sync tags ls delete"),
-    ("Run a registry", "serve admin config worker"),
-    ("This tool", "help version info completion"),
-)
-"""Heading → commands, in the order they are shown. A command in none is shown under the last heading."""
 
 _IMAGES_FROM_IMAGES = (
     "entrepot builds no Dockerfiles. buildah (buildah bud) and BuildKit (buildctl, docker buildx) do, and\n"
