@@ -17,11 +17,12 @@ from entrepot.images.image import Image
 from entrepot.images.leases import Lease
 from entrepot.images.store import ImageStore
 from entrepot.images.times import print_time
-from entrepot.layers.compression import LayerWriter, plain_chunks
+from entrepot.layers.compression import plain_chunks
 from entrepot.layers.copy import changed, found_below, write_found
 from entrepot.layers.directory import Directory
 from entrepot.layers.entry import Entry
 from entrepot.layers.errors import InvalidLayer
+from entrepot.layers.layer_writer import LayerWriter
 from entrepot.layers.reproducible import creation_time, source_date_epoch
 from entrepot.layers.tar_writer import TarWriter
 from entrepot.oci import mediatype

@@ -15,8 +15,8 @@ from entrepot.images.image import Image
 from entrepot.images.leases import Lease
 from entrepot.images.store import ImageStore
 from entrepot.images.times import print_time
-from entrepot.layers.compression import LayerWriter
 from entrepot.layers.diff import Change, write_layer
+from entrepot.layers.layer_writer import LayerWriter
 from entrepot.layers.reproducible import creation_time, source_date_epoch
 from entrepot.layers.tar_writer import TarWriter
 from entrepot.oci import mediatype

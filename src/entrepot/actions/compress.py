@@ -15,7 +15,8 @@ from entrepot.content.verify import DigestMismatch
 from entrepot.images.image import Image
 from entrepot.images.leases import Lease
 from entrepot.images.store import ImageStore
-from entrepot.layers.compression import CHUNK_BYTES, LayerWriter, read_chunks, sniff_compression
+from entrepot.layers.compression import CHUNK_BYTES, read_chunks, sniff_compression
+from entrepot.layers.layer_writer import LayerWriter
 from entrepot.oci import mediatype
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.manifest import ImageManifest, build_manifest

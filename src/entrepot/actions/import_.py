@@ -23,12 +23,12 @@ from entrepot.images.times import print_time
 from entrepot.layers.chunks import ChunkBuffer
 from entrepot.layers.compression import (
     Compression,
-    LayerWriter,
     inflated_chunks,
     plain_chunks,
     sniff_compression,
 )
 from entrepot.layers.errors import InvalidLayer
+from entrepot.layers.layer_writer import LayerWriter
 from entrepot.layers.paths import parse_path
 from entrepot.layers.tar_reader import TarReader
 from entrepot.layout.blobs import BlobWriter

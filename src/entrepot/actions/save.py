@@ -17,7 +17,8 @@ from entrepot.images.image import Image
 from entrepot.images.source import StoreSource
 from entrepot.images.store import ImageStore
 from entrepot.layers.chunks import Writable
-from entrepot.layers.compression import Compression, LayerWriter
+from entrepot.layers.compression import Compression
+from entrepot.layers.layer_writer import LayerWriter
 from entrepot.oci import mediatype
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest

@@ -5,7 +5,7 @@ OCI
 runtime start the process, copies output to the log and to whoever is attached, and when the process ends
 takes the
 mount down and writes the state. Its lock (`monitor.lock`) ends with it, however it ends: that is how others
-know.
+know. One long file: one loop, all of whose parts look at the same process, client and log.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ opened for writing, and everything below the last component is replaced, not fol
 owner, mode
 and time at the end, because making files in them would change the time and a read-only mode would forbid it.
 
-image-spec: Applying Changesets.
+image-spec: Applying Changesets. One long class: the three forms differ in a line here and there of one walk.
 """
 
 from __future__ import annotations

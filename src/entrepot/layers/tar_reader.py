@@ -13,6 +13,7 @@ containerd, podman) differ, instead of choosing a side:
 - anything but zeros after the end-of-archive blocks, or a single zero block followed by more.
 
 Everything is read once, forward; nothing is kept but the header at hand. POSIX.1-2017 pax, GNU tar manual.
+One long file: what one kind of header may say depends on what the others have said.
 """
 
 from __future__ import annotations

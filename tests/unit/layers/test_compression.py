@@ -13,13 +13,13 @@ import pytest
 import zstandard
 
 from entrepot.layers.compression import (
-    LayerWriter,
     plain_chunks,
     prefetched,
     sniff_compression,
     verified_diff,
 )
 from entrepot.layers.errors import DiffIdMismatch, InvalidLayer, LayerLimitExceeded
+from entrepot.layers.layer_writer import LayerWriter
 from entrepot.layers.limits import UnpackLimits
 from entrepot.oci.digest import Digest
 

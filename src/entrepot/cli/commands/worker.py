@@ -24,8 +24,8 @@ def worker(config: str | None, data: str | None) -> None:
     from entrepot.observability.logs import configure_logs
     from entrepot.server.compose import worker_mode
     from entrepot.server.config import load
+    from entrepot.server.process.data_directory import make_data_directory
     from entrepot.server.process.jobs_process import run_jobs
-    from entrepot.server.process.supervisor import make_data_directory
 
     overrides: dict[str, Any] = {} if data is None else {"server.data": data}
     settings = load(config, overrides=overrides)

@@ -11,12 +11,13 @@ Stopping, on SIGTERM:
 3. Whoever is still there is killed.
 
 Another signal goes on to the next step at once; Ctrl-C begins with step 2.
+
+One long class: starting, replacing, reloading and stopping are states of one loop over the same children.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import gc
 import json
 import os
@@ -31,14 +32,15 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
 from entrepot.backoff import backoff_s
-from entrepot.errors import Conflict, EntrepotError, Unavailable
+from entrepot.errors import EntrepotError
 from entrepot.observability.logs import get_log
 from entrepot.server.config.addresses import Address
 from entrepot.server.config.exposure import check_exposure, has_tls
 from entrepot.server.config.model import Config
+from entrepot.server.process.data_directory import StartFailed, hold_data_directory, make_data_directory
 from entrepot.server.process.granian_host import TlsFiles
 from entrepot.server.process.listeners import bind, require_free
 from entrepot.server.process.pulse import Pulse, Silence
@@ -56,8 +58,6 @@ from entrepot.server.telemetry.metrics import retire
 
 log = get_log(__name__)
 
-LOCK_PATIENCE_S: Final = 15.0
-"""How long a start waits for the processes of the one before to be gone."""
 START_TIMEOUT_S: Final = 120.0
 CERTIFICATE_CHECK_S: Final = 5.0
 FIRST_BACKOFF_S: Final = 0.2
@@ -66,18 +66,6 @@ STEADY_S: Final = 30.0
 """A process that ran for so long is replaced at once when it dies."""
 KILL_GRACE_S: Final = 5.0
 JOBS = "jobs"
-
-
-class AlreadyServing(Conflict):
-    """Another server uses the data directory."""
-
-    code: ClassVar[str] = "already-serving"
-
-
-class StartFailed(Unavailable):
-    """A process of the server ended before it was ready; its own message is on stderr."""
-
-    code: ClassVar[str] = "start-failed"
 
 
 @dataclass(slots=True)
@@ -548,41 +536,3 @@ def raise_descriptor_limit() -> None:
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def make_data_directory(data: Path) -> None:
-    """Make it, for its owner only. Raises StartFailed."""
-    try:
-        data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if data.stat().st_uid == os.geteuid() and data.stat().st_mode & 0o077:
-            data.chmod(0o700)
-    except OSError as error:
-        raise StartFailed(
-            f"the data directory {data} cannot be used: {(error.strerror or str(error)).lower()}",
-            hint="name another with --data DIR",
-        ) from error
-
-
-def hold_data_directory(data: Path) -> int:
-    """A lock that lives as long as any process of this server; returns its descriptor. Raises
-    AlreadyServing."""
-    path = data / "serve.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + LOCK_PATIENCE_S
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
-            alive = owner.isdigit() and Path(f"/proc/{owner}").exists()
-            if alive or time.monotonic() > deadline:
-                os.close(descriptor)
-                raise AlreadyServing(
-                    f"another entrepot serve (process {owner or 'unknown'}) uses the data in {data}",
-                    hint="stop it, or name another directory with --data DIR",
-                ) from None
-            time.sleep(0.1)
-            continue
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-        return descriptor

@@ -41,7 +41,7 @@ def migrate(ctx: click.Context, target: str | None, deep: bool, no_wait: bool) -
 
 def _schema() -> None:
     from entrepot.server.compose import catalog_schema, prepare_now
-    from entrepot.server.process.supervisor import make_data_directory
+    from entrepot.server.process.data_directory import make_data_directory
 
     config = admin_config()
     make_data_directory(config.server.data)
@@ -53,7 +53,7 @@ async def _move(target: str, deep: bool, no_wait: bool) -> Any:
     from entrepot.server.compose import opened_ground
     from entrepot.server.config import load
     from entrepot.server.control.moves import move
-    from entrepot.server.process.supervisor import make_data_directory
+    from entrepot.server.process.data_directory import make_data_directory
 
     old, new = admin_config(), load(target, env={})
     async with opened_ground(old) as here:

@@ -36,7 +36,7 @@ def rebuild() -> None:
 async def _rebuild() -> Any:
     from entrepot.server.compose import opened_ground
     from entrepot.server.control.backups import rebuild as rebuild_catalog
-    from entrepot.server.process.supervisor import hold_data_directory, make_data_directory
+    from entrepot.server.process.data_directory import hold_data_directory, make_data_directory
 
     config = admin_config()
     make_data_directory(config.server.data)

@@ -45,7 +45,7 @@ def restore(ctx: click.Context, where: str, key: str | None, at: str | None, ove
 async def _restore(where: str, key: str | None, at: str | None, overwrite: bool) -> Any:
     from entrepot.server.compose import access_settings, opened_ground
     from entrepot.server.control.backups import restore
-    from entrepot.server.process.supervisor import hold_data_directory, make_data_directory
+    from entrepot.server.process.data_directory import hold_data_directory, make_data_directory
 
     config = admin_config()
     make_data_directory(config.server.data)

@@ -13,6 +13,7 @@ A blob stays while its lease runs, so one that was just pushed or asked for by a
 manifest. A candidate that came into use again stays: each DELETE asks again, and a foreign key that
 refuses means "in use". No manifest is parsed here; one that is damaged or odd keeps all that was recorded
 for it when it was pushed. What is in the trash is unlinked later, see `sweep`.
+One long file: each step looks and deletes under conditions that have to be the same ones.
 """
 
 from __future__ import annotations
