@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from entrepot.errors import InvalidInput
+from typing import ClassVar, Final
+
+from entrepot.errors import Conflict, InvalidInput
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.model import Action
 from entrepot.server.access.directory import grants as rows
@@ -13,7 +15,15 @@ from entrepot.server.access.directory.teams import get_team
 from entrepot.server.control.services import Services
 from entrepot.server.control.transaction import Transaction, change, look
 
-__all__ = ["GrantRow", "give_role", "list_grants", "take_role"]
+__all__ = ["GrantRow", "OwnerLeaves", "give_role", "list_grants", "take_role"]
+
+_MOST: Final = 1000
+
+
+class OwnerLeaves(Conflict):
+    """A project would have no owner any more, or its actor less to say in it; and nobody was asked."""
+
+    code: ClassVar[str] = "owner-leaves"
 
 
 async def list_grants(
@@ -79,10 +89,13 @@ async def give_role(
     return await change(services, actor, do)
 
 
-async def take_role(services: Services, actor: Actor, number: int, *, project: str | None = None) -> GrantRow:
+async def take_role(
+    services: Services, actor: Actor, number: int, *, project: str | None = None, was_asked: bool = True
+) -> GrantRow:
     """It ends with the next request of whoever held it. `project`: a grant of another one is not found.
 
-    Raises Unknown. Returns what is gone.
+    Where a click is all it takes (`was_asked` is False) the last owner's role, and the actor's own, stay.
+    Raises Unknown, OwnerLeaves. Returns what is gone.
     """
 
     def do(t: Transaction) -> GrantRow:
@@ -92,7 +105,22 @@ async def take_role(services: Services, actor: Actor, number: int, *, project: s
         else:
             t.require(Action.MANAGE_MEMBERS, project=project)
             found = rows.get_grant(t.connection, number, project_id=get_project(t.connection, project).id)
+        if not was_asked:
+            _stay(t, found)
         rows.remove_grant(t.connection, t.actor, found, now=t.now)
         return found
 
     return await change(services, actor, do)
+
+
+def _stay(t: Transaction, grant: GrantRow) -> None:
+    """Raises OwnerLeaves."""
+    held = rows.list_grants(t.connection, project_id=get_project(t.connection, grant.project).id, n=_MOST)
+    if _owns(grant) and not any(_owns(other) for other in held if other.id != grant.id):
+        raise OwnerLeaves(f"{grant.principal or grant.team} is the last owner of {grant.project}")
+    if grant.principal == t.actor.principal.name:
+        raise OwnerLeaves(f"this is your own role in {grant.project}: you may not be able to take it back")
+
+
+def _owns(grant: GrantRow) -> bool:
+    return grant.role == "owner" and not grant.repositories and not grant.tags

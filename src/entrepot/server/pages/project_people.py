@@ -42,7 +42,9 @@ async def members(visit: Visit, project: str) -> Response[Any]:
     return await _members_page(visit, project, Form(kind="user", role="developer"))
 
 
-async def _members_page(visit: Visit, project: str, form: Form, status: int = 200) -> Response[Any]:
+async def _members_page(
+    visit: Visit, project: str, form: Form, status: int = 200, *, leaving: int = 0, why: str = ""
+) -> Response[Any]:
     head = await project_head(visit, project, "members")
     may_manage = await visit.may(Action.MANAGE_MEMBERS, project=project)
     found = await grants.list_grants(visit.services, visit.caller, project=project, n=MOST)
@@ -58,6 +60,8 @@ async def _members_page(visit: Visit, project: str, form: Form, status: int = 20
         teams=choice,
         may_manage=may_manage,
         form=form,
+        leaving=next((grant for grant in found if grant.id == leaving), None),
+        why=why,
     )
 
 
@@ -99,10 +103,16 @@ async def add_member(visit: Visit, project: str) -> Response[Any]:
 
 @submit("/projects/{project:str}/members/remove", Action.MANAGE_MEMBERS)
 async def remove_member(visit: Visit, project: str) -> Response[Any]:
-    """It ends with the next request of whoever held it."""
-    number = _number(await visit.form(), "grant")
-
-    gone = await grants.take_role(visit.services, visit.caller, number, project=project)
+    """It ends with the next request of whoever held it. The last owner's, and one's own, after a question."""
+    sent = await visit.form()
+    number = _number(sent, "grant")
+    try:
+        gone = await grants.take_role(
+            visit.services, visit.caller, number, project=project, was_asked=bool(sent["sure"])
+        )
+    except grants.OwnerLeaves as error:
+        form = Form(kind="user", role="developer")
+        return await _members_page(visit, project, form, 409, leaving=number, why=error.message)
     who = gone.principal or f"team {gone.team}"
     return visit.go(addresses.project(project, "members"), f"{who} is no {gone.role} any more.")
 

@@ -562,3 +562,31 @@ async def test_an_empty_list_of_other_registries_says_how_it_fills(team: Registr
     page = words(await (await visit(team, "root")).get("/upstreams"))
     assert "access.registries" in page
     assert "/api/v1/upstreams/SERVICE/events" in page
+
+
+async def test_the_last_owner_and_oneself_are_removed_after_a_question(team: Registry) -> None:
+    """One click took a project from its only owner, who then could not undo it."""
+    owner = await visit(team, "owner")
+    page = (await owner.get("/projects/acme/members")).text
+    found = re.search(
+        r'name="grant" value="(\d+)"><button class="danger" aria-label="Remove owner as owner"', page
+    )
+    assert found
+    for who in ("owner", "root"):
+        asked = await (await visit(team, who)).post("/projects/acme/members/remove", grant=found[1])
+        assert asked.status_code == 409
+        assert "Owner is the last owner of acme." in words(asked)
+        assert 'name="sure" value="yes"' in asked.text
+    assert (await owner.get("/projects/acme/members")).status_code == 200
+    done = await owner.post("/projects/acme/members/remove", grant=found[1], sure="yes")
+    assert done.status_code == 303
+    assert (await owner.get("/projects/acme/members")).status_code != 200
+
+
+async def test_others_are_removed_at_once(team: Registry) -> None:
+    owner = await visit(team, "owner")
+    page = (await owner.get("/projects/acme/members")).text
+    found = re.search(r'name="grant" value="(\d+)"><button class="danger" aria-label="Remove viewer', page)
+    assert found
+    done = await owner.post("/projects/acme/members/remove", grant=found[1])
+    assert done.status_code == 303
