@@ -27,11 +27,12 @@ from entrepot.containers.errors import (
 from entrepot.containers.etc import write_files, write_resolver
 from entrepot.containers.frames import FrameKind, FrameParser, received_frames
 from entrepot.containers.host_config import host_config, host_devices, init_program
-from entrepot.containers.monitor import Start, process_start, spawn_monitor
+from entrepot.containers.monitor import Start, spawn_monitor
 from entrepot.containers.names import check_name, new_id
 from entrepot.containers.network import choose_network, end_network
 from entrepot.containers.options import CreateOptions, parse_signal
 from entrepot.containers.ports import parse_expose
+from entrepot.containers.processes import process_start
 from entrepot.containers.records import (
     Container,
     Containers,
@@ -156,7 +157,7 @@ class Lifecycle:
             raise ContainerRunning(f"container {container.id[:12]} is already running")
         try:
             runtime = find_runtime(self._runtime_name)
-            end_network(self.containers.directory(container), process_start)  # of a start that was killed
+            end_network(self.containers.directory(container))  # of a start that was killed
             forget_stop(self.containers.directory(container))
             write_resolver(self.containers.directory(container) / "files", container)
             self._write_bundle(container, runtime)
@@ -235,7 +236,7 @@ class Lifecycle:
         runtime = (
             Runtime(state.runtime, os.geteuid() != 0) if state.runtime else find_runtime(self._runtime_name)
         )
-        end_network(self.containers.directory(container), process_start)
+        end_network(self.containers.directory(container))
         runtime.delete(self.containers.directory(container) / "runtime", container.id)
         self.rootfs(container).unmount()
         ended = State(
@@ -343,7 +344,7 @@ class Lifecycle:
 
     def _remove_files(self, container: Container, *, volumes: bool) -> None:
         with self.containers.alone(container):
-            end_network(self.containers.directory(container), process_start)
+            end_network(self.containers.directory(container))
             self.rootfs(container).unmount()
             if volumes:
                 remove_anonymous_volumes(self.containers, container)

@@ -35,8 +35,9 @@ from entrepot.containers.frames import FrameKind, FrameParser, frame_of
 from entrepot.containers.logs import LogWriter
 from entrepot.containers.mounts import set_subreaper
 from entrepot.containers.network import PROGRAMS, bound_ports, end_network, start_network
+from entrepot.containers.processes import process_start
 from entrepot.containers.records import Containers, PortBinding, State, utc_now
-from entrepot.containers.restart import comes_again, is_asked_to_stop, pause_s
+from entrepot.containers.restart import comes_again, ends_in_a_row, is_asked_to_stop, pause_s
 from entrepot.containers.rootfs import RootFs, rootfs_of
 from entrepot.containers.runtime import Runtime, failure_from_log
 from entrepot.containers.volumes import remove_anonymous_volumes
@@ -115,12 +116,12 @@ def _run_detached(start: Start, lock_fd: int, sock_fd: int) -> None:
     code = 1
     try:
         monitor = Monitor(start, sock)
-        pause = 0.0
+        ends = 0
         while (lasted := monitor.run()) is not None:
             monitor.leave_client(lock_fd)
-            pause = pause_s(pause, lasted_s=lasted)
+            ends = ends_in_a_row(ends, lasted_s=lasted)
             monitor = Monitor(msgspec.structs.replace(start, stdin=False), None)
-            if not monitor.waits(pause):
+            if not monitor.waits(pause_s(ends)):
                 break
         os.close(lock_fd)  # it is over for everybody but a client that is slow to read
         monitor.finish()
@@ -278,7 +279,7 @@ class Monitor:
         except (OSError, ValueError) as error:
             raise RuntimeFailed(f"{self._start.runtime.name} did not tell the process it started") from error
         if self._has_own_network():
-            start_network(self._container, pid, ports, self._directory, process_start)
+            start_network(self._container, pid, ports, self._directory)
             started = self._start.runtime.call(
                 state, "--log", str(log), "--log-format", "json", "start", self._container.id, check=False
             )
@@ -499,7 +500,7 @@ class Monitor:
 
     def _end(self, rootfs: RootFs, code: int, *, error: str = "", again: bool = False) -> None:
         self._log.close()
-        end_network(self._directory, process_start)
+        end_network(self._directory)
         state = self._directory / "runtime"
         if error:
             self._start.runtime.delete(state, self._container.id)
@@ -526,16 +527,6 @@ class Monitor:
                 rootfs.unmount()
                 remove_anonymous_volumes(self._containers, self._container)
                 self._containers.remove(self._container)
-
-
-def process_start(pid: int) -> int:
-    """When a process was started, in clock ticks since boot; 0 when there is none."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return 0
-    fields = text.rpartition(")")[2].split()
-    return 0 if fields[0] in "ZX" else int(fields[19])  # one that has ended and waits to be collected is none
 
 
 def _drained(fd: int) -> str:

@@ -18,14 +18,16 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 from entrepot.containers.errors import InvalidOption, NoNetwork, RuntimeFailed
+from entrepot.containers.processes import process_start
 from entrepot.containers.records import Container, PortBinding
+from entrepot.files import replace_file
 
 PROGRAMS = ("pasta", "slirp4netns")
 ADDRESS = "10.0.2.100"
@@ -81,13 +83,7 @@ def choose_network(
     return Choice("none", f"the container has no network: {problem}; {hint}, or use --network host or none")
 
 
-def start_network(
-    container: Container,
-    pid: int,
-    ports: Sequence[PortBinding],
-    directory: Path,
-    start_of: Callable[[int], int],
-) -> None:
+def start_network(container: Container, pid: int, ports: Sequence[PortBinding], directory: Path) -> None:
     """Give the created container whose process is `pid` its network, ports open. Written down in `directory`.
 
     Raises RuntimeFailed, and nothing of it is left running then.
@@ -109,20 +105,25 @@ def start_network(
             f"{name} could not make the container's network: {said}",
             hint="choose another with --network pasta, slirp4netns, host or none",
         )
-    _write(directory, Helper(helper, start_of(helper)))
+    record = msgspec.json.encode(Helper(helper, process_start(helper)))
+    try:
+        replace_file(directory / "network.json", record, tmp=directory, durable=False, mode=0o600)
+    except OSError as error:  # nobody could end what is not written down
+        _end(helper)
+        raise RuntimeFailed(f"the container's network cannot be recorded: {error.strerror}") from error
 
 
-def end_network(directory: Path, start_of: Callable[[int], int]) -> None:
+def end_network(directory: Path) -> None:
     """End the process that is the network of the container in `directory`, whoever started it."""
     path = directory / "network.json"
     try:
         helper = msgspec.json.decode(path.read_bytes(), type=Helper)
     except (OSError, msgspec.MsgspecError):
         return
-    if helper.start and start_of(helper.pid) == helper.start:
+    if helper.start and process_start(helper.pid) == helper.start:
         _end(helper.pid)
         deadline = time.monotonic() + 10
-        while start_of(helper.pid) == helper.start and time.monotonic() < deadline:
+        while process_start(helper.pid) == helper.start and time.monotonic() < deadline:
             time.sleep(0.005)
     path.unlink(missing_ok=True)
 
@@ -152,7 +153,12 @@ def _start_pasta(path: str, _: int, namespace: int, ports: Sequence[PortBinding]
     argv += ["--netns", "/proc/self/fd/0"]
     with log.open("wb") as said:
         # It goes into the background once everything is in place.
-        done = subprocess.run(argv, stdin=namespace, stdout=said, stderr=said, check=False, timeout=_READY_S)
+        try:
+            done = subprocess.run(
+                argv, stdin=namespace, stdout=said, stderr=said, check=False, timeout=_READY_S
+            )
+        except subprocess.TimeoutExpired:
+            return 0
     with contextlib.suppress(OSError, ValueError):
         return int(pid_file.read_text()) if done.returncode == 0 else 0
     return 0
@@ -205,13 +211,6 @@ def _end(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(ChildProcessError):  # another process's child
         os.waitpid(pid, 0)
-
-
-def _write(directory: Path, helper: Helper) -> None:
-    path = directory / "network.json"
-    new = path.with_suffix(".new")
-    new.write_bytes(msgspec.json.encode(helper))
-    new.rename(path)
 
 
 def _said(log: Path) -> str:

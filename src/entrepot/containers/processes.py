@@ -30,6 +30,15 @@ class Usage(Struct, frozen=True):
     pids: int
 
 
+def process_start(pid: int) -> int:
+    """When a process was started, in clock ticks since boot; 0 when there is none."""
+    try:
+        fields = _stat(pid)
+    except OSError:
+        return 0
+    return 0 if fields[0] in "ZX" else int(fields[19])  # one that has ended and waits to be collected is none
+
+
 def processes_of(first: int) -> Sequence[int]:
     """The IDs, as the host sees them, the first process first; none when it has ended."""
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from entrepot.backoff import backoff_s
 from entrepot.containers.errors import InvalidOption
 
 _POLICIES = ("no", "always", "on-failure", "unless-stopped")
@@ -42,9 +43,14 @@ def comes_again(policy: str, retries: int, *, restarts: int, exit_code: int) -> 
     return policy in ("always", "unless-stopped")
 
 
-def pause_s(before_s: float, *, lasted_s: float) -> float:
-    """How long to wait: twice as long as `before_s`, up to a minute."""
-    return _FIRST_PAUSE_S if not before_s or lasted_s >= LASTED_S else min(before_s * 2, _MAX_PAUSE_S)
+def pause_s(ends: int) -> float:
+    """How long to wait after so many ends in a row, each of a process that had not lasted."""
+    return backoff_s(ends, first_s=_FIRST_PAUSE_S, longest_s=_MAX_PAUSE_S)
+
+
+def ends_in_a_row(before: int, *, lasted_s: float) -> int:
+    """With the one that has just come, after so many `before`."""
+    return 1 if lasted_s >= LASTED_S else before + 1
 
 
 def ask_to_stop(directory: Path) -> None:

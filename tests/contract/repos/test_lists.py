@@ -298,18 +298,18 @@ async def test_a_tag_is_known_at_every_time_and_can_be_put_back(world: World) ->
         world.clock.advance(60)
     was = [await world.history.manifest_at(REPO, "v1", at) for at in (times[0] - 1, *times)]
     assert [None if one is None else one.raw for one in was] == [None, one, two, None]
-    events, more = await world.history.of_tag(REPO, "v1", n=2)
+    events, more = await world.of_tag("v1", n=2)
     assert [(event.old, event.new) for event in events] == [
         (str(Digest.of(two)), None),
         (str(Digest.of(one)), str(Digest.of(two))),
     ]
     assert more
-    older, more = await world.history.of_tag(REPO, "v1", before=events[-1].seq, n=2)
+    older, more = await world.of_tag("v1", before=events[-1].seq, n=2)
     assert ([event.new for event in older], more) == ([str(Digest.of(one))], False)
     with pytest.raises(Denied):
-        await world.history.restore_tag(REPO, "v1", Digest.of(one), actor=ALICE, permit=refusing("restore"))
-    assert await world.history.restore_tag(REPO, "v1", Digest.of(one), actor=ALICE) is None
-    assert await world.history.restore_tag(REPO, "v1", Digest.of(two), actor=ALICE) == str(Digest.of(one))
+        await world.restore_tag("v1", Digest.of(one), permit=refusing("restore"))
+    assert await world.restore_tag("v1", Digest.of(one)) is None
+    assert await world.restore_tag("v1", Digest.of(two)) == str(Digest.of(one))
     found = await world.manifests.get(REPO, "v1")
     assert found is not None
     assert found.raw == two
@@ -325,13 +325,13 @@ async def test_restoring_brings_back_all_that_an_image_needs(world: World) -> No
         await world.manifests.delete_manifest(REPO, Digest.of(raw), actor=ALICE)
     await world.blobs.delete(REPO, DIGEST, actor=ALICE)
     assert await world.rows(project, "usage_bytes") != usage
-    await world.history.restore_tag(REPO, "all", Digest.of(index), actor=ALICE)
+    await world.restore_tag("all", Digest.of(index))
     for reference in ("all", Digest.of(child)):
         assert await world.manifests.get(REPO, reference) is not None
     assert await world.blobs.find(REPO, DIGEST) is not None
     assert await world.rows(project, "usage_bytes") == usage
     with pytest.raises(ManifestUnknown):
-        await world.history.restore_tag(REPO, "x", Digest.of(image_manifest(b"never")), actor=ALICE)
+        await world.restore_tag("x", Digest.of(image_manifest(b"never")))
 
 
 CLIENT = "alice 192.0.2.7"

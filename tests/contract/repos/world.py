@@ -9,11 +9,11 @@ from sqlalchemy import Connection, Table, func, select
 
 from entrepot.oci import mediatype
 from entrepot.oci.digest import Digest
-from entrepot.server.access.decision.change import Change
+from entrepot.server.access.decision.change import Change, Permit, allow_all
 from entrepot.server.db import Catalog
 from entrepot.server.db.clock import ManualClock
 from entrepot.server.repos.blobs import Blobs, StoredBlob
-from entrepot.server.repos.history import History
+from entrepot.server.repos.history import FOREVER, History, TagEvent, events_of_tag, restore_tag
 from entrepot.server.repos.limits import DEFAULT_LIMITS, RepositoryLimits
 from entrepot.server.repos.manifests import Manifests, PutManifestResult
 from entrepot.server.repos.pulls import Pulls
@@ -72,7 +72,14 @@ class World:
         self.manifests = Manifests(self.catalog, self.limits, self.clock)
         self.tags, self.referrers = Tags(self.catalog), Referrers(self.catalog)
         self.repositories = Repositories(self.catalog)
-        self.history, self.pulls = History(self.catalog, self.clock), Pulls(self.catalog, self.clock)
+        self.history, self.pulls = History(self.catalog), Pulls(self.catalog, self.clock)
+
+    async def of_tag(self, name: str, *, before: int = FOREVER, n: int) -> tuple[list[TagEvent], bool]:
+        return await self.catalog.read(events_of_tag, REPO, name, before, n)
+
+    async def restore_tag(self, name: str, digest: Digest, *, permit: Permit = allow_all) -> str | None:
+        clock = self.clock.now(), self.clock.steady()
+        return await self.catalog.write(restore_tag, REPO, name, str(digest), ALICE, permit, *clock)
 
     def worker(self) -> "World":
         """Another process: it shares the catalog and the store, and remembers nothing."""

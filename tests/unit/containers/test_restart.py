@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from entrepot.containers.restart import comes_again, parse_restart, pause_s
+from entrepot.containers.restart import comes_again, ends_in_a_row, parse_restart, pause_s
 
 CASES = [
     ("no", 0, 0, 1, False),
@@ -23,12 +23,13 @@ def test_what_is_started_again(policy: str, retries: int, restarts: int, exit_co
 
 
 def test_pauses_double_up_to_a_minute_and_begin_anew_after_a_long_run() -> None:
-    pauses = [0.0]
+    pauses, ends = [0.0], 0
     for _ in range(12):
-        pauses.append(pause_s(pauses[-1], lasted_s=1))
+        ends = ends_in_a_row(ends, lasted_s=1)
+        pauses.append(pause_s(ends))
     assert pauses[1:4] == [0.1, 0.2, 0.4]
     assert pauses[-1] == 60.0
-    assert pause_s(60.0, lasted_s=10) == 0.1
+    assert pause_s(ends_in_a_row(ends, lasted_s=10)) == 0.1
 
 
 def test_policies_are_read() -> None:

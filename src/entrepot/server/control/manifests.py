@@ -26,7 +26,6 @@ __all__ = [
     "Surroundings",
     "chart_of",
     "delete_manifest",
-    "digest_of_tag",
     "image_config",
     "layers_of",
     "list_manifests",
@@ -80,16 +79,6 @@ async def list_manifests(
     return await look(services, actor, see)
 
 
-async def digest_of_tag(services: Services, actor: Actor, repository: str, name: str) -> str:
-    """Raises NotFound."""
-
-    def see(t: Transaction) -> str:
-        repo_id = _repository(t, repository)
-        return content.get_tag(t.connection, repo_id, name).digest
-
-    return await look(services, actor, see)
-
-
 async def show_manifest(services: Services, actor: Actor, repository: str, digest: str) -> ManifestDetails:
     """Reads content, so it needs pull. Raises NotFound."""
 
@@ -120,9 +109,7 @@ async def show_surroundings(
     def see(t: Transaction) -> Surroundings:
         repo_id, visible = _repository(t, repository), t.visible
         tags = content.tags_on(t.connection, repo_id, [digest]).get(digest, [])
-        unique, shared = content.tag_sizes(t.connection, repo_id, digest, visible)
-        if len(tags) > 1:
-            unique, shared = 0, unique + shared  # another tag keeps all of it
+        unique, shared = content.tag_sizes(t.connection, repo_id, digest, visible, tags=tags)
         return Surroundings(
             tags=tags,
             referrers=[

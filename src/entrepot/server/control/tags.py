@@ -127,9 +127,8 @@ async def show_tag(services: Services, actor: Actor, repository: str, name: str)
     def see(t: Transaction) -> TagDetails:
         repo_id = _repository(t, repository)
         found = content.get_tag(t.connection, repo_id, name)
-        unique, shared = content.tag_sizes(t.connection, repo_id, found.digest, t.visible)
-        if len(content.tags_on(t.connection, repo_id, [found.digest]).get(found.digest, [])) > 1:
-            unique, shared = 0, unique + shared  # another tag keeps all of it
+        tags = content.tags_on(t.connection, repo_id, [found.digest])[found.digest]
+        unique, shared = content.tag_sizes(t.connection, repo_id, found.digest, t.visible, tags=tags)
         return TagDetails(found, unique, shared)
 
     return await look(services, actor, see)

@@ -54,9 +54,9 @@ SILENCE_S: Final = 9
 """A connection whose other end has not even acknowledged a packet for so long is given up."""
 CLOCK_CHECK_US: Final = microseconds(10)
 CLOCK_STEP_US: Final = microseconds(5)
+"""More than this between two looks is no drift: the database's clock was set."""
 CLOCK_TRIP_US: Final = microseconds(1)
 """When the answer took longer, nobody knows when in between the clock was read."""
-"""More than this between two looks is no drift: the database's clock was set."""
 
 _STANDBY: Final = "25006"  # read-only: after a failover, a connection to what was the primary
 _REFUSED: Final = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock timeout

@@ -219,7 +219,7 @@ async def _digest_of(visit: Visit, repository: str, text: str) -> str:
     if ":" in text:
         return str(Digest.parse(text))
     name = parse_tag(text)
-    return await manifests.digest_of_tag(visit.services, visit.caller, repository, name)
+    return (await find_tag(visit.services, visit.caller, repository, name)).digest
 
 
 ROUTES = [by_tag, by_digest, compare]

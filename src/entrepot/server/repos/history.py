@@ -13,9 +13,8 @@ from sqlalchemy import Connection, bindparam, insert, or_, select, update
 from entrepot.oci.digest import Digest
 from entrepot.server.access.audit import record_change
 from entrepot.server.access.decision.actor import Actor
-from entrepot.server.access.decision.change import Change, Permit, allow_all
+from entrepot.server.access.decision.change import Change, Permit
 from entrepot.server.db.catalog import Catalog
-from entrepot.server.db.clock import Clock
 from entrepot.server.db.tables import blob as blob_table
 from entrepot.server.db.tables import (
     manifest,
@@ -162,23 +161,10 @@ class TagEvent:
 
 
 class History:
-    """Histories of all tags."""
+    """What tags were at any time."""
 
-    def __init__(self, catalog: Catalog, clock: Clock | None = None) -> None:
+    def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._clock = clock or catalog.clock
-
-    async def of_tag(
-        self, repository: str, name: str, *, before: int | None = None, n: int = 50
-    ) -> tuple[list[TagEvent], bool]:
-        """The last `n` moves of a tag before the event `before`, newest first, and whether there are older
-        ones.
-
-        Raises NameUnknown.
-        """
-        return await self._catalog.read(
-            events_of_tag, repository, name, FOREVER if before is None else before, n
-        )
 
     async def manifest_at(self, repository: str, reference: str | Digest, at: int) -> StoredManifest | None:
         """What the tag was at a time, or the manifest of that digest if it was not deleted by then.
@@ -187,33 +173,14 @@ class History:
         """
         return await self._catalog.read(manifest_at, repository, reference, at)
 
-    async def restore_tag(
-        self, repository: str, name: str, digest: Digest, *, actor: Actor, permit: Permit = allow_all
-    ) -> str | None:
-        """Point a tag to `digest` again, and bring that back if it was deleted. Returns what the tag was
-        until now.
-
-        The permit is asked for `restore` of the tag (of no tag alone, when it never was that), and for
-        `create-tag` or `overwrite-tag` when the tag moves.
-
-        Raises NameUnknown, ManifestUnknown when it has been collected, Denied.
-        """
-        return await self._catalog.write(
-            restore_tag,
-            repository,
-            name,
-            str(digest),
-            actor,
-            permit,
-            self._clock.now(),
-            self._clock.steady(),
-        )
-
 
 def events_of_tag(
     connection: Connection, repository: str, name: str, before: int, n: int
 ) -> tuple[list[TagEvent], bool]:
-    """See `History.of_tag`."""
+    """The last `n` moves of a tag before the event `before`, newest first, and whether there are older ones.
+
+    Raises NameUnknown.
+    """
     row = require_repository(connection, repository)
     key = {"p_repo": row.id, "p_name": name, "p_before": before, "p_n": n + 1}
     events = [TagEvent(**found._mapping) for found in connection.execute(_EVENTS, key)]
@@ -247,7 +214,14 @@ def restore_tag(
     now: int,
     steady: int,
 ) -> str | None:
-    """See `History.restore_tag`. When and by whom it was pushed stays as it was."""
+    """Point a tag to `digest` again, and bring that back if it was deleted. Returns what the tag was until
+    now. When and by whom it was pushed stays as it was.
+
+    The permit is asked for `restore` of the tag (of no tag alone, when it never was that), and for
+    `create-tag` or `overwrite-tag` when the tag moves.
+
+    Raises NameUnknown, ManifestUnknown when it has been collected, Denied.
+    """
     row = require_repository(connection, repository)
     old = connection.execute(_TAG, {"p_repo": row.id, "p_name": name}).scalar_one_or_none()
     change = Change("restore", repository, name, old, digest)

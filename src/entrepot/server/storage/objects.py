@@ -39,9 +39,9 @@ MAX_CONCURRENCY: Final = 2
 """Parts of one upload on their way at once; it bounds the memory of an upload."""
 READ_BYTES: Final = 256 * 1024
 READ_ATTEMPTS: Final = 5
+"""How often in a row a download may break off without having got any further."""
 FIRST_BACKOFF_S: Final = 0.1
 LONGEST_BACKOFF_S: Final = 1.0
-"""How often in a row a download may break off without having got any further."""
 DELETED_TOGETHER: Final = 1000
 """Objects that one request removes; S3 takes no more."""
 NOT_FOUND: Final = (FileNotFoundError,)

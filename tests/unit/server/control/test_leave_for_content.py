@@ -57,7 +57,6 @@ READS: dict[str, tuple[str, Use]] = {
     "list_deleted_tags": ("stranger", lambda s, a, _: tags.list_deleted_tags(s, a, APP)),
     "history_of_tag": ("stranger", lambda s, a, _: tags.history_of_tag(s, a, APP, "v1")),
     "list_manifests": ("stranger", lambda s, a, _: manifests.list_manifests(s, a, APP)),
-    "digest_of_tag": ("viewer", lambda s, a, _: manifests.digest_of_tag(s, a, APP, "v1")),
     "show_manifest": (
         "viewer",
         lambda s, a, image: manifests.show_manifest(s, a, APP, str(Digest.of(image.manifest))),

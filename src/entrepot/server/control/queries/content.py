@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -281,8 +281,10 @@ def closure(connection: Connection, repo_id: int, digest: str) -> set[int]:
     return found
 
 
-def tag_sizes(connection: Connection, repo_id: int, digest: str, visible: Visible) -> tuple[int, int]:
-    """(unique, shared) bytes of the blobs and manifests a tag needs.
+def tag_sizes(
+    connection: Connection, repo_id: int, digest: str, visible: Visible, *, tags: Collection[str]
+) -> tuple[int, int]:
+    """(unique, shared) bytes of the blobs and manifests a tag needs, `tags` being all that point to the same.
 
     Unique is what nothing outside of it needs, in any visible repository: what is freed when it goes, as far
     as the caller may know. Whether a hidden repository holds the same is not told.
@@ -312,7 +314,9 @@ def tag_sizes(connection: Connection, repo_id: int, digest: str, visible: Visibl
     manifests = connection.execute(
         select(func.sum(manifest.c.size)).where(manifest.c.id.in_(ids))
     ).scalar_one()
-    return int(unique) + int(manifests or 0), int(shared)
+    unique = int(unique) + int(manifests or 0)
+    # What another tag keeps is not freed.
+    return (unique, int(shared)) if len(tags) < 2 else (0, unique + int(shared))
 
 
 def _repository_is_seen(repo_id: ColumnElement[int], visible: Visible) -> ColumnElement[bool]:
