@@ -10,7 +10,7 @@ from msgspec import Struct
 from entrepot.actions.container_inspect import container_sizes
 from entrepot.actions.errors import InvalidFilter
 from entrepot.actions.filters import parse_moment
-from entrepot.actions.ps import list_containers
+from entrepot.actions.ps import has_label, list_containers
 from entrepot.actions.rm import remove_container
 from entrepot.containers.errors import ContainerRunning, NoSuchContainer
 from entrepot.containers.records import Container
@@ -55,10 +55,4 @@ def _test(text: str) -> Callable[[Container], bool]:
     if key == "until":
         moment = parse_moment(value)
         return lambda container: container.created < moment
-    label, has_value, wanted = value.partition("=")
-
-    def has(container: Container) -> bool:
-        labels = container.process.labels
-        return label in labels and (not has_value or labels[label] == wanted)
-
-    return has if key == "label" else lambda container: not has(container)
+    return lambda container: has_label(container, value) is (key == "label")

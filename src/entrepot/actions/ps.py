@@ -84,7 +84,7 @@ def _keeps(
 ) -> bool:
     return all(any(_fits(containers, key, value, container, state) for value in values)
                if key != "label" else
-               all(_has_label(container, value) for value in values)
+               all(has_label(container, value) for value in values)
                for key, values in chosen.items())  # fmt: skip
 
 
@@ -116,7 +116,8 @@ def _fits(containers: Containers, key: str, value: str, container: Container, st
             return container.host.network == value
 
 
-def _has_label(container: Container, wanted: str) -> bool:
+def has_label(container: Container, wanted: str) -> bool:
+    """`KEY`, or `KEY=VALUE`."""
     key, equals, value = wanted.partition("=")
     labels = container.process.labels
     return key in labels and (not equals or labels[key] == value)
