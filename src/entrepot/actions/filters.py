@@ -5,8 +5,9 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from msgspec import Struct
 
 from entrepot.actions.errors import InvalidFilter
 from entrepot.images.image import Image
@@ -21,8 +22,7 @@ _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0
 Test = Callable[[Image], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class ImageFilter:
+class ImageFilter(Struct, frozen=True):
     """What is left of a listing, and of each image's names."""
 
     tests: tuple[Test, ...] = ()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from entrepot.actions.errors import InvalidFilter
 from entrepot.actions.places import the_store
@@ -27,8 +28,7 @@ _VALUES = {
 """What these filters may be; docker's states, of which containers here have four."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(Struct, frozen=True):
     """A container as a list shows it."""
 
     container: Container

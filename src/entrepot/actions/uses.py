@@ -6,16 +6,16 @@ Most stores never see a container, so nothing of them is imported before there i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from entrepot.errors import NotFound
 from entrepot.images.store import ImageStore
 from entrepot.oci.digest import Digest
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerUse:
+class ContainerUse(Struct, frozen=True):
     """A container made from an image."""
 
     container: str

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def complete_image(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     from click.shell_completion import CompletionItem
 
-    from entrepot.cli.options import Invocation
+    from entrepot.cli.invocation import Invocation
     from entrepot.images.store import ImageStore
 
     root = ctx.find_root()

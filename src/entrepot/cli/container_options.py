@@ -1,4 +1,4 @@
-"""What the commands about containers share: flags of `create` and `run`, and the way to the store."""
+"""What the commands about containers share: flags of `create` and `run`."""
 
 from __future__ import annotations
 
@@ -11,47 +11,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from entrepot.cli.options import open_store
+from entrepot.cli.invocation import Invocation
+from entrepot.cli.invocation import container_store as container_store
 
 if TYPE_CHECKING:
     from entrepot.containers.options import CreateOptions
-    from entrepot.images.store import ImageStore
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-def container_store(container: str | None = None) -> ImageStore:
-    """The store, looked at from where containers can be mounted: as root, or in a user namespace.
-
-    For a command that looks into `container` while it runs, that is its monitor's namespace.
-    """
-    if os.geteuid() != 0:
-        from entrepot.containers import rootless
-
-        if container is None or not _join(container):
-            rootless.enter_new()
-    return open_store()
-
-
-def _join(name: str) -> bool:
-    from entrepot.containers import rootless
-    from entrepot.containers.records import Containers
-    from entrepot.errors import EntrepotError
-
-    containers = Containers(open_store())
-    try:
-        found = containers.find(name)
-    except EntrepotError:
-        return False
-    state = containers.state(found)
-    return state.status == "running" and rootless.enter_monitors(state.monitor_pid)
 
 
 def complete_container(
     ctx: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Names that a shell may offer."""
-    from entrepot.cli.options import Invocation
     from entrepot.containers.records import Containers
     from entrepot.images.store import ImageStore as Store
 
@@ -268,7 +240,7 @@ def fetch_image(platform: str | None, *, quiet: bool) -> Callable[[str], None]:
     def fetch(name: str) -> None:
         import contextlib
 
-        from entrepot.cli.commands.pull import pull_and_report
+        from entrepot.cli.doing.pull import pull_and_report
         from entrepot.oci.reference import Reference
 
         full = str(Reference.parse(name).with_default_tag())

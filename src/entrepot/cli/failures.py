@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
-import traceback
+from collections.abc import Callable
 
 from entrepot.cli import exitcodes
 from entrepot.cli.terminal import text_lines
@@ -25,12 +26,36 @@ PROSE_OF_ERRNO = {
 }
 
 
+def carried_out(act: Callable[[], int | None], *, debug: bool) -> int:
+    """The exit code of a command line that `act` carries out; what it raises becomes one line on stderr."""
+    try:
+        code = act()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return interrupted()
+    except BrokenPipeError:
+        # The reader has gone (`entrepot images | head -1`). Nothing may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exitcodes.FAILED
+    except Exception as error:  # noqa: BLE001 - the last border: no trace reaches a user
+        return report_failure(error, debug=debug)
+    return exitcodes.OK if code is None else code
+
+
+def interrupted() -> int:
+    """The exit code after Ctrl-C, on a line of its own."""
+    sys.stderr.write("\n" if sys.stderr.isatty() else "")
+    return exitcodes.INTERRUPTED
+
+
 def report_failure(error: BaseException, *, debug: bool) -> int:
     """Write `Error: …` (and the trace with `debug`) and return the exit code the error asks for.
 
     An error may carry `exit_code`, and `bare = True` when docker prints its message without a prefix.
     """
     if debug:
+        import traceback
+
         sys.stderr.write(text_lines("".join(traceback.format_exception(error))))
     sys.stderr.write(text_lines(describe_failure(error)) + "\n")
     return int(getattr(error, "exit_code", exitcodes.FAILED))

@@ -8,7 +8,6 @@ may every module under `commands/` at its top level; what a command needs it imp
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -16,7 +15,9 @@ from typing import Any
 import click
 
 from entrepot.cli import exitcodes
-from entrepot.cli.options import Invocation, log_to_stderr
+from entrepot.cli.failures import carried_out, interrupted
+from entrepot.cli.invocation import Invocation, begin
+from entrepot.cli.warnings_shown import log_to_stderr
 
 PROGRAM = "entrepot"
 
@@ -266,7 +267,7 @@ def cli(ctx: click.Context, store: str | None, config: str | None, debug: bool) 
     """Container images without a daemon, and the registry to keep them in."""
     if config:
         os.environ["DOCKER_CONFIG"] = config
-    ctx.obj = Invocation(store=store, debug=debug)
+    begin(Invocation(store=store, debug=debug))
     if ctx.invoked_subcommand not in SERVER_COMMANDS:
         log_to_stderr(debug=debug)
     _show_help()
@@ -274,30 +275,18 @@ def cli(ctx: click.Context, store: str | None, config: str | None, debug: bool) 
 
 def main(argv: Sequence[str]) -> int:
     """Run one command line and return its exit code. Every failure is one line on stderr."""
+    return carried_out(lambda: _by_click(argv), debug="--debug" in argv or "-D" in argv)
+
+
+def _by_click(argv: Sequence[str]) -> int | None:
     try:
         result = cli.main(list(argv), prog_name=PROGRAM, standalone_mode=False)
-        sys.stdout.flush()
-    except (KeyboardInterrupt, CtrlC):
-        return _report_interrupt()
-    except BrokenPipeError:
-        # The reader has gone (`entrepot images | head -1`). Nothing may be written at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exitcodes.FAILED
+    except (CtrlC, click.Abort):
+        return interrupted()
     except click.exceptions.Exit as stop:
         return stop.exit_code
-    except click.Abort:
-        return _report_interrupt()
     except click.ClickException as error:
         from entrepot.cli.usage import report_usage_error
 
         return report_usage_error(error)
-    except Exception as error:  # noqa: BLE001 - the last border: no trace reaches a user
-        from entrepot.cli.failures import report_failure
-
-        return report_failure(error, debug="--debug" in argv or "-D" in argv)
     return result if isinstance(result, int) else exitcodes.OK
-
-
-def _report_interrupt() -> int:
-    sys.stderr.write("\n" if sys.stderr.isatty() else "")
-    return exitcodes.INTERRUPTED

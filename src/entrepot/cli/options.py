@@ -1,76 +1,17 @@
-"""Options many commands share, and what was said before the verb (`--store`, `--debug`)."""
+"""Options many commands share."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from entrepot.images.location import default_store_path
-
-if TYPE_CHECKING:
-    from entrepot.images.store import ImageStore
+from entrepot.cli.invocation import Invocation as Invocation
+from entrepot.cli.invocation import invocation as invocation
+from entrepot.cli.invocation import open_store as open_store
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class Invocation:
-    """The options before the verb. Kept as click's `ctx.obj`."""
-
-    def __init__(self, store: str | None = None, debug: bool = False) -> None:
-        self.store = store
-        self.debug = debug
-
-    @property
-    def store_path(self) -> Path:
-        return Path(self.store) if self.store else default_store_path()
-
-
-def invocation() -> Invocation:
-    """What was said before the verb, from anywhere below a command."""
-    ctx = click.get_current_context(silent=True)
-    found = ctx.find_object(Invocation) if ctx is not None else None
-    return found or Invocation()
-
-
-def open_store() -> ImageStore:
-    """The local store this command line speaks of."""
-    from entrepot.images.store import ImageStore
-
-    return ImageStore(invocation().store_path)
-
-
-def log_to_stderr(*, debug: bool) -> None:
-    """Warnings go to stderr; with `debug` requests too, secrets removed."""
-    import logging
-
-    log = logging.getLogger("entrepot")
-    if log.handlers:
-        return  # a command that logs in its own way, or a second command line in one process
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-    handler.addFilter(_once())
-    log.addHandler(handler)
-    log.setLevel(logging.DEBUG if debug else logging.WARNING)
-
-
-def _once() -> Callable[[Any], bool]:
-    """Lets a warning through the first time it is made: a file that cannot be read is read more than once."""
-    seen: set[str] = set()
-
-    def is_new(record: Any) -> bool:
-        if record.levelname != "WARNING":
-            return True
-        text = record.getMessage()
-        if text in seen:
-            return False
-        seen.add(text)
-        return True
-
-    return is_new
 
 
 if TYPE_CHECKING:

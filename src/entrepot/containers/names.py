@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 
 from entrepot.containers.errors import InvalidContainerName
 
@@ -166,12 +166,14 @@ def check_name(name: str) -> str:
 
 def made_up_name() -> str:
     """A random `quality_thing`; the caller looks whether it is taken."""
+    import secrets  # here, since `ps` reads names and makes none
+
     return f"{secrets.choice(_QUALITIES)}_{secrets.choice(_THINGS)}"
 
 
 def new_id() -> str:
     """64 random hex digits. Never all digits in the first twelve: that would be a hostname of numbers
     only."""
-    while (found := secrets.token_hex(32))[:12].isdigit():
+    while (found := os.urandom(32).hex())[:12].isdigit():
         pass
     return found

@@ -27,7 +27,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,7 +41,15 @@ from entrepot.containers.errors import (
     NoSuchContainer,
 )
 from entrepot.containers.names import made_up_name
-from entrepot.files import close_to_others, locked, make_private, replace_file, try_lock, write_private
+from entrepot.files import (
+    close_to_others,
+    locked,
+    make_private,
+    new_name,
+    replace_file,
+    try_lock,
+    write_private,
+)
 from entrepot.images.snapshots import remove_path
 from entrepot.images.store import ImageStore
 
@@ -309,7 +316,7 @@ class Containers:
 
     def remove(self, container: Container) -> None:
         """Remove a container that does not run and whose file system is not mounted."""
-        old = self.root / f".old-{secrets.token_hex(8)}"
+        old = self.root / f".old-{new_name()}"
         with self._locked():
             try:
                 self.directory(container).rename(old)
@@ -405,7 +412,7 @@ def _free_name(taken: dict[str, str]) -> str:
         name = made_up_name()
         if name not in taken:
             return name
-    return f"{name}_{secrets.token_hex(4)}"
+    return f"{name}_{new_name()[:8]}"
 
 
 def utc_now() -> datetime:

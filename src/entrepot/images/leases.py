@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import threading
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
-from entrepot.files import locked, try_lock, write_all
+from entrepot.files import locked, new_name, try_lock, write_all
 from entrepot.oci.digest import Digest
 
 
@@ -23,7 +22,7 @@ class Lease:
 
     def __init__(self, directory: Path, store_lock: Path) -> None:
         self._store_lock = store_lock
-        self._path = directory / secrets.token_hex(8)
+        self._path = directory / new_name()
         self._mutex = threading.Lock()
         self._held: set[Digest] = set()
         # The shared lock keeps a collector from seeing the file before it is locked.

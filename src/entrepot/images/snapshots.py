@@ -21,7 +21,6 @@ import base64
 import contextlib
 import fcntl
 import os
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +29,7 @@ import msgspec
 from msgspec import Struct
 
 from entrepot.errors import InvalidInput
-from entrepot.files import is_same_file, locked, make_private, replace_file, try_lock
+from entrepot.files import is_same_file, locked, make_private, new_name, replace_file, try_lock
 from entrepot.images.image import Image
 from entrepot.images.store import ImageStore
 from entrepot.layers.directory import remove_tree
@@ -178,7 +177,7 @@ class Snapshots:
             for path in list(self.root.iterdir()):
                 if path.suffix != ".json" or path.stem in keep:
                     continue
-                old = self.root / f".old-{secrets.token_hex(8)}"
+                old = self.root / f".old-{new_name()}"
                 with contextlib.suppress(FileNotFoundError):
                     (self.root / path.stem).rename(old)
                     removed.append(old)
@@ -338,7 +337,7 @@ class Snapshots:
                 continue
             try:
                 if try_lock(fd) and is_same_file(fd, path):
-                    path.rename(self.root / f".old-{secrets.token_hex(8)}")
+                    path.rename(self.root / f".old-{new_name()}")
             finally:
                 os.close(fd)
 

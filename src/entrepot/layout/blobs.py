@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
 from collections.abc import Callable, Iterator, Set
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +13,15 @@ import msgspec
 from entrepot.content.errors import BlobNotFound
 from entrepot.content.verify import DigestMismatch
 from entrepot.errors import VerificationFailed
-from entrepot.files import fsync_directory, give_name, is_same_file, make_folder, open_new, write_all
+from entrepot.files import (
+    fsync_directory,
+    give_name,
+    is_same_file,
+    make_folder,
+    new_name,
+    open_new,
+    write_all,
+)
 from entrepot.layout.paths import LayoutPaths
 from entrepot.oci.digest import Digest, Hasher, InvalidDigest
 
@@ -107,7 +114,7 @@ class BlobFiles:
 
     def writer(self, algorithm: str = "sha256") -> BlobWriter:
         """A new blob whose digest is not known yet."""
-        return BlobWriter(self, self._paths.tmp / secrets.token_hex(8), algorithm)
+        return BlobWriter(self, self._paths.tmp / new_name(), algorithm)
 
     def adopt(self, temporary: Path, fd: int, digest: Digest) -> None:
         """Give a complete, verified file its name."""

@@ -5,7 +5,6 @@ What is in `index.json` is decided elsewhere; here it is read, and replaced as a
 
 from __future__ import annotations
 
-import shutil
 import time
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -91,6 +90,8 @@ def _remove_unused(path: Path) -> int:
     """Remove a file nobody has locked, or a directory; the bytes of the file."""
     try:
         if path.is_dir():
+            import shutil  # here, since its archives load bz2 and lzma, 2 ms of each command
+
             shutil.rmtree(path, ignore_errors=True)
             return 0
         with path.open("rb+") as file:

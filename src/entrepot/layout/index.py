@@ -8,11 +8,10 @@ text without spaces. containerd, docker and buildkit write the full name beside 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from msgspec import structs
+from msgspec import Struct, structs
 
 from entrepot.layout.errors import AmbiguousName, InvalidLayout
 from entrepot.oci import annotations as keys
@@ -27,8 +26,7 @@ _MAX_ELEMENTS: Final = 4_000_000
 OCI_LAYOUT: Final = b'{"imageLayoutVersion":"1.0.0"}'
 
 
-@dataclass(frozen=True, slots=True)
-class LayoutEntry:
+class LayoutEntry(Struct, frozen=True):
     """One line of `index.json`."""
 
     descriptor: Descriptor
@@ -72,12 +70,11 @@ class LayoutEntry:
         return structs.replace(self.descriptor, annotations=kept)
 
 
-@dataclass(frozen=True, slots=True)
-class LayoutIndex:
+class LayoutIndex(Struct, frozen=True):
     """All of `index.json`. Every change gives a new value; fields this program doesn't know stay."""
 
     entries: tuple[LayoutEntry, ...] = ()
-    extra: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, Any] = {}
 
     @classmethod
     def of(cls, document: IndexDocument) -> LayoutIndex:
@@ -125,7 +122,7 @@ class LayoutIndex:
         if name is None:
             if any(entry.descriptor.digest == target.digest for entry in self.entries):
                 return self
-            return replace(self, entries=(*self.entries, LayoutEntry(target)))
+            return structs.replace(self, entries=(*self.entries, LayoutEntry(target)))
         named = {**target.annotations, keys.REF_NAME: name}
         if full_name is not None:
             named[keys.CONTAINERD_IMAGE_NAME] = full_name
@@ -136,14 +133,14 @@ class LayoutIndex:
             and not (entry.ref_name is None and entry.descriptor.digest == target.digest)
         ]
         added = LayoutEntry(structs.replace(target, annotations=named))
-        return replace(self, entries=(*kept, added))
+        return structs.replace(self, entries=(*kept, added))
 
     def without_name(self, name: str) -> LayoutIndex:
-        return replace(self, entries=tuple(entry for entry in self.entries if entry.ref_name != name))
+        return structs.replace(self, entries=tuple(entry for entry in self.entries if entry.ref_name != name))
 
     def without_digest(self, digest: Digest) -> LayoutIndex:
         kept = tuple(entry for entry in self.entries if entry.descriptor.digest != digest)
-        return replace(self, entries=kept)
+        return structs.replace(self, entries=kept)
 
 
 class IndexDocument(NamedTuple):

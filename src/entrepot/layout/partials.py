@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ from entrepot.content.errors import Interrupted
 from entrepot.content.protocols import BlobStream, PutResult
 from entrepot.content.verify import VerifiedReader
 from entrepot.errors import VerificationFailed
-from entrepot.files import is_same_file, try_lock, write_all
+from entrepot.files import is_same_file, new_name, try_lock, write_all
 from entrepot.layout.blobs import BUFFER_BYTES, BlobFiles, hash_file
 from entrepot.layout.paths import LayoutPaths
 from entrepot.oci.descriptor import Descriptor
@@ -107,7 +106,7 @@ class PartialBlobs:
         if fd < 0:
             fd = self._open(descriptor.digest)
         if fd < 0:
-            path = self._paths.tmp / f"{descriptor.digest.hex[:16]}-{secrets.token_hex(8)}"
+            path = self._paths.tmp / f"{descriptor.digest.hex[:16]}-{new_name()}"
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         return path, fd
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -85,7 +84,7 @@ class Descriptor(Struct, frozen=True):
         if self.annotations:
             result["annotations"] = dict(self.annotations)
         if self.data is not None:
-            result["data"] = base64.b64encode(self.data).decode("ascii")
+            result["data"] = binascii.b2a_base64(self.data, newline=False).decode("ascii")
         if self.artifact_type:
             result["artifactType"] = self.artifact_type
         if self.platform is not None:
@@ -148,7 +147,7 @@ def _parse_data(value: object, digest: Digest, size: int, where: str) -> bytes |
     if not isinstance(value, str):
         raise InvalidDescriptor(f"{where}: data must be base64 text")
     try:
-        data = base64.b64decode(value, validate=True)
+        data = binascii.a2b_base64(value, strict_mode=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidDescriptor(f"{where}: data must be base64 text") from error
     if len(data) != size or Digest.of(data, digest.algorithm) != digest:

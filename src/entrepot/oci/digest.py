@@ -5,13 +5,15 @@ A `Digest` is valid by construction, so it may be used in paths and URLs as it i
 
 from __future__ import annotations
 
-import hashlib
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from entrepot.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import hashlib
 
 ALGORITHMS: Final = ("sha256", "sha512")
 HEX_LENGTHS: Final = {"sha256": 64, "sha512": 128}
@@ -83,6 +85,9 @@ class Hasher:
 
 
 def _new_hash(algorithm: str, data: bytes | memoryview = b"") -> hashlib._Hash:
+    # Here, since loading OpenSSL takes 5 ms, and a command that only looks (`images`, `ps`) hashes nothing.
+    import hashlib
+
     if algorithm == "sha256":
         return hashlib.sha256(data)
     if algorithm == "sha512":

@@ -7,7 +7,6 @@ makes new bytes and keeps every field this program doesn't know.
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
@@ -216,7 +215,7 @@ def chain_ids(diff_ids: Sequence[Digest]) -> tuple[Digest, ...]:
             result.append(diff_id)
         else:
             text = f"{result[-1]} {diff_id}".encode()
-            result.append(Digest("sha256", hashlib.sha256(text).hexdigest()))
+            result.append(Digest.of(text))
     return tuple(result)
 
 

@@ -69,4 +69,4 @@ def test_as_many_files_may_be_open_as_the_system_permits() -> None:
         "from entrepot.cli import main as module\n"
         "module.main = lambda argv: print(*resource.getrlimit(resource.RLIMIT_NOFILE)) or 0"
     )
-    assert program("images", before=before).stdout == "300 300\n"
+    assert program("version", before=before).stdout == "300 300\n"

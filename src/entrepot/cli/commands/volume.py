@@ -60,7 +60,7 @@ def _row(volume: Volume) -> dict[str, Any]:
 def inspect(volumes: tuple[str, ...], format_: str | None) -> int:
     """Everything known of volumes, as JSON."""
     from entrepot.actions.volumes import inspect_volume
-    from entrepot.cli.commands.inspect import print_documents
+    from entrepot.cli.doing.inspect import print_documents
 
     store = open_store()
     return print_documents(volumes, lambda name: inspect_volume(name, store=store), format_)
