@@ -8,7 +8,7 @@ JOBS ?= 2
 # What `make serve` gives to `entrepot serve`.
 ARGS ?=
 
-.PHONY: serve install dev tools check format test golden bench soak news release clean
+.PHONY: serve install dev tools check format test golden bench soak news image release clean
 
 serve: $(VENV)/.server
 	$(BIN)/entrepot serve $(ARGS)
@@ -63,9 +63,13 @@ soak: $(VENV)/.dev
 news: $(VENV)/.dev
 	$(BIN)/towncrier build --draft
 
-# Moves news/ into CHANGELOG.md, under the version in pyproject.toml. Look at the difference, then commit and tag.
+# entrepot's own image, an OCI archive for each platform, in dist/.
+image: $(VENV)/.dev
+	$(BIN)/python scripts/image.py
+
+# Version, changelog, commit, tag, and what users install, in dist/: make release VERSION=0.2.0
 release: $(VENV)/.dev
-	$(BIN)/towncrier build --yes
+	$(BIN)/python scripts/release.py $(VERSION)
 
 clean:
 	rm -rf $(VENV) .cache build dist
