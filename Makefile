@@ -8,7 +8,7 @@ JOBS ?= 2
 # What `make serve` gives to `entrepot serve`.
 ARGS ?=
 
-.PHONY: serve install dev tools check format test golden bench soak news image release clean
+.PHONY: serve install dev tools check format test golden bench soak news docs image release clean
 
 serve: $(VENV)/.server
 	$(BIN)/entrepot serve $(ARGS)
@@ -62,6 +62,10 @@ soak: $(VENV)/.dev
 # What the next release's notes say so far; writes nothing.
 news: $(VENV)/.dev
 	$(BIN)/towncrier build --draft
+
+# The documentation as a site, in dist/docs; a broken link is an error.
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # entrepot's own image, an OCI archive for each platform, in dist/.
 image: $(VENV)/.dev
