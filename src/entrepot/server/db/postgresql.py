@@ -32,6 +32,7 @@ from entrepot.server.db.errors import CatalogFull, CatalogUnavailable, RetryTran
 from entrepot.server.db.ownloop import run_in_own_loop
 from entrepot.server.db.refusals import by_postgresql, sqlstate
 from entrepot.server.db.settings import CLOCK_OFFSET
+from entrepot.server.db.silence import DatabaseSilent, Listener
 from entrepot.server.db.statements import HotQuery
 
 __all__ = ["PostgresqlCatalog", "postgresql_engine"]
@@ -153,6 +154,7 @@ class PostgresqlCatalog(Catalog):
                 self.clock.follow(now - offset, taken_at=taken_at)
                 self._clock_offset, self._clock_checked = offset, taken_at
         self._running: set[asyncio.Future[Any]] = set()
+        self._listener = Listener(self._ask)
 
     async def write(
         self,
@@ -194,7 +196,9 @@ class PostgresqlCatalog(Catalog):
             if run:
                 await _pause(run)
             try:
-                return await attempt()
+                return await self._listener.attempt(attempt)
+            except DatabaseSilent as error:
+                raise CatalogUnavailable("the database does not answer", retry_after_s=5) from error
             except DBAPIError as error:
                 if sqlstate(error) not in _REFUSED and not _is_lost(error):
                     raise _translated(error) from error
@@ -212,7 +216,7 @@ class PostgresqlCatalog(Catalog):
     async def _write(self, engine: AsyncEngine, fn: Callable[..., T], args: tuple[Any, ...]) -> T:
         async with self._connection(engine) as connection:
             try:
-                return await _transaction(connection, fn, args)
+                return await self._transaction(connection, fn, args)
             except DBAPIError as error:
                 if sqlstate(error) != _STANDBY:
                     raise
@@ -228,7 +232,12 @@ class PostgresqlCatalog(Catalog):
         pool = await self._pool()
         try:
             async with pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
-                return [tuple(row) for row in await connection.fetch(sql, *arguments)]
+                try:
+                    return [tuple(row) for row in await connection.fetch(sql, *arguments)]
+                except asyncio.CancelledError:
+                    if self._listener.silent:
+                        connection.terminate()  # giving it back would wait for an answer to the cancellation
+                    raise
         except CONNECTION_ERRORS:
             await pool.expire_connections()  # what ended one has mostly ended all
             raise
@@ -236,6 +245,7 @@ class PostgresqlCatalog(Catalog):
     async def close(self) -> None:
         if self._running:
             await asyncio.wait(self._running)
+        await self._listener.close()
         await self._durable.dispose()
         await self._relaxed.dispose()
         if self._hot_pool is not None:
@@ -259,6 +269,30 @@ class PostgresqlCatalog(Catalog):
                         },
                     )
         return self._hot_pool
+
+    async def _transaction(
+        self, connection: AsyncConnection, fn: Callable[..., T], args: tuple[Any, ...]
+    ) -> T:
+        result = await connection.run_sync(fn, *args)
+        try:
+            await connection.commit()
+        except asyncio.CancelledError as error:
+            if not self._listener.silent:
+                raise
+            raise _outcome_unknown() from error
+        except (DBAPIError, *CONNECTION_ERRORS) as error:
+            if isinstance(error, DBAPIError) and not _is_lost(error):
+                raise  # COMMIT was refused, in words
+            raise _outcome_unknown() from error
+        return result
+
+    async def _ask(self) -> None:
+        """Raises when the database says no, and waits as long as it says nothing."""
+        connection = await asyncpg.connect(dsn=self._dsn, timeout=STATEMENT_TIMEOUT_MS / 1000)
+        try:
+            await connection.fetchval("SELECT 1")
+        finally:
+            connection.terminate()
 
     async def _database_time(self) -> tuple[int, int, int, int]:
         """The database's clock, what to take from it, when it was read, and how long the answer took."""
@@ -335,19 +369,12 @@ CONNECTION_ERRORS: Final = (
 )
 
 
-async def _transaction(connection: AsyncConnection, fn: Callable[..., T], args: tuple[Any, ...]) -> T:
-    result = await connection.run_sync(fn, *args)
-    try:
-        await connection.commit()
-    except (DBAPIError, *CONNECTION_ERRORS) as error:
-        if isinstance(error, DBAPIError) and not _is_lost(error):
-            raise  # COMMIT was refused, in words
-        unknown = CatalogUnavailable(
-            "the database went away while a change was being saved; send the request again", retry_after_s=2
-        )
-        unknown.outcome_unknown = True
-        raise unknown from error
-    return result
+def _outcome_unknown() -> CatalogUnavailable:
+    unknown = CatalogUnavailable(
+        "the database went away while a change was being saved; send the request again", retry_after_s=2
+    )
+    unknown.outcome_unknown = True
+    return unknown
 
 
 def _heard(task: asyncio.Future[Any]) -> None:
