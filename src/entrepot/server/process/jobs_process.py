@@ -22,6 +22,7 @@ from entrepot.server.upkeep.disk_reserve import keep_reserve
 from entrepot.server.upkeep.figures import ClusterFigures
 from entrepot.server.upkeep.integrity.database_check import watch_integrity
 from entrepot.server.upkeep.outbox import OutboxDelivery
+from entrepot.server.upkeep.runner.background import in_background
 from entrepot.server.upkeep.runner.job_runner import Handler, JobContext, JobRunner, Periodic, runner_name
 
 Result = Mapping[str, Any] | None
@@ -105,9 +106,9 @@ async def _work(
         loop.call_soon_threadsafe(stop.set)
 
     services = await build(config, mode, metrics=metrics, on_broken=give_up)
-    background = [asyncio.create_task(metrics.run())]
+    background = [in_background(metrics.run(), stop)]
     if pulse is not None:
-        background.append(asyncio.create_task(pulse.run()))
+        background.append(in_background(pulse.run(), stop))
     try:
         await make_job_runner(services, role=role).run(stop)
     finally:

@@ -38,6 +38,7 @@ from entrepot.server.telemetry.access_log import AccessLog, RequestIds
 from entrepot.server.telemetry.metrics import Metrics
 from entrepot.server.telemetry.traced import TracedApplication
 from entrepot.server.upkeep.nodes import NodeBeat
+from entrepot.server.upkeep.runner.background import in_background
 from entrepot.server.v2.context import V2Context
 from entrepot.server.v2.dispatch import V2Application
 
@@ -144,7 +145,7 @@ class RequestProcess:
             self._install_signals()
             node = self._node(services)
             background = [
-                asyncio.create_task(run)
+                in_background(run, self._stopping)
                 for run in (
                     plan.pulse.run(),
                     access_log.run(),

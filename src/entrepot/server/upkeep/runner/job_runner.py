@@ -28,6 +28,7 @@ from entrepot.server.db.errors import CatalogUnavailable
 from entrepot.server.db.tables import node
 from entrepot.server.upkeep.nodes import forget_silent
 from entrepot.server.upkeep.runner import job_table
+from entrepot.server.upkeep.runner.background import in_background
 from entrepot.server.upkeep.runner.job_table import PERIODIC, Job
 
 __all__ = ["Handler", "JobContext", "JobRunner", "Periodic", "runner_name"]
@@ -121,7 +122,7 @@ class JobRunner:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; jobs under way are then given back unfinished."""
-        beside = [asyncio.create_task(attendant(stop)) for attendant in self._attendants]
+        beside = [in_background(attendant(stop), stop) for attendant in self._attendants]
         next_heartbeat = 0.0
         loop = asyncio.get_running_loop()
         try:
