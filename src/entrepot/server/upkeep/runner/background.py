@@ -18,7 +18,7 @@ def in_background(work: Coroutine[Any, Any, Any], stop: asyncio.Event) -> asynci
 
     Nobody waits for such a task, so that its failure would go unnoticed and half of the work be left undone.
     """
-    task, name = asyncio.ensure_future(work), work.__qualname__
+    task, name = asyncio.ensure_future(work), str(getattr(work, "__qualname__", work))
 
     def ended(_: asyncio.Task[Any]) -> None:
         if task.cancelled():
