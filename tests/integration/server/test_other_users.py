@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import pwd
+import shutil
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.support.images import image, push_image
-from tests.support.server import RunningServer, running_server
+from tests.support.programs import require_root
+from tests.support.server import ENTREPOT, RunningServer, clean_env, running_server
 from tests.support.wire import Wire
 
 pytestmark = [pytest.mark.timeout(300)]
@@ -73,3 +77,37 @@ def test_a_data_directory_that_was_opened_is_closed_at_the_next_start(used: Runn
     used.start()
     used.stop()
     assert stat.S_IMODE(used.data.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("how", ["restore", "migrate", "migrate --to", "rebuild"])
+def test_what_root_brings_back_is_the_servers(how: str, used: RunningServer, tmp_path: Path) -> None:
+    """The folder belongs to the account that the server runs as; root types the command."""
+    require_root()
+    nobody = pwd.getpwnam("nobody")
+    target = tmp_path / "target"
+    if how in ("migrate", "rebuild"):
+        shutil.copytree(used.data, target)
+    target.mkdir(exist_ok=True)
+    if how == "rebuild":
+        for path in target.glob("catalog.db*"):
+            path.unlink()
+    for path in [target, *target.rglob("*")]:
+        os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    settings = tmp_path / "new.toml"
+    settings.write_text(f'[server]\ndata = "{target}"\n')
+    backup = str(used.data.parent / "backup")
+    argv = {
+        "restore": ["--data", str(target), "restore", backup],
+        "migrate": ["--data", str(target), "migrate"],
+        "migrate --to": ["--data", str(used.data), "migrate", "--no-wait", "--to", str(settings)],
+        "rebuild": ["--data", str(target), "rebuild"],
+    }[how]
+    if how == "migrate --to":  # from a copy: who has moved away takes nothing any more
+        shutil.copytree(used.data, tmp_path / "old")
+        argv[1] = str(tmp_path / "old")
+    done = subprocess.run(
+        [ENTREPOT, "admin", *argv], env=clean_env(), capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (target / "catalog.db").exists()
+    assert {path.lstat().st_uid for path in [target, *target.rglob("*")]} == {nobody.pw_uid}

@@ -12,7 +12,7 @@ import fnmatch
 import tempfile
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
@@ -175,7 +175,7 @@ def _with_all(listed: list[tuple[str | None, Descriptor]], index: LayoutIndex) -
         )
         for name, target in listed
     ]
-    return replace(index, entries=(*kept, *added))
+    return structs.replace(index, entries=(*kept, *added))
 
 
 def _next_repository(connection: Connection, after: str) -> _Repository | None:

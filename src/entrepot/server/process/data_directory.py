@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -37,6 +39,32 @@ def make_data_directory(data: Path) -> None:
             f"the data directory {data} cannot be used: {(error.strerror or str(error)).lower()}",
             hint="name another with --data DIR",
         ) from error
+
+
+@contextlib.contextmanager
+def left_to_its_owner(data: Path) -> Iterator[None]:
+    """What root makes in `data` until the block ends, however it does, is given to the owner of the folder.
+
+    Else a server that runs as that account could not write what `restore` brought. Files of a third account
+    stay its own, and nothing changes in a folder of root's.
+    """
+    try:
+        yield
+    finally:
+        if os.geteuid() == 0 and (owner := data.stat()).st_uid != 0:
+            _give(data, owner)
+
+
+def _give(folder: Path, owner: os.stat_result) -> None:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.stat(follow_symlinks=False).st_uid == 0:
+                with contextlib.suppress(
+                    PermissionError, FileNotFoundError
+                ):  # a root that may not, as on NFS
+                    os.chown(entry.path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+            if entry.is_dir(follow_symlinks=False):
+                _give(Path(entry.path), owner)
 
 
 def hold_data_directory(data: Path) -> int:

@@ -41,11 +41,12 @@ def migrate(ctx: click.Context, target: str | None, deep: bool, no_wait: bool) -
 
 def _schema() -> None:
     from entrepot.server.compose import catalog_schema, prepare_now
-    from entrepot.server.process.data_directory import make_data_directory
+    from entrepot.server.process.data_directory import left_to_its_owner, make_data_directory
 
     config = admin_config()
     make_data_directory(config.server.data)
-    prepare_now(config)
+    with left_to_its_owner(config.server.data):
+        prepare_now(config)
     write(f"the catalog has schema {catalog_schema(config)}")
 
 
@@ -53,10 +54,11 @@ async def _move(target: str, deep: bool, no_wait: bool) -> Any:
     from entrepot.server.compose import opened_ground
     from entrepot.server.config import load
     from entrepot.server.control.moves import move
-    from entrepot.server.process.data_directory import make_data_directory
+    from entrepot.server.process.data_directory import left_to_its_owner, make_data_directory
 
     old, new = admin_config(), load(target, env={})
     async with opened_ground(old) as here:
         make_data_directory(new.server.data)
-        async with opened_ground(new, make=True) as there:
-            return await move(here, there, deep=deep, wait=not no_wait, say=say)
+        with left_to_its_owner(new.server.data):
+            async with opened_ground(new, make=True) as there:
+                return await move(here, there, deep=deep, wait=not no_wait, say=say)

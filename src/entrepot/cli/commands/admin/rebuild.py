@@ -36,13 +36,18 @@ def rebuild() -> None:
 async def _rebuild() -> Any:
     from entrepot.server.compose import opened_ground
     from entrepot.server.control.backups import rebuild as rebuild_catalog
-    from entrepot.server.process.data_directory import hold_data_directory, make_data_directory
+    from entrepot.server.process.data_directory import (
+        hold_data_directory,
+        left_to_its_owner,
+        make_data_directory,
+    )
 
     config = admin_config()
     make_data_directory(config.server.data)
     lock = hold_data_directory(config.server.data)
     try:
-        async with opened_ground(config, make=True) as ground:
-            return await rebuild_catalog(ground, say=say)
+        with left_to_its_owner(config.server.data):
+            async with opened_ground(config, make=True) as ground:
+                return await rebuild_catalog(ground, say=say)
     finally:
         os.close(lock)

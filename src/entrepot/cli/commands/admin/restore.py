@@ -45,21 +45,26 @@ def restore(ctx: click.Context, where: str, key: str | None, at: str | None, ove
 async def _restore(where: str, key: str | None, at: str | None, overwrite: bool) -> Any:
     from entrepot.server.compose import access_settings, opened_ground
     from entrepot.server.control.backups import restore
-    from entrepot.server.process.data_directory import hold_data_directory, make_data_directory
+    from entrepot.server.process.data_directory import (
+        hold_data_directory,
+        left_to_its_owner,
+        make_data_directory,
+    )
 
     config = admin_config()
     make_data_directory(config.server.data)
     lock = hold_data_directory(config.server.data)
     try:
-        return await restore(
-            config,
-            lambda: opened_ground(config, make=True),
-            seal_file=access_settings(config).seal_file,
-            where=where,
-            key=None if key is None else Path(key),
-            at=at,
-            overwrite=overwrite,
-            say=say,
-        )
+        with left_to_its_owner(config.server.data):
+            return await restore(
+                config,
+                lambda: opened_ground(config, make=True),
+                seal_file=access_settings(config).seal_file,
+                where=where,
+                key=None if key is None else Path(key),
+                at=at,
+                overwrite=overwrite,
+                say=say,
+            )
     finally:
         os.close(lock)
