@@ -195,7 +195,9 @@ async def history_of_tag(
     """Newest first."""
     found = await tags.history_of_tag(services, caller, repository, tag, before=last, n=n)
     views = [
-        TagEventView(number=e.seq, tag=e.name, old=e.old, new=e.new, at=at(e.at), by=e.by)
+        TagEventView(
+            number=e.seq, tag=e.name, old=e.old, new=e.new, at=at(e.at), by=e.by, restored=e.restored
+        )
         for e in found.events
     ]
     # `paged` looks for one more than asked; the use case tells it by a flag instead.

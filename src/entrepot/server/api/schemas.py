@@ -420,6 +420,8 @@ class TagEventView(Struct):
     new: str | None
     at: datetime
     by: str
+    restored: bool
+    """Put back, not pushed."""
 
 
 class RestoreTag(Given):

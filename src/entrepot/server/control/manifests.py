@@ -56,6 +56,7 @@ class Surroundings:
     siblings: list[Any]
     """Tags of the repository with some of the layers."""
     other_tags: list[str]
+    """Of other images: comparing one with itself shows nothing."""
     signature: str | None
     """Digest of the signature that cosign keeps beside the manifest by a tag; other ones are referrers."""
 
@@ -123,7 +124,11 @@ async def show_surroundings(
             sharing=lists.list_layer_sharing(t.connection, visible, repo_id, layers),
             siblings=lists.list_tags_with_layers(t.connection, repo_id, layers, without=image),
             signature=moves.present(t.connection, repo_id, f"{digest.replace(':', '-')}.sig"),
-            other_tags=[row.name for row in lists.page_of_tags(t.connection, repo_id, n=n).tags],
+            other_tags=[
+                row.name
+                for row in lists.page_of_tags(t.connection, repo_id, n=n).tags
+                if row.digest not in (digest, image)
+            ],
         )
 
     return await look(services, actor, see)

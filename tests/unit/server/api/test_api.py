@@ -252,10 +252,10 @@ async def test_deleted_things_come_back(team: Registry) -> None:
     assert (await team.api("POST", f"{tag}/restore", "maintainer", json={})).status_code == 200
     assert (await team.call("GET", "/v2/acme/app/manifests/v1", "puller")).status_code == 200
     moves = (await team.api("GET", f"{tag}/history", "viewer")).json()["items"]
-    assert [(m["old"] is None, m["new"] is None, m["by"]) for m in moves] == [
-        (True, False, "maintainer"),
-        (False, True, "maintainer"),
-        (True, False, "root"),
+    assert [(m["old"] is None, m["new"] is None, m["by"], m["restored"]) for m in moves] == [
+        (True, False, "maintainer", True),
+        (False, True, "maintainer", False),
+        (True, False, "root", False),
     ]
 
     usage = (await team.api("GET", "/projects/acme", "owner")).json()["usage_bytes"]

@@ -32,6 +32,15 @@ async def test_a_signature_that_cosign_keeps_by_a_tag_is_told_of(team: Registry)
     assert f"/repositories/acme/app/-/manifests/{Digest.of(signature.manifest)}" in page
 
 
+async def test_tags_of_the_same_image_are_not_offered_to_compare_with(team: Registry) -> None:
+    await team.push("acme/app", "v1")
+    await team.push("acme/app", "same")
+    await team.push("acme/app", "v2", files={"app": b"another"})
+    page = (await (await visit(team, "owner")).get(PAGE)).text
+    assert "<option>v2</option>" in page
+    assert "<option>same</option>" not in page
+
+
 @pytest.mark.parametrize(
     ("address", "is_link"),
     [
