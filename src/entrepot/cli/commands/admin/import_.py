@@ -1,0 +1,142 @@
+"""`entrepot admin import`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from entrepot.cli.commands.admin import as_operator
+from entrepot.cli.commands.admin.places import say
+from entrepot.cli.exitcodes import FAILED, OK
+from entrepot.cli.output import human_size, write
+from entrepot.wording import plural
+
+if TYPE_CHECKING:
+    from entrepot.server.control.moving import Carried, Compared, Left
+
+project_option = click.option(
+    "--project", "projects", multiple=True, metavar="P", help="Only this one, as `team*`. Several times."
+)
+plan_option = click.option("--plan", is_flag=True, help="Change nothing; say what would come.")
+verify_option = click.option(
+    "--verify", is_flag=True, help="Change nothing; read and compare both sides, byte by byte."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON.")
+
+
+@click.group("import", short_help="Move in from another registry")
+def import_() -> None:
+    """Move in from another registry. It is only read, and may go on meanwhile.
+
+    What is here already is not fetched again: run it as often as you like. What was pushed or deleted here
+    since stays so.
+    """
+
+
+@import_.command("docker-registry", short_help="From the storage of Docker Registry (and Harbor)")
+@click.argument("where", metavar="FOLDER|s3://BUCKET/PREFIX")
+@plan_option
+@verify_option
+@click.option(
+    "--source-retired",
+    is_flag=True,
+    help="Nobody will write there any more: files may be shared, not copied.",
+)
+@project_option
+@json_option
+@click.pass_context
+def docker_registry(
+    ctx: click.Context,
+    where: str,
+    plan: bool,
+    verify: bool,
+    source_retired: bool,
+    projects: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Read the storage of a Docker Registry directly: its rootdirectory, or its bucket.
+
+    Exit code 1 when something could not come; it says what, and why.
+    """
+    from entrepot.server.control import moving
+
+    if plan and verify:
+        raise click.UsageError("--plan and --verify can't be used together")
+    place = moving.Place(where, is_retired=source_retired)
+    if verify:
+        compared = as_operator(
+            lambda services, actor: moving.check(services, actor, place, projects=projects, say=say)
+        )
+        ctx.exit(print_compared(compared, as_json=as_json))
+    carried = as_operator(
+        lambda services, actor: moving.bring(services, actor, place, projects=projects, plan=plan, say=say)
+    )
+    ctx.exit(print_carried(carried, plan=plan, as_json=as_json))
+
+
+def print_carried(done: Carried, *, plan: bool, as_json: bool) -> int:
+    """The exit code."""
+    if as_json:
+        write(
+            json.dumps(
+                {
+                    "repositories": done.repositories,
+                    "manifests": done.manifests,
+                    "tags": done.tags,
+                    "blobs": done.blobs,
+                    "bytes": done.bytes,
+                    "ways": dict(done.ways),
+                    "unchanged": done.unchanged,
+                    "unused": done.unused,
+                    "left": _rows(done.left),
+                }
+            )
+        )
+        return FAILED if done.left else OK
+    _print_left(done.left)
+    ways = ", ".join(f"{count} {way}" for way, count in sorted(done.ways.items()))
+    write(
+        f"{'would come' if plan else 'came'}:"
+        f" {plural(done.manifests, 'manifest')}, {plural(done.tags, 'tag')},"
+        f" {plural(done.blobs, 'blob')} ({human_size(done.bytes)}{'; ' + ways if ways and not plan else ''})"
+        f" of {plural(done.repositories, 'repository', 'repositories')}; {done.unchanged} here before"
+    )
+    if done.unused:
+        write(f"left there: {plural(done.unused, 'blob')} that no manifest refers to")
+    return FAILED if done.left else OK
+
+
+def print_compared(done: Compared, *, as_json: bool) -> int:
+    """The exit code."""
+    counts = {"tags": done.tags, "manifests": done.manifests, "blobs": done.blobs}
+    if as_json:
+        sides = {name: {"there": there, "here": here} for name, (there, here) in counts.items()}
+        write(
+            json.dumps(
+                {
+                    "repositories": done.repositories,
+                    **sides,
+                    "bytes": done.bytes,
+                    "differences": _rows(done.differences),
+                }
+            )
+        )
+    else:
+        _print_left(done.differences)
+        write(
+            f"{plural(done.repositories, 'repository', 'repositories')}: "
+            + ", ".join(f"{here} of {there} {name} are here" for name, (there, here) in counts.items())
+            + f"; {human_size(done.bytes)} read on both sides"
+        )
+    return FAILED if done.differences else OK
+
+
+def _print_left(left: list[Left]) -> None:
+    for one in left:
+        write(f"{one.what}: {one.why}")
+
+
+def _rows(left: list[Left]) -> list[dict[str, Any]]:
+    return [{"what": one.what, "why": one.why} for one in left]
