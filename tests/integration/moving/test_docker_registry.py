@@ -11,9 +11,22 @@ from tests.integration.moving.trees import Filled, damage, fill
 from tests.support.images import image, push_image
 from tests.support.peers import docker_registry
 from tests.support.processes import wait_until
+from tests.support.programs import require_program
 from tests.support.seaweedfs import S3Location
 from tests.support.server import ENTREPOT, RunningServer, running_server
 from tests.support.wire import Wire
+
+ANY = {
+    "Accept": ", ".join(
+        f"application/vnd.{name}+json"
+        for name in (
+            "oci.image.manifest.v1",
+            "oci.image.index.v1",
+            "docker.distribution.manifest.v2",
+            "docker.distribution.manifest.list.v2",
+        )
+    )
+}
 
 
 def moved(server: RunningServer, where: Path | str, *args: str, code: int = 0) -> dict[str, Any]:
@@ -137,6 +150,34 @@ def test_a_run_that_was_killed_goes_on(tmp_path: Path) -> None:
         for name, one in made.items():
             assert wire("GET", f"/v2/team/{name}/manifests/v1").body == one.manifest
         assert moved(server, root, "--verify")["blobs"] == {"there": 72, "here": 72}
+
+
+def test_docker_registry_serves_what_moves_out(tmp_path: Path) -> None:
+    """Images of both formats, an index, a signature that clients find by its tag; skopeo copies from it."""
+    filled = fill(tmp_path / "old")
+    with running_server(tmp_path, start=False) as server:
+        server.admin("migrate")
+        moved(server, filled.root)
+        tree = tmp_path / "new" / "registry"
+        for _ in range(2):
+            out = server.admin("export", "docker-registry", str(tree)).stdout
+            assert "exported 4 repositories, 9 manifests, 6 tags" in out
+        with docker_registry(tmp_path / "new") as new:
+            wire = Wire(new.port)
+            for (repository, reference), raw in filled.manifests.items():
+                assert wire("GET", f"/v2/{repository}/manifests/{reference}", headers=ANY).body == raw
+            for (repository, digest), data in filled.blobs.items():
+                assert wire("GET", f"/v2/{repository}/blobs/{digest}").body == data
+            assert sorted(wire("GET", "/v2/_catalog").json()["repositories"]) == sorted(
+                {repository for repository, _ in filled.manifests}
+            )
+            child = _child(filled).replace(":", "-")
+            (signature,) = wire("GET", f"/v2/team/app/manifests/{child}", headers=ANY).json()["manifests"]
+            assert signature["artifactType"] == "application/vnd.example.signature"
+            argv = [require_program("skopeo"), "copy", "--all", "--src-tls-verify=false"]
+            argv += [f"docker://{new.host}/team/app:all", f"dir:{tmp_path / 'copied'}"]
+            subprocess.run(argv, check=True, capture_output=True)
+        assert (tmp_path / "copied" / "manifest.json").read_bytes() == filled.manifests["team/app", "all"]
 
 
 def test_what_is_no_registry_is_told(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from entrepot.server.control.ground import Ground, OpenGround
 from entrepot.server.control.services import Services
 from entrepot.server.control.transaction import require
 
-__all__ = ["BadBlob", "back_up", "export", "list_backups", "make_key", "rebuild", "restore"]
+__all__ = ["BadBlob", "Exported", "back_up", "export", "list_backups", "make_key", "rebuild", "restore"]
 
 Say = Callable[[str], None]
 """Told of progress, a line each."""

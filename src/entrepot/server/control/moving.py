@@ -1,17 +1,19 @@
-"""Moving in from another registry, and what is told of it."""
+"""Moving in from another registry, and out to one."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from entrepot.errors import InvalidInput
 from entrepot.server.access.audit import record
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.model import Action, Principal, PrincipalKind
+from entrepot.server.backup.places import open_place
 from entrepot.server.config.model import Config
 from entrepot.server.control.services import Services
 from entrepot.server.control.transaction import require
@@ -20,8 +22,9 @@ from entrepot.server.movement.importers.compare import Compared, compare
 from entrepot.server.movement.importers.distribution_tree import DistributionTree, find_root
 from entrepot.server.movement.importers.files import open_files
 from entrepot.server.movement.importers.origin import Left, Origin
+from entrepot.server.movement.registry_tree import TreeWritten, write_tree
 
-__all__ = ["Carried", "Compared", "Left", "Place", "bring", "check"]
+__all__ = ["Carried", "Compared", "Left", "Place", "TreeWritten", "bring", "check", "write_out"]
 
 Say = Callable[[str], None]
 """Told of progress, a line each."""
@@ -72,17 +75,26 @@ async def check(
         return await compare(services.catalog, services.store, origin, projects, say=say)
 
 
+async def write_out(
+    services: Services, actor: Actor, *, where: str, repositories: str = "*", say: Say = lambda _: None
+) -> TreeWritten:
+    """The repositories that fit the pattern as a tree that Docker Registry serves, in a folder or bucket.
+
+    A later run adds what is new, and moves tags. Raises InvalidInput, PlaceFailed.
+    """
+    await require(services, actor, Action.MANAGE_SYSTEM)
+    if where.endswith(".tar"):
+        raise InvalidInput(f"{where} is no folder", hint="write a folder or s3://bucket/prefix")
+    place = open_place(where, create=True, **_reach(services.config))
+    try:
+        return await write_tree(services.catalog, services.store, place, pattern=repositories, say=say)
+    finally:
+        await place.close()
+
+
 @asynccontextmanager
 async def _opened(config: Config, place: Place) -> AsyncIterator[Origin]:
-    storage = config.storage
-    files = open_files(
-        place.where,
-        endpoint=storage.endpoint,
-        region=storage.region,
-        access_key_id=storage.access_key_id,
-        secret_access_key=str(storage.secret_access_key),
-        allow_http=storage.allow_http,
-    )
+    files = open_files(place.where, **_reach(config))
     origin = DistributionTree(files, await find_root(files, place.where), may_link=place.is_retired)
     try:
         yield origin
@@ -92,3 +104,15 @@ async def _opened(config: Config, place: Place) -> AsyncIterator[Origin]:
 
 def _note(connection: Connection, actor: Actor, where: str, now: int) -> None:
     record(connection, actor, "import", now=now, detail={"from": where})
+
+
+def _reach(config: Config) -> dict[str, Any]:
+    """How a bucket is reached."""
+    storage = config.storage
+    return {
+        "endpoint": storage.endpoint,
+        "region": storage.region,
+        "access_key_id": storage.access_key_id,
+        "secret_access_key": str(storage.secret_access_key),
+        "allow_http": storage.allow_http,
+    }
