@@ -184,8 +184,12 @@ def test_what_is_no_registry_is_told(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with running_server(tmp_path, start=False) as server:
         server.admin("migrate")
-        for name in (str(tmp_path / "nowhere"), str(tmp_path / "empty"), "ftp://x/y"):
-            done = server.admin("import", "docker-registry", name, check=False)
+        for kind, name in (
+            ("docker-registry", str(tmp_path / "empty")),
+            ("docker-registry", "ftp://x/y"),
+            ("registry", "https://x/y"),
+        ):
+            done = server.admin("import", kind, name, check=False)
             assert done.returncode != 0
             assert name in done.stderr
             assert "Traceback" not in done.stderr

@@ -22,9 +22,21 @@ from entrepot.server.movement.importers.compare import Compared, compare
 from entrepot.server.movement.importers.distribution_tree import DistributionTree, find_root
 from entrepot.server.movement.importers.files import open_files
 from entrepot.server.movement.importers.origin import Left, Origin
+from entrepot.server.movement.importers.registry_api import RegistryOrigin, open_registry
 from entrepot.server.movement.registry_tree import TreeWritten, write_tree
 
-__all__ = ["Carried", "Compared", "Left", "Place", "TreeWritten", "bring", "check", "write_out"]
+__all__ = [
+    "Carried",
+    "Compared",
+    "Left",
+    "Place",
+    "RegistryAddress",
+    "RegistryStorage",
+    "TreeWritten",
+    "bring",
+    "check",
+    "write_out",
+]
 
 Say = Callable[[str], None]
 """Told of progress, a line each."""
@@ -33,13 +45,30 @@ IMPORTER: Final = Actor(Principal(kind=PrincipalKind.SYSTEM, name="import"))
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RegistryStorage:
     """The storage of a Docker Registry."""
 
     where: str
     """A folder, or `s3://bucket/prefix`, reached as `[storage]` says."""
     is_retired: bool = False
     """Nobody writes there ever again, so files may be shared."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryAddress:
+    """A registry that is asked over its API, as who runs the command is signed in there."""
+
+    url: str
+    """`https://host[:port]`, `http://…`, or the host alone."""
+    names: tuple[str, ...] = ()
+    """Repositories, where the registry does not list them."""
+
+    @property
+    def where(self) -> str:
+        return self.url
+
+
+Place = RegistryStorage | RegistryAddress
 
 
 async def bring(
@@ -57,7 +86,7 @@ async def bring(
     InvalidInput, StorageFailed.
     """
     await require(services, actor, Action.MANAGE_SYSTEM)
-    async with _opened(services.config, place) as origin:
+    async with _opened(services.config, place, only_looks=plan) as origin:
         carrier = Carrier(
             services.catalog, services.store, services.limits, origin, IMPORTER, plan=plan, say=say
         )
@@ -71,7 +100,7 @@ async def check(
 ) -> Compared:
     """Compare what is at `place` with what is here, byte by byte. Raises NotFound, InvalidInput."""
     await require(services, actor, Action.MANAGE_SYSTEM)
-    async with _opened(services.config, place) as origin:
+    async with _opened(services.config, place, only_looks=True) as origin:
         return await compare(services.catalog, services.store, origin, projects, say=say)
 
 
@@ -93,9 +122,14 @@ async def write_out(
 
 
 @asynccontextmanager
-async def _opened(config: Config, place: Place) -> AsyncIterator[Origin]:
-    files = open_files(place.where, **_reach(config))
-    origin = DistributionTree(files, await find_root(files, place.where), may_link=place.is_retired)
+async def _opened(config: Config, place: Place, *, only_looks: bool) -> AsyncIterator[Origin]:
+    origin: Origin
+    if isinstance(place, RegistryStorage):
+        files = open_files(place.where, **_reach(config))
+        origin = DistributionTree(files, await find_root(files, place.where), may_link=place.is_retired)
+    else:
+        registry = open_registry(place.url)
+        origin = RegistryOrigin(registry, place.names, ask_for_blobs=only_looks)
     try:
         yield origin
     finally:

@@ -14,7 +14,7 @@ from entrepot.cli.output import human_size, write
 from entrepot.wording import plural
 
 if TYPE_CHECKING:
-    from entrepot.server.control.moving import Carried, Compared, Left
+    from entrepot.server.control.moving import Carried, Compared, Left, Place
 
 project_option = click.option(
     "--project", "projects", multiple=True, metavar="P", help="Only this one, as `team*`. Several times."
@@ -60,20 +60,59 @@ def docker_registry(
 
     Exit code 1 when something could not come; it says what, and why.
     """
+    from entrepot.server.control.moving import RegistryStorage
+
+    place = RegistryStorage(where, is_retired=source_retired)
+    ctx.exit(_run(place, projects, plan=plan, verify=verify, as_json=as_json))
+
+
+@import_.command("registry", short_help="From any registry, over its API")
+@click.argument("url", metavar="https://HOST")
+@plan_option
+@verify_option
+@click.option(
+    "--repository",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="This one; for registries that don't list what they have. Several times.",
+)
+@project_option
+@json_option
+@click.pass_context
+def registry(
+    ctx: click.Context,
+    url: str,
+    plan: bool,
+    verify: bool,
+    names: tuple[str, ...],
+    projects: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Fetch all that a registry lists and its account may read, signatures and other referrers included.
+
+    Sign in first, as the user who runs this: `entrepot login HOST`. Exit code 1 when something could not
+    come; it says what, and why.
+    """
+    from entrepot.server.control.moving import RegistryAddress
+
+    ctx.exit(_run(RegistryAddress(url, names), projects, plan=plan, verify=verify, as_json=as_json))
+
+
+def _run(place: Place, projects: tuple[str, ...], *, plan: bool, verify: bool, as_json: bool) -> int:
     from entrepot.server.control import moving
 
     if plan and verify:
         raise click.UsageError("--plan and --verify can't be used together")
-    place = moving.Place(where, is_retired=source_retired)
     if verify:
         compared = as_operator(
             lambda services, actor: moving.check(services, actor, place, projects=projects, say=say)
         )
-        ctx.exit(print_compared(compared, as_json=as_json))
+        return print_compared(compared, as_json=as_json)
     carried = as_operator(
         lambda services, actor: moving.bring(services, actor, place, projects=projects, plan=plan, say=say)
     )
-    ctx.exit(print_carried(carried, plan=plan, as_json=as_json))
+    return print_carried(carried, plan=plan, as_json=as_json)
 
 
 def print_carried(done: Carried, *, plan: bool, as_json: bool) -> int:

@@ -257,6 +257,8 @@ class _Visit:
             await self._put(raw, media_type, digest)
             self._report.manifests += 1
         else:
+            for child in children:
+                await self.bring(child.digest)  # which may have been signed since
             await self._put_tags(raw, media_type, digest)
             self._report.unchanged += 1
         self._came.add(digest)
