@@ -12,27 +12,27 @@ from entrepot.oci.digest import Digest
 from entrepot.server.backup.oci_form import as_oci
 from entrepot.server.db.tables import blob, manifest, manifest_blob, manifest_child, repo, tag
 
-__all__ = ["ListedRepository", "blobs_of", "body_of", "manifests_after", "next_repository", "tags_of"]
+__all__ = ["RepositoryToWrite", "blobs_of", "body_of", "manifests_after", "next_repository", "tags_of"]
 
 PAGE: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class ListedRepository:
+class RepositoryToWrite:
     """A repository that is to be written out."""
 
     id: int
     name: str
 
 
-def next_repository(connection: Connection, after: str) -> ListedRepository | None:
+def next_repository(connection: Connection, after: str) -> RepositoryToWrite | None:
     row = connection.execute(
         select(repo.c.id, repo.c.name)
         .where(repo.c.deleted_at.is_(None), repo.c.name > after)
         .order_by(repo.c.name)
         .limit(1)
     ).one_or_none()
-    return None if row is None else ListedRepository(row.id, row.name)
+    return None if row is None else RepositoryToWrite(row.id, row.name)
 
 
 def tags_of(connection: Connection, repo_id: int, digest: str) -> list[str]:

@@ -26,7 +26,7 @@ from entrepot.oci import annotations as keys
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.server.backup.contents import (
-    ListedRepository,
+    RepositoryToWrite,
     blobs_of,
     body_of,
     manifests_after,
@@ -95,7 +95,7 @@ class _Export:
         self,
         catalog: Catalog,
         store: BlobStore,
-        repository: ListedRepository,
+        repository: RepositoryToWrite,
         layout: ImageLayout,
         report: Exported,
         *,

@@ -20,7 +20,7 @@ from entrepot.oci.digest import Digest
 from entrepot.oci.manifest import build_index
 from entrepot.server.backup.blob_copy import read_verified
 from entrepot.server.backup.contents import (
-    ListedRepository,
+    RepositoryToWrite,
     blobs_of,
     body_of,
     manifests_after,
@@ -77,7 +77,7 @@ class _Repository:
         catalog: Catalog,
         store: BlobStore,
         place: BackupPlace,
-        repository: ListedRepository,
+        repository: RepositoryToWrite,
         there: dict[str, int],
         report: TreeWritten,
     ) -> None:
