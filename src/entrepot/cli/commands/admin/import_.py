@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -99,6 +100,104 @@ def registry(
     ctx.exit(_run(RegistryAddress(url, names), projects, plan=plan, verify=verify, as_json=as_json))
 
 
+@import_.command("harbor", short_help="From Harbor: projects, descriptions, content")
+@click.argument("url", metavar="https://HOST")
+@click.option("--namespace", "namespaces", multiple=True, metavar="PROJECT", help="Only this project.")
+@plan_option
+@verify_option
+@json_option
+@click.pass_context
+def harbor(
+    ctx: click.Context, url: str, namespaces: tuple[str, ...], plan: bool, verify: bool, as_json: bool
+) -> None:
+    """Fetch all projects that the account may see, with their visibility, descriptions and content.
+
+    Sign in first, as the user who runs this: `entrepot login HOST`. Members, robots and rules are listed, to
+    be made by hand.
+    """
+    ctx.exit(_portal("harbor", url, namespaces, None, plan=plan, verify=verify, as_json=as_json))
+
+
+@import_.command("quay", short_help="From Quay: organizations, descriptions, content")
+@click.argument("url", metavar="https://HOST")
+@click.option("--namespace", "namespaces", multiple=True, metavar="ORGANIZATION", required=True)
+@click.option(
+    "--token-file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="An OAuth token of an application, for its API.",
+)
+@plan_option
+@verify_option
+@json_option
+@click.pass_context
+def quay(
+    ctx: click.Context,
+    url: str,
+    namespaces: tuple[str, ...],
+    token_file: str | None,
+    plan: bool,
+    verify: bool,
+    as_json: bool,
+) -> None:
+    """Fetch organizations with their descriptions and content.
+
+    Sign in first, as the user who runs this: `entrepot login HOST`. Robots and teams are listed, to be made
+    by hand.
+    """
+    ctx.exit(_portal("quay", url, namespaces, token_file, plan=plan, verify=verify, as_json=as_json))
+
+
+@import_.command("hub", short_help="From Docker Hub: namespaces, descriptions, content")
+@click.option("--namespace", "namespaces", multiple=True, metavar="NAME", required=True)
+@click.option("--url", default="", hidden=True)
+@click.option("--content", default="", hidden=True)
+@plan_option
+@verify_option
+@json_option
+@click.pass_context
+def hub(
+    ctx: click.Context,
+    namespaces: tuple[str, ...],
+    url: str,
+    content: str,
+    plan: bool,
+    verify: bool,
+    as_json: bool,
+) -> None:
+    """Fetch what namespaces of Docker Hub hold, with descriptions.
+
+    Sign in first, as the user who runs this: `entrepot login`. Hub counts each image as a pull.
+    """
+    ctx.exit(
+        _portal("hub", url, namespaces, None, content=content, plan=plan, verify=verify, as_json=as_json)
+    )
+
+
+def _portal(
+    kind: str,
+    url: str,
+    namespaces: tuple[str, ...],
+    token_file: str | None,
+    *,
+    content: str = "",
+    plan: bool,
+    verify: bool,
+    as_json: bool,
+) -> int:
+    from entrepot.server.control.portals import PortalAddress, bring_portal, check_portal
+
+    if plan and verify:
+        raise click.UsageError("--plan and --verify can't be used together")
+    token = Path(token_file).read_text().strip() if token_file else ""
+    place = PortalAddress(kind, url, namespaces, token, content)
+    if verify:
+        compared = as_operator(lambda services, actor: check_portal(services, actor, place, say=say))
+        return print_compared(compared, as_json=as_json)
+    carried = as_operator(lambda services, actor: bring_portal(services, actor, place, plan=plan, say=say))
+    return print_carried(carried, plan=plan, as_json=as_json)
+
+
 def _run(place: Place, projects: tuple[str, ...], *, plan: bool, verify: bool, as_json: bool) -> int:
     from entrepot.server.control import moving
 
@@ -130,11 +229,16 @@ def print_carried(done: Carried, *, plan: bool, as_json: bool) -> int:
                     "unchanged": done.unchanged,
                     "unused": done.unused,
                     "left": _rows(done.left),
+                    "by_hand": _rows(done.by_hand),
                 }
             )
         )
         return FAILED if done.left else OK
     _print_left(done.left)
+    if done.by_hand:
+        write("to be made by hand:")
+        for one in done.by_hand:
+            write(f"  {one.what}: {one.why}")
     ways = ", ".join(f"{count} {way}" for way, count in sorted(done.ways.items()))
     write(
         f"{'would come' if plan else 'came'}:"

@@ -70,6 +70,8 @@ class Carried:
     """Blobs that no manifest refers to; nobody misses them."""
     left: list[Left] = field(default_factory=list)
     """What did not come, and why."""
+    by_hand: list[Left] = field(default_factory=list)
+    """What a person has to make again, since no API gives it away."""
 
 
 class _TagMoved(Conflict):
