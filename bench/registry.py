@@ -173,7 +173,7 @@ def blob(bench: Bench) -> Iterator[Row]:
     )
 
 
-def _push_images(port: int, *, clients: int, times: int) -> float:
+def push_images(port: int, *, clients: int, times: int) -> float:
     """Images pushed a second; they are made before the clock starts and no two share a blob."""
     made = [small_image(f"{number}") for number in range(times)]
 
@@ -191,8 +191,8 @@ def slow_disk(bench: Bench) -> Iterator[Row]:
     ours.start(prefix=slow)
     peer = bench.closing.enter_context(docker_registry(bench.folder / "peer", prefix=slow))
     values = bench.alternating(
-        lambda: _push_images(ours.port, clients=16, times=400),
-        lambda: _push_images(peer.port, clients=16, times=100),
+        lambda: push_images(ours.port, clients=16, times=400),
+        lambda: push_images(peer.port, clients=16, times=100),
     )
     yield Row("small image pushes, fsync delayed 5 ms, 16 clients", "images/s", *values, bar="≥ 4×")
 
@@ -201,8 +201,8 @@ def small_images(bench: Bench) -> Iterator[Row]:
     """Pushes of a config, two small layers and a manifest, 8 clients."""
     ours, peer = _both(bench)
     values = bench.alternating(
-        lambda: _push_images(ours.port, clients=8, times=1_000),
-        lambda: _push_images(peer.port, clients=8, times=300),
+        lambda: push_images(ours.port, clients=8, times=1_000),
+        lambda: push_images(peer.port, clients=8, times=300),
     )
     yield Row("small image pushes, 8 clients", "images/s", *values, bar="≥ 4×")
 

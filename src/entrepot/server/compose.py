@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from entrepot.errors import NotFound
+from entrepot.errors import InvalidInput, NotFound
 from entrepot.observability.logs import get_log
 from entrepot.observability.tracing import require_tracing
 from entrepot.oci.manifest import ManifestLimits
@@ -27,6 +27,8 @@ from entrepot.server.config.model import Config
 from entrepot.server.control.ground import Ground
 from entrepot.server.control.services import Services
 from entrepot.server.db import Catalog, open_catalog
+from entrepot.server.db.copynote import CopyNote, CopyState
+from entrepot.server.db.location import parse_catalog_url
 from entrepot.server.db.observed import observed_catalog
 from entrepot.server.db.settings import ACCESS_MODE, UNFINISHED_MOVE, clear_setting, get_setting, set_setting
 from entrepot.server.repos.blobs import Blobs
@@ -55,6 +57,32 @@ CATALOG_FILE = "catalog.db"
 
 def catalog_url(config: Config) -> str:
     return config.catalog.url or f"sqlite:///{(config.server.data / CATALOG_FILE).absolute()}"
+
+
+def copied_catalog(config: Config) -> Path | None:
+    """The SQLite file that `catalog.copy` has copied all the time; None when nothing is copied.
+
+    Raises InvalidInput, NotFound when that can't be done.
+    """
+    if not config.catalog.copy:
+        return None
+    from entrepot.server.backup.litestream import CatalogCopy, litestream_program
+
+    file = catalog_file(config)
+    CatalogCopy.of(config)
+    litestream_program()
+    return file
+
+
+def catalog_file(config: Config) -> Path:
+    """The catalog on SQLite. Raises InvalidInput for another one."""
+    url = parse_catalog_url(catalog_url(config))
+    if url.get_backend_name() != "sqlite":
+        raise InvalidInput(
+            "only a catalog on SQLite is copied by entrepot",
+            hint="PostgreSQL archives its own log: see docs/backup.md",
+        )
+    return Path(url.database or "")
 
 
 def open_store(config: Config) -> BlobStore:
@@ -109,9 +137,15 @@ def repository_limits(config: Config) -> RepositoryLimits:
 
 
 def trash_delay_s(config: Config) -> float:
-    """How long bytes stay after their last row: no shorter than a signed URL to them works."""
-    storage = config.storage
-    return max(config.gc.trash_delay, storage.redirect_expires if storage.redirect else 0)
+    """How long bytes stay after their last row: no shorter than a signed URL to them works, and than the
+    catalog can be restored to a time when it had them.
+    """
+    storage, catalog = config.storage, config.catalog
+    return max(
+        config.gc.trash_delay,
+        storage.redirect_expires if storage.redirect else 0,
+        catalog.copy_window if catalog.copy else 0,
+    )
 
 
 def open_read_cache(config: Config, store: BlobStore, metrics: Metrics) -> ReadCache | None:
@@ -167,7 +201,15 @@ async def build(
         metrics=metrics,
         limits=limits,
         seal_file=access_settings(config).seal_file,
+        copied=copy_state(config),
     )
+
+
+def copy_state(config: Config) -> Callable[[], CopyState] | None:
+    """Asks how far the catalog's copy is; None where it is not copied."""
+    if not config.catalog.copy:
+        return None
+    return partial(CopyNote(catalog_file(config)).read, config.catalog.copy)
 
 
 async def open_access(config: Config, mode: str, catalog: Catalog) -> AccessControl:
@@ -334,6 +376,7 @@ def installation(config: Config) -> Installation:
         catalog_file=None if config.catalog.url else config.server.data / CATALOG_FILE,
         seal_file=access_settings(config).seal_file,
         open_store=lambda: open_store(config),
+        copied=copy_state(config),
     )
 
 

@@ -10,7 +10,13 @@ import pytest
 from entrepot.oci.digest import Digest, Hasher
 from entrepot.server.storage.arrivals import FORGOTTEN_S
 from entrepot.server.storage.driver import SegmentDriver
-from entrepot.server.storage.errors import BlobMissing, InvalidKey, UploadShort
+from entrepot.server.storage.errors import (
+    BlobMissing,
+    FileUnreadable,
+    InvalidKey,
+    StoredBytesDiffer,
+    UploadShort,
+)
 from entrepot.server.storage.filesystem import filesystem_store
 from entrepot.server.storage.memory import MemoryDriver, memory_store
 from entrepot.server.storage.objects import LEAST_PART_BYTES, open_bucket
@@ -304,3 +310,39 @@ async def test_a_folder_that_cannot_be_written_costs_the_count_alone(
     phys, _digest = await pushed(store, b"all", b" of it")
     assert await stored_bytes(store, phys) == b"all of it"
     await store.close()
+
+
+@pytest.mark.parametrize("may_link", [False, True])
+async def test_a_file_becomes_a_blob_where_blobs_are_files(
+    store: BlobStore, tmp_path: Path, may_link: bool
+) -> None:
+    source, data = tmp_path / "data", os.urandom(3 * MIB + 1)
+    source.write_bytes(data)
+    taken = await store.take_file(source, Digest.of(data), len(data), may_link=may_link)
+    if store.file_path("blobs/sha256/00/" + "0" * 64 + ".00000000000000000000000000000000") is None:
+        assert taken is None
+        return
+    assert taken is not None
+    phys, way = taken
+    assert way == "linked" if may_link else way in {"cloned", "copied"}
+    assert await store.size(phys) == len(data)
+    source.unlink()
+    assert b"".join([piece async for piece in await store.open(phys)]) == data
+
+
+@pytest.mark.parametrize("may_link", [False, True])
+@pytest.mark.parametrize("spoilt", ["other bytes", "shorter", "gone"])
+async def test_a_file_with_other_bytes_leaves_nothing(
+    store: BlobStore, tmp_path: Path, may_link: bool, spoilt: str
+) -> None:
+    source, data = tmp_path / "data", os.urandom(MIB)
+    if spoilt != "gone":
+        source.write_bytes(data[:-1] + (b"" if spoilt == "shorter" else bytes([data[-1] ^ 1])))
+    try:
+        taken = await store.take_file(source, Digest.of(data), len(data), may_link=may_link)
+    except (StoredBytesDiffer, FileUnreadable):
+        pass
+    else:
+        assert taken is None
+    assert [stored async for stored in store.list()] == []
+    assert [stored async for stored in store.list_uploads()] == []

@@ -35,8 +35,9 @@ def serve(config: str | None, **flags: Any) -> None:
     Settings: entrepot config show --docs
     """
     from entrepot.observability.logs import configure_logs
-    from entrepot.server.compose import prepare_now
+    from entrepot.server.compose import copied_catalog, prepare_now
     from entrepot.server.config import load
+    from entrepot.server.process.catalog_copy import run_catalog_copy
     from entrepot.server.process.jobs_process import run_jobs
     from entrepot.server.process.supervisor import Supervisor
 
@@ -44,12 +45,16 @@ def serve(config: str | None, **flags: Any) -> None:
     log_format = settings.log.format
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     configure_logs(level=settings.log.level, log_format="json" if as_json else "plain")
+    copied = copied_catalog(settings)
     supervisor = Supervisor(
         settings,
         prepare=lambda: prepare_now(settings),
         run_jobs=lambda mode, lifeline, scratch, pulse: run_jobs(
             settings, mode, lifeline, scratch, pulse=pulse
         ),
+        run_copy=None
+        if copied is None
+        else lambda lifeline, scratch, pulse: run_catalog_copy(settings, copied, lifeline, scratch, pulse),
         announce=_announce,
     )
     sys.exit(supervisor.run())

@@ -15,26 +15,28 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any
 
 from msgspec import structs
-from sqlalchemy import Connection, case, exists, literal, select, tuple_
 
-from entrepot.content.protocols import ManifestBytes
 from entrepot.errors import EntrepotError
 from entrepot.layout.directory import ImageLayout
 from entrepot.layout.index import LayoutEntry, LayoutIndex
 from entrepot.oci import annotations as keys
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
-from entrepot.server.backup.oci_form import as_oci
+from entrepot.server.backup.contents import (
+    RepositoryToWrite,
+    blobs_of,
+    body_of,
+    manifests_after,
+    next_repository,
+    tags_of,
+)
 from entrepot.server.db.catalog import Catalog
-from entrepot.server.db.tables import blob, manifest, manifest_blob, manifest_child, repo, tag
 from entrepot.server.storage.store import BlobStore
 
 __all__ = ["Exported", "export"]
-
-PAGE: Final = 200
 
 
 @dataclass(slots=True)
@@ -46,12 +48,6 @@ class Exported:
     tags: int = 0
     problems: list[str] = field(default_factory=list)
     """What could not be exported, and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Repository:
-    id: int
-    name: str
 
 
 async def export(
@@ -70,7 +66,7 @@ async def export(
     """
     await asyncio.to_thread(_make_folder, folder)
     report, after = Exported(), ""
-    while (repository := await catalog.read(_next_repository, after)) is not None:
+    while (repository := await catalog.read(next_repository, after)) is not None:
         after = repository.name
         if not fnmatch.fnmatchcase(repository.name, pattern):
             continue
@@ -99,7 +95,7 @@ class _Export:
         self,
         catalog: Catalog,
         store: BlobStore,
-        repository: _Repository,
+        repository: RepositoryToWrite,
         layout: ImageLayout,
         report: Exported,
         *,
@@ -115,7 +111,7 @@ class _Export:
     async def run(self) -> None:
         # Children come before what refers to them, and everything before what has it as a subject.
         after = (False, -1, 0)
-        while page := await self._catalog.read(_manifests_after, self._repository.id, after):
+        while page := await self._catalog.read(manifests_after, self._repository.id, after):
             last = page[-1]
             after = (last.has_subject, last.depth, last.id)
             listed = list[tuple[str | None, Descriptor]]()
@@ -129,13 +125,13 @@ class _Export:
 
     async def _manifest(self, row: Any) -> list[tuple[str | None, Descriptor]]:
         """Store it, and what it needs; its names."""
-        for one in await self._catalog.read(_blobs_of, row.id):
+        for one in await self._catalog.read(blobs_of, row.id):
             await self._blob(one)
-        kept = await self._catalog.read(_body, self._repository.id, row.digest, self._convert)
+        kept = await self._catalog.read(body_of, self._repository.id, row.digest, self._convert)
         if kept is None:
             return []  # deleted just now
         await asyncio.to_thread(self._layout.put_manifest, kept, None)
-        names = await self._catalog.read(_tags, self._repository.id, row.digest)
+        names = await self._catalog.read(tags_of, self._repository.id, row.digest)
         self._report.manifests += 1
         self._report.tags += len(names)
         target = kept.descriptor()
@@ -176,61 +172,3 @@ def _with_all(listed: list[tuple[str | None, Descriptor]], index: LayoutIndex) -
         for name, target in listed
     ]
     return structs.replace(index, entries=(*kept, *added))
-
-
-def _next_repository(connection: Connection, after: str) -> _Repository | None:
-    row = connection.execute(
-        select(repo.c.id, repo.c.name)
-        .where(repo.c.deleted_at.is_(None), repo.c.name > after)
-        .order_by(repo.c.name)
-        .limit(1)
-    ).one_or_none()
-    return None if row is None else _Repository(row.id, row.name)
-
-
-def _tags(connection: Connection, repo_id: int, digest: str) -> list[str]:
-    rows = connection.execute(
-        select(tag.c.name).where(tag.c.repo_id == repo_id, tag.c.digest == digest).order_by(tag.c.name)
-    )
-    return list(rows.scalars())
-
-
-def _manifests_after(connection: Connection, repo_id: int, after: tuple[bool, int, int]) -> list[Any]:
-    has_subject = case((manifest.c.subject.is_(None), 0), else_=1).label("has_subject")
-    is_child = (manifest_child.c.repo_id == manifest.c.repo_id) & (
-        manifest_child.c.digest == manifest.c.digest
-    )
-    has_parent = exists().where(is_child).label("has_parent")
-    place = tuple_(has_subject, manifest.c.depth, manifest.c.id)
-    rows = connection.execute(
-        select(manifest.c.id, manifest.c.digest, manifest.c.depth, has_subject, has_parent)
-        .where(
-            manifest.c.repo_id == repo_id,
-            manifest.c.deleted_at.is_(None),
-            place > tuple_(*map(literal, (int(after[0]), after[1], after[2]))),
-        )
-        .order_by(has_subject, manifest.c.depth, manifest.c.id)
-        .limit(PAGE)
-    )
-    return list(rows)
-
-
-def _body(connection: Connection, repo_id: int, digest: str, convert: bool) -> ManifestBytes | None:
-    row = connection.execute(
-        select(manifest.c.body, manifest.c.media_type).where(
-            manifest.c.repo_id == repo_id, manifest.c.digest == digest, manifest.c.deleted_at.is_(None)
-        )
-    ).one_or_none()
-    if row is None:
-        return None
-    found = ManifestBytes(row.body, row.media_type, Digest.parse(digest))
-    return as_oci(found, lambda child: _body(connection, repo_id, child, convert)) if convert else found
-
-
-def _blobs_of(connection: Connection, number: int) -> list[Any]:
-    rows = connection.execute(
-        select(blob.c.digest, blob.c.phys, blob.c.size)
-        .join(manifest_blob, manifest_blob.c.digest == blob.c.digest)
-        .where(manifest_blob.c.manifest_id == number, blob.c.state == "live")
-    )
-    return list(rows)

@@ -148,6 +148,13 @@ class CatalogSection:
     several machines."""
     pool_size: int = 8
     """Connections to PostgreSQL per process."""
+    copy: str = ""
+    """Where the SQLite catalog is copied to all the time, a second behind at most: `s3://bucket/prefix`
+    (reached as `[storage]` says) or `file:///folder` of another disk. It holds secrets: nobody else may read
+    it. Empty: no copy. Needs Litestream: `pip install 'entrepot[copy]'`."""
+    copy_window: Seconds = Seconds(DAY)
+    """With `copy`: how far back the catalog can be restored as of any second. Bytes of deleted blobs stay at
+    least as long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

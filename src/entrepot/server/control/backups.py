@@ -16,6 +16,8 @@ from entrepot.server.backup.backup import BackedUp, Restored
 from entrepot.server.backup.encryption import BackupKey
 from entrepot.server.backup.errors import TargetInUse
 from entrepot.server.backup.export import Exported
+from entrepot.server.backup.from_copy import RestoredCopy, restore_copy
+from entrepot.server.backup.litestream import CatalogCopy
 from entrepot.server.backup.places import BackupPlace, open_place
 from entrepot.server.backup.rebuild import Rebuilt
 from entrepot.server.backup.rebuild import rebuild as rebuild_catalog
@@ -23,8 +25,20 @@ from entrepot.server.config.model import Config
 from entrepot.server.control.ground import Ground, OpenGround
 from entrepot.server.control.services import Services
 from entrepot.server.control.transaction import require
+from entrepot.server.storage.store import BlobStore
 
-__all__ = ["BadBlob", "back_up", "export", "list_backups", "make_key", "rebuild", "restore"]
+__all__ = [
+    "BadBlob",
+    "Exported",
+    "RestoredCopy",
+    "back_up",
+    "export",
+    "list_backups",
+    "make_key",
+    "rebuild",
+    "restore",
+    "restore_from_copy",
+]
 
 Say = Callable[[str], None]
 """Told of progress, a line each."""
@@ -86,6 +100,28 @@ async def restore(
             return await backup.restore(
                 archive, snapshot, ground.catalog, ground.store, notes, overwrite=overwrite, say=say
             )
+
+
+async def restore_from_copy(
+    config: Config,
+    database: Path,
+    store: BlobStore,
+    *,
+    seal_file: Path,
+    place: str,
+    at: str | None = None,
+    overwrite: bool = False,
+    say: Say,
+) -> RestoredCopy:
+    """Bring the catalog back as of a second, from its continuous copy. No server may run on it.
+
+    Raises CopyFailed, NotFound, InvalidInput, StorageFailed, SchemaMismatch; TargetInUse, and then nothing
+    was replaced.
+    """
+    copy = CatalogCopy.of(config, place)
+    done = await restore_copy(copy, database, store, at=at, overwrite=overwrite, say=say)
+    _put_secret(seal_file, None, say)
+    return done
 
 
 async def export(

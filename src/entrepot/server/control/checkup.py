@@ -13,10 +13,12 @@ from entrepot.server.config.addresses import Address
 from entrepot.server.config.exposure import has_tls
 from entrepot.server.config.model import Config
 from entrepot.server.db import check_schema, open_catalog
+from entrepot.server.db.copynote import CopyState
 from entrepot.server.db.errors import SchemaMismatch
 from entrepot.server.doctor.bucket_rule import BucketLogin, check_lifecycle
 from entrepot.server.doctor.inside import (
     check_catalog,
+    check_copy,
     check_directory,
     check_nodes,
     check_store,
@@ -39,6 +41,8 @@ class Installation:
     """None: the catalog is a database server's."""
     seal_file: Path
     open_store: Callable[[], BlobStore]
+    copied: Callable[[], CopyState] | None = None
+    """How far the catalog's copy is; None where it is not copied."""
 
 
 async def check_up(
@@ -88,6 +92,8 @@ async def _inside(installation: Installation) -> tuple[list[Verdict], Sequence[s
             verdicts += await check_nodes(catalog)
             listens = await find_listens(catalog)
         verdicts += await check_store(catalog, store)
+    if installation.copied is not None:
+        verdicts.append(check_copy(await asyncio.to_thread(installation.copied)))
     storage = config.storage
     if storage.url:
         login = BucketLogin(

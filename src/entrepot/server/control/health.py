@@ -12,6 +12,7 @@ from entrepot.server.access.decision.model import Action
 from entrepot.server.access.directory.settings import get_registry_settings
 from entrepot.server.control.services import Check, Services
 from entrepot.server.control.transaction import Transaction, change, look
+from entrepot.server.upkeep.copylag import copy_problem
 from entrepot.server.upkeep.figures import ClusterState, read_state
 from entrepot.server.upkeep.nodes import Node
 from entrepot.server.upkeep.nodes import forget_node as forget
@@ -54,6 +55,8 @@ async def show_health(services: Services, actor: Actor) -> Health:
     damage = services.catalog.read_only
     if damage is not None:
         parts.append(Part("damage", f"nothing can be changed until the catalog is restored: {damage}"))
+    if services.copied is not None:
+        parts.append(Part("copy of the catalog", copy_problem(await asyncio.to_thread(services.copied))))
     return Health(parts, state, is_read_only)
 
 

@@ -101,7 +101,9 @@ def _gc(services: Services) -> Handler:
 
 def _sweep(services: Services) -> Handler:
     async def run(context: JobContext) -> Result:
-        return (await sweep(services.catalog, services.store, by=context.by)).to_json()
+        return (
+            await sweep(services.catalog, services.store, by=context.by, copied=services.copied)
+        ).to_json()
 
     return run
 

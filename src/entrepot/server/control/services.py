@@ -17,6 +17,7 @@ from entrepot.server.access.decision.protocol import AccessControl
 from entrepot.server.access.secrets.sealing import SealKey
 from entrepot.server.config.model import Config
 from entrepot.server.db import Catalog
+from entrepot.server.db.copynote import CopyState
 from entrepot.server.db.errors import CatalogUnavailable
 from entrepot.server.db.settings import ACCESS_MODE, get_setting
 from entrepot.server.repos.blobs import Blobs
@@ -62,6 +63,8 @@ class Services:
     limits: RepositoryLimits
     seal_file: Path
     """Where the key is that seals secrets in the catalog."""
+    copied: Callable[[], CopyState] | None = None
+    """How far the catalog's copy is; None where it is not copied."""
     _seal: SealKey | None = field(default=None, repr=False)
 
     @property

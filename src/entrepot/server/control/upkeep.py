@@ -48,7 +48,7 @@ async def collect_garbage(
         services.catalog, settings, dry_run=dry_run, on_removal=removals.append if listed else None
     )
     if not dry_run:
-        await sweep(services.catalog, services.store, by="admin gc")
+        await sweep(services.catalog, services.store, by="admin gc", copied=services.copied)
     return report, removals
 
 

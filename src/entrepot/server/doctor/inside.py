@@ -22,12 +22,14 @@ from entrepot.errors import EntrepotError
 from entrepot.oci.digest import Digest
 from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import SECOND
+from entrepot.server.db.copynote import CopyState
 from entrepot.server.db.settings import get_identity
 from entrepot.server.doctor.verdict import Verdict, fail, ok, skip, warn
 from entrepot.server.storage.store import BlobStore
+from entrepot.server.upkeep.copylag import copy_problem
 from entrepot.server.upkeep.nodes import Node, list_nodes
 
-__all__ = ["check_catalog", "check_directory", "check_nodes", "check_store", "find_listens"]
+__all__ = ["check_catalog", "check_copy", "check_directory", "check_nodes", "check_store", "find_listens"]
 
 _LOW_SHARE: Final = 0.05
 _SKEW_S: Final = 5.0
@@ -75,6 +77,15 @@ def check_directory(data: Path, *, holds_catalog: bool, secrets: Sequence[Path] 
         )
     verdicts += _space(data, space)
     return verdicts or [ok("directory", f"{data}: private, {_share(space):.0%} free")]
+
+
+def check_copy(state: CopyState) -> Verdict:
+    """Whether the catalog's copy would do if the disk were gone now."""
+    problem = copy_problem(state)
+    if not problem:
+        return ok("copy", f"{state.place}: {state.lag_s:.0f} s behind")
+    mend = "is the server running, and can it write there? its log says what Litestream complains of"
+    return fail("copy", problem, mend)
 
 
 def _check_secret(path: Path) -> Verdict | None:

@@ -40,7 +40,7 @@ def make_job_runner(services: Services, *, role: str = "jobs") -> JobRunner:
             handlers[kind.name] = partial(_traced, kind.name, kind.handler(services))
             periodic.append(Periodic(kind.name, period_s))
     delivery = OutboxDelivery(services.catalog, (), by=name)
-    figures = ClusterFigures(services.catalog, services.checks, services.metrics.gauge)
+    figures = ClusterFigures(services.catalog, services.checks, services.metrics.gauge, services.copied)
     integrity = partial(watch_integrity, services.catalog)
     attendants: list[Attendant] = [delivery.run, figures.run, integrity]
     if config.metrics.otlp_endpoint:

@@ -66,11 +66,14 @@ STEADY_S: Final = 30.0
 """A process that ran for so long is replaced at once when it dies."""
 KILL_GRACE_S: Final = 5.0
 JOBS = "jobs"
+COPY = "copy"
+COPY_ENDS_S: Final = 30.0
+"""How long the catalog's copy may take to hold the last transactions, when the others have ended."""
 
 
 @dataclass(slots=True)
 class Child:
-    """One process: worker number `slot`, or the jobs process."""
+    """One process: worker number `slot`, the jobs process, or the one that copies the catalog."""
 
     role: str
     slot: int
@@ -114,11 +117,13 @@ class Supervisor:
         *,
         prepare: Callable[[], dict[str, str]],
         run_jobs: Callable[[str, int, Path, Pulse], int] | None,
+        run_copy: Callable[[int, Path, Pulse], int] | None = None,
         announce: Callable[[Sequence[str]], None],
     ) -> None:
         self._config = config
         self._prepare = prepare
         self._run_jobs = run_jobs
+        self._run_copy = run_copy
         self._announce = announce
         self._children: dict[int, Child] = {}
         self._slots: list[Slot] = []
@@ -203,6 +208,8 @@ class Supervisor:
                     slot.listeners.append(Listener(kind, sock))
         if self._run_jobs is not None and config.server.jobs:
             self._slots.append(Slot(JOBS, 0))
+        if self._run_copy is not None:
+            self._slots.append(Slot(COPY, 0))
 
     def _start(self, slot: Slot) -> None:
         read, write = os.pipe()
@@ -220,6 +227,10 @@ class Supervisor:
             assert self._run_jobs is not None
             os.write(report, READY)
             return self._run_jobs(self._mode, self._lifeline_read, self._scratch, pulse)
+        if slot.role == COPY:
+            assert self._run_copy is not None
+            os.write(report, READY)
+            return self._run_copy(self._lifeline_read, self._scratch, pulse)
         return run_request_process(
             RequestPlan(
                 config=self._config,
@@ -303,7 +314,8 @@ class Supervisor:
                 raise StartFailed(f"a worker was not ready after {START_TIMEOUT_S:.0f} s")
             self._sleep(deadline - time.monotonic())
             for child in self._reap():
-                if child.ended.startswith("exit") and not self._stop_asked:
+                # A registry serves without its copy, which is behind then and says so.
+                if child.ended.startswith("exit") and child.role != COPY and not self._stop_asked:
                     raise StartFailed(f"{child.role} {child.slot + 1} ended before it was ready; see above")
                 self._replace_later(child)  # somebody killed it: that says nothing about the next one
 
@@ -437,21 +449,26 @@ class Supervisor:
         delay_s = server.drain_delay if asked == 1 else 0
         self._wait_children(delay_s, until_asked=max(asked, 1) + 1)
         self._close_listeners(self._slots)
-        self._signal_all(signal.SIGTERM)
-        self._wait_children(server.drain_timeout + KILL_GRACE_S, until_asked=max(self._stop_asked, asked) + 1)
+        self._signal_all(signal.SIGTERM, but=COPY)
+        asked = max(self._stop_asked, asked)
+        self._wait_children(server.drain_timeout + KILL_GRACE_S, until_asked=asked + 1, but=COPY)
+        # Nobody commits any more: what was acknowledged last is copied too.
+        self._signal_all(signal.SIGKILL, but=COPY)
+        self._signal_all(signal.SIGTERM, role=COPY)
+        self._wait_children(COPY_ENDS_S, until_asked=max(self._stop_asked, asked) + 1)
 
-    def _wait_children(self, seconds: float, *, until_asked: int) -> None:
+    def _wait_children(self, seconds: float, *, until_asked: int, but: str = "") -> None:
         deadline = time.monotonic() + seconds
-        while self._children and self._stop_asked < until_asked:
+        while any(child.role != but for child in self._children.values()) and self._stop_asked < until_asked:
             left = deadline - time.monotonic()
             if left <= 0:
                 return
             self._sleep(left)
             self._reap()
 
-    def _signal_all(self, number: int, *, role: str | None = None) -> None:
+    def _signal_all(self, number: int, *, role: str | None = None, but: str = "") -> None:
         for child in self._children.values():
-            if role is None or child.role == role:
+            if child.role != but and role in {None, child.role}:
                 _kill(child.pid, number)
 
     def _end_all(self) -> None:

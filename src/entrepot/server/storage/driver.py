@@ -27,6 +27,7 @@ __all__ = [
     "SegmentDriver",
     "SignsUrls",
     "StoredObject",
+    "TakesFiles",
     "Uploads",
 ]
 
@@ -163,4 +164,13 @@ class KeepsReserve(Protocol):
 
         Returns `given back` or `taken` when something was done.
         """
+        ...
+
+
+@runtime_checkable
+class TakesFiles(Protocol):
+    """Files of this machine become objects by the quickest way the disk has."""
+
+    async def take_file(self, source: Path, digest: Digest, size: int, *, may_link: bool) -> tuple[str, str]:
+        """See `BlobStore.take_file`."""
         ...

@@ -61,6 +61,12 @@ class BlobUnreadable(StorageFailed):
         """What the disk says."""
 
 
+class FileUnreadable(VerificationFailed):
+    """A file that should become a blob is not there, or can't be read; nothing was stored."""
+
+    code: ClassVar[str] = "storage-file-unreadable"
+
+
 class StorageFull(StorageFailed):
     """No room is left for more blobs; reads and deletes go on working."""
 

@@ -35,6 +35,7 @@ from entrepot.server.storage.driver import (
     Prepares,
     SignsUrls,
     StoredObject,
+    TakesFiles,
     Uploads,
 )
 from entrepot.server.storage.errors import BlobMissing, StorageFailed
@@ -65,6 +66,7 @@ class BlobStore:
         self._files = driver if isinstance(driver, HasFiles) else None
         self._urls = driver if isinstance(driver, SignsUrls) else None
         self._checks = driver if isinstance(driver, ChecksItself) else None
+        self._takes = driver if isinstance(driver, TakesFiles) else None
         self._prepares = [part for part in (driver, uploads) if isinstance(part, Prepares)]
         self._confirm: Callable[[], Awaitable[object]] | None = None
         self.reserve = driver if isinstance(driver, KeepsReserve) else None
@@ -151,6 +153,20 @@ class BlobStore:
         phys = self._uploads.new_blob(digest)
         await self._driver.put(phys, data)
         return phys
+
+    async def take_file(
+        self, source: Path, digest: Digest, size: int, *, may_link: bool
+    ) -> tuple[str, str] | None:
+        """A file of this machine becomes a blob; its physical name, durable, and how: `linked`, `cloned` or
+        `copied`. None where blobs are no files: `append` its bytes then.
+
+        `may_link`: nobody will ever write to `source` again, so that both may be one file. The digest is that
+        of what is stored. Raises FileUnreadable, StoredBytesDiffer, StorageFailed, and leaves nothing behind.
+        """
+        if self._takes is None:
+            return None
+        await self._confirmed()
+        return await self._takes.take_file(source, digest, size, may_link=may_link)
 
     async def open(self, phys: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
         """Bytes `start` up to but not including `end`. Raises BlobMissing here, before the first byte.

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, func, select
 from entrepot.errors import EntrepotError
 from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import SECOND
+from entrepot.server.db.copynote import CopyState
 from entrepot.server.db.tables import job, outbox, project, trash, upload
 from entrepot.server.upkeep.nodes import Node, list_nodes
 from entrepot.server.upkeep.runner.job_table import last_result
@@ -78,9 +79,19 @@ def read_state(connection: Connection, now: int) -> ClusterState:
 class ClusterFigures:
     """Keeps the gauges up to date."""
 
-    def __init__(self, catalog: Catalog, checks: Mapping[str, Check], gauge: NewGauge) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        checks: Mapping[str, Check],
+        gauge: NewGauge,
+        copied: Callable[[], CopyState] | None = None,
+    ) -> None:
         self._catalog = catalog
         self._checks = checks
+        self._copied = copied
+        self.copy_lag = copied and gauge(
+            "entrepot_catalog_copy_lag_seconds", "What would be lost if the catalog's disk were gone.", ()
+        )
         self.nodes = gauge("entrepot_nodes", "Nodes, by role and state (alive, silent).", ("role", "state"))
         self.node_silent = gauge(
             "entrepot_node_silent_seconds", "Time since a node was last heard of.", ("node", "role")
@@ -116,6 +127,8 @@ class ClusterFigures:
         for part, check in self._checks.items():
             self.part_up.values[part,] = float(await _works(check))
         self.read_only.values[()] = float(self._catalog.read_only is not None)
+        if self._copied is not None and self.copy_lag is not None:
+            self.copy_lag.values[()] = (await asyncio.to_thread(self._copied)).lag_s
         try:
             state = await self._catalog.read(read_state, self._catalog.clock.steady())
         except EntrepotError:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from typing import Any
 
 import asyncpg
@@ -10,6 +11,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from entrepot.oci.digest import Digest
 from entrepot.server.db.clock import SECOND
+from entrepot.server.db.copynote import CopyState
 from entrepot.server.db.location import parse_catalog_url
 from entrepot.server.db.postgresql import postgresql_engine
 from entrepot.server.db.tables import blob, manifest, project, repo_blob
@@ -74,6 +76,22 @@ async def test_deleted_image_goes_after_the_undo_window(world: World) -> None:
     assert world.files() == []
     assert await world.count_manifests() == await world.count_blobs() == await world.count_trash() == 0
     assert (await world.fsck()).to_json()["findings"] == []
+
+
+@on_both
+async def test_trash_stays_until_the_catalogs_copy_holds_it(world: World) -> None:
+    """What the catalog may come back to need is there: the copy is behind, or has nothing yet."""
+    digest = await world.push_image(b"layer")
+    await world.manifests.delete_manifest(REPO, digest, actor=ACTOR)
+    world.clock.advance(8 * DAY)
+    await world.collect()
+    world.clock.advance(2 * HOUR)
+    states = [CopyState("file:///copy", until) for until in (time.time() - 3 * HOUR, 0.0, time.time())]
+    files = [
+        (await sweep(world.catalog, world.store, by="test", copied=lambda state=state: state)).files
+        for state in states
+    ]
+    assert files == [0, 0, 2]
 
 
 @on_both

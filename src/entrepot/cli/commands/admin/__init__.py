@@ -27,6 +27,7 @@ ADMIN_COMMANDS: dict[str, str] = {
     "backup": "entrepot.cli.commands.admin.backup:backup",
     "restore": "entrepot.cli.commands.admin.restore:restore",
     "export": "entrepot.cli.commands.admin.export:export",
+    "import": "entrepot.cli.commands.admin.import_:import_",
     "rebuild": "entrepot.cli.commands.admin.rebuild:rebuild",
     "doctor": "entrepot.cli.commands.admin.doctor:doctor",
     "jobs": "entrepot.cli.commands.admin.jobs:jobs",

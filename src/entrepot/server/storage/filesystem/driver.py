@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Final
 
+from entrepot.oci.digest import Digest
 from entrepot.server.storage import keys
 from entrepot.server.storage.driver import StoredObject
 from entrepot.server.storage.errors import reading_failed, translated
@@ -26,7 +27,7 @@ AWAY: Final = 20
 
 
 class FileDriver:
-    """See Driver, HasFiles, Prepares, ChecksItself, KeepsReserve."""
+    """See Driver, HasFiles, Prepares, ChecksItself, KeepsReserve, TakesFiles."""
 
     def __init__(self, calls: DiskCalls) -> None:
         self._calls = calls
@@ -79,6 +80,13 @@ class FileDriver:
     async def delete(self, names: Sequence[str]) -> None:
         for name in names:
             await self._calls.run("removing a blob", self._tree.remove, self._tree.path(name))
+
+    async def take_file(self, source: Path, digest: Digest, size: int, *, may_link: bool) -> tuple[str, str]:
+        phys = keys.file_blob_key(digest)
+        how = await self._calls.run(
+            "storing a blob", self._tree.take, source, self._tree.path(phys), digest, size, may_link
+        )
+        return phys, how
 
     def list(self, folder: str) -> AsyncGenerator[StoredObject, None]:
         return self._calls.walk("listing blobs", folder)

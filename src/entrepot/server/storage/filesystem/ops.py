@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,17 @@ DIRECTORY_MODE = 0o700
 _MAX_BUFFERS = 1024
 """What one `pwritev` takes on Linux (IOV_MAX)."""
 _SYNC_FILE_RANGE_WRITE = 2
+_FICLONE = 0x40049409
+_CANT_SHARE = {
+    errno.EXDEV,
+    errno.EOPNOTSUPP,
+    errno.ENOTTY,
+    errno.EINVAL,
+    errno.ENOSYS,
+    errno.EPERM,
+    errno.EMLINK,
+}
+"""What Linux says where two files can't be made of the same bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +127,32 @@ class FileOps:
     def rename(self, source: Path, target: Path) -> None:
         """Give a file its final name."""
         os.rename(source, target)  # noqa: PTH104 - twice as quick as making the path it returns
+
+    def clone(self, source: int, fd: int) -> bool:
+        """Give `fd` the bytes of `source` without moving them (reflink); False where the disk can't."""
+        try:
+            fcntl.ioctl(fd, _FICLONE, source)
+        except OSError as error:
+            if error.errno in _CANT_SHARE:
+                return False
+            raise
+        return True
+
+    def link(self, source: Path, target: Path) -> bool:
+        """A second name for a file, as young as a new one; False where the disk can't."""
+        try:
+            os.link(source, target, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in _CANT_SHARE:
+                return False
+            raise
+        os.utime(target)
+        return True
+
+    def is_own(self, fd: int) -> bool:
+        """Whether a file belongs to who asks, and to no directory entry that leads elsewhere."""
+        found = os.fstat(fd)
+        return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
 
     def unlink(self, path: Path) -> None:
         """Remove a file."""

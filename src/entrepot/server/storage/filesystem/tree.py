@@ -13,7 +13,13 @@ from entrepot.observability.logs import get_log
 from entrepot.oci.digest import ALGORITHMS, Digest, Hasher
 from entrepot.server.storage import keys
 from entrepot.server.storage.driver import Chunk, StoredObject
-from entrepot.server.storage.errors import FULL_RETRY_AFTER_S, StorageFull, StoredBytesDiffer, UploadShort
+from entrepot.server.storage.errors import (
+    FULL_RETRY_AFTER_S,
+    FileUnreadable,
+    StorageFull,
+    StoredBytesDiffer,
+    UploadShort,
+)
 from entrepot.server.storage.filesystem.ops import FileOps
 from entrepot.wording import human_size
 
@@ -115,6 +121,66 @@ class Tree:
             self.forget(source)
             raise
         self._publish(source, self.path(phys))
+
+    # Files of this machine
+
+    def take(self, source: Path, target: Path, digest: Digest, size: int, may_link: bool) -> str:
+        """A file of another program as a blob: by a second name, shared blocks, or a copy; returns which.
+
+        What is hashed is what will be served: a shared file before it gets its name here, a copy as it is
+        written.
+        """
+        try:
+            file = self.open_read(source)
+        except OSError as error:
+            raise FileUnreadable(f"{source} can't be read: {error.strerror}") from error
+        if file.size != size:
+            raise StoredBytesDiffer(f"{source} has {file.size} bytes instead of {size}")
+        if may_link and self.ops.is_own(file.fd) and self._link(source, file, target, digest):
+            return "linked"
+        temporary = self.path(keys.file_upload_key(self.boot))
+        self._make_durable(temporary.parent)
+        try:
+            made = OpenFile(self.ops, self.ops.open_append(temporary), 0)
+            self._keep_reserve(self.root)
+            cloned = self.ops.clone(file.fd, made.fd)
+            self._require(made if cloned else file, source, digest, size, None if cloned else made)
+            self.ops.fsync(made.fd)
+        except BaseException:
+            self.forget(temporary)
+            raise
+        self._publish(temporary, target)
+        return "cloned" if cloned else "copied"
+
+    def _link(self, source: Path, file: OpenFile, target: Path, digest: Digest) -> bool:
+        self._require(file, source, digest, file.size, None)
+        self.ops.fsync(file.fd)
+        self._make_durable(target.parent)
+        try:
+            if not self.ops.link(source, target):
+                return False
+            self.ops.fsync_directory(target.parent)
+        except BaseException:
+            self.forget(target)
+            raise
+        return True
+
+    def _require(
+        self, file: OpenFile, source: Path, digest: Digest, size: int, copy: OpenFile | None
+    ) -> None:
+        """Read all of `file`, into `copy` when there is one. Raises StoredBytesDiffer."""
+        hasher = Hasher(digest.algorithm)
+        for offset in range(0, size, _VERIFY_BYTES):
+            try:
+                data = self.ops.read(file.fd, min(_VERIFY_BYTES, size - offset), offset)
+            except OSError as error:
+                raise FileUnreadable(f"{source} can't be read: {error.strerror}") from error
+            hasher.update(data)
+            if copy is not None:
+                self.write(copy, [data], offset)
+                self.ops.start_writeback(copy.fd, offset, len(data))
+        if hasher.size != size or hasher.digest() != digest:
+            raise StoredBytesDiffer(f"the bytes in {source} are not those of {digest}")
 
     # Whole small files
 

@@ -508,7 +508,7 @@ DELETE_PROJECTS: Final = delete(project).where(
 TRASH_DUE: Final = (
     select(trash.c.phys, trash.c.size, trash.c.reason)
     .where(
-        trash.c.delete_after <= STEADY,
+        trash.c.delete_after <= bindparam("due", type_=BigInteger),
         or_(trash.c.leased_until.is_(None), trash.c.leased_until < STEADY),
     )
     .order_by(trash.c.delete_after)

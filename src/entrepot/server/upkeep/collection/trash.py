@@ -8,7 +8,7 @@ once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +17,7 @@ from sqlalchemy import Connection, delete, or_, select, update
 from entrepot.observability.logs import get_log
 from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import microseconds
+from entrepot.server.db.copynote import CopyState
 from entrepot.server.db.tables import blob, trash
 from entrepot.server.storage import keys
 from entrepot.server.storage.store import BlobStore
@@ -52,11 +53,16 @@ class _Due:
     live: bool
 
 
-async def sweep(catalog: Catalog, store: BlobStore, *, by: str) -> SweepReport:
-    """Unlink everything that is due; nothing in a store that has become another catalog's."""
+async def sweep(
+    catalog: Catalog, store: BlobStore, *, by: str, copied: Callable[[], CopyState] | None = None
+) -> SweepReport:
+    """Unlink everything that is due; nothing in a store that has become another catalog's.
+
+    `copied`: how far the catalog's copy is. A file goes only when it would be due there too.
+    """
     report = SweepReport()
     # Durable: a file may go only once the row that gave it up is certainly on the disk.
-    while due := await catalog.write(_take, by, catalog.clock.steady()):
+    while due := await catalog.write(_take, by, catalog.clock.steady(), _behind(copied)):
         if not await is_pair(catalog, store):  # restored or moved: names that are trash here may live there
             log.error("trash stays: the store does not carry this catalog's id and epoch")
             return report
@@ -83,8 +89,13 @@ async def _unlink(store: BlobStore, due: _Due) -> None:
         await store.delete(due.phys)
 
 
-def _take(connection: Connection, by: str, now: int) -> list[_Due]:
-    rows = connection.execute(TRASH_DUE, {"steady": now, "limit": PAGE}).all()
+def _behind(copied: Callable[[], CopyState] | None) -> int:
+    """Microseconds."""
+    return 0 if copied is None else microseconds(copied().lag_s)
+
+
+def _take(connection: Connection, by: str, now: int, behind: int) -> list[_Due]:
+    rows = connection.execute(TRASH_DUE, {"steady": now, "due": now - behind, "limit": PAGE}).all()
     names = [row.phys for row in rows]
     if not names:
         return []
