@@ -112,6 +112,8 @@ COMMANDS: dict[str, str] = {
     "tags": "entrepot.cli.commands.tags:tags",
     "ls": "entrepot.cli.commands.ls:ls",
     "delete": "entrepot.cli.commands.delete:delete",
+    # who made it, and who says so
+    "signing verify-bundle": "entrepot.cli.commands.signing:verify_bundle",
     # the registry
     "serve": "entrepot.cli.commands.serve:serve",
     "worker": "entrepot.cli.commands.worker:worker",
@@ -136,6 +138,7 @@ SECTIONS: tuple[tuple[str, str], ...] = (
     ("Images from images", "append flatten mutate rebase"),
     ("Containers", _CONTAINERS),
     ("Registries", "login logout search copy sync tags ls delete"),
+    ("Signatures", "signing"),
     ("Run a registry", "serve admin config worker"),
     ("This tool", "help version info completion"),
 )
@@ -149,6 +152,7 @@ GROUPS: dict[str, str] = {
     "container": "Manage containers",
     "image": "Manage images",
     "manifest": "Manage manifest lists: one name for several platforms",
+    "signing": "Verify signatures in files",
     "system": "Look at what is used, and remove what is not",
     "volume": "Manage volumes",
 }
