@@ -113,6 +113,9 @@ COMMANDS: dict[str, str] = {
     "ls": "entrepot.cli.commands.ls:ls",
     "delete": "entrepot.cli.commands.delete:delete",
     # who made it, and who says so
+    "sign": "entrepot.cli.commands.sign:sign",
+    "attest": "entrepot.cli.commands.sign:attest",
+    "verify": "entrepot.cli.commands.sign:verify",
     "signing verify-bundle": "entrepot.cli.commands.signing:verify_bundle",
     # the registry
     "serve": "entrepot.cli.commands.serve:serve",
@@ -138,7 +141,7 @@ SECTIONS: tuple[tuple[str, str], ...] = (
     ("Images from images", "append flatten mutate rebase"),
     ("Containers", _CONTAINERS),
     ("Registries", "login logout search copy sync tags ls delete"),
-    ("Signatures", "signing"),
+    ("Signatures", "sign verify attest signing"),
     ("Run a registry", "serve admin config worker"),
     ("This tool", "help version info completion"),
 )

@@ -61,9 +61,14 @@ def _cut(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [lambda files: _cut(files / "by-identity"), lambda files: _cut(files / "root"),
-     lambda files: (files / "root").unlink(), lambda files: (files / "artifact").unlink(),
-     lambda files: (files / "root").write_text("{}"), lambda files: (files / "by-identity").write_bytes(b"\xff")],
+    [
+        lambda files: _cut(files / "by-identity"),
+        lambda files: _cut(files / "root"),
+        lambda files: (files / "root").unlink(),
+        lambda files: (files / "artifact").unlink(),
+        lambda files: (files / "root").write_text("{}"),
+        lambda files: (files / "by-identity").write_bytes(b"\xff"),
+    ],
     ids=["half a bundle", "half a root", "no root", "no artifact", "empty root", "not text"],
 )  # fmt: skip
 def test_what_cannot_be_read_leaves_with_1(
