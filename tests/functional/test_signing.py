@@ -147,7 +147,10 @@ def test_a_key_comes_from_the_environment_or_a_command_and_may_be_encrypted(tool
 
 
 PREDICATES: dict[str, tuple[dict[str, Any], str]] = {
-    "slsaprovenance": ({"buildDefinition": {}}, "https://slsa.dev/provenance/v1"),
+    "slsaprovenance": (
+        {"buildDefinition": {}, "runDetails": {"builder": {"id": "b"}}},
+        "https://slsa.dev/provenance/v1",
+    ),
     "vuln": ({"scanner": {}}, "https://cosign.sigstore.dev/attestation/vuln/v1"),
     "https://example.org/own": ({"a": [1]}, "https://example.org/own"),
 }

@@ -10,6 +10,7 @@ import click
 from entrepot.cli.output import write
 
 if TYPE_CHECKING:
+    from entrepot.signing.dsse import Statement
     from entrepot.signing.verdict import Verified
 
 _FILE = click.Path(path_type=Path)
@@ -41,12 +42,26 @@ def verify_bundle(
         write(line)
 
 
+def _provenance(statement: Statement) -> list[str]:
+    from entrepot.signing.provenance import read_provenance
+
+    found = read_provenance(statement)
+    if found is None:
+        return []
+    said = (
+        ("Builder", found.builder), ("Source", found.source), ("Reference", found.reference),
+        ("Commit", found.commit),
+    )  # fmt: skip
+    return [f"{name}: {text}" for name, text in said if text]
+
+
 def describe(done: Verified) -> list[str]:
     """A verified signature in lines: who, when, and what could not be checked."""
     when = f" at {done.signed_at:%Y-%m-%d %H:%M:%S} UTC" if done.signed_at else ""
     lines = [f"Verified: signed by {done.signer}{when}"]
     if done.statement is not None:
         lines.append(f"States: {done.statement.predicate_type}")
+        lines += _provenance(done.statement)
     if done.log_index is not None:
         lines.append(f"Log index: {done.log_index}")
     return [*lines, *(f"Note: {note}" for note in done.notes)]
