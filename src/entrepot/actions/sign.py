@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from entrepot.actions.endpoints import Ends
+from entrepot.actions.notation import put_notation
 from entrepot.actions.places import the_settings, the_store
 from entrepot.actions.signatures import (
     ImageThere,
@@ -67,6 +68,8 @@ def sign(
     key: str | None = None,
     key_command: str | None = None,
     old_form: bool = False,
+    certificate_chain: Path | None = None,
+    expires_in: timedelta | None = None,
     annotations: Mapping[str, str] | None = None,
     insecure: bool = False,
     store: ImageStore | Path | str | None = None,
@@ -74,15 +77,24 @@ def sign(
 ) -> PutSignature:
     """Sign what `name` stands for now: an image, or an index with all its images.
 
+    With `certificate_chain` it is a signature of notation's, which may expire.
     Raises InvalidTrust for the key, NotFound, Denied, Unavailable.
     """
+    if certificate_chain is not None and old_form:
+        raise InvalidInput("notation's signatures have no older form")
+    if expires_in is not None and certificate_chain is None:
+        raise InvalidInput("only notation's signatures expire", hint="give --certificate-chain as well")
     secret = signing_key(key, key_command)
     with (
         Ends(the_store(store), the_settings(settings, insecure=insecure)) as ends,
         open_image(name, ends) as image,
     ):
         with open_to_sign(image, ends) as sink:
-            if old_form:
+            if certificate_chain is not None:
+                signature = put_notation(
+                    sink, image, secret, certificate_chain, annotations=annotations, expires_in=expires_in
+                )
+            elif old_form:
                 signature = _put_old(sink, image, secret, annotations)
             else:
                 statement = make_statement(image.digest, SIGNATURE_PREDICATE, {}, annotations=annotations)

@@ -154,11 +154,17 @@ def open_to_sign(image: ImageThere, ends: Ends) -> Iterator[Sink]:
 
 
 def attach(
-    sink: Sink, image: ImageThere, content: bytes, artifact_type: str, annotations: Mapping[str, str]
+    sink: Sink,
+    image: ImageThere,
+    content: bytes,
+    artifact_type: str,
+    annotations: Mapping[str, str],
+    *,
+    layer_type: str | None = None,
 ) -> Digest:
     """Put a manifest with one layer whose subject is the image; its digest."""
     config = put_bytes(sink, EMPTY, mediatype.OCI_EMPTY)
-    layer = put_bytes(sink, content, artifact_type)
+    layer = put_bytes(sink, content, layer_type or artifact_type)
     subject = image.descriptor
     manifest = build_manifest(
         config, [layer], annotations=annotations, subject=subject, artifact_type=artifact_type

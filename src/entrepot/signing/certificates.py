@@ -50,8 +50,11 @@ def require_valid(certificate: x509.Certificate, at: datetime, what: str) -> Non
 
 
 def _issued(child: x509.Certificate, parent: x509.Certificate, at: datetime) -> bool:
-    if not parent.not_valid_before_utc <= at <= parent.not_valid_after_utc:
-        return False
+    return parent.not_valid_before_utc <= at <= parent.not_valid_after_utc and issued_by(child, parent)
+
+
+def issued_by(child: x509.Certificate, parent: x509.Certificate) -> bool:
+    """Whether an authority's certificate `parent` signed `child`, whatever the time."""
     try:
         constraints = parent.extensions.get_extension_for_class(x509.BasicConstraints).value
         child.verify_directly_issued_by(parent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -28,12 +29,18 @@ def _split(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
 )
 @click.option("--key-command", metavar="COMMAND", help="A command that prints the key")
 @click.option("--old-form", is_flag=True, help="Sign as cosign did before 2025: below the tag sha256-….sig")
+@click.option("--certificate-chain", metavar="FILE", type=_FILE,
+              help="Sign as notation does, with these certificates: the signer's first")  # fmt: skip
+@click.option(
+    "--expires-in", metavar="DAYS", type=click.IntRange(min=1), help="With notation: for how long it holds"
+)
 @click.option("-a", "--annotation", "annotations", metavar="KEY=VALUE", multiple=True, callback=_split,
               help="Sign this as well (can be given several times)")  # fmt: skip
 @quiet_option("Print only the digest of the signature")
 @insecure_option()
 def sign(
-    image: str, key: str | None, key_command: str | None, old_form: bool, annotations: dict[str, str],
+    image: str, key: str | None, key_command: str | None, old_form: bool, certificate_chain: Path | None,
+    expires_in: int | None, annotations: dict[str, str],
     quiet: bool, insecure: bool,
 ) -> None:  # fmt: skip
     """Sign what IMAGE stands for now, with all its platforms, and put the signature beside it.
@@ -43,7 +50,8 @@ def sign(
     from entrepot.actions.sign import sign as action
 
     done = action(
-        image, key=key, key_command=key_command, old_form=old_form, annotations=annotations,
+        image, key=key, key_command=key_command, old_form=old_form, certificate_chain=certificate_chain,
+        expires_in=timedelta(days=expires_in) if expires_in else None, annotations=annotations,
         insecure=insecure, store=open_store(),
     )  # fmt: skip
     write(done.signature if quiet else f"Signed {done.image} ({done.digest}): {done.signature}")
@@ -80,13 +88,17 @@ def attest(
 @click.option("--identity", metavar="NAME", help="Whom the signer's certificate names: mail address or URI")
 @click.option("--issuer", metavar="URL", help="Who has to have checked that identity")
 @click.option("--trusted-root", metavar="FILE", type=_FILE, help="Whom to believe: a trusted_root.json")
+@click.option("--notation-trust-policy", "policy", metavar="FILE", type=_FILE,
+              help="Whose signatures of notation's do: a trustpolicy.json")  # fmt: skip
+@click.option("--notation-trust-store", "stores", metavar="DIR", type=_FILE,
+              help="Where its trust stores are; unless said, truststore beside it")  # fmt: skip
 @click.option("--type", "kind", metavar="TYPE",
               help="Ask for an attestation of this type instead of a signature")  # fmt: skip
 @quiet_option("Print only the digest of the image")
 @insecure_option()
 def verify(
     image: str, key: Path | None, identity: str | None, issuer: str | None, trusted_root: Path | None,
-    kind: str | None, quiet: bool, insecure: bool,
+    policy: Path | None, stores: Path | None, kind: str | None, quiet: bool, insecure: bool,
 ) -> None:  # fmt: skip
     """Say whether this signer signed what IMAGE stands for now; leave with 1 and the reasons if not."""
     from entrepot.actions.verify import verify as action
@@ -94,6 +106,7 @@ def verify(
 
     done = action(
         image, key=key, identity=identity, issuer=issuer, trusted_root=trusted_root, kind=kind,
+        notation_policy=policy, notation_stores=stores,
         insecure=insecure, store=open_store(),
     )  # fmt: skip
     if quiet:
