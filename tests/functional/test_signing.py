@@ -112,6 +112,10 @@ def test_an_index_is_signed_with_all_its_images_and_what_moves_is_no_longer_sign
     tool.run("sign", name, "--key", private)
     assert tool.out("verify", "-q", name, "--key", public) == f"{repo.digest('both')}\n"
     assert "has no signature" in tool.err("verify", repo.image, "--key", public)
+    shown = tool.out("tree", name)
+    assert "├── linux/amd64  sha256:" in shown
+    assert "└── signature (sigstore)  sha256:" in shown
+    assert json.loads(tool.out("tree", "--format", "json", name))["digest"] == repo.digest("both")
     push_image(repo.wire, repo.name, "both", ARM)
     assert "has no signature" in tool.err("verify", name, "--key", public)
 

@@ -274,14 +274,15 @@ class Sigstore:
             "checkpoint": {"envelope": f"{note}\n— log.test {signature}\n"},
         }  # fmt: skip
 
-    def stamp(self, signature: bytes, at: datetime = SIGNED) -> bytes:
-        """A timestamp authority's answer about a signature (RFC 3161)."""
+    def stamp(self, signature: bytes, at: datetime = SIGNED, *, in_parts: bool = False) -> bytes:
+        """A timestamp authority's answer about a signature (RFC 3161), or in BER that few read."""
         digest = der.seq(der.oid("2.16.840.1.101.3.4.2.1"))
         info = der.seq(
             der.integer(1), der.oid("1.3.6.1.4.1.57264.2"),
             der.seq(digest, der.octets(hashlib.sha256(signature).digest())),
             der.integer(4711), der.generalized_time(at),
         )  # fmt: skip
+        written = der.tlv(0x24, der.octets(info)) if in_parts else der.octets(info)
         certificate = self.stamper.der
         hashed = der.seq(der.seq(der.seq(digest, der.octets(hashlib.sha256(certificate).digest()))))
         attributes = b"".join(sorted((
@@ -295,7 +296,7 @@ class Sigstore:
             der.integer(1), der.seq(issued_by, der.integer(77)), digest, der.tlv(0xA0, attributes),
             der.seq(der.oid("1.2.840.10045.4.3.2")), der.octets(sign(self.stamper.key, der.set_(attributes))),
         )  # fmt: skip
-        content = der.seq(der.oid("1.2.840.113549.1.9.16.1.4"), der.tlv(0xA0, der.octets(info)))
+        content = der.seq(der.oid("1.2.840.113549.1.9.16.1.4"), der.tlv(0xA0, written))
         signed = der.seq(
             der.integer(3), der.set_(digest), content, der.tlv(0xA0, certificate), der.set_(signer)
         )

@@ -112,6 +112,7 @@ COMMANDS: dict[str, str] = {
     "tags": "entrepot.cli.commands.tags:tags",
     "ls": "entrepot.cli.commands.ls:ls",
     "delete": "entrepot.cli.commands.delete:delete",
+    "tree": "entrepot.cli.commands.tree:tree",
     # who made it, and who says so
     "sign": "entrepot.cli.commands.sign:sign",
     "attest": "entrepot.cli.commands.sign:attest",
@@ -140,7 +141,7 @@ SECTIONS: tuple[tuple[str, str], ...] = (
     ("Images", "pull push images tag rmi inspect history save load import image manifest"),
     ("Images from images", "append flatten mutate rebase"),
     ("Containers", _CONTAINERS),
-    ("Registries", "login logout search copy sync tags ls delete"),
+    ("Registries", "login logout search copy sync tags ls tree delete"),
     ("Signatures", "sign verify attest signing"),
     ("Run a registry", "serve admin config worker"),
     ("This tool", "help version info completion"),

@@ -9,6 +9,7 @@ from rfc3161_client import TimeStampResponse, VerificationError, VerifierBuilder
 
 from entrepot.signing.errors import SignatureRefused, UnreadableSignature
 from entrepot.signing.trustroot import Authority, TrustRoot
+from entrepot.signing.tstinfo import claimed_time
 
 CLOCK_SKEW = timedelta(minutes=10)
 
@@ -22,12 +23,11 @@ def check_timestamps(
     """
     known, claimed = list[datetime](), list[datetime]()
     for raw in stamps:
-        response = _decode(raw)
-        time = response.tst_info.gen_time
-        time = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+        response = _readable(raw)
+        time = _gen_time(response) if response is not None else claimed_time(raw)
         if time > datetime.now(UTC) + CLOCK_SKEW:
             raise SignatureRefused(f"timestamp: it is from the future ({time:%Y-%m-%d %H:%M:%S} UTC)")
-        vouched = any(
+        vouched = response is not None and any(
             authority.period.holds(time) and is_of(response, signature, authority)
             for authority in root.timestamp_authorities
         )
@@ -35,13 +35,19 @@ def check_timestamps(
     return known, claimed
 
 
-def _decode(raw: bytes) -> TimeStampResponse:
+def _readable(raw: bytes) -> TimeStampResponse | None:
+    """None for what is not strict DER."""
     try:
         response = decode_timestamp_response(raw)
         _ = response.tst_info.gen_time
-    except (ValueError, TypeError) as error:
-        raise UnreadableSignature("timestamp: it cannot be read") from error
+    except (ValueError, TypeError):
+        return None
     return response
+
+
+def _gen_time(response: TimeStampResponse) -> datetime:
+    time = response.tst_info.gen_time
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 def is_of(response: TimeStampResponse, message: bytes, authority: Authority) -> bool:
@@ -67,7 +73,9 @@ def token_time(token: bytes, message: bytes, roots: list[x509.Certificate]) -> d
         raise UnreadableSignature("timestamp: it cannot be read")
     # A token is what stands behind "granted" in an answer, and answers are what the library reads.
     body = b"\x30\x03\x02\x01\x00" + token
-    response = _decode(b"\x30" + _der_length(len(body)) + body)
+    response = _readable(b"\x30" + _der_length(len(body)) + body)
+    if response is None:
+        raise UnreadableSignature("timestamp: it cannot be read")
     builder = VerifierBuilder()
     for root in roots:
         builder = builder.add_root_certificate(root)
@@ -77,8 +85,7 @@ def token_time(token: bytes, message: bytes, roots: list[x509.Certificate]) -> d
         raise SignatureRefused(
             "timestamp: it is of no authority in the trust stores, or of other bytes"
         ) from error
-    time = response.tst_info.gen_time
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    return _gen_time(response)
 
 
 def _der_length(length: int) -> bytes:

@@ -12,10 +12,11 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
-from entrepot.signing.errors import InvalidTrust, SignatureRefused
+from entrepot.signing.errors import InvalidTrust, SignatureRefused, UnreadableSignature
 from entrepot.signing.keys import load_public_key
 from entrepot.signing.signed import SignedBytes, SignedDigests
 from entrepot.signing.trustroot import parse_trust_root
+from entrepot.signing.tstinfo import claimed_time
 from entrepot.signing.verdict import ByIdentity, ByKey, Verified
 from entrepot.signing.verify import verify_bundle
 from tests.support.sigstore import (
@@ -226,6 +227,7 @@ MADE: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
     "certificate of later": (lambda: STORE.attestation(TOLD, WHO, kind="intoto/0.0.2", at=SIGNED - timedelta(hours=1)), "not valid yet"),
     "one of two timestamps too late": (lambda: STORE.message(CONTENT, WHO, stamps=(SIGNED, LATER)), "had expired"),
     "timestamp of nobody known, too late": (lambda: _stamped_elsewhere(LATER), "had expired"),
+    "timestamp nobody can verify, too late": (lambda: _stamped_in_parts(LATER), "had expired"),
     "timestamp from the future": (lambda: STORE.message(CONTENT, WHO, stamps=(datetime(2199, 1, 1, tzinfo=UTC),)), "from the future"),
     "log time from the future": (lambda: STORE.attestation(TOLD, STORE.certify(at=datetime(2199, 1, 1, tzinfo=UTC)), kind="intoto/0.0.2", at=datetime(2199, 1, 1, tzinfo=UTC)), "from the future"),
     "certificate by somebody else": (lambda: STORE.message(CONTENT, OTHER.certify()), "issued by nobody the trust root names"),
@@ -252,6 +254,28 @@ def _stamped_elsewhere(at: datetime) -> dict[str, Any]:
     stamp = {"signedTimestamp": b64(OTHER.stamp(b"x", at))}
     bundle["verificationMaterial"]["timestampVerificationData"] = {"rfc3161Timestamps": [stamp]}
     return bundle
+
+
+def _stamped_in_parts(at: datetime) -> dict[str, Any]:
+    """A timestamp nobody can verify, as a private instance's authority writes it."""
+    bundle = STORE.attestation(TOLD, WHO, kind="intoto/0.0.2")
+    stamp = {"signedTimestamp": b64(STORE.stamp(b"x", at, in_parts=True))}
+    bundle["verificationMaterial"]["timestampVerificationData"] = {"rfc3161Timestamps": [stamp]}
+    return bundle
+
+
+def test_a_timestamp_that_cannot_be_verified_neither_helps_nor_harms_while_its_time_fits() -> None:
+    assert verify(_stamped_in_parts(SIGNED)).signed_at == SIGNED
+    verify(_stamped_in_parts(SIGNED), root=STORE.trusted_root(timestampAuthorities=[]))
+
+
+def test_a_timestamp_cut_anywhere_is_refused() -> None:
+    for in_parts in (False, True):
+        whole = STORE.stamp(b"x", in_parts=in_parts)
+        assert claimed_time(whole) == SIGNED
+        for at in range(len(whole)):
+            with pytest.raises(UnreadableSignature):
+                claimed_time(whole[:at])
 
 
 def _mixed() -> Signer:
