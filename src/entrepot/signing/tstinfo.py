@@ -1,6 +1,6 @@
 """What a timestamp claims, read without believing it (RFC 3161 2.4.2).
 
-`rfc3161_client` reads strict DER. Some authorities of private sigstore instances write the content as a string
+`rfc3161_client` reads strict DER. Authorities of some private instances write the content as a string
 in parts, which is BER: such a timestamp cannot be verified, but its time can be held against the certificate.
 """
 
