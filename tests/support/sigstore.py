@@ -387,6 +387,10 @@ class Sigstore:
                 "envelopeHash": {"algorithm": "sha256", "value": "0" * 64}, "payloadHash": hashed,
                 "signatures": [{"signature": b64(signature), "verifier": b64(signer.pem)}],
             }  # fmt: skip
+        if kind == "dsse/0.0.2":
+            digest = {"algorithm": "SHA2_256", "digest": b64(hashlib.sha256(payload).digest())}
+            record = self.hashedrekord(kind, signature, b"", signer)["hashedRekordV002"]
+            return {"dsseV002": {"payloadHash": digest, "signatures": [record["signature"]]}}
         if kind == "intoto/0.0.2":
             envelope = {
                 "payload": b64(b64(payload).encode()), "payloadType": "application/vnd.in-toto+json",

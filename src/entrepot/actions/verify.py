@@ -13,14 +13,14 @@ from entrepot.actions.sign import PREDICATES
 from entrepot.actions.signatures import Candidate, ImageThere, find_signatures, open_image
 from entrepot.actions.verify_bundle import read_trust_root, whom_to_trust
 from entrepot.client.settings import ClientSettings
+from entrepot.content.protocols import ManifestBytes
 from entrepot.errors import EntrepotError
 from entrepot.images.store import ImageStore
-from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.signing.errors import InvalidTrust, SignatureRefused
 from entrepot.signing.legacy import verify_layer
 from entrepot.signing.make import SIGNATURE_PREDICATE
-from entrepot.signing.signed import SignedDigests
+from entrepot.signing.signed import SignedBytes
 from entrepot.signing.trustroot import TrustRoot
 from entrepot.signing.verdict import Trusted, Verified
 from entrepot.signing.verify import verify_bundle
@@ -103,16 +103,18 @@ def verify(
     return VerifiedImage(shown, digest, tuple(good), tuple(refused))
 
 
-Check = Callable[[Candidate, Descriptor], Verified]
+Check = Callable[[Candidate, ManifestBytes], Verified]
+"""Whether a signature holds for the manifest it belongs to."""
 
 
 def _sort(image: ImageThere, check: Check, family: str) -> tuple[list[Attested], list[str]]:
     good, refused = list[Attested](), list[str]()
+    held = image.origin.source.get_manifest(image.digest)
     for found in find_signatures(image):
         if (found.form == "notation") != (family == "notation"):
             continue
         try:
-            good.append(Attested(found.manifest, found.form, check(found, image.descriptor)))
+            good.append(Attested(found.manifest, found.form, check(found, held)))
         except SignatureRefused as error:
             refused.append(f"{found.manifest}: {error.message}")
     return good, refused + image.skipped
@@ -131,16 +133,15 @@ def _by_notation(path: Path, stores: Path | None, name: str) -> Check:
         raise NotSigned(f"the trust policy {policy.name!r} skips {reference.name}: nothing was verified")
     held = read_stores(stores or path.parent / STORES, policy)
     return lambda found, image: check_notation(
-        parse_notation(found.content, found.media_type), image, policy, held
+        parse_notation(found.content, found.media_type), image.descriptor(), policy, held
     )
 
 
-def _check(found: Candidate, image: Descriptor, *, trusted: Trusted, root: TrustRoot | None) -> Verified:
-    digest = image.digest
+def _check(found: Candidate, held: ManifestBytes, *, trusted: Trusted, root: TrustRoot | None) -> Verified:
+    digest, raw = held.digest, held.raw
     if found.form == "tag":
         return verify_layer(found.media_type, found.content, found.annotations, digest, trusted, root)
-    artifact = SignedDigests({digest.algorithm: bytes.fromhex(digest.hex)})
-    return verify_bundle(found.content, artifact, trusted, root)
+    return verify_bundle(found.content, SignedBytes(raw), trusted, root)
 
 
 def _is_wanted(one: Attested, kind: str | None) -> bool:

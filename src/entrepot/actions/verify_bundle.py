@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from entrepot.oci.digest import Digest
+from entrepot.signing.bundle import MAX_BYTES
 from entrepot.signing.errors import InvalidTrust
 from entrepot.signing.keys import load_public_key
 from entrepot.signing.signed import Signed, SignedDigests, SignedFile
@@ -28,7 +29,7 @@ def verify_bundle(
     Raises SignatureRefused with the reason, InvalidTrust, InvalidDigest, OSError.
     """
     trusted = whom_to_trust(key=key, identity=identity, issuer=issuer)
-    return verify(bundle.read_bytes(), _what(artifact, digest), trusted, read_trust_root(trusted_root))
+    return verify(_read(bundle), _what(artifact, digest), trusted, read_trust_root(trusted_root))
 
 
 def whom_to_trust(*, key: Path | None, identity: str | None, issuer: str | None) -> Trusted:
@@ -48,7 +49,13 @@ def whom_to_trust(*, key: Path | None, identity: str | None, issuer: str | None)
 
 def read_trust_root(path: Path | None) -> TrustRoot | None:
     """Raises InvalidTrust, OSError."""
-    return parse_trust_root(path.read_bytes(), str(path)) if path is not None else None
+    return parse_trust_root(_read(path), str(path)) if path is not None else None
+
+
+def _read(path: Path) -> bytes:
+    """At most a byte more than a bundle may have, so that it is refused for its size."""
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)
 
 
 def _what(artifact: Path | None, digest: str | None) -> Signed:

@@ -1,9 +1,10 @@
 """Signatures by identity: with a certificate that was valid for minutes, and proof that they were made then.
 
 The `sigstore` library decides what it knows: all that its project makes today. It refuses log entries of the
-kind intoto, which cosign and npm wrote until 2023; those are checked by ourselves. It takes the end of a
-timestamp authority's validity as outside, and the format (a closed interval) does not, hence `_library_root`.
-Its words are its own, so what it refuses is explained by our own checks where they find the reason.
+kinds in OURS, which cosign, npm and the second log's first months wrote; those are checked by ourselves. It takes
+the end of a timestamp authority's validity as outside, and the format (a closed interval) does not: hence
+`_library_root`. Its words are its own, so what it refuses is explained by our own checks where they find
+the reason.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from sigstore.verify import Verifier
 
 
+OURS = {("intoto", "0.0.1"), ("intoto", "0.0.2"), ("dsse", "0.0.2")}
+
+
 def check(
     bundle: Bundle, evidence: Evidence, artifact: Signed, trusted: ByIdentity, root: TrustRoot
 ) -> list[datetime]:
@@ -36,7 +40,7 @@ def check(
         raise SignatureRefused(f"bundle: {len(bundle.entries)} log entries, exactly one is expected")
     assert bundle.certificate is not None
     require_identity(bundle.certificate, trusted.identity, trusted.issuer)
-    if bundle.entries[0].kind == "intoto":
+    if (bundle.entries[0].kind, bundle.entries[0].version) in OURS:
         return _check_ourselves(bundle, evidence, trusted, root)
     reason = _refusal_of_library(bundle, artifact, trusted, root)
     if reason is not None:

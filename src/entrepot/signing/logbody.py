@@ -1,7 +1,7 @@
 """What a log entry says, held against the signature beside it.
 
 Without this a true entry about something else would do (CVE-2022-36056). Kinds: hashedrekord 0.0.1 and 0.0.2,
-dsse 0.0.1, intoto 0.0.1 and 0.0.2.
+dsse 0.0.1 and 0.0.2, intoto 0.0.1 and 0.0.2.
 """
 
 from __future__ import annotations
@@ -58,14 +58,29 @@ def _hashedrekord_1(spec: Fields, evidence: Evidence) -> None:
 
 def _hashedrekord_2(spec: Fields, evidence: Evidence) -> None:
     record = spec.object("hashedRekordV002")
-    signature = record.object("signature")
+    _same_signature_2(record.object("signature"), evidence)
+    data = record.object("data")
+    real = evidence.signed.digest(algorithm_name(data))
+    _same(real is not None and data.data("digest") == real, "digest")
+
+
+def _same_signature_2(signature: Fields, evidence: Evidence) -> None:
+    """As the second version of the log writes it."""
     _same(signature.data("content") == evidence.signature, "signature")
     verifier = signature.object("verifier")
     named = verifier.object("publicKey" if verifier.has("publicKey") else "x509Certificate").data("rawBytes")
     _same_signer(named, evidence)
-    data = record.object("data")
-    real = evidence.signed.digest(algorithm_name(data))
-    _same(real is not None and data.data("digest") == real, "digest")
+
+
+def _dsse_2(spec: Fields, evidence: Evidence) -> None:
+    envelope = _envelope(evidence)
+    record = spec.object("dsseV002")
+    hashed = record.object("payloadHash")
+    real = hashlib.new(algorithm_name(hashed), envelope.payload).digest()
+    _same(hashed.data("digest") == real, "payload")
+    signatures = record.objects("signatures")
+    _same(len(signatures) == 1, "signature")
+    _same_signature_2(signatures[0], evidence)
 
 
 def _dsse_1(spec: Fields, evidence: Evidence) -> None:
@@ -101,6 +116,7 @@ _KINDS: dict[tuple[str, str], Callable[[Fields, Evidence], None]] = {
     ("hashedrekord", "0.0.1"): _hashedrekord_1,
     ("hashedrekord", "0.0.2"): _hashedrekord_2,
     ("dsse", "0.0.1"): _dsse_1,
+    ("dsse", "0.0.2"): _dsse_2,
     ("intoto", "0.0.1"): _intoto_1,
     ("intoto", "0.0.2"): _intoto_2,
 }

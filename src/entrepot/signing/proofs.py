@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from entrepot.signing.bundle import LogEntry
 from entrepot.signing.certificates import (
@@ -79,5 +80,5 @@ def certified_key(certificate: x509.Certificate) -> PublicKey:
     """Raises SignatureRefused for kinds of keys that are not accepted."""
     try:
         return usable_key(certificate.public_key(), "the certificate's key")
-    except (InvalidTrust, ValueError, TypeError) as error:
+    except (InvalidTrust, ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise SignatureRefused(f"the certificate's key cannot be used: {error}") from error

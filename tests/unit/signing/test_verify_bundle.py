@@ -85,6 +85,7 @@ HOLDING = {
     "envelope in hashedrekord": STORE.attestation(
         TOLD, WHO, kind="hashedrekord/0.0.2", at=None, stamps=(SIGNED,)
     ),
+    "envelope in the second dsse": STORE.attestation(TOLD, WHO, kind="dsse/0.0.2", at=None, stamps=(SIGNED,)),
     "envelope in intoto": STORE.attestation(TOLD, WHO, kind="intoto/0.0.2"),
     "only leaf of its tree": STORE.attestation(TOLD, WHO, kind="intoto/0.0.2", place=0, size=1),
     "last leaf of its tree": STORE.attestation(TOLD, WHO, kind="intoto/0.0.2", place=6, size=7),
@@ -222,6 +223,7 @@ OTHER = Sigstore()
 MADE: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
     "log entry about another signature": (lambda: _swapped(STORE.message(b"other", WHO)), "about another"),
     "log entry about another envelope": (lambda: _swapped(STORE.attestation(statement("0" * 64), WHO), "envelope in dsse"), "about another"),
+    "second dsse entry about another envelope": (lambda: _swapped(STORE.attestation(statement("0" * 64), WHO, kind="dsse/0.0.2", at=None), "envelope in the second dsse"), "about another"),
     "intoto entry about another envelope": (lambda: _swapped(STORE.attestation(statement("0" * 64), WHO, kind="intoto/0.0.2"), "envelope in intoto"), "about another"),
     "certificate expired when it signed": (lambda: STORE.message(CONTENT, WHO, at=LATER), "had expired"),
     "certificate of later": (lambda: STORE.attestation(TOLD, WHO, kind="intoto/0.0.2", at=SIGNED - timedelta(hours=1)), "not valid yet"),
