@@ -17,6 +17,9 @@ SERVER_PACKAGES = frozenset({
 })  # fmt: skip
 """What the registry needs and the image tool does not."""
 
+SIGNING_PACKAGES = frozenset({"cbor2", "nacl", "rfc3161_client", "sigstore", "sigstore_models"})
+"""What signatures need beside `cryptography`."""
+
 PROSE_OF_ERRNO = {
     errno.ENOSPC: "no space left on device",
     errno.EDQUOT: "disk quota exceeded",
@@ -73,7 +76,13 @@ def describe_failure(error: BaseException) -> str:
         return f"Error: {_describe_os_error(error)}"
     if isinstance(error, MemoryError):
         return "Error: not enough memory"
-    if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] in SERVER_PACKAGES:
+    missing = str(error.name).partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if missing in SIGNING_PACKAGES or (missing == "cryptography" and _in_signing(error)):
+        return (
+            f"Error: signatures need the Python package {missing}, which the rest of the tool goes without; "
+            "install it with: pip install 'entrepot[signing]' (in a clone: pip install '.[signing]')"
+        )
+    if isinstance(error, ModuleNotFoundError) and missing in SERVER_PACKAGES:
         return (
             f"Error: the registry needs the Python package {error.name}, which the image tool goes without; "
             "install what it needs with: pip install 'entrepot[server]' (in a clone: pip install '.[server]')"
@@ -82,6 +91,11 @@ def describe_failure(error: BaseException) -> str:
         f"Error: internal error: {type(error).__name__}: {_one_line(str(error))}; "
         "run it again with --debug for the trace"
     )
+
+
+def _in_signing(error: BaseException) -> bool:
+    frames = traceback.extract_tb(error.__traceback__)
+    return any("/entrepot/signing/" in frame.filename for frame in frames)
 
 
 def _describe_os_error(error: OSError) -> str:

@@ -113,6 +113,17 @@ COMMANDS: dict[str, str] = {
     "tags": "entrepot.cli.commands.tags:tags",
     "ls": "entrepot.cli.commands.ls:ls",
     "delete": "entrepot.cli.commands.delete:delete",
+    "tree": "entrepot.cli.commands.tree:tree",
+    "artifact put": "entrepot.cli.commands.artifact:put",
+    "artifact get": "entrepot.cli.commands.artifact:get",
+    "artifact list": "entrepot.cli.commands.artifact:list_",
+    "artifact tree": "entrepot.cli.commands.tree:tree",
+    "attach": "entrepot.cli.commands.artifact:attach",
+    # who made it, and who says so
+    "sign": "entrepot.cli.commands.sign:sign",
+    "attest": "entrepot.cli.commands.sign:attest",
+    "verify": "entrepot.cli.commands.sign:verify",
+    "signing verify-bundle": "entrepot.cli.commands.signing:verify_bundle",
     # the registry
     "serve": "entrepot.cli.commands.serve:serve",
     "worker": "entrepot.cli.commands.worker:worker",
@@ -136,7 +147,8 @@ SECTIONS: tuple[tuple[str, str], ...] = (
     ("Images", "pull push images tag rmi inspect history save load import image manifest"),
     ("Images from images", "append flatten mutate rebase"),
     ("Containers", _CONTAINERS),
-    ("Registries", "login logout search copy sync tags ls delete"),
+    ("Registries", "login logout search copy sync tags ls tree delete artifact attach"),
+    ("Signatures", "sign verify attest signing"),
     ("Run a registry", "serve admin config worker"),
     ("This tool", "help version info completion"),
 )
@@ -146,10 +158,12 @@ SERVER_COMMANDS = frozenset({"serve", "worker", "admin", "config"})
 """These set up the registry's own log."""
 
 GROUPS: dict[str, str] = {
+    "artifact": "Keep files in a registry",
     "config": "Look at the registry's settings",
     "container": "Manage containers",
     "image": "Manage images",
     "manifest": "Manage manifest lists: one name for several platforms",
+    "signing": "Verify signatures in files",
     "system": "Look at what is used, and remove what is not",
     "volume": "Manage volumes",
 }
