@@ -63,7 +63,7 @@ def read_yarn(_path: str, data: bytes) -> Evidence:
 
 
 def read_pnpm(_path: str, data: bytes) -> Evidence:
-    """`pnpm-lock.yaml`: the keys below `packages:`, as `/name/1.0.0` (before 6), `/name@1.0.0` or `name@1.0.0`."""
+    """`pnpm-lock.yaml`: keys below `packages:`: `/name/1.0.0` (before 6), `/name@1.0.0`, `name@1.0.0`."""
     text = data.decode("utf-8", "replace").replace("\r\n", "\n")
     pairs = []
     for line in text.partition("\npackages:\n")[2].split("\n"):
