@@ -108,6 +108,7 @@ COMMANDS: dict[str, str] = {
     "image diff": "entrepot.cli.commands.image_diff:image_diff",
     # what is in an image
     "sbom": "entrepot.cli.commands.sbom:sbom",
+    "scan": "entrepot.cli.commands.scan:scan",
     # anywhere to anywhere
     "copy": "entrepot.cli.commands.copy:copy",
     "sync": "entrepot.cli.commands.sync:sync",
@@ -136,7 +137,7 @@ _CONTAINERS = (
 SECTIONS: tuple[tuple[str, str], ...] = (
     ("Images", "pull push images tag rmi inspect history save load import image manifest"),
     ("Images from images", "append flatten mutate rebase"),
-    ("Look into images", "sbom"),
+    ("Look into images", "sbom scan"),
     ("Containers", _CONTAINERS),
     ("Registries", "login logout search copy sync tags ls delete"),
     ("Run a registry", "serve admin config worker"),
