@@ -107,6 +107,9 @@ COMMANDS: dict[str, str] = {
     "mutate": "entrepot.cli.commands.mutate:mutate",
     "rebase": "entrepot.cli.commands.mutate:rebase",
     "image diff": "entrepot.cli.commands.image_diff:image_diff",
+    # what is in an image
+    "sbom": "entrepot.cli.commands.sbom:sbom",
+    "scan": "entrepot.cli.commands.scan:scan",
     # anywhere to anywhere
     "copy": "entrepot.cli.commands.copy:copy",
     "sync": "entrepot.cli.commands.sync:sync",
@@ -146,6 +149,7 @@ _CONTAINERS = (
 SECTIONS: tuple[tuple[str, str], ...] = (
     ("Images", "pull push images tag rmi inspect history save load import image manifest"),
     ("Images from images", "append flatten mutate rebase"),
+    ("Look into images", "sbom scan"),
     ("Containers", _CONTAINERS),
     ("Registries", "login logout search copy sync tags ls tree delete artifact attach"),
     ("Signatures", "sign verify attest signing"),
