@@ -106,6 +106,10 @@ COMMANDS: dict[str, str] = {
     "mutate": "entrepot.cli.commands.mutate:mutate",
     "rebase": "entrepot.cli.commands.mutate:rebase",
     "image diff": "entrepot.cli.commands.image_diff:image_diff",
+    # what is in an image
+    "cat": "entrepot.cli.commands.cat:cat",
+    "files": "entrepot.cli.commands.files:files",
+    "size": "entrepot.cli.commands.size:size",
     # anywhere to anywhere
     "copy": "entrepot.cli.commands.copy:copy",
     "sync": "entrepot.cli.commands.sync:sync",
@@ -134,6 +138,7 @@ _CONTAINERS = (
 SECTIONS: tuple[tuple[str, str], ...] = (
     ("Images", "pull push images tag rmi inspect history save load import image manifest"),
     ("Images from images", "append flatten mutate rebase"),
+    ("Inside images", "files cat size"),
     ("Containers", _CONTAINERS),
     ("Registries", "login logout search copy sync tags ls delete"),
     ("Run a registry", "serve admin config worker"),

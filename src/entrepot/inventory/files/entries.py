@@ -20,8 +20,8 @@ from entrepot.layers.tar_reader import TarReader
 from entrepot.layers.whiteout import Ignored, Opaque, Whiteout, parse_whiteout
 
 MAX_HASHED_HOLES = 256 << 20
-"""Bytes of holes that are hashed for one layer: a sparse file of 256 GiB takes a kilobyte of a layer and would
-take minutes."""
+"""Bytes of holes that are hashed for one layer: a sparse file of 256 GiB takes a kilobyte of a layer, and
+minutes to hash."""
 
 
 class What(Enum):

@@ -38,7 +38,18 @@ class Gone(Struct):
 class Node:
     """One name of the tree. Layers are numbered from 0, the lowest."""
 
-    __slots__ = ("brought", "children", "entry", "gone", "hidden", "implied", "layer", "opaque", "source", "touched")  # fmt: skip
+    __slots__ = (
+        "brought",
+        "children",
+        "entry",
+        "gone",
+        "hidden",
+        "implied",
+        "layer",
+        "opaque",
+        "source",
+        "touched",
+    )
 
     def __init__(self, entry: LayerEntry, layer: int, *, implied: bool = False) -> None:
         self.entry = entry
@@ -145,16 +156,16 @@ class Tree:
         elif entry.what is What.HARD_LINK:
             self._put_link(parent, entry, real, layer)
         else:
-            self._put(parent, Node(entry, layer), real, layer)
+            self._put(parent, Node(entry, layer), real)
             self._written[real] = entry.size if entry.what is What.FILE else 0
 
-    def _put(self, parent: Node, node: Node, path: Path, layer: int) -> None:
+    def _put(self, parent: Node, node: Node, path: Path) -> None:
         assert parent.children is not None
         old = parent.children.get(path[-1])
         if old is None:
             self._count()
         elif old.children is not None:
-            self._note_gone(old, path, layer)
+            self._note_gone(old, path)
             self._memo = None
         else:
             node.brought = old.brought
@@ -171,8 +182,8 @@ class Tree:
         node = Node(entry, layer)
         node.opaque = old is not None or (parent.hidden is not None and path[-1] in parent.hidden)
         if old is not None:
-            self._note_gone(old, path, layer)
-        self._put(parent, node, path, layer)
+            self._note_gone(old, path)
+        self._put(parent, node, path)
 
     def _describe(self, node: Node, entry: LayerEntry, layer: int) -> None:
         if node.implied and node.layer == layer:
@@ -194,13 +205,13 @@ class Tree:
         if target is None:
             if self._complete:
                 raise InvalidLayer(f"hard link {join(path)!r} to {entry.link!r}, which is not there")
-            self._put(parent, Node(entry, layer), path, layer)
+            self._put(parent, Node(entry, layer), path)
             return
         if target.children is not None:
             raise InvalidLayer(f"hard link {join(path)!r} to the directory {entry.link!r}")
         node = Node(target.entry, layer)
         node.source = target.source
-        self._put(parent, node, path, layer)
+        self._put(parent, node, path)
         self._written[path] = 0
 
     # Directories on the way.
@@ -283,7 +294,7 @@ class Tree:
             return
         del parent.children[name]
         self._memo = None
-        self._note_gone(child, path, layer)
+        self._note_gone(child, path)
         parent.gone = parent.gone if parent.gone is not None else {}
         parent.gone[name] = Gone(child, layer)
 
@@ -292,7 +303,7 @@ class Tree:
         for name in list(node.children):
             self._remove(node, name, (*path, name), layer)
 
-    def _note_gone(self, node: Node, path: Path, layer: int) -> None:
+    def _note_gone(self, node: Node, path: Path) -> None:
         """Count the files below a name that a layer took away; what the same layer wrote counts as never
         written."""
         waiting = [(path, node)]
