@@ -161,3 +161,17 @@ def test_a_file_of_an_upper_layer_needs_no_lower_layer(tool: Tool, hub: RunningS
     (tool.home / "partial/blobs/sha256" / lowest).unlink()
     assert tool.out("cat", "oci:partial:v", "/etc/os-release") == "NAME=second\n"
     assert tool.run("cat", "oci:partial:v", "/etc/passwd", code=1).stderr
+
+
+def test_images_of_a_registry_are_compared_without_a_pull(tool: Tool, hub: RunningServer) -> None:
+    change = tarballs.archive(
+        tarballs.file(b"etc/os-release", b"NAME=third\n", mode=0o600), tarballs.file(b"etc/.wh.passwd", b"")
+    )
+    wire = Wire(hub.port)
+    push_image(wire, "library/diff", "1", image((BASE,)))
+    push_image(wire, "library/diff", "2", image((BASE, change)))
+    wire.close()
+    out = tool.out("image", "diff", "diff:1", "diff:2", "--text")
+    assert "C /etc/os-release -rw-r--r-- → -rw-------\n--- a/etc/os-release\n" in out
+    assert "\n-NAME=first\n+NAME=third\nD /etc/passwd (-15B)\n" in out
+    assert tool.out("images", "-q") == ""

@@ -24,7 +24,7 @@ from entrepot.images.errors import NoSuchImage
 from entrepot.images.store import ImageStore
 from entrepot.inventory.files.entries import Capture, LayerEntry, What, read_layer, whole_content
 from entrepot.inventory.files.shown import parse_shown, path_text
-from entrepot.inventory.files.tree import Node, Sight, Tree, walk
+from entrepot.inventory.files.tree import Sight, Tree, TreeNode, walk
 from entrepot.layers.chunks import Writable
 from entrepot.layers.compression import plain_chunks, prefetched
 from entrepot.layers.entry import Entry, Kind
@@ -92,6 +92,7 @@ class ImageFiles:
     """Where content that is too long for memory waits."""
     _lists: dict[int, list[LayerEntry]] = field(default_factory=dict)
     _kept: dict[tuple[int, int], tempfile.SpooledTemporaryFile[bytes]] = field(default_factory=dict)
+    _shared: dict[int, tuple[ImageFiles, int]] = field(default_factory=dict)
     _cleanup: ExitStack = field(default_factory=ExitStack)
 
     @property
@@ -102,6 +103,9 @@ class ImageFiles:
         self, layer: int, *, digests: bool = False, wanted: TreePath | None = None
     ) -> list[LayerEntry]:
         """What a layer says; read once. `wanted`: the path whose content will be asked for."""
+        if layer in self._shared:
+            owner, number = self._shared[layer]
+            return owner.entries(number, digests=digests)
         known = self._lists.get(layer)
         if known is None or (digests and any(_lacks_digest(each) for each in known)):
             capture = self._capture(layer, wanted) if wanted else None
@@ -110,6 +114,26 @@ class ImageFiles:
             self._lists[layer] = known
         return known
 
+    def share_lists(self, other: ImageFiles) -> None:
+        """Layers that both have are read once, whichever is asked first. Call it before anything is read."""
+        places = {layer.digest: number for number, layer in enumerate(other.layers)}
+        self._shared = {
+            number: (other, places[layer.digest])
+            for number, layer in enumerate(self.layers)
+            if layer.digest in places
+        }
+
+    def layer_sizes(self) -> list[tuple[str, int]]:
+        """Diff ID and bytes of all files of each layer, lowest first."""
+        names = [str(diff_id) for diff_id in self.config.diff_ids]
+        return [
+            (
+                names[number] if number < len(names) else str(layer.digest),
+                sum(entry.size for entry in self.entries(number)),
+            )
+            for number, layer in enumerate(self.layers)
+        ]
+
     def tree(self, *, digests: bool = False) -> Tree:
         """The whole of it. Raises InvalidLayer, LayerLimitExceeded, VerificationFailed, Unavailable."""
         tree = Tree()
@@ -117,7 +141,7 @@ class ImageFiles:
             tree.apply(self.entries(layer, digests=digests), layer)
         return tree
 
-    def find(self, path: str, *, follow_last: bool = True) -> tuple[TreePath, Node]:
+    def find(self, path: str, *, follow_last: bool = True) -> tuple[TreePath, TreeNode]:
         """What is at a path, links followed, reading no more layers than it takes. Raises NoSuchFile.
 
         Of a folder, what is in it is not known by then: that takes the whole `tree`.
@@ -137,7 +161,7 @@ class ImageFiles:
             return wanted, node
         raise NoSuchFile(f"{self.name} has no {path}", hint=f"list what is there: entrepot files {self.name}")
 
-    def content(self, node: Node) -> Iterator[bytes | memoryview]:
+    def content(self, node: TreeNode) -> Iterator[bytes | memoryview]:
         """A file's bytes, holes as zeros. Raises NotAFile."""
         entry = node.entry
         if entry.what is not What.FILE:

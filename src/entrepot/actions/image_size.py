@@ -48,12 +48,6 @@ def image_size(
         tree = files.tree()
         steps = [step.created_by for step in files.config.history if not step.empty_layer]
         steps = [""] * max(0, len(files.layers) - len(steps)) + steps
-        layers = tuple(
-            LayerSize(
-                str(files.config.diff_ids[number]) if number < len(files.config.diff_ids) else "",
-                sum(entry.size for entry in files.entries(number)),
-                steps[number],
-            )
-            for number in range(len(files.layers))
-        )
+        sizes = files.layer_sizes()
+        layers = tuple(LayerSize(*size, step) for size, step in zip(sizes, steps, strict=False))
         return ImageSize(layers, folder_sizes(tree), waste_of(tree))

@@ -16,7 +16,7 @@ from entrepot.cli.terminal import cell
 if TYPE_CHECKING:
     from entrepot.actions.image_files import ImageFiles
     from entrepot.inventory.files.entries import LayerEntry
-    from entrepot.inventory.files.tree import Node
+    from entrepot.inventory.files.tree import TreeNode
     from entrepot.layers.paths import Path
 
 LISTING = Listing(
@@ -67,7 +67,7 @@ def files(
         _show(_rows(real, node, depth), format_)
 
 
-def _at(found: ImageFiles, path: str) -> tuple[Path, Node]:
+def _at(found: ImageFiles, path: str) -> tuple[Path, TreeNode]:
     from entrepot.actions.image_files import NoSuchFile
     from entrepot.inventory.files.shown import parse_shown
 
@@ -82,7 +82,7 @@ def _at(found: ImageFiles, path: str) -> tuple[Path, Node]:
     return real, node
 
 
-def _rows(real: Path, node: Node, depth: int | None) -> Iterator[dict[str, Any]]:
+def _rows(real: Path, node: TreeNode, depth: int | None) -> Iterator[dict[str, Any]]:
     from entrepot.inventory.files.tree import walk
 
     if not node.is_directory:
@@ -160,7 +160,7 @@ def _show(rows: Iterable[dict[str, Any]], format_: str | None) -> None:
         write(f"{row['Mode']} {owner:<{wide}} {size:>{sizes}} {row['Modified']} {path}{arrow}")
 
 
-def _draw(real: Path, node: Node, depth: int | None) -> None:
+def _draw(real: Path, node: TreeNode, depth: int | None) -> None:
     """Folders drawn with lines, sizes of files behind their names."""
     import os
 
@@ -169,9 +169,9 @@ def _draw(real: Path, node: Node, depth: int | None) -> None:
     from entrepot.inventory.files.shown import path_text
 
     write(cell(path_text(real, is_directory=node.is_directory)))
-    waiting: list[tuple[str, bytes, Node, bool, int]] = []
+    waiting: list[tuple[str, bytes, TreeNode, bool, int]] = []
 
-    def push(parent: Node, indent: str, level: int) -> None:
+    def push(parent: TreeNode, indent: str, level: int) -> None:
         if depth is not None and level > depth:
             return
         below = sorted((parent.children or {}).items())

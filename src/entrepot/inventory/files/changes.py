@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import Enum
 
 from msgspec import Struct
 
 from entrepot.inventory.files.entries import LayerEntry, What
-from entrepot.inventory.files.tree import Node, Tree
+from entrepot.inventory.files.tree import Tree, TreeNode
+from entrepot.layers.diff import ChangeKind
 from entrepot.layers.paths import Path
-
-
-class ChangeKind(Enum):
-    """As docker prints it."""
-
-    ADDED = "A"
-    CHANGED = "C"
-    DELETED = "D"
 
 
 class FileChange(Struct, frozen=True):
@@ -25,8 +17,8 @@ class FileChange(Struct, frozen=True):
 
     kind: ChangeKind
     path: Path
-    before: Node | None
-    after: Node | None
+    before: TreeNode | None
+    after: TreeNode | None
 
 
 def compare(before: Tree, after: Tree) -> Iterator[FileChange]:
@@ -37,8 +29,8 @@ def compare(before: Tree, after: Tree) -> Iterator[FileChange]:
     yield from _compare(before.root, after.root, ())
 
 
-def _compare(old: Node, new: Node, path: Path) -> Iterator[FileChange]:
-    waiting: list[tuple[Path, Node | None, Node | None]] = _pairs(path, old, new)
+def _compare(old: TreeNode, new: TreeNode, path: Path) -> Iterator[FileChange]:
+    waiting: list[tuple[Path, TreeNode | None, TreeNode | None]] = _pairs(path, old, new)
     while waiting:
         here, was, now = waiting.pop()
         if was is None and now is not None:
@@ -46,11 +38,13 @@ def _compare(old: Node, new: Node, path: Path) -> Iterator[FileChange]:
         elif now is None and was is not None:
             yield FileChange(ChangeKind.DELETED, here, was, None)
         elif was is not None and now is not None and differs(was.entry, now.entry):
-            yield FileChange(ChangeKind.CHANGED, here, was, now)
+            yield FileChange(ChangeKind.MODIFIED, here, was, now)
         waiting += _pairs(here, was, now)
 
 
-def _pairs(path: Path, old: Node | None, new: Node | None) -> list[tuple[Path, Node | None, Node | None]]:
+def _pairs(
+    path: Path, old: TreeNode | None, new: TreeNode | None
+) -> list[tuple[Path, TreeNode | None, TreeNode | None]]:
     """What is below either, last name first."""
     was = (old.children if old is not None else None) or {}
     now = (new.children if new is not None else None) or {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from entrepot.inventory.files.entries import What
-from entrepot.inventory.files.tree import Node, Tree
+from entrepot.inventory.files.tree import Tree, TreeNode
 from entrepot.layers.paths import Path
 
 
@@ -47,7 +47,7 @@ def folder_sizes(tree: Tree) -> FolderSize:
     return _sized(tree.root, (), set())
 
 
-def _sized(root: Node, path: Path, seen: set[tuple[int, int]]) -> FolderSize:
+def _sized(root: TreeNode, path: Path, seen: set[tuple[int, int]]) -> FolderSize:
     top = FolderSize(path, 0, 0, True, [])
     # Parents are made before their children, so that adding up goes backwards.
     made: list[tuple[FolderSize, FolderSize]] = []
@@ -69,7 +69,7 @@ def _sized(root: Node, path: Path, seen: set[tuple[int, int]]) -> FolderSize:
     return top
 
 
-def _own_size(node: Node, seen: set[tuple[int, int]]) -> tuple[int, int]:
+def _own_size(node: TreeNode, seen: set[tuple[int, int]]) -> tuple[int, int]:
     if node.entry.what is not What.FILE:
         return 0, 0
     key = (node.source, node.entry.offset)

@@ -30,12 +30,12 @@ _ROOT = LayerEntry(What.DIRECTORY, (), mode=0o755)
 class Gone(Struct):
     """A name that a layer brought and a later one hid."""
 
-    node: Node
+    node: TreeNode
     hidden_by: int
     """Number of the layer."""
 
 
-class Node:
+class TreeNode:
     """One name of the tree. Layers are numbered from 0, the lowest."""
 
     __slots__ = (
@@ -62,7 +62,7 @@ class Node:
         """The layer that has the content."""
         self.touched = layer
         """The last layer that put it or something below it here."""
-        self.children: dict[bytes, Node] | None = {} if entry.what is What.DIRECTORY else None
+        self.children: dict[bytes, TreeNode] | None = {} if entry.what is What.DIRECTORY else None
         self.implied = implied
         """A directory that no entry describes."""
         self.gone: dict[bytes, Gone] | None = None
@@ -103,12 +103,12 @@ class Tree:
     def __init__(
         self, *, complete: bool = True, limits: UnpackLimits = DEFAULT_LIMITS, max_nodes: int = MAX_NODES
     ) -> None:
-        self.root = Node(_ROOT, 0, implied=True)
+        self.root = TreeNode(_ROOT, 0, implied=True)
         self.copies: dict[Path, Copies] = {}
         self._complete = complete
         self._limits = limits
         self._left = max_nodes
-        self._memo: tuple[Path, list[Node], Path] | None = None
+        self._memo: tuple[Path, list[TreeNode], Path] | None = None
         self._written: dict[Path, int] = {}
         self._floating: set[bytes] | None = None
         self._all_float = False
@@ -156,10 +156,10 @@ class Tree:
         elif entry.what is What.HARD_LINK:
             self._put_link(parent, entry, real, layer)
         else:
-            self._put(parent, Node(entry, layer), real)
+            self._put(parent, TreeNode(entry, layer), real)
             self._written[real] = entry.size if entry.what is What.FILE else 0
 
-    def _put(self, parent: Node, node: Node, path: Path) -> None:
+    def _put(self, parent: TreeNode, node: TreeNode, path: Path) -> None:
         assert parent.children is not None
         old = parent.children.get(path[-1])
         if old is None:
@@ -173,25 +173,25 @@ class Tree:
             self._memo = None
         parent.children[path[-1]] = node
 
-    def _put_directory(self, parent: Node, entry: LayerEntry, path: Path, layer: int) -> None:
+    def _put_directory(self, parent: TreeNode, entry: LayerEntry, path: Path, layer: int) -> None:
         assert parent.children is not None
         old = parent.children.get(path[-1])
         if old is not None and old.children is not None:
             self._describe(old, entry, layer)
             return
-        node = Node(entry, layer)
+        node = TreeNode(entry, layer)
         node.opaque = old is not None or (parent.hidden is not None and path[-1] in parent.hidden)
         if old is not None:
             self._note_gone(old, path)
         self._put(parent, node, path)
 
-    def _describe(self, node: Node, entry: LayerEntry, layer: int) -> None:
+    def _describe(self, node: TreeNode, entry: LayerEntry, layer: int) -> None:
         if node.implied and node.layer == layer:
             node.brought = layer
         node.entry, node.layer, node.source, node.touched = entry, layer, layer, layer
         node.implied = False
 
-    def _put_link(self, parent: Node, entry: LayerEntry, path: Path, layer: int) -> None:
+    def _put_link(self, parent: TreeNode, entry: LayerEntry, path: Path, layer: int) -> None:
         target_path = parse_path(entry.link, self._limits)
         if not target_path:
             raise UnsafePath(f"hard link {join(path)!r} to the root directory")
@@ -205,18 +205,18 @@ class Tree:
         if target is None:
             if self._complete:
                 raise InvalidLayer(f"hard link {join(path)!r} to {entry.link!r}, which is not there")
-            self._put(parent, Node(entry, layer), path)
+            self._put(parent, TreeNode(entry, layer), path)
             return
         if target.children is not None:
             raise InvalidLayer(f"hard link {join(path)!r} to the directory {entry.link!r}")
-        node = Node(target.entry, layer)
+        node = TreeNode(target.entry, layer)
         node.source = target.source
         self._put(parent, node, path)
         self._written[path] = 0
 
     # Directories on the way.
 
-    def _directory(self, path: Path, layer: int) -> tuple[list[Node], Path]:
+    def _directory(self, path: Path, layer: int) -> tuple[list[TreeNode], Path]:
         """The nodes from the root to a directory, made where missing, and its path without links."""
         if self._memo is not None and self._memo[0] == path:
             return self._memo[1], self._memo[2]
@@ -224,7 +224,7 @@ class Tree:
         self._memo = (path, stack, real)
         return stack, real
 
-    def _walk(self, path: Path, layer: int | None) -> tuple[list[Node], Path]:
+    def _walk(self, path: Path, layer: int | None) -> tuple[list[TreeNode], Path]:
         """`layer` None makes nothing: an empty stack when there is no such directory."""
         stack, names = [self.root], list[bytes]()
         rest = list(reversed(path))
@@ -264,9 +264,9 @@ class Tree:
             rest.extend(reversed(parts))
         return stack, tuple(names)
 
-    def _imply(self, parent: Node, name: bytes, layer: int) -> Node:
+    def _imply(self, parent: TreeNode, name: bytes, layer: int) -> TreeNode:
         self._count()
-        node = Node(LayerEntry(What.DIRECTORY, (), mode=0o755), layer, implied=True)
+        node = TreeNode(LayerEntry(What.DIRECTORY, (), mode=0o755), layer, implied=True)
         node.opaque = parent.hidden is not None and name in parent.hidden
         node.touched = -1  # a whiteout below puts nothing here
         assert parent.children is not None
@@ -280,7 +280,7 @@ class Tree:
 
     # What goes.
 
-    def _remove(self, parent: Node, name: bytes, path: Path, layer: int) -> None:
+    def _remove(self, parent: TreeNode, name: bytes, path: Path, layer: int) -> None:
         assert parent.children is not None
         child = parent.children.get(name)
         if child is not None and child.touched == layer:
@@ -298,12 +298,12 @@ class Tree:
         parent.gone = parent.gone if parent.gone is not None else {}
         parent.gone[name] = Gone(child, layer)
 
-    def _empty(self, node: Node, path: Path, layer: int) -> None:
+    def _empty(self, node: TreeNode, path: Path, layer: int) -> None:
         assert node.children is not None
         for name in list(node.children):
             self._remove(node, name, (*path, name), layer)
 
-    def _note_gone(self, node: Node, path: Path) -> None:
+    def _note_gone(self, node: TreeNode, path: Path) -> None:
         """Count the files below a name that a layer took away; what the same layer wrote counts as never
         written."""
         waiting = [(path, node)]
@@ -320,7 +320,7 @@ class Tree:
 
     # Looking.
 
-    def find(self, path: Path) -> tuple[Sight, Node | None]:
+    def find(self, path: Path) -> tuple[Sight, TreeNode | None]:
         """What is at a path without links. Never UNKNOWN in a complete tree."""
         node = self.root
         for depth, name in enumerate(path):
@@ -368,7 +368,7 @@ class Tree:
             rest.extend(reversed(parts))
         return sight, tuple(names)
 
-    def _shows(self, node: Node, name: bytes) -> bool:
+    def _shows(self, node: TreeNode, name: bytes) -> bool:
         """Whether what lower layers have at the name would be seen."""
         return not node.opaque and (node.hidden is None or name not in node.hidden)
 
@@ -389,7 +389,7 @@ class Tree:
         return self._all_float or name in self._floating
 
 
-def walk(node: Node, path: Path = (), *, deep: bool = True) -> Iterator[tuple[Path, Node]]:
+def walk(node: TreeNode, path: Path = (), *, deep: bool = True) -> Iterator[tuple[Path, TreeNode]]:
     """Everything below a directory, parents first, names in byte order."""
     waiting = [(path, node)]
     first = True

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from entrepot.inventory.files.changes import ChangeKind, compare
+from entrepot.inventory.files.changes import compare
 from entrepot.inventory.files.entries import LayerEntry, What, read_layer
 from entrepot.inventory.files.shown import mode_text, path_text
 from entrepot.inventory.files.sizes import folder_sizes, waste_of
 from entrepot.inventory.files.tree import Sight, Tree, walk
 from entrepot.layers.apply import LayerApplier
+from entrepot.layers.diff import ChangeKind
 from entrepot.layers.errors import InvalidLayer, LayerLimitExceeded, UnsafePath
 from entrepot.layers.tar_reader import TarReader
 from tests.support import tarballs
@@ -184,7 +185,7 @@ def test_changes_tell_contents_apart_not_times() -> None:
         (ChangeKind.ADDED, "/new"),
         (ChangeKind.DELETED, "/opt/deep"),
         (ChangeKind.DELETED, "/opt/deep/file"),
-        (ChangeKind.CHANGED, "/opt/old"),
+        (ChangeKind.MODIFIED, "/opt/old"),
     ]
 
 
