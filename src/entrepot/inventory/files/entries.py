@@ -51,7 +51,7 @@ _OF_KIND = {
 }
 
 
-class LayerEntry(Struct):
+class LayerEntry(Struct, array_like=True):
     """One name of a layer."""
 
     what: What

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from entrepot.inventory.files.entries import LayerEntry, What
 from entrepot.layers.paths import Path, join
@@ -29,6 +30,24 @@ _KINDS = {
     What.REMOVED: "removed",
     What.EMPTIED: "emptied",
 }
+
+
+_TURNING = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+)
+"""Control characters, marks that turn text around, and bytes that are no UTF-8."""
+
+
+def visible(text: str) -> str:
+    """The text with everything that could make it look like another written out: `\\u202e`, `\\xff`."""
+    return _TURNING.sub(_written_out, text)
+
+
+def _written_out(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:  # a byte, as `os.fsdecode` keeps it
+        return f"\\x{code - 0xDC00:02x}"
+    return found[0].encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def kind_name(what: What) -> str:
