@@ -90,6 +90,11 @@ class FileRow:
     link: str
 
     @property
+    def address(self) -> bytes:
+        """The path as it is, byte by byte."""
+        return b"/" + join(self.row.path)
+
+    @property
     def is_directory(self) -> bool:
         return self.row.is_directory
 
