@@ -66,7 +66,7 @@ class Image:
 
 
 def image(
-    layers: Sequence[Mapping[str, bytes]] = ({"hello.txt": b"hello\n"},),
+    layers: Sequence[Mapping[str, bytes] | bytes] = ({"hello.txt": b"hello\n"},),
     *,
     docker: bool = False,
     os: str = "linux",
@@ -75,8 +75,8 @@ def image(
     config: Mapping[str, Any] | None = None,
     compress: bool = True,
 ) -> Image:
-    """An image whose layers hold `layers` (path to content), in OCI's or docker's media types."""
-    tars = [layer_tar(files) for files in layers]
+    """An image whose layers hold `layers` (path to content, or a tar), in OCI's or docker's media types."""
+    tars = [files if isinstance(files, bytes) else layer_tar(files) for files in layers]
     packed = [gzipped(tar) if compress else tar for tar in tars]
     platform = {"architecture": architecture, "os": os} | ({"variant": variant} if variant else {})
     document = {

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from entrepot.actions.places import the_store
-from entrepot.images.image import Image
-from entrepot.images.snapshots import Snapshots
+from entrepot.actions.image_files import ImageFiles, open_image_files
+from entrepot.client.settings import ClientSettings
 from entrepot.images.store import ImageStore
-from entrepot.layers.diff import ChangeKind, same_content, tree_changes
-from entrepot.layers.entry import Kind
-from entrepot.layers.union import Union
+from entrepot.inventory.files.changes import FileChange, compare
+from entrepot.inventory.files.entries import What, whole_content
+from entrepot.inventory.files.shown import mode_text, path_text
+from entrepot.inventory.files.text import unified
+from entrepot.inventory.files.tree import TreeNode
+from entrepot.layers.paths import Path as TreePath
+
+MAX_TEXT_BYTES = 1 << 20
+"""Of a file whose lines are compared; longer ones are only said to differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,11 @@ class FileDifference:
     path: str
     size_before: int
     size_after: int
+    mode_before: str
+    """As `ls -l` prints it; empty where there is nothing."""
+    mode_after: str
+    text: str = ""
+    """Changed lines as a unified diff, when it was asked for and both sides are text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +57,9 @@ class LayerDifference:
 class ImageDifference:
     """Everything that tells two images apart."""
 
-    before: Image
-    after: Image
+    before: str
+    """Image ID."""
+    after: str
     files: tuple[FileDifference, ...]
     layers: tuple[LayerDifference, ...]
     config: Mapping[str, tuple[Any, Any]]
@@ -62,64 +72,94 @@ class ImageDifference:
         return not self.files and not self.config
 
 
-def diff_images(first: str, second: str, *, store: ImageStore | Path | str | None = None) -> ImageDifference:
-    """Compare two images of the store, file by file. A file that differs in its time alone counts as the
-    same.
+def diff_images(
+    first: str,
+    second: str,
+    *,
+    text: bool = False,
+    platform: str | None = None,
+    insecure: bool = False,
+    store: ImageStore | Path | str | None = None,
+    settings: ClientSettings | None = None,
+) -> ImageDifference:
+    """Compare two images, file by file, wherever they are. A file that differs in its time alone counts as
+    the same.
 
-    Raises NoSuchImage, and what unpacking raises.
+    `text` compares the lines of changed text files too. Layers that both have are read once.
+    Raises what `open_image_files` does, and InvalidLayer.
     """
-    place = the_store(store)
-    before, after = place.resolve(first), place.resolve(second)
-    snapshots = Snapshots(place)
-    with snapshots.in_use():
-        files = _files(snapshots.ensure(before), snapshots.ensure(after))
-    return ImageDifference(
-        before,
-        after,
-        files,
-        _layers(place, before, after),
-        config_differences(place.config(before).document, place.config(after).document),
+    with (
+        open_image_files(
+            first, platform=platform, insecure=insecure, store=store, settings=settings
+        ) as before,
+        open_image_files(
+            second, platform=platform, insecure=insecure, store=store, settings=settings
+        ) as after,
+    ):
+        after.share_lists(before)
+        old, new = before.tree(digests=True), after.tree(digests=True)
+        changes = list(compare(old, new))
+        texts = _text_changes(before, after, changes) if text else {}
+        return ImageDifference(
+            str(before.config.digest),
+            str(after.config.digest),
+            tuple(_file(change, texts.get(change.path, "")) for change in changes),
+            _layers(before, after),
+            config_differences(before.config.document, after.config.document),
+        )
+
+
+def _file(change: FileChange, text: str) -> FileDifference:
+    before, after = change.before, change.after
+    return FileDifference(
+        change.kind.value,
+        path_text(change.path),
+        before.entry.size if before is not None else 0,
+        after.entry.size if after is not None else 0,
+        mode_text(before.entry) if before is not None else "",
+        mode_text(after.entry) if after is not None else "",
+        text,
     )
 
 
-def _files(before: list[Path], after: list[Path]) -> tuple[FileDifference, ...]:
-    found = []
-    with Union(before) as old, Union(after) as new:
-        for change in tree_changes(new, old, same=same_content):
-            previous = old.find(change.path) if change.kind is not ChangeKind.ADDED else None
-            if (
-                change.entry is not None
-                and change.entry.kind is Kind.DIRECTORY
-                and previous is not None
-                and previous.kind is Kind.DIRECTORY
-                and (previous.mode, previous.uid, previous.gid)
-                == (change.entry.mode, change.entry.uid, change.entry.gid)
-            ):
-                continue  # only something below it changed
-            found.append(
-                FileDifference(
-                    change.kind.value,
-                    "/" + os.fsdecode(b"/".join(change.path)),
-                    previous.size if previous is not None else 0,
-                    change.entry.size if change.entry is not None else 0,
-                )
-            )
-    return tuple(found)
+def _text_changes(
+    before: ImageFiles, after: ImageFiles, changes: Sequence[FileChange]
+) -> dict[TreePath, str]:
+    """Of files on both sides: each image's layers are read once more, for all of them together."""
+    pairs = [
+        (change.path, change.before, change.after)
+        for change in changes
+        if change.before is not None
+        and change.after is not None
+        and change.before.entry.what is change.after.entry.what is What.FILE
+        and change.before.entry.sha256 != change.after.entry.sha256
+        and max(change.before.entry.size, change.after.entry.size) <= MAX_TEXT_BYTES
+    ]
+    old = _contents(before, [node for _, node, _ in pairs])
+    new = _contents(after, [node for _, _, node in pairs])
+    found = {}
+    for path, was, now in pairs:
+        lines = unified(old[was.source, was.entry.offset], new[now.source, now.entry.offset], path_text(path))
+        if lines:
+            found[path] = lines
+    return found
 
 
-def _layers(place: ImageStore, before: Image, after: Image) -> tuple[LayerDifference, ...]:
-    old, new = place.layer_sizes(before), place.layer_sizes(after)
-    # One layer may be stored under two digests, of which one was made here and counted, the other received.
-    known = dict(zip(before.diff_ids, old, strict=False))
-    new = tuple(known.get(diff_id, size) for diff_id, size in zip(after.diff_ids, new, strict=False))
-    count = max(len(before.diff_ids), len(after.diff_ids))
+def _contents(files: ImageFiles, nodes: Sequence[TreeNode]) -> dict[tuple[int, int], bytes]:
+    sizes = {(node.source, node.entry.offset): node.entry.size for node in nodes}
+    return {key: b"".join(whole_content(data, sizes[key])) for key, data in files.contents(set(sizes))}
+
+
+def _layers(before: ImageFiles, after: ImageFiles) -> tuple[LayerDifference, ...]:
+    old, new = before.layer_sizes(), after.layer_sizes()
+    count = max(len(old), len(new))
     return tuple(
         LayerDifference(
             index,
-            str(before.diff_ids[index]) if index < len(before.diff_ids) else None,
-            str(after.diff_ids[index]) if index < len(after.diff_ids) else None,
-            old[index] if index < len(old) else 0,
-            new[index] if index < len(new) else 0,
+            old[index][0] if index < len(old) else None,
+            new[index][0] if index < len(new) else None,
+            old[index][1] if index < len(old) else 0,
+            new[index][1] if index < len(new) else 0,
         )
         for index in range(count)
     )

@@ -108,6 +108,9 @@ COMMANDS: dict[str, str] = {
     "rebase": "entrepot.cli.commands.mutate:rebase",
     "image diff": "entrepot.cli.commands.image_diff:image_diff",
     # what is in an image
+    "cat": "entrepot.cli.commands.cat:cat",
+    "files": "entrepot.cli.commands.files:files",
+    "size": "entrepot.cli.commands.size:size",
     "sbom": "entrepot.cli.commands.sbom:sbom",
     "scan": "entrepot.cli.commands.scan:scan",
     # anywhere to anywhere
@@ -149,7 +152,7 @@ _CONTAINERS = (
 SECTIONS: tuple[tuple[str, str], ...] = (
     ("Images", "pull push images tag rmi inspect history save load import image manifest"),
     ("Images from images", "append flatten mutate rebase"),
-    ("Look into images", "sbom scan"),
+    ("Inside images", "files cat size sbom scan"),
     ("Containers", _CONTAINERS),
     ("Registries", "login logout search copy sync tags ls tree delete artifact attach"),
     ("Signatures", "sign verify attest signing"),

@@ -1,1 +1,2 @@
-"""What is in an image: packages, and what is known against them. Pure readers, for tool and server."""
+"""What is in an image: files, packages, and what is known against them. Pure and for hostile input; shared by
+the tool and the registry."""

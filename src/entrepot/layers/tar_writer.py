@@ -37,7 +37,7 @@ class TarWriter:
 
         So a file that changes while it is read does not damage the archive.
         """
-        self._out.write(self._header(entry))
+        self.add_header(entry)
         if entry.kind is not Kind.FILE:
             return
         self.data_bytes += entry.size
@@ -54,6 +54,10 @@ class TarWriter:
         while fill:
             self._out.write(_ZEROS[: min(fill, len(_ZEROS))])
             fill -= min(fill, len(_ZEROS))
+
+    def add_header(self, entry: Entry) -> None:
+        """The header alone: the caller writes a file's bytes itself, and zeros up to a whole block."""
+        self._out.write(self._header(entry))
 
     def close(self) -> None:
         """Two zero blocks."""

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from entrepot.cli.complete import complete_image
-from entrepot.cli.options import open_store
+from entrepot.cli.options import insecure_option, open_store, platform_option
 from entrepot.cli.output import human_size, table, write
+from entrepot.cli.terminal import cell
 
 if TYPE_CHECKING:
-    from entrepot.actions.image_diff import ImageDifference
+    from entrepot.actions.image_diff import FileDifference, ImageDifference
 
 
 @click.command("diff", short_help="Show what differs between two images")
@@ -20,12 +21,17 @@ if TYPE_CHECKING:
 @click.option(
     "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of the answer"
 )
-def image_diff(first: str, second: str, format_: str) -> None:
+@click.option("-t", "--text", is_flag=True, help="Show changed lines of text files")
+@platform_option("Of images for several platforms; this machine's otherwise")
+@insecure_option()
+def image_diff(
+    first: str, second: str, format_: str, text: bool, platform: str | None, insecure: bool
+) -> None:
     """Show files added (A), changed (C) and deleted (D) from image A to image B, sizes by layer, and
-    settings."""
+    settings. Images of a registry are not pulled for it."""
     from entrepot.actions.image_diff import diff_images
 
-    found = diff_images(first, second, store=open_store())
+    found = diff_images(first, second, text=text, platform=platform, insecure=insecure, store=open_store())
     if format_ == "json":
         from entrepot.cli.output import indented_json
 
@@ -34,7 +40,10 @@ def image_diff(first: str, second: str, format_: str) -> None:
     _print_layers(found)
     _print_settings(found)
     for file in found.files:
-        write(f"{file.kind} {file.path} {_change(file.size_after - file.size_before)}".rstrip())
+        notes = " ".join(filter(None, (_mode(file), _change(file.size_after - file.size_before))))
+        write(f"{file.kind} {cell(file.path)} {notes}".rstrip())
+        if file.text:
+            write(file.text.rstrip("\n"))
     if found.is_empty:
         write("The images have the same files and settings.")
 
@@ -78,11 +87,18 @@ def _change(size: int) -> str:
     return f"({'+' if size > 0 else '-'}{human_size(abs(size))})"
 
 
+def _mode(file: FileDifference) -> str:
+    """The modes, where both are there and differ."""
+    if not file.mode_before or not file.mode_after or file.mode_before == file.mode_after:
+        return ""
+    return f"{file.mode_before} → {file.mode_after}"
+
+
 def as_document(found: ImageDifference) -> dict[str, Any]:
     """The answer as JSON."""
     return {
-        "A": str(found.before.id),
-        "B": str(found.after.id),
+        "A": found.before,
+        "B": found.after,
         "Layers": [
             {
                 "Index": layer.index,
@@ -95,7 +111,15 @@ def as_document(found: ImageDifference) -> dict[str, Any]:
         ],
         "Settings": {name: {"A": before, "B": after} for name, (before, after) in found.config.items()},
         "Files": [
-            {"Kind": file.kind, "Path": file.path, "SizeA": file.size_before, "SizeB": file.size_after}
+            {
+                "Kind": file.kind,
+                "Path": file.path,
+                "SizeA": file.size_before,
+                "SizeB": file.size_after,
+                "ModeA": file.mode_before,
+                "ModeB": file.mode_after,
+                **({"Text": file.text} if file.text else {}),
+            }
             for file in found.files
         ],
     }

@@ -364,6 +364,24 @@ class AdminSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InsightSection:
+    """Looking into images: lists of their files, made behind pushes."""
+
+    enabled: bool = True
+    """Read the layers of pushed images, so that their files can be browsed, searched and compared."""
+    interval: Seconds = Seconds(10)
+    """Time between two looks for images that are new."""
+    skip_projects: tuple[str, ...] = ()
+    """Projects whose images are not looked into; `*` stands for anything, as in `scratch-*`."""
+    max_layer_bytes: Bytes = Bytes(16 * GIB)
+    """Images with a larger layer are not looked into. As stored."""
+    memory: Bytes = Bytes(1 * GIB)
+    """Most that a process which reads a layer may take."""
+    timeout: Seconds = Seconds(HOUR)
+    """Most time that reading one layer may take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """All of it."""
 
@@ -381,3 +399,4 @@ class Config:
     tracing: TracingSection = field(default_factory=TracingSection)
     metrics: MetricsSection = field(default_factory=MetricsSection)
     admin: AdminSection = field(default_factory=AdminSection)
+    insight: InsightSection = field(default_factory=InsightSection)

@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from entrepot.server.config.model import Config
+from entrepot.server.control.contents import index_settings
 from entrepot.server.control.services import Services
 from entrepot.server.control.upkeep import gc_settings, make_mender, orphan_age_s
 from entrepot.server.db.clock import microseconds
@@ -168,6 +169,22 @@ def _prune_events(services: Services) -> Handler:
     return run
 
 
+def _insight(services: Services) -> Handler:
+    from entrepot.server.insight.indexer import Indexer
+
+    looked_into = services.metrics.counter(
+        "entrepot_images_looked_into_total", "Images whose files were listed, or could not be."
+    )
+    indexer = Indexer(services.catalog, services.store, index_settings(services.config))
+
+    async def run(_context: JobContext) -> Result:
+        result = await indexer.run()
+        looked_into.add(by=result.get("images", 0))
+        return result
+
+    return run
+
+
 JOB_KINDS: Final = (
     JobKind(
         name="gc",
@@ -203,6 +220,14 @@ JOB_KINDS: Final = (
         words="Checks the database itself.",
         handler=_integrity,
         at_least_every_s=DAY_S,
+    ),
+    JobKind(
+        name="look-into-images",
+        words="Lists the files of images that are new.",
+        handler=_insight,
+        interval="insight.interval",
+        switch="insight.enabled",
+        is_frequent=True,
     ),
     JobKind(
         name="prune-events",

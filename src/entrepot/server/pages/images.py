@@ -13,6 +13,13 @@ from entrepot.oci.digest import Digest
 from entrepot.oci.reference import parse_tag
 from entrepot.server.access.decision.model import Action
 from entrepot.server.control import manifests
+from entrepot.server.control.contents import (
+    Contents,
+    FileDifferenceRow,
+    FilesNotListed,
+    compare_files,
+    open_contents,
+)
 from entrepot.server.control.foreign import apart, read_object, short_text
 from entrepot.server.control.manifests import Chart, ManifestRow, chart_of, image_config
 from entrepot.server.control.tags import TagRow, find_tag, history_of_tag, page_of_tags
@@ -20,6 +27,7 @@ from entrepot.server.pages.kit import addresses
 from entrepot.server.pages.kit.artifact_view import ArtifactView, artifact_view, kind_of_referrer
 from entrepot.server.pages.kit.commands import commands_for
 from entrepot.server.pages.kit.comparison import compare_configs, compare_layers
+from entrepot.server.pages.kit.file_view import picture_of
 from entrepot.server.pages.kit.image_view import (
     MAX_ENTRIES,
     Choice,
@@ -34,10 +42,12 @@ from entrepot.server.pages.kit.route import page
 from entrepot.server.pages.kit.visit import Visit
 from entrepot.server.pages.repositories import repository_head
 
-__all__ = ["ROUTES"]
+__all__ = ["ROUTES", "Shown", "contents_of", "digest_of", "shown_image"]
 
 DEFAULT_PLATFORM = "linux/amd64"
 CHOICES = 100
+MAX_CHANGES = 500
+"""Files that differ; more are only said to be there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +68,7 @@ class Shown:
     chart: Chart | None
 
 
-async def _shown(visit: Visit, repository: str, digest: str) -> Shown:
+async def shown_image(visit: Visit, repository: str, digest: str) -> Shown:
     top = await _manifest(visit, repository, digest)
     choices = await apart(choices_of, top)
     chosen = _choose(choices, visit.query("platform"))
@@ -119,7 +129,7 @@ async def by_digest(visit: Visit, repository: str, digest: str) -> Response[Any]
 async def _page(visit: Visit, repository: str, digest: str, row: TagRow | None) -> Response[Any]:
     tag = row.name if row else None
     head = await repository_head(visit, repository, "tags")
-    shown = await _shown(visit, repository, digest)
+    shown = await shown_image(visit, repository, digest)
     around = await manifests.show_surroundings(
         visit.services,
         visit.caller,
@@ -136,8 +146,12 @@ async def _page(visit: Visit, repository: str, digest: str, row: TagRow | None) 
     signed_by = around.signature or next(
         (one.digest for one, kind, _notes in referrers if kind.startswith("Signature")), None
     )
+    files, why = await contents_of(visit, repository, shown)
     return visit.render(
         "image.html",
+        files=files,
+        picture=picture_of(files.view.head) if files else None,
+        no_files=why,
         head=head,
         tag=tag,
         row=row,
@@ -182,7 +196,7 @@ async def compare(visit: Visit, repository: str) -> Response[Any]:
     sides = []
     for field, text in (("from", first), ("to", second)):
         try:
-            sides.append(await _shown(visit, repository, await _digest_of(visit, repository, text)))
+            sides.append(await shown_image(visit, repository, await digest_of(visit, repository, text)))
         except (NotFound, InvalidInput) as error:
             problems[field] = f"{error.message[:1].upper()}{error.message[1:]}." if text else "Name a tag."
     context: dict[str, Any] = {"head": head, "first": first, "second": second, "names": names}
@@ -197,9 +211,12 @@ async def compare(visit: Visit, repository: str) -> Response[Any]:
             **context,
         )
     before, after = sides
+    changes, why = await _changes(visit, repository, before, after)
     return visit.render(
         "compare.html",
         problems={},
+        changes=changes,
+        no_files=why,
         before=before,
         after=after,
         layers=compare_layers(before.layers, after.layers),
@@ -209,13 +226,35 @@ async def compare(visit: Visit, repository: str) -> Response[Any]:
     )
 
 
+async def contents_of(visit: Visit, repository: str, shown: Shown) -> tuple[Contents | None, str]:
+    """The files of the image that is looked at, or why there are none to show; empty for what is no image."""
+    if shown.image is None or not shown.layers:
+        return None, ""
+    try:
+        return await open_contents(visit.services, visit.caller, repository, shown.image.digest), ""
+    except FilesNotListed as error:
+        return None, f"{error.message[:1].upper()}{error.message[1:]}."
+
+
+async def _changes(
+    visit: Visit, repository: str, before: Shown, after: Shown
+) -> tuple[list[FileDifferenceRow] | None, str]:
+    if before.image is None or after.image is None or before.image.digest == after.image.digest:
+        return None, ""
+    old, why = await contents_of(visit, repository, before)
+    new, why_not = await contents_of(visit, repository, after)
+    if old is None or new is None:
+        return None, why or why_not
+    return await compare_files(old, new, n=MAX_CHANGES + 1), ""
+
+
 def _another(tags: Sequence[Any], name: str) -> str:
     """The first tag, as they are listed, that is another image than `name`; the empty text when none is."""
     digest = next((row.digest for row in tags if row.name == name), name)
     return next((row.name for row in tags if row.digest != digest), "")
 
 
-async def _digest_of(visit: Visit, repository: str, text: str) -> str:
+async def digest_of(visit: Visit, repository: str, text: str) -> str:
     if ":" in text:
         return str(Digest.parse(text))
     name = parse_tag(text)

@@ -8,12 +8,14 @@ On a filesystem::
       blobs/sha256/ab/<hex>.<random>             written once, never overwritten, never renamed over
       blobs/sha512/ab/<hex>.<random>
       uploads/<boot>.<random>                    one file an upload; <boot> names the boot it was begun in
+      derived/ab/<random>                        made of blobs, and again when it is gone
 
 In an object store, below the configured prefix::
 
       identity.json
       blobs/<random>/<offset>.<random>           one object a request; an upload of a single request
                                                  becomes the blob as it is, without a copy
+      derived/ab/<random>
 
 The random part means that a physical name is never used twice: a file that garbage collection is about to
 remove can't be the file that a push has just written, so neither has to wait for the other.
@@ -29,6 +31,7 @@ from entrepot.server.storage.errors import InvalidKey
 
 BLOBS = "blobs"
 UPLOADS = "uploads"
+DERIVED = "derived"
 IDENTITY = "identity.json"
 RESERVE = "reserve"
 
@@ -38,6 +41,7 @@ _BLOB = re.compile(
     r"|sha512/[0-9a-f]{2}/[0-9a-f]{128}\.[0-9a-f]{32}"
     r"|[0-9a-f]{32}/[0-9]{20}\.[0-9a-f]{16})"
 )
+_DERIVED = re.compile(r"derived/[0-9a-f]{2}/[0-9a-f]{32}")
 _FILE_UPLOAD = re.compile(r"uploads/[0-9a-f]{12}\.[0-9a-f]{32}")
 _OBJECT_UPLOAD = re.compile(r"blobs/[0-9a-f]{32}")
 
@@ -85,6 +89,19 @@ def checked_blob(phys: str) -> str:
 def is_blob(name: str) -> bool:
     """Whether an object's name is a blob's; other names in a store are not ours."""
     return _BLOB.fullmatch(name) is not None
+
+
+def derived_key() -> str:
+    """A new name for something made of blobs."""
+    name = _random()
+    return f"{DERIVED}/{name[:2]}/{name}"
+
+
+def checked_derived(name: str) -> str:
+    """`name` if it is one of something made of blobs. Raises InvalidKey."""
+    if _DERIVED.fullmatch(name) is None:
+        raise InvalidKey(f"{name!r} is not the name of a derived object")
+    return name
 
 
 def checked_upload(upload: str) -> str:

@@ -19,7 +19,7 @@ upload began.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,6 +206,30 @@ class BlobStore:
             async for stored in found:
                 if keys.is_blob(stored.phys):
                     yield stored
+
+    # What is made of blobs, and again when it is gone
+
+    async def put_derived(self, data: bytes) -> str:
+        """Store bytes that were made of blobs; returns their name."""
+        await self._confirmed()
+        name = keys.derived_key()
+        await self._driver.put(name, data)
+        return name
+
+    async def open_derived(
+        self, name: str, start: int = 0, end: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """As `open`. Raises BlobMissing."""
+        return await self._driver.read(keys.checked_derived(name), start, end)
+
+    async def delete_derived(self, names: Sequence[str]) -> None:
+        """Missing ones are a success."""
+        await self._confirmed()
+        await self._driver.delete([keys.checked_derived(name) for name in names])
+
+    def list_derived(self) -> AsyncGenerator[StoredObject, None]:
+        """All of it, in no order."""
+        return self._driver.list(keys.DERIVED)
 
     # The store itself
 

@@ -97,7 +97,7 @@ class Registry:
         return str(answer.json()["token"])
 
     async def push(self, repository: str, tag: str, who: str = "root", files: Any = None) -> Image:
-        made = image([files or {"hello": b"hello"}])
+        made = image(files if isinstance(files, tuple) else [files or {"hello": b"hello"}])
         for digest, content in made.blobs.items():
             answer = await self.call(
                 "POST", f"/v2/{repository}/blobs/uploads/?digest={digest}", who, content=content

@@ -7,7 +7,7 @@
                  ├─< manifest ─< manifest_blob
                  │      ▲  ▲───< manifest_child      manifest_missing (sparse: not here yet)
                  ├─< tag┘                            tag_event, tag_pull, tag_pull_day
-    audit  outbox  job  lease  node  setting
+    audit  outbox  job  lease  node  setting         derived (made of content, and again)
 
 `deleted_at` is a tombstone: reads leave such rows out, collection treats them as roots until the undo window
 ends, and a push of the same thing clears it.
@@ -16,6 +16,7 @@ ends, and a push of the same thing clears it.
 from entrepot.server.db.tables import access  # its own names are imported from there
 from entrepot.server.db.tables.base import metadata
 from entrepot.server.db.tables.blobs import blob, repo_blob, trash, upload, upload_begun
+from entrepot.server.db.tables.insight import derived
 from entrepot.server.db.tables.journal import audit, outbox
 from entrepot.server.db.tables.manifests import manifest, manifest_blob, manifest_child, manifest_missing
 from entrepot.server.db.tables.projects import project, repo
@@ -27,6 +28,7 @@ __all__ = [
     "access",
     "audit",
     "blob",
+    "derived",
     "job",
     "lease",
     "manifest",

@@ -27,7 +27,7 @@ _REPOSITORY: Final = re.compile(rb"(/repositories/)(.+?)(/-(?:/.*)?)?\Z", re.DOT
 _SAFE: Final = "-._~"
 
 
-def with_query(path: str, **parameters: Any) -> str:
+def with_query(path: str, /, **parameters: Any) -> str:
     """With those parameters that have a value."""
     kept = {key: value for key, value in parameters.items() if value not in (None, "", False)}
     return f"{path}?{urlencode(kept)}" if kept else path
@@ -41,7 +41,7 @@ def project(name: str, *more: object, **parameters: Any) -> str:
     return with_query(_path("/projects", name, *more), **parameters)
 
 
-def repository(name: str, *more: object, **parameters: Any) -> str:
+def repository(name: str, /, *more: object, **parameters: Any) -> str:
     base = "/repositories/" + quote(name, safe=f"/{_SAFE}")
     return with_query(_path(f"{base}/-", *more) if more else base, **parameters)
 

@@ -473,6 +473,22 @@ Table(
     sqlite_with_rowid=False,
 )
 Table(
+    "derived",
+    SCHEMA,
+    Column("kind", Text, primary_key=True),
+    Column("digest", Bytewise, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("object", Bytewise),
+    Column("bytes", BigInteger, nullable=False, server_default="0"),
+    Column("reason", Text),
+    Column("detail", Text),
+    Column("made_at", BigInteger, nullable=False),
+    CheckConstraint("state in ('ready', 'failed', 'skipped')", name="state"),
+    Index("ix_derived_made_at", "made_at"),
+    sqlite_with_rowid=False,
+)
+Table(
     "pull_look",
     SCHEMA,
     Column("repo_id", Key, primary_key=True, autoincrement=False),
