@@ -29,6 +29,7 @@ from entrepot.server.control.services import Services
 from entrepot.server.db import Catalog, open_catalog
 from entrepot.server.db.observed import observed_catalog
 from entrepot.server.db.settings import ACCESS_MODE, UNFINISHED_MOVE, clear_setting, get_setting, set_setting
+from entrepot.server.movement.upstreams.pull_through import PullThrough
 from entrepot.server.repos.blobs import Blobs
 from entrepot.server.repos.history import History
 from entrepot.server.repos.limits import RepositoryLimits
@@ -149,7 +150,17 @@ async def build(
     tags = Tags(catalog)
     referrers = Referrers(catalog)
     repositories = Repositories(catalog)
-    return Services(
+    pull_through = PullThrough(
+        catalog,
+        store,
+        manifests,
+        blobs,
+        uploads,
+        settings=config.pull_through,
+        blob_bytes=limits.blob_bytes,
+        seal=lambda: services.seal,
+    )
+    services = Services(
         config=config,
         mode=mode,
         catalog=catalog,
@@ -164,10 +175,12 @@ async def build(
         history=History(catalog),
         pulls=Pulls(catalog),
         under_way=Arrivals(catalog, store),
+        pull_through=pull_through,
         metrics=metrics,
         limits=limits,
         seal_file=access_settings(config).seal_file,
     )
+    return services
 
 
 async def open_access(config: Config, mode: str, catalog: Catalog) -> AccessControl:

@@ -7,7 +7,7 @@
                  ├─< manifest ─< manifest_blob
                  │      ▲  ▲───< manifest_child      manifest_missing (sparse: not here yet)
                  ├─< tag┘                            tag_event, tag_pull, tag_pull_day
-    audit  outbox  job  lease  node  setting
+    audit  outbox  job  lease  node  setting          project ─ upstream, upstream_answer, upstream_fetch
 
 `deleted_at` is a tombstone: reads leave such rows out, collection treats them as roots until the undo window
 ends, and a push of the same thing clears it.
@@ -21,6 +21,7 @@ from entrepot.server.db.tables.manifests import manifest, manifest_blob, manifes
 from entrepot.server.db.tables.projects import project, repo
 from entrepot.server.db.tables.setting import setting
 from entrepot.server.db.tables.tags import pull_look, tag, tag_event, tag_pull, tag_pull_day
+from entrepot.server.db.tables.upstreams import upstream, upstream_answer, upstream_fetch
 from entrepot.server.db.tables.work import job, lease, node
 
 __all__ = [
@@ -48,4 +49,7 @@ __all__ = [
     "trash",
     "upload",
     "upload_begun",
+    "upstream",
+    "upstream_answer",
+    "upstream_fetch",
 ]

@@ -1,0 +1,128 @@
+"""What an upstream said of its tags, and when: in memory, and as rows for other processes and later."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, bindparam, select
+from sqlalchemy.dialects.postgresql import insert as upsert  # SQLite understands the same words
+
+from entrepot.oci.digest import Digest
+from entrepot.server.db.catalog import Catalog
+from entrepot.server.db.statements import HotQuery, Prepared
+from entrepot.server.db.tables import upstream_answer
+
+__all__ = ["Answers", "TagAnswer"]
+
+MOST: Final = 5_000
+_FIND: Final = HotQuery(
+    select(
+        upstream_answer.c.digest,
+        upstream_answer.c.media_type,
+        upstream_answer.c.size,
+        upstream_answer.c.checked_at,
+    ).where(
+        upstream_answer.c.project_id == bindparam("project"),
+        upstream_answer.c.repository == bindparam("repository"),
+        upstream_answer.c.tag == bindparam("tag"),
+    )
+)
+_new = upsert(upstream_answer).values(
+    project_id=bindparam("p_project"),
+    repository=bindparam("p_repository"),
+    tag=bindparam("p_tag"),
+    digest=bindparam("p_digest"),
+    media_type=bindparam("p_type"),
+    size=bindparam("p_size"),
+    checked_at=bindparam("p_at"),
+)
+_SAVE: Final = Prepared(
+    _new.on_conflict_do_update(
+        index_elements=[
+            upstream_answer.c.project_id,
+            upstream_answer.c.repository,
+            upstream_answer.c.tag,
+        ],
+        set_={
+            "digest": _new.excluded.digest,
+            "media_type": _new.excluded.media_type,
+            "size": _new.excluded.size,
+            "checked_at": _new.excluded.checked_at,
+        },
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TagAnswer:
+    """What a tag was at a time (microseconds)."""
+
+    digest: Digest | None
+    """None: there is no such tag."""
+    media_type: str
+    size: int
+    checked_at: int
+
+
+class Answers:
+    """One for each process."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._known: OrderedDict[tuple[int, str, str], TagAnswer] = OrderedDict()
+
+    async def find(self, project_id: int, repository: str, tag: str, *, since: int) -> TagAnswer | None:
+        """The latest answer; one asked for by another process is looked up when this one's is from before
+        `since`.
+        """
+        key = (project_id, repository, tag)
+        known = self._known.get(key)
+        if known is not None and known.checked_at >= since:
+            return known
+        rows = await self._catalog.hot(_FIND, project=project_id, repository=repository, tag=tag)
+        if not rows:
+            return known
+        digest, media_type, size, checked_at = rows[0]
+        found = TagAnswer(Digest.parse(digest) if digest else None, media_type, size, checked_at)
+        if known is None or found.checked_at > known.checked_at:
+            self._remember(key, found)
+        return self._known[key]
+
+    async def save(self, project_id: int, repository: str, tag: str, answer: TagAnswer) -> None:
+        self._remember((project_id, repository, tag), answer)
+        await self._catalog.write(_save, project_id, repository, tag, answer, durable=False, brief=True)
+
+    def forget(self, project_id: int, repository: str, tag: str) -> None:
+        """This process's own knowledge."""
+        self._known.pop((project_id, repository, tag), None)
+
+    def tags_at(self, project_id: int, repository: str, digest: Digest) -> tuple[str, ...]:
+        """Tags that this process was told to be at a digest: who fetches it fetches it for them."""
+        return tuple(
+            tag
+            for (project, name, tag), answer in self._known.items()
+            if project == project_id and name == repository and answer.digest == digest
+        )
+
+    def _remember(self, key: tuple[int, str, str], answer: TagAnswer) -> None:
+        self._known[key] = answer
+        self._known.move_to_end(key)
+        while len(self._known) > MOST:
+            self._known.popitem(last=False)
+
+
+def _save(connection: Connection, project_id: int, repository: str, tag: str, answer: TagAnswer) -> None:
+    _SAVE.run(
+        connection,
+        {
+            "p_project": project_id,
+            "p_repository": repository,
+            "p_tag": tag,
+            "p_digest": None if answer.digest is None else str(answer.digest),
+            "p_type": answer.media_type[:255],
+            "p_size": answer.size,
+            "p_at": answer.checked_at,
+        },
+    )
