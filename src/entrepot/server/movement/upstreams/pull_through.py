@@ -89,7 +89,7 @@ class PullThrough:
         self._fills: dict[tuple[int, str], Fill] = {}
         self._flights: dict[tuple[Any, ...], asyncio.Task[Any]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._absent: dict[tuple[str, str], float] = {}
+        self._absent: dict[tuple[str, str, str], float] = {}
         self._told: dict[int, float] = {}
 
     async def close(self) -> None:
@@ -140,7 +140,7 @@ class PullThrough:
     async def _by_digest(
         self, upstream: Upstream, repository: str, digest: Digest, *, content: bool
     ) -> Served | None:
-        if self._is_absent(repository, digest):
+        if self._is_absent("manifest", repository, digest):
             return None
         if content:
             kept = await self._kept(upstream, repository, digest)
@@ -149,7 +149,7 @@ class PullThrough:
             there = await self._remote(upstream).find_manifest(repository, digest)
             found = None if there is None else Served(_known(there.digest, there.media_type, there.size))
         if found is None:
-            self._note_absent(repository, digest)
+            self._note_absent("manifest", repository, digest)
         return found
 
     async def _tag(
@@ -282,7 +282,7 @@ class PullThrough:
         Raises as `manifest` does, and StorageFailed.
         """
         upstream = await self.directory.of(repository)
-        if upstream is None or self._is_absent(repository, digest):
+        if upstream is None or self._is_absent("blob", repository, digest):
             return None
         upstream.require_fetched(repository)
         fill = self._fills.get((upstream.project_id, str(digest)))
@@ -296,18 +296,18 @@ class PullThrough:
             size = await fill.opened()
             return fill if size > WHOLE_BYTES else await fill.done()
         except BlobUnknown:
-            self._note_absent(repository, digest)
+            self._note_absent("blob", repository, digest)
             return None
 
     async def blob_size(self, repository: str, digest: Digest) -> int | None:
         """For HEAD: nothing is fetched. Raises as `blob`."""
         upstream = await self.directory.of(repository)
-        if upstream is None or self._is_absent(repository, digest):
+        if upstream is None or self._is_absent("blob", repository, digest):
             return None
         upstream.require_fetched(repository)
         size = await self._remote(upstream).find_blob(repository, digest)
         if size is None:
-            self._note_absent(repository, digest)
+            self._note_absent("blob", repository, digest)
         return size
 
     async def _shared(
@@ -340,6 +340,11 @@ class PullThrough:
         return fill
 
     # What this process holds
+
+    @property
+    def fetching(self) -> int:
+        """Blobs on their way by this process."""
+        return len(self._fills)
 
     def _remote(self, upstream: Upstream) -> Remote:
         known = self._remotes.get(upstream.project_id)
@@ -398,15 +403,15 @@ class PullThrough:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def _is_absent(self, repository: str, digest: Digest) -> bool:
-        until = self._absent.get((repository, str(digest)))
+    def _is_absent(self, kind: str, repository: str, digest: Digest) -> bool:
+        until = self._absent.get((kind, repository, str(digest)))
         return until is not None and asyncio.get_running_loop().time() < until
 
-    def _note_absent(self, repository: str, digest: Digest) -> None:
+    def _note_absent(self, kind: str, repository: str, digest: Digest) -> None:
         if len(self._absent) > 10_000:
             self._absent.clear()
         until = asyncio.get_running_loop().time() + self._settings.negative
-        self._absent[repository, str(digest)] = until
+        self._absent[kind, repository, str(digest)] = until
 
     async def _tell_state(self, upstream: Upstream) -> None:
         """Note for who looks what the upstream said last, now and then."""
