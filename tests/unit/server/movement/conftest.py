@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from entrepot.server.access.decision.actor import SYSTEM
-from entrepot.server.compose import build, prepare
+from entrepot.server.compose import build, prepare_now
 from entrepot.server.config.model import Config, LogSection, PullThroughSection, Seconds, ServerSection
 from entrepot.server.control.pull_through import add_upstream
 from entrepot.server.control.services import Services
@@ -120,7 +121,9 @@ class Process:
 
     async def ask(self, method: str, path: str, query: str = "", **headers: str) -> Response:
         raw = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
-        request = Request(method, path, headers=raw, receive=_nothing, query_string=query.encode(), host="localhost")
+        request = Request(
+            method, path, headers=raw, receive=_nothing, query_string=query.encode(), host="localhost"
+        )
         return await self.app.respond(request)
 
     async def get(self, path: str, query: str = "", **headers: str) -> tuple[int, bytes]:
@@ -159,7 +162,6 @@ class Town:
             log=LogSection(access="off"),
             pull_through=settings or PullThroughSection(negative=Seconds(0)),
         )
-        await prepare(config)
         services = await build(config, "open")
         self.stack.push_async_callback(services.close)
         if not await services.pull_through.directory.is_local("hub"):
@@ -168,8 +170,17 @@ class Town:
         return Process(services, V2Application(V2Context.of(services)))
 
 
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder as the first start leaves it; making one takes longer than most tests."""
+    data = tmp_path_factory.mktemp("prepared") / "data"
+    prepare_now(Config(server=ServerSection(data=data), log=LogSection(access="off")))
+    return data
+
+
 @asynccontextmanager
-async def open_town(folder: Path) -> AsyncIterator[Town]:
+async def open_town(folder: Path, prepared: Path) -> AsyncIterator[Town]:
+    shutil.copytree(prepared, folder / "data")
     origin = Origin()
     with lying_registry.lying_registry(origin.answer) as registry:
         origin.registry = registry
@@ -178,8 +189,8 @@ async def open_town(folder: Path) -> AsyncIterator[Town]:
 
 
 @pytest.fixture
-async def town(tmp_path: Path) -> AsyncIterator[Town]:
-    async with open_town(tmp_path) as made:
+async def town(tmp_path: Path, prepared: Path) -> AsyncIterator[Town]:
+    async with open_town(tmp_path, prepared) as made:
         yield made
 
 
@@ -195,10 +206,7 @@ def kept_nothing(process: Process) -> Iterator[None]:
 
     def files() -> set[str]:
         return {
-            str(path)
-            for part in ("blobs", "uploads")
-            for path in (data / part).rglob("*")
-            if path.is_file()
+            str(path) for part in ("blobs", "uploads") for path in (data / part).rglob("*") if path.is_file()
         }
 
     before = files()

@@ -50,8 +50,8 @@ async def test_a_look_keeps_nothing(town: Town) -> None:
 async def test_what_was_looked_at_by_tag_and_got_by_digest_has_its_tag(town: Town) -> None:
     """As docker and containerd pull: when the upstream is away later, the tag is there."""
     digest = town.origin.image(b"layer", "v1")
-    process = await town.process(EACH_TIME)
-    await process.ask("HEAD", V1)
+    looking, process = await town.process(EACH_TIME), await town.process(EACH_TIME)
+    await looking.ask("HEAD", V1)
     await process.get(f"/v2/hub/team/app/manifests/{digest}")
     town.upstream.stop()
     assert (await process.get(V1))[0] == 200

@@ -29,6 +29,16 @@ _FIND: Final = HotQuery(
         upstream_answer.c.tag == bindparam("tag"),
     )
 )
+_TAGS: Final = HotQuery(
+    select(upstream_answer.c.tag)
+    .where(
+        upstream_answer.c.project_id == bindparam("project"),
+        upstream_answer.c.repository == bindparam("repository"),
+        upstream_answer.c.digest == bindparam("digest"),
+    )
+    .order_by(upstream_answer.c.checked_at.desc())
+    .limit(10)
+)
 _new = upsert(upstream_answer).values(
     project_id=bindparam("p_project"),
     repository=bindparam("p_repository"),
@@ -98,13 +108,10 @@ class Answers:
         """This process's own knowledge."""
         self._known.pop((project_id, repository, tag), None)
 
-    def tags_at(self, project_id: int, repository: str, digest: Digest) -> tuple[str, ...]:
-        """Tags that this process was told to be at a digest: who fetches it fetches it for them."""
-        return tuple(
-            tag
-            for (project, name, tag), answer in self._known.items()
-            if project == project_id and name == repository and answer.digest == digest
-        )
+    async def tags_at(self, project_id: int, repository: str, digest: Digest) -> tuple[str, ...]:
+        """Tags that any process was told to be at a digest: who fetches it fetches it for them."""
+        rows = await self._catalog.hot(_TAGS, project=project_id, repository=repository, digest=str(digest))
+        return tuple(tag for (tag,) in rows)
 
     def _remember(self, key: tuple[int, str, str], answer: TagAnswer) -> None:
         self._known[key] = answer

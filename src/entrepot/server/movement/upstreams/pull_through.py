@@ -254,7 +254,7 @@ class PullThrough:
         await self._tell_state(upstream)
         if found is None:
             return None
-        tags = self._answers.tags_at(upstream.project_id, repository, digest)
+        tags = await self._answers.tags_at(upstream.project_id, repository, digest)
         await self._put(repository, found, tuple(dict.fromkeys((*([tag] if tag else ()), *tags))))
         return found
 
