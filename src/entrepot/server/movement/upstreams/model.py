@@ -11,13 +11,13 @@ from entrepot.errors import InvalidInput
 from entrepot.server.access.decision.patterns import RepositoryPattern
 from entrepot.server.movement.upstreams.errors import UpstreamRefused
 
-__all__ = ["Address", "Upstream", "parse_address"]
+__all__ = ["UpstreamAddress", "Upstream", "parse_address"]
 
 _HUB_NAMES: Final = frozenset({HUB, HUB_HOST, "index.docker.io", "hub.docker.com"})
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class UpstreamAddress:
     """Where an upstream is."""
 
     scheme: str
@@ -36,7 +36,7 @@ class Address:
         return f"{self.scheme}://{self.host}" + (f"/{self.prefix}" if self.prefix else "")
 
 
-def parse_address(text: str) -> Address:
+def parse_address(text: str) -> UpstreamAddress:
     """`docker.io`, `https://ghcr.io`, `http://127.0.0.1:5000/team`. Raises InvalidInput."""
     if "://" not in text:
         text = f"https://{text}"
@@ -50,7 +50,7 @@ def parse_address(text: str) -> Address:
         raise _no_address(text)
     prefix = parts.path.strip("/")
     prefix = "" if prefix == "v2" else prefix.removeprefix("v2/")
-    return Address(parts.scheme, HUB if host in _HUB_NAMES else host, prefix)
+    return UpstreamAddress(parts.scheme, HUB if host in _HUB_NAMES else host, prefix)
 
 
 def _no_address(text: str) -> InvalidInput:
@@ -67,7 +67,7 @@ class Upstream:
 
     project_id: int
     project: str
-    address: Address
+    address: UpstreamAddress
     username: str | None
     sealed: bytes | None
     inside: bool
