@@ -6,7 +6,9 @@ import json
 import pytest
 
 from entrepot.oci.digest import Digest
+from entrepot.server.access.decision.actor import SYSTEM
 from entrepot.server.config.model import PullThroughSection, Seconds
+from entrepot.server.control.pull_through import show_upstream
 from entrepot.server.repos.manifests import StoredManifest
 from tests.support.lying_registry import Reply
 from tests.unit.server.movement.conftest import EACH_TIME, INDEX, MANIFEST, Process, Town, digest_of
@@ -246,11 +248,13 @@ async def test_the_budget_is_read_and_noted(town: Town) -> None:
     town.origin.image(b"layer", "v1")
     process = await town.process()
     await process.get(V1)
-    from entrepot.server.access.decision.actor import SYSTEM
-    from entrepot.server.control.pull_through import show_upstream
-
     state = (await show_upstream(process.services, SYSTEM, "hub")).state
-    assert (state["limit"], state["remaining"], state["window_s"]) == (100, 20, 21600)
+    assert (state.limit, state.remaining, state.window_s, state.failure) == (100, 20, 21600, None)
+    town.origin.instead["/manifests/"] = lambda _: Reply(403, {}, b"{}")
+    await process.get("/v2/hub/team/other/manifests/v1")
+    failed = (await show_upstream(process.services, SYSTEM, "hub")).state
+    assert failed.failure is not None
+    assert "refuses this" in failed.failure
 
 
 async def test_a_mirror_is_asked_for_names_of_the_registry_it_stands_for(town: Town) -> None:

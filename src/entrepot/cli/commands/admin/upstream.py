@@ -116,7 +116,7 @@ def list_(format_: str | None) -> None:
     rows: list[dict[str, Any]] = []
     for found in as_operator(pull_through.list_upstreams, with_accounts=False):
         state, one = found.state, found.upstream
-        budget = f"{state['remaining']} of {state.get('limit', '?')}" if "remaining" in state else ""
+        budget = "" if state.remaining is None else f"{state.remaining} of {state.limit}"
         rows.append(
             {
                 "name": one.project,
@@ -125,7 +125,7 @@ def list_(format_: str | None) -> None:
                 "visibility": found.visibility,
                 "whole": one.whole,
                 "budget": budget,
-                "failure": state.get("failure", ""),
+                "failure": state.failure or "",
             }
         )
     print_rows(("name", "url", "account", "visibility", "whole", "budget", "failure"), rows, format_)

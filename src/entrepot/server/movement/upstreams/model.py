@@ -11,7 +11,7 @@ from entrepot.errors import InvalidInput
 from entrepot.server.access.decision.patterns import RepositoryPattern
 from entrepot.server.movement.upstreams.errors import UpstreamRefused
 
-__all__ = ["UpstreamAddress", "Upstream", "parse_address"]
+__all__ = ["Upstream", "UpstreamAddress", "parse_address"]
 
 _HUB_NAMES: Final = frozenset({HUB, HUB_HOST, "index.docker.io", "hub.docker.com"})
 

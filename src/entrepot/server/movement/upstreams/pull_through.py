@@ -26,6 +26,7 @@ from entrepot.server.access.secrets.sealing import SealKey
 from entrepot.server.config.model import PullThroughSection
 from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import microseconds
+from entrepot.server.db.errors import CatalogUnavailable
 from entrepot.server.movement.upstreams import fetches, table
 from entrepot.server.movement.upstreams.answers import Answers, TagAnswer
 from entrepot.server.movement.upstreams.directory import Directory
@@ -90,7 +91,7 @@ class PullThrough:
         self._flights: dict[tuple[Any, ...], asyncio.Task[Any]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._absent: dict[tuple[str, str, str], float] = {}
-        self._told: dict[int, float] = {}
+        self._told: dict[int, tuple[float, str | None]] = {}
 
     async def close(self) -> None:
         """Fetches under way stop; another process goes on with them."""
@@ -206,14 +207,16 @@ class PullThrough:
         return await asyncio.shield(self._fly(key, lambda: self._asked(upstream, repository, tag)))
 
     async def _asked(self, upstream: Upstream, repository: str, tag: str) -> TagAnswer:
-        there = await self._remote(upstream).find_manifest(repository, tag)
+        try:
+            there = await self._remote(upstream).find_manifest(repository, tag)
+        finally:
+            await self._tell_state(upstream)
         now = self._catalog.clock.now()
         if there is None:
             answer = TagAnswer(None, "", 0, now)
         else:
             answer = TagAnswer(there.digest, there.media_type, there.size, now)
         await self._answers.save(upstream.project_id, repository, tag, answer)
-        await self._tell_state(upstream)
         return answer
 
     async def _refreshed(self, upstream: Upstream, repository: str, tag: str) -> TagAnswer:
@@ -250,8 +253,10 @@ class PullThrough:
     async def _fetched(
         self, upstream: Upstream, repository: str, digest: Digest, tag: str | None
     ) -> ManifestBytes | None:
-        found = await self._remote(upstream).get_manifest(repository, digest)
-        await self._tell_state(upstream)
+        try:
+            found = await self._remote(upstream).get_manifest(repository, digest)
+        finally:
+            await self._tell_state(upstream)
         if found is None:
             return None
         tags = await self._answers.tags_at(upstream.project_id, repository, digest)
@@ -414,14 +419,25 @@ class PullThrough:
         self._absent[kind, repository, str(digest)] = until
 
     async def _tell_state(self, upstream: Upstream) -> None:
-        """Note for who looks what the upstream said last, now and then."""
+        """Note for who looks what the upstream said last: at once when it fails or works again, else now and
+        then.
+        """
         now = asyncio.get_running_loop().time()
-        if now < self._told.get(upstream.project_id, 0.0):
-            return
-        self._told[upstream.project_id] = now + STATE_S
         remote = self._remote(upstream)
-        state = {**remote.state, **remote.budget}
-        await self._catalog.write(table.note_state, upstream.project_id, state, durable=False, brief=True)
+        failure = remote.state.get("failure")
+        told_at, told = self._told.get(upstream.project_id, (-STATE_S, None))
+        if now - told_at < STATE_S and failure == told:
+            return
+        self._told[upstream.project_id] = (now, failure)
+        facts: dict[str, Any] = {**remote.state, **remote.budget}
+        with contextlib.suppress(CatalogUnavailable):
+            await self._catalog.write(
+                table.note_state,
+                upstream.project_id,
+                table.UpstreamState(**facts),
+                durable=False,
+                brief=True,
+            )
 
 
 def _known(digest: Digest, media_type: str, size: int) -> StoredManifest:

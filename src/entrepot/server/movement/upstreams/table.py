@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -23,6 +23,7 @@ from entrepot.server.movement.upstreams.model import Upstream, parse_address
 __all__ = [
     "ALL",
     "ListedUpstream",
+    "UpstreamState",
     "add_upstream",
     "change_upstream",
     "get_upstream",
@@ -55,6 +56,20 @@ ALL: Final = HotQuery(_SELECT)
 
 
 @dataclass(frozen=True, slots=True)
+class UpstreamState:
+    """What it last answered. Times in seconds since 1970; None: not known."""
+
+    asked_at: float | None = None
+    failed_at: float | None = None
+    failure: str | None = None
+    """Why it could not be used, when that was the last it said."""
+    limit: int | None = None
+    """Pulls it allows in `window_s` seconds, and how many are left, where it tells."""
+    remaining: int | None = None
+    window_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ListedUpstream:
     """An upstream as lists show it. Times in microseconds since 1970."""
 
@@ -62,9 +77,7 @@ class ListedUpstream:
     visibility: str
     usage_bytes: int
     created_at: int
-    state: Mapping[str, Any]
-    """What it last answered: `asked_at`, `failed_at`, `failure`, and `limit`, `remaining`, `window_s` of its
-    budget where it tells them."""
+    state: UpstreamState
 
 
 def upstream_of(row: Sequence[Any]) -> Upstream:
@@ -93,7 +106,7 @@ def list_upstreams(connection: Connection) -> list[ListedUpstream]:
         .order_by(project.c.name)
     )
     return [
-        ListedUpstream(upstream_of(row[:9]), row[9], row[10], row[11], json.loads(row[12]))
+        ListedUpstream(upstream_of(row[:9]), row[9], row[10], row[11], UpstreamState(**json.loads(row[12])))
         for row in connection.execute(query)
     ]
 
@@ -204,10 +217,10 @@ def remove_upstream(connection: Connection, by: Actor, name: str, *, now: int) -
     record(connection, by, "remove-upstream", now=now, repository=found.project, old=found.address.url)
 
 
-def note_state(connection: Connection, project_id: int, state: Mapping[str, Any]) -> None:
+def note_state(connection: Connection, project_id: int, state: UpstreamState) -> None:
     """Remember what it last answered, for who looks."""
     row = upstream.c.project_id == project_id
-    connection.execute(update(upstream).where(row).values(state=json.dumps(dict(state))))
+    connection.execute(update(upstream).where(row).values(state=json.dumps(asdict(state))))
 
 
 def open_password(found: Upstream, seal: SealKey) -> str:
