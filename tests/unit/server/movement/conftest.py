@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +149,7 @@ class Town:
     folder: Path
     origin: Origin
     stack: AsyncExitStack
+    settings: Config
 
     @property
     def upstream(self) -> LyingRegistry:
@@ -157,11 +158,7 @@ class Town:
 
     async def process(self, settings: PullThroughSection | None = None, **more: Any) -> Process:
         """A process; the first one makes the project `hub`, with what `add_upstream` takes."""
-        config = Config(
-            server=ServerSection(data=self.folder / "data"),
-            log=LogSection(access="off"),
-            pull_through=settings or PullThroughSection(negative=Seconds(0)),
-        )
+        config = replace(self.settings, pull_through=settings or PullThroughSection(negative=Seconds(0)))
         services = await build(config, "open")
         self.stack.push_async_callback(services.close)
         if not await services.pull_through.directory.is_local("hub"):
@@ -185,7 +182,8 @@ async def open_town(folder: Path, prepared: Path) -> AsyncIterator[Town]:
     with lying_registry.lying_registry(origin.answer) as registry:
         origin.registry = registry
         async with AsyncExitStack() as stack:
-            yield Town(folder, origin, stack)
+            config = Config(server=ServerSection(data=folder / "data"), log=LogSection(access="off"))
+            yield Town(folder, origin, stack, config)
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ upstream_fetch = Table(
     "upstream_fetch",
     metadata,
     Column("project_id", Key, ForeignKey("project.id", ondelete="CASCADE"), primary_key=True),
-    Column("digest", Bytewise, primary_key=True),
+    Column("digest", Bytewise, primary_key=True),  # a blob's; of a manifest repository@digest
     Column("phys", Bytewise, nullable=False, server_default=""),  # the bytes that have landed
     Column("size", BigInteger),  # NULL: the upstream has not answered yet
     Column("holder", Text, nullable=False),  # empty: left in good order, to be gone on with

@@ -34,6 +34,7 @@ from entrepot.server.movement.upstreams.errors import UpstreamMisbehaved
 from entrepot.server.movement.upstreams.fill import Fill, FillGround, link
 from entrepot.server.movement.upstreams.model import Upstream
 from entrepot.server.movement.upstreams.remote import Remote, client_settings
+from entrepot.server.movement.upstreams.turns import one_of_all
 from entrepot.server.repos.blobs import Blobs, StoredBlob
 from entrepot.server.repos.errors import BlobUnknown
 from entrepot.server.repos.manifests import Manifests, StoredManifest
@@ -234,12 +235,12 @@ class PullThrough:
         """The manifest, kept here by now, under its tag. None when the upstream has no such digest."""
         here = await self._manifests.get(repository, digest)
         if here is None:
-            fetched = await asyncio.shield(
+            is_here = await asyncio.shield(
                 self._fly(
                     ("get", repository, digest), lambda: self._fetched(upstream, repository, digest, tag)
                 )
             )
-            if fetched is None:
+            if not is_here:
                 return None
             here = await self._manifests.get(repository, digest)
             if here is None:
@@ -250,18 +251,26 @@ class PullThrough:
                 await self._put(repository, ManifestBytes(here.raw, here.media_type, digest), (tag,))
         return here
 
-    async def _fetched(
-        self, upstream: Upstream, repository: str, digest: Digest, tag: str | None
-    ) -> ManifestBytes | None:
-        try:
-            found = await self._remote(upstream).get_manifest(repository, digest)
-        finally:
-            await self._tell_state(upstream)
-        if found is None:
-            return None
-        tags = await self._answers.tags_at(upstream.project_id, repository, digest)
-        await self._put(repository, found, tuple(dict.fromkeys((*([tag] if tag else ()), *tags))))
-        return found
+    async def _fetched(self, upstream: Upstream, repository: str, digest: Digest, tag: str | None) -> bool:
+        """Whether it is here now. One process of all asks for it."""
+
+        async def is_here() -> bool:
+            return await self._manifests.head(repository, digest) is not None
+
+        async with one_of_all(
+            self._catalog, upstream.project_id, f"{repository}@{digest}", is_here
+        ) as has_to:
+            if not has_to:
+                return True
+            try:
+                found = await self._remote(upstream).get_manifest(repository, digest)
+            finally:
+                await self._tell_state(upstream)
+            if found is None:
+                return False
+            tags = await self._answers.tags_at(upstream.project_id, repository, digest)
+            await self._put(repository, found, tuple(dict.fromkeys((*([tag] if tag else ()), *tags))))
+            return True
 
     async def _put(self, repository: str, found: ManifestBytes, tags: tuple[str, ...]) -> None:
         try:
