@@ -369,6 +369,8 @@ class PullThroughSection:
     """How long "there is no such thing" and "the upstream can't be used now" are remembered."""
     serve_gone: bool = False
     """Go on serving, from what is kept here, a tag that its upstream does not have any more."""
+    patience: Seconds = Seconds(5)
+    """How long a pull of a tag that is here waits for the upstream's word before it gets what is here."""
     timeout: Seconds = Seconds(30)
     """Longest silence of an upstream, in an answer and before it."""
     fetches: int = 16

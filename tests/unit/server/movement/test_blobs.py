@@ -12,7 +12,10 @@ from sqlalchemy import func, select
 
 from entrepot.errors import EntrepotError
 from entrepot.oci.digest import Digest
+from entrepot.server.access.decision.actor import SYSTEM
+from entrepot.server.access.decision.errors import Unknown
 from entrepot.server.config.model import PullThroughSection, Seconds
+from entrepot.server.control.projects import delete_project, show_project
 from entrepot.server.db.tables import upstream_fetch
 from entrepot.server.storage.errors import StorageFull
 from tests.support.lying_registry import Reply
@@ -162,6 +165,34 @@ async def test_of_a_lie_nothing_is_kept_and_nobody_has_all(town: Town, lie: str)
     assert not await is_kept(process, digest)
     del town.origin.instead["/blobs/"]
     assert await process.get(path(digest)) == (200, DATA)
+
+
+async def test_an_upstream_sends_nobody_to_a_cloud_s_metadata(town: Town) -> None:
+    digest = town.origin.blob(DATA)
+    away = {"Location": "http://169.254.169.254/latest/meta-data/"}
+    town.origin.instead["/blobs/"] = lambda _: Reply(307, away)
+    process = await town.process()
+    status, body = await process.get(path(digest))
+    assert status == 503
+    assert b"sends us to http://169.254.169.254, refused" in body
+
+
+async def test_what_is_fetched_for_a_project_that_goes_makes_no_other(town: Town) -> None:
+    digest, go_on = town.origin.blob(DATA), threading.Event()
+    town.origin.instead["/blobs/"] = lambda _: sent(
+        pieces(DATA[:MIB], lambda: go_on.wait(30), DATA[MIB:]), len(DATA)
+    )
+    process = await town.process()
+    response = await process.ask("GET", path(digest))
+    assert response.stream is not None
+    await anext(response.stream)
+    await delete_project(process.services, SYSTEM, "hub")
+    go_on.set()
+    with pytest.raises(EntrepotError):
+        await whole(response)
+    await settled(process)
+    with pytest.raises(Unknown):
+        await show_project(process.services, SYSTEM, "hub")
 
 
 async def test_an_upstream_that_trickles_is_given_up(town: Town) -> None:

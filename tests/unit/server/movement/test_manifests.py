@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import threading
+from dataclasses import replace
 
 import pytest
 
@@ -108,6 +110,21 @@ async def test_what_is_here_is_served_while_the_upstream_is_down(town: Town) -> 
     served = await process.ask("GET", V1)
     assert served.status == 200
     assert served.header(b"warning") is not None
+
+
+async def test_what_is_here_does_not_wait_for_an_upstream_that_says_nothing(town: Town) -> None:
+    town.origin.image(b"layer", "v1")
+    process = await town.process(replace(EACH_TIME, patience=Seconds(0.2)))
+    await process.get(V1)
+    go_on = threading.Event()
+    town.origin.instead["/manifests/"] = lambda _: go_on.wait(60) and None
+    async with asyncio.timeout(30):
+        served = await process.ask("GET", V1)
+    go_on.set()
+    assert served.status == 200
+    warning = served.header(b"warning")
+    assert warning is not None
+    assert b"has not answered within 0.2 s" in warning
 
 
 @pytest.mark.parametrize(

@@ -24,17 +24,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from sqlalchemy import Connection
+
 from entrepot.client.blobs import RemoteBlob
 from entrepot.client.transport import ConnectionBroken
 from entrepot.errors import EntrepotError
 from entrepot.observability.logs import get_log
 from entrepot.oci.digest import Digest, Hasher
 from entrepot.server.access.decision.actor import SYSTEM
+from entrepot.server.access.decision.change import Change
 from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import microseconds
 from entrepot.server.db.errors import CatalogUnavailable
 from entrepot.server.movement.upstreams import fetches
-from entrepot.server.movement.upstreams.errors import UpstreamMisbehaved, UpstreamUnreachable
+from entrepot.server.movement.upstreams.errors import UpstreamMisbehaved, UpstreamRefused, UpstreamUnreachable
 from entrepot.server.movement.upstreams.fetches import FetchRow
 from entrepot.server.movement.upstreams.remote import Remote
 from entrepot.server.repos.blobs import Blobs, StoredBlob
@@ -46,7 +49,7 @@ from entrepot.server.storage.driver import Chunk
 from entrepot.server.storage.errors import StorageFailed, UploadShort
 from entrepot.server.storage.store import BlobStore
 
-__all__ = ["Fill", "FillGround"]
+__all__ = ["Fill", "FillGround", "in_its_project", "link"]
 
 log = get_log(__name__)
 
@@ -279,7 +282,9 @@ class Fill:
             if remote is not None:
                 remote.abandon()
                 await asyncio.get_running_loop().run_in_executor(ground.threads, remote.close)
-        return await ground.uploads.adopt(self.repository, phys, size, self.digest, actor=SYSTEM)
+        return await ground.uploads.adopt(
+            self.repository, phys, size, self.digest, actor=SYSTEM, permit=in_its_project
+        )
 
     async def _resumed(self, row: FetchRow) -> tuple[str, Hasher]:
         """Where to write, with the hash of what is there already."""
@@ -396,7 +401,13 @@ class Fill:
 
 async def link(blobs: Blobs, repository: str, digest: Digest, from_repository: str) -> StoredBlob | None:
     """Show in one repository of a proxy project what another one has."""
-    return await blobs.mount(repository, digest, from_repository, actor=SYSTEM)
+    return await blobs.mount(repository, digest, from_repository, actor=SYSTEM, permit=in_its_project)
+
+
+def in_its_project(connection: Connection, change: Change) -> None:  # noqa: ARG001 - a permit
+    """What is fetched makes repositories, but no project: one that was deleted meanwhile stays so."""
+    if change.action == "create-project":
+        raise UpstreamRefused(f"project {change.repository} is not here any more; nothing was kept")
 
 
 def _look_at(future: asyncio.Future[bytes]) -> None:

@@ -31,7 +31,7 @@ from entrepot.server.movement.upstreams import fetches, table
 from entrepot.server.movement.upstreams.answers import Answers, TagAnswer
 from entrepot.server.movement.upstreams.directory import Directory
 from entrepot.server.movement.upstreams.errors import UpstreamMisbehaved
-from entrepot.server.movement.upstreams.fill import Fill, FillGround, link
+from entrepot.server.movement.upstreams.fill import Fill, FillGround, in_its_project, link
 from entrepot.server.movement.upstreams.model import Upstream
 from entrepot.server.movement.upstreams.remote import Remote, client_settings
 from entrepot.server.movement.upstreams.turns import one_of_all
@@ -163,25 +163,43 @@ class PullThrough:
         *,
         content: bool,
     ) -> Served | None:
+        asking = self._compared(upstream, repository, tag, found, content=content)
+        if found is None:
+            return await asking
         try:
-            answer = await self._answer(upstream, repository, tag, found)
-            if answer.digest is None:
-                if found is not None and self._settings.serve_gone:
-                    return Served(found, f"{upstream.registry} has no {tag} any more")
-                return None
-            if found is not None and found.digest == answer.digest:
-                return Served(found)
-            if not content:
-                return Served(_known(answer.digest, answer.media_type, answer.size))
-            kept = await self._kept(upstream, repository, answer.digest, tag)
+            async with asyncio.timeout(self._settings.patience):
+                return await asking
+        except TimeoutError:  # what is under way goes on, for those who come later
+            reason = f"it has not answered within {self._settings.patience:g} s"
         except EntrepotError as error:
-            if found is None:
-                raise
-            return Served(found, f"not compared with {upstream.registry}: {error.message}")
-        if kept is None:  # it moved on between the two questions
-            self._answers.forget(upstream.project_id, repository, tag)
-            return None if found is None else Served(found, f"{upstream.registry} has moved {tag} just now")
-        return Served(kept)
+            reason = error.message
+        return Served(found, f"not compared with {upstream.registry}: {reason}")
+
+    async def _compared(
+        self,
+        upstream: Upstream,
+        repository: str,
+        tag: str,
+        found: StoredManifest | None,
+        *,
+        content: bool,
+    ) -> Served | None:
+        """What is here, if it still is what the upstream has; else that."""
+        answer = await self._answer(upstream, repository, tag, found)
+        if answer.digest is None:
+            if found is not None and self._settings.serve_gone:
+                return Served(found, f"{upstream.registry} has no {tag} any more")
+            return None
+        if found is not None and found.digest == answer.digest:
+            return Served(found)
+        if not content:
+            return Served(_known(answer.digest, answer.media_type, answer.size))
+        kept = await self._kept(upstream, repository, answer.digest, tag)
+        if kept is not None:
+            return Served(kept)
+        # It moved on between the two questions.
+        self._answers.forget(upstream.project_id, repository, tag)
+        return None if found is None else Served(found, f"{upstream.registry} has moved {tag} just now")
 
     async def _answer(
         self, upstream: Upstream, repository: str, tag: str, found: StoredManifest | None
@@ -282,6 +300,7 @@ class PullThrough:
                 extra_tags=tags[:10],
                 sparse="all",
                 actor=SYSTEM,
+                permit=in_its_project,
             )
         except (InvalidManifest, InvalidInput) as error:
             raise UpstreamMisbehaved(

@@ -49,7 +49,7 @@ def client_settings(
         credentials=CredentialStore.from_env({}),
         proxies=proxies,
         no_proxy=no_proxy,
-        retry=RetryPolicy(attempts=3, base_s=0.2, max_delay_s=2.0, max_retry_after_s=2.0),
+        retry=RetryPolicy(attempts=2, base_s=0.2, max_delay_s=2.0, max_retry_after_s=2.0),
         connect_timeout_s=min(timeout_s, 10.0),
         read_timeout_s=timeout_s,
         connections=32,
