@@ -56,9 +56,11 @@ async def get(context: V2Context, request: Request, name: str, reference: str) -
         return Response(304, [API_VERSION, (b"docker-content-digest", digest), (b"etag", etag)])
     tag = None if isinstance(wanted, Digest) else wanted
     who = f"{request.principal.name} {request.address}"
-    if request.method == "GET":
+    if not found.repo_id:
+        pass  # an upstream's, and not kept
+    elif request.method == "GET":
         context.services.pulls.note(found.repo_id, text, tag, who)
-    elif tag is not None and found.repo_id:
+    elif tag is not None:
         context.services.pulls.note_look(found.repo_id, text, tag, who)
     headers = [
         API_VERSION,

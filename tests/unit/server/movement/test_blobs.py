@@ -15,7 +15,7 @@ from entrepot.oci.digest import Digest
 from entrepot.server.access.decision.actor import SYSTEM
 from entrepot.server.access.decision.errors import Unknown
 from entrepot.server.config.model import PullThroughSection, Seconds
-from entrepot.server.control.projects import delete_project, show_project
+from entrepot.server.control.projects import change_project, delete_project, show_project
 from entrepot.server.db.tables import upstream_fetch
 from entrepot.server.storage.errors import StorageFull
 from tests.support.lying_registry import Reply
@@ -301,3 +301,21 @@ async def test_a_manifest_kept_before_its_layers_refers_to_them_once_they_are_he
         return count[0], count[1]
 
     assert await process.services.catalog.read(counts) == (2, 0)
+
+
+async def test_what_the_quota_has_no_room_for_is_passed_on_and_not_kept(town: Town) -> None:
+    manifest = town.origin.image(DATA, "v1")
+    digest = next(each for each, data in town.origin.blobs.items() if data == DATA)
+    process = await town.process()
+    await change_project(process.services, SYSTEM, "hub", {"quota_bytes": 100})
+    with kept_nothing(process):
+        for reference in ("v1", manifest):
+            status, raw = await process.get(f"/v2/hub/team/app/manifests/{reference}")
+            assert (status, raw) == (200, town.origin.manifests["v1"][0])
+        assert await asyncio.gather(*(process.get(path(digest)) for _ in range(3))) == [(200, DATA)] * 3
+        await settled(process)
+    assert not await is_kept(process, digest)
+    await change_project(process.services, SYSTEM, "hub", {"quota_bytes": None})
+    assert await process.get(path(digest)) == (200, DATA)
+    await settled(process)
+    assert await is_kept(process, digest)

@@ -42,6 +42,7 @@ from entrepot.server.movement.upstreams.fetches import FetchRow
 from entrepot.server.movement.upstreams.remote import Remote
 from entrepot.server.repos.blobs import Blobs, StoredBlob
 from entrepot.server.repos.errors import BlobTooLarge, BlobUnknown
+from entrepot.server.repos.room import room_left
 from entrepot.server.repos.uploads import Uploads
 from entrepot.server.repos.uploads.discard import discard
 from entrepot.server.repos.uploads.holder import is_dead, new_claim
@@ -59,6 +60,9 @@ FOLLOW_S: Final = 0.05
 FOLLOW_LIST_S: Final = 0.5
 """How often a follower looks for more: at a file, and at a list of objects."""
 PIECE_BYTES: Final = 1024 * 1024
+READ_OUT_BEGINS_S: Final = 1.0
+READ_OUT_S: Final = 600.0
+"""What is not kept is here for its readers so long."""
 SEGMENT_BYTES: Final = 8 * 1024 * 1024
 """Put at a time where objects can't grow; as many bytes of a fill are in memory meanwhile."""
 
@@ -89,6 +93,10 @@ class Fill:
         self.size: int | None = None
         self.stored: StoredBlob | None = None
         self.failure: EntrepotError | None = None
+        self.kept = True
+        """Whether the project has room for it. What it has none for is passed on alone."""
+        self._readers = 0
+        self._verified = False
         self._claim = ""
         self._phys = ""
         self._try = 0
@@ -119,6 +127,16 @@ class Fill:
 
     async def read(self, start: int, end: int) -> AsyncGenerator[bytes, None]:
         """Bytes `start` up to but not including `end`, as they come. Raises what ended the fill."""
+        self._readers += 1
+        try:
+            async with aclosing(self._read(start, end)) as stream:
+                async for piece in stream:
+                    yield piece
+        finally:
+            self._readers -= 1
+            self._changed()
+
+    async def _read(self, start: int, end: int) -> AsyncGenerator[bytes, None]:
         at, of_try = start, 0
         while at < end:
             if of_try not in {0, self._try}:
@@ -131,7 +149,7 @@ class Fill:
                 return
             if self.failure is not None:
                 raise self.failure
-            limit = min(end, self._arrived, (self.size or 0) - 1)
+            limit = min(end, self._arrived, (self.size or 0) - (not self._verified))
             if at >= limit:
                 await self._event.wait()
                 continue
@@ -255,16 +273,13 @@ class Fill:
             size = remote.size if remote is not None else offset
             if size > ground.blob_bytes:
                 raise BlobTooLarge(ground.blob_bytes)
-            await ground.catalog.write(
-                fetches.describe,
-                self.project_id,
-                str(self.digest),
-                self._claim,
-                phys,
-                size,
-                durable=False,
-                brief=True,
-            )
+            left = await room_left(ground.catalog, self.repository)
+            self.kept = left is None or size <= left
+            key = (self.project_id, str(self.digest), self._claim)
+            if self.kept:
+                await ground.catalog.write(fetches.describe, *key, phys, size, durable=False, brief=True)
+            else:  # nobody can follow what will not be here in the end
+                await ground.catalog.write(fetches.give_back, *key, durable=False, brief=True)
             self._begin(phys, size, offset)
             if remote is not None:
                 await self._pour(remote, size, hasher)
@@ -273,7 +288,12 @@ class Fill:
                     f"upstream {self._remote.upstream.registry} sent bytes for {self.digest} "
                     f"that have the digest {hasher.digest()}; nothing of them was kept"
                 )
+            if not self.kept:
+                await self._read_out()
+                raise UpstreamRefused(f"{self._remote.upstream.project} has no room for {self.digest}")
         except asyncio.CancelledError:
+            if not self.kept:
+                await discard(ground.store, phys)
             raise  # what has landed is gone on with
         except BaseException:
             await discard(ground.store, phys)
@@ -285,6 +305,17 @@ class Fill:
         return await ground.uploads.adopt(
             self.repository, phys, size, self.digest, actor=SYSTEM, permit=in_its_project
         )
+
+    async def _read_out(self) -> None:
+        """Let those read to the end who have been told of it."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + READ_OUT_S
+        self._verified = True
+        self._changed()
+        await asyncio.sleep(READ_OUT_BEGINS_S)
+        while self._readers and loop.time() < until:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._event.wait(), until - loop.time())
 
     async def _resumed(self, row: FetchRow) -> tuple[str, Hasher]:
         """Where to write, with the hash of what is there already."""

@@ -12,7 +12,7 @@ import contextlib
 import os
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from entrepot.client.settings import proxies_of
@@ -36,7 +36,7 @@ from entrepot.server.movement.upstreams.model import Upstream
 from entrepot.server.movement.upstreams.remote import Remote, client_settings
 from entrepot.server.movement.upstreams.turns import one_of_all
 from entrepot.server.repos.blobs import Blobs, StoredBlob
-from entrepot.server.repos.errors import BlobUnknown
+from entrepot.server.repos.errors import BlobUnknown, QuotaExceeded
 from entrepot.server.repos.manifests import Manifests, StoredManifest
 from entrepot.server.repos.uploads import Uploads
 from entrepot.server.storage.store import BlobStore
@@ -250,27 +250,25 @@ class PullThrough:
     async def _kept(
         self, upstream: Upstream, repository: str, digest: Digest, tag: str | None = None
     ) -> StoredManifest | None:
-        """The manifest, kept here by now, under its tag. None when the upstream has no such digest."""
-        here = await self._manifests.get(repository, digest)
+        """The manifest, kept here by now under its tag if the project has room for it. None when the upstream
+        has no such digest.
+        """
+        here: StoredManifest | None = await self._manifests.get(repository, digest)
         if here is None:
-            is_here = await asyncio.shield(
-                self._fly(
-                    ("get", repository, digest), lambda: self._fetched(upstream, repository, digest, tag)
-                )
+            key = ("get", repository, digest)
+            here = await asyncio.shield(
+                self._fly(key, lambda: self._fetched(upstream, repository, digest, tag))
             )
-            if not is_here:
-                return None
-            here = await self._manifests.get(repository, digest)
-            if here is None:
-                return None
-        if tag is not None:
+        if here is not None and here.repo_id != _NOWHERE and tag is not None:
             tagged = await self._manifests.head(repository, tag)
             if tagged is None or tagged.digest != digest:
                 await self._put(repository, ManifestBytes(here.raw, here.media_type, digest), (tag,))
         return here
 
-    async def _fetched(self, upstream: Upstream, repository: str, digest: Digest, tag: str | None) -> bool:
-        """Whether it is here now. One process of all asks for it."""
+    async def _fetched(
+        self, upstream: Upstream, repository: str, digest: Digest, tag: str | None
+    ) -> StoredManifest | None:
+        """One process of all asks for it."""
 
         async def is_here() -> bool:
             return await self._manifests.head(repository, digest) is not None
@@ -278,17 +276,20 @@ class PullThrough:
         async with one_of_all(
             self._catalog, upstream.project_id, f"{repository}@{digest}", is_here
         ) as has_to:
-            if not has_to:
-                return True
-            try:
-                found = await self._remote(upstream).get_manifest(repository, digest)
-            finally:
-                await self._tell_state(upstream)
-            if found is None:
-                return False
-            tags = await self._answers.tags_at(upstream.project_id, repository, digest)
-            await self._put(repository, found, tuple(dict.fromkeys((*([tag] if tag else ()), *tags))))
-            return True
+            if has_to:
+                try:
+                    found = await self._remote(upstream).get_manifest(repository, digest)
+                finally:
+                    await self._tell_state(upstream)
+                if found is None:
+                    return None
+                tags = await self._answers.tags_at(upstream.project_id, repository, digest)
+                try:
+                    await self._put(repository, found, tuple(dict.fromkeys((*([tag] if tag else ()), *tags))))
+                except QuotaExceeded:
+                    known = _known(found.digest, found.media_type, len(found.raw))
+                    return replace(known, raw=found.raw)
+        return await self._manifests.get(repository, digest)
 
     async def _put(self, repository: str, found: ManifestBytes, tags: tuple[str, ...]) -> None:
         try:
@@ -327,7 +328,7 @@ class PullThrough:
             fill = self._begun(upstream, repository, digest)
         try:
             size = await fill.opened()
-            return fill if size > WHOLE_BYTES else await fill.done()
+            return fill if size > WHOLE_BYTES or not fill.kept else await fill.done()
         except BlobUnknown:
             self._note_absent("blob", repository, digest)
             return None
