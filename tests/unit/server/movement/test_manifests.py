@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -295,3 +296,51 @@ async def test_a_mirror_of_all_serves_what_no_project_here_has(town: Town) -> No
     asked = len(town.upstream.requests)
     assert (await process.get("/v2/mine/other/manifests/v1"))[0] == 404
     assert len(town.upstream.requests) == asked
+
+
+def signature(town: Town, subject: str, kind: str) -> dict[str, Any]:
+    """One at the upstream; its descriptor as its list of referrers has it."""
+    empty = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": town.origin.blob(b"{}"), "size": 2}
+    raw = json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "artifactType": kind,
+            "config": empty,
+            "layers": [empty],
+            "subject": {
+                "mediaType": MANIFEST,
+                "digest": subject,
+                "size": len(town.origin.manifests[subject][0]),
+            },
+        }
+    ).encode()
+    digest = town.origin.manifest(raw, MANIFEST)
+    return {"mediaType": MANIFEST, "digest": digest, "size": len(raw), "artifactType": kind}
+
+
+async def test_signatures_are_listed_and_come_along(town: Town) -> None:
+    subject = town.origin.image(b"layer", "v1")
+    listed = [signature(town, subject, kind) for kind in ("a/signature", "a/sbom")]
+    answer = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": listed}).encode()
+    town.origin.instead["/referrers/"] = lambda _: Reply(200, {"Content-Type": INDEX}, answer)
+    process = await town.process()
+    path = f"/v2/hub/team/app/referrers/{subject}"
+
+    async def shown(query: str = "") -> list[str]:
+        status, body = await process.get(path, query)
+        assert status == 200
+        return [one["digest"] for one in json.loads(body)["manifests"]]
+
+    digests = sorted(one["digest"] for one in listed)
+    assert await shown() == digests
+    assert await shown("artifactType=a/sbom") == [listed[1]["digest"]]
+    assert await shown("n=1") == digests[:1]
+    assert await shown(f"last={digests[0]}") == digests[1:]
+    await process.get(f"/v2/hub/team/app/manifests/{listed[0]['digest']}")
+    assert await shown() == digests
+    assert town.origin.asked("GET", "/referrers/") == 1
+    town.upstream.stop()
+    later = await town.process()
+    _, body = await later.get(path)
+    assert [one["digest"] for one in json.loads(body)["manifests"]] == [listed[0]["digest"]]

@@ -33,6 +33,7 @@ from entrepot.server.movement.upstreams.directory import Directory
 from entrepot.server.movement.upstreams.errors import UpstreamMisbehaved
 from entrepot.server.movement.upstreams.fill import Fill, FillGround, in_its_project, link
 from entrepot.server.movement.upstreams.model import Upstream
+from entrepot.server.movement.upstreams.referrers import UpstreamReferrers
 from entrepot.server.movement.upstreams.remote import Remote, client_settings
 from entrepot.server.movement.upstreams.turns import one_of_all
 from entrepot.server.repos.blobs import Blobs, StoredBlob
@@ -85,6 +86,12 @@ class PullThrough:
         self._blob_bytes = blob_bytes
         self._seal = seal
         self._answers = Answers(catalog)
+        self.referrers = UpstreamReferrers(
+            self.directory,
+            lambda upstream, repository, subject: self._remote(upstream).list_referrers(repository, subject),
+            fresh_s=settings.fresh,
+            patience_s=settings.patience,
+        )
         self._remotes: dict[int, Remote] = {}
         self._threads: ThreadPoolExecutor | None = None
         self._ground: FillGround | None = None

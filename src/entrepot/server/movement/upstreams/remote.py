@@ -104,6 +104,10 @@ class Remote:
 
         return await self._ask(repository, get)
 
+    async def list_referrers(self, repository: str, subject: Digest) -> list[Descriptor]:
+        """What refers to a manifest there. Raises as `_ask`."""
+        return await self._ask(repository, lambda: self._at(repository).list_referrers(subject))
+
     async def find_blob(self, repository: str, digest: Digest) -> int | None:
         """Its size by HEAD. Raises as `_ask`."""
         return await self._ask(repository, lambda: self._at(repository).find_blob(digest))
