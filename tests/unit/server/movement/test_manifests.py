@@ -1,6 +1,7 @@
 """Manifests of proxy projects: tags, freshness, what an upstream may answer."""
 
 import asyncio
+import base64
 import json
 import threading
 from dataclasses import replace
@@ -13,6 +14,7 @@ from entrepot.server.access.decision.actor import SYSTEM
 from entrepot.server.config.model import PullThroughSection, Seconds
 from entrepot.server.control.pull_through import show_upstream
 from entrepot.server.repos.manifests import StoredManifest
+from tests.support import lying_registry
 from tests.support.lying_registry import Reply
 from tests.unit.server.movement.conftest import EACH_TIME, INDEX, MANIFEST, Process, Town, digest_of
 
@@ -344,3 +346,27 @@ async def test_signatures_are_listed_and_come_along(town: Town) -> None:
     later = await town.process()
     _, body = await later.get(path)
     assert [one["digest"] for one in json.loads(body)["manifests"]] == [listed[0]["digest"]]
+
+
+async def test_an_account_is_shown_to_the_upstream_alone(town: Town) -> None:
+    town.origin.image(b"layer", "v1")
+    layer = next(each for each, data in town.origin.blobs.items() if data == b"layer")
+    right = "Basic " + base64.b64encode(b"bot:hunter2").decode()
+    elsewhere: list[str | None] = []
+
+    def stored(request: lying_registry.Request) -> Reply:
+        elsewhere.append(request.authorization)
+        return Reply(200, {}, b"layer")
+
+    def asked_for(request: lying_registry.Request) -> Reply | None:
+        if request.authorization != right:
+            return Reply(401, {"WWW-Authenticate": 'Basic realm="far"'}, b"{}")
+        if request.path.endswith(layer):
+            return Reply(307, {"Location": f"http://127.0.0.1:{other.port}/stored"})
+        return town.origin.answer(request)
+
+    with lying_registry.lying_registry(stored) as other, lying_registry.lying_registry(asked_for) as far:
+        process = await town.process(url=far.url, username="bot", password="hunter2")
+        assert (await process.get(V1))[0] == 200
+        assert await process.get(f"/v2/hub/team/app/blobs/{layer}") == (200, b"layer")
+    assert elsewhere == [None]

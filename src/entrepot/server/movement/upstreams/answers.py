@@ -6,17 +6,22 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, delete, select
 from sqlalchemy.dialects.postgresql import insert as upsert  # SQLite understands the same words
 
 from entrepot.oci.digest import Digest
 from entrepot.server.db.catalog import Catalog
+from entrepot.server.db.clock import microseconds
 from entrepot.server.db.statements import HotQuery, Prepared
 from entrepot.server.db.tables import upstream_answer
 
 __all__ = ["Answers", "TagAnswer"]
 
 MOST: Final = 5_000
+KEPT_S: Final = 30 * 86_400.0
+FORGET_EACH: Final = 500
+"""Old rows go with about one in so many new ones."""
+_FORGET: Final = Prepared(delete(upstream_answer).where(upstream_answer.c.checked_at < bindparam("p_before")))
 _FIND: Final = HotQuery(
     select(
         upstream_answer.c.digest,
@@ -101,8 +106,11 @@ class Answers:
         return self._known[key]
 
     async def save(self, project_id: int, repository: str, tag: str, answer: TagAnswer) -> None:
+        """Kept for a month: who pulls the tag later asks for it anyway."""
         self._remember((project_id, repository, tag), answer)
-        await self._catalog.write(_save, project_id, repository, tag, answer, durable=False, brief=True)
+        await self._catalog.write(
+            _save, project_id, repository, tag, answer, durable=False, brief=not _forgets(answer)
+        )
 
     def forget(self, project_id: int, repository: str, tag: str) -> None:
         """This process's own knowledge."""
@@ -120,7 +128,13 @@ class Answers:
             self._known.popitem(last=False)
 
 
+def _forgets(answer: TagAnswer) -> bool:
+    return answer.checked_at % FORGET_EACH == 0
+
+
 def _save(connection: Connection, project_id: int, repository: str, tag: str, answer: TagAnswer) -> None:
+    if _forgets(answer):
+        _FORGET.run(connection, {"p_before": answer.checked_at - microseconds(KEPT_S)})
     _SAVE.run(
         connection,
         {
