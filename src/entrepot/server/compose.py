@@ -158,6 +158,7 @@ async def build(
         uploads,
         settings=config.pull_through,
         blob_bytes=limits.blob_bytes,
+        undo_window_s=config.gc.undo_window,
         seal=lambda: services.seal,
     )
     services = Services(

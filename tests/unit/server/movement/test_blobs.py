@@ -8,7 +8,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from entrepot.errors import EntrepotError
 from entrepot.oci.digest import Digest
@@ -16,8 +16,10 @@ from entrepot.server.access.decision.actor import SYSTEM
 from entrepot.server.access.decision.errors import Unknown
 from entrepot.server.config.model import PullThroughSection, Seconds
 from entrepot.server.control.projects import change_project, delete_project, show_project
+from entrepot.server.db.tables import blob as blob_table
 from entrepot.server.db.tables import upstream_fetch
 from entrepot.server.storage.errors import StorageFull
+from entrepot.server.upkeep.collection.collect import GcSettings, collect
 from tests.support.lying_registry import Reply
 from tests.unit.server.movement.conftest import Process, Town, kept_nothing, part_of, pieces, sent, whole
 
@@ -319,3 +321,30 @@ async def test_what_the_quota_has_no_room_for_is_passed_on_and_not_kept(town: To
     assert await process.get(path(digest)) == (200, DATA)
     await settled(process)
     assert await is_kept(process, digest)
+
+
+async def test_in_a_full_project_what_was_pulled_longest_ago_makes_room(town: Town) -> None:
+    old, layer = town.origin.image(b"a" * MIB, "old"), DATA
+    process = await town.process()
+    services = process.services
+    await change_project(services, SYSTEM, "hub", {"quota_bytes": 4 * MIB})
+    for blob in [f"manifests/{old}", *(f"blobs/{each}" for each in town.origin.blobs)]:
+        assert (await process.get(f"/v2/hub/team/old/{blob}"))[0] == 200
+    await settled(process)
+    town.origin.image(layer, "new")
+    digest = next(each for each, data in town.origin.blobs.items() if data == layer)
+
+    async def pull() -> None:
+        assert (await process.get("/v2/hub/team/new/manifests/new"))[0] == 200
+        assert await process.get(path(digest, "hub/team/new")) == (200, layer)
+        await settled(process)
+
+    await pull()
+    assert not await is_kept(process, digest, "hub/team/new")
+    assert await services.manifests.get("hub/team/old", Digest.parse(old)) is None
+    # A day later: leases of what was fetched are over.
+    leases = update(blob_table).values(lease_until=0)
+    await services.catalog.write(lambda connection: connection.execute(leases) and None)
+    await collect(services.catalog, GcSettings())
+    await pull()
+    assert await is_kept(process, digest, "hub/team/new")

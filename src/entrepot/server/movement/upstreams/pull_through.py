@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -31,7 +31,9 @@ from entrepot.server.movement.upstreams import fetches, table
 from entrepot.server.movement.upstreams.answers import Answers, TagAnswer
 from entrepot.server.movement.upstreams.directory import Directory
 from entrepot.server.movement.upstreams.errors import UpstreamMisbehaved
+from entrepot.server.movement.upstreams.eviction import make_room
 from entrepot.server.movement.upstreams.fill import Fill, FillGround, in_its_project, link
+from entrepot.server.movement.upstreams.flights import Flights
 from entrepot.server.movement.upstreams.model import Upstream
 from entrepot.server.movement.upstreams.referrers import UpstreamReferrers
 from entrepot.server.movement.upstreams.remote import Remote, client_settings
@@ -49,6 +51,8 @@ log = get_log(__name__)
 WHOLE_BYTES: Final = 64 * 1024
 """A blob up to this size is answered once it is here: an error can then still be told."""
 STATE_S: Final = 5.0
+ROOM_S: Final = 60.0
+"""How often room is made in one full project."""
 _NOWHERE: Final = 0
 """The `repo_id` of what is only known of, not kept."""
 
@@ -74,6 +78,7 @@ class PullThrough:
         *,
         settings: PullThroughSection,
         blob_bytes: int,
+        undo_window_s: float,
         seal: Callable[[], SealKey],
     ) -> None:
         self.directory = Directory(catalog)
@@ -84,6 +89,7 @@ class PullThrough:
         self._uploads = uploads
         self._settings = settings
         self._blob_bytes = blob_bytes
+        self._undo_window_s = undo_window_s
         self._seal = seal
         self._answers = Answers(catalog)
         self.referrers = UpstreamReferrers(
@@ -96,19 +102,16 @@ class PullThrough:
         self._threads: ThreadPoolExecutor | None = None
         self._ground: FillGround | None = None
         self._fills: dict[tuple[int, str], Fill] = {}
-        self._flights: dict[tuple[Any, ...], asyncio.Task[Any]] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._flights = Flights()
         self._absent: dict[tuple[str, str, str], float] = {}
+        self._room_made: dict[int, float] = {}
         self._told: dict[int, tuple[float, str | None]] = {}
 
     async def close(self) -> None:
         """Fetches under way stop; another process goes on with them."""
-        running = [task for task in (*self._tasks, *self._flights.values()) if not task.done()]
-        for task in running:
-            task.cancel()
+        await self._flights.close()
         for remote in self._remotes.values():
             remote.close()
-        await asyncio.gather(*running, return_exceptions=True)
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -228,9 +231,9 @@ class PullThrough:
             and answer.checked_at >= now - microseconds(self._settings.stale)
         ):
             if self._remote(upstream).trouble(repository) is None:
-                self._fly(key, lambda: self._refreshed(upstream, repository, tag))
+                self._flights.fly(key, lambda: self._refreshed(upstream, repository, tag))
             return answer
-        return await asyncio.shield(self._fly(key, lambda: self._asked(upstream, repository, tag)))
+        return await asyncio.shield(self._flights.fly(key, lambda: self._asked(upstream, repository, tag)))
 
     async def _asked(self, upstream: Upstream, repository: str, tag: str) -> TagAnswer:
         try:
@@ -264,7 +267,7 @@ class PullThrough:
         if here is None:
             key = ("get", repository, digest)
             here = await asyncio.shield(
-                self._fly(key, lambda: self._fetched(upstream, repository, digest, tag))
+                self._flights.fly(key, lambda: self._fetched(upstream, repository, digest, tag))
             )
         if here is not None and here.repo_id != _NOWHERE and tag is not None:
             tagged = await self._manifests.head(repository, tag)
@@ -294,6 +297,7 @@ class PullThrough:
                 try:
                     await self._put(repository, found, tuple(dict.fromkeys((*([tag] if tag else ()), *tags))))
                 except QuotaExceeded:
+                    self._make_room(upstream, len(found.raw))
                     known = _known(found.digest, found.media_type, len(found.raw))
                     return replace(known, raw=found.raw)
         return await self._manifests.get(repository, digest)
@@ -335,7 +339,10 @@ class PullThrough:
             fill = self._begun(upstream, repository, digest)
         try:
             size = await fill.opened()
-            return fill if size > WHOLE_BYTES or not fill.kept else await fill.done()
+            if not fill.kept:
+                self._make_room(upstream, size)
+                return fill
+            return fill if size > WHOLE_BYTES else await fill.done()
         except BlobUnknown:
             self._note_absent("blob", repository, digest)
             return None
@@ -363,7 +370,7 @@ class PullThrough:
         if await self._remote(upstream).find_blob(repository, digest) is None:
             raise BlobUnknown(repository, digest)
         if fill is not None and not rows:
-            self._spawn(self._link_after(fill, repository))
+            self._flights.spawn(self._link_after(fill, repository))
             await fill.opened()
             return fill
         return await link(self._blobs, repository, digest, rows[0][0])
@@ -376,9 +383,31 @@ class PullThrough:
     def _begun(self, upstream: Upstream, repository: str, digest: Digest) -> Fill:
         key = (upstream.project_id, str(digest))
         fill = self._fills[key] = Fill(self._fill_ground(), self._remote(upstream), repository, digest)
-        task = self._spawn(fill.run())
+        task = self._flights.spawn(fill.run())
         task.add_done_callback(lambda _: self._fills.pop(key, None))
         return fill
+
+    def _make_room(self, upstream: Upstream, wanted: int) -> None:
+        """In the background, for those who come later; now and then."""
+        now = asyncio.get_running_loop().time()
+        if now < self._room_made.get(upstream.project_id, 0.0):
+            return
+        self._room_made[upstream.project_id] = now + ROOM_S
+
+        async def make() -> None:
+            clock = self._catalog.clock
+            with contextlib.suppress(EntrepotError):
+                gone = await self._catalog.write(
+                    make_room,
+                    upstream.project_id,
+                    wanted,
+                    clock.now(),
+                    clock.steady(),
+                    microseconds(self._undo_window_s),
+                )
+                log.info("proxy project is full", project=upstream.project, manifests_removed=gone)
+
+        self._flights.spawn(make())
 
     # What this process holds
 
@@ -424,25 +453,6 @@ class PullThrough:
                 timeout_s=self._settings.timeout,
             )
         return self._ground
-
-    def _fly(self, key: tuple[Any, ...], begin: Callable[[], Coroutine[Any, Any, Any]]) -> asyncio.Task[Any]:
-        """One at a time of each; whoever comes meanwhile waits for the same."""
-        flying = self._flights.get(key)
-        if flying is None:
-            flying = self._flights[key] = asyncio.ensure_future(begin())
-            flying.add_done_callback(lambda done: self._landed(key, done))
-        return flying
-
-    def _landed(self, key: tuple[Any, ...], done: asyncio.Task[Any]) -> None:
-        self._flights.pop(key, None)
-        if not done.cancelled():
-            done.exception()  # heard: who waits is told, and a look in the background has nobody to tell
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
     def _is_absent(self, kind: str, repository: str, digest: Digest) -> bool:
         until = self._absent.get((kind, repository, str(digest)))
