@@ -12,11 +12,12 @@ import pytest
 from entrepot.oci.digest import Digest
 from entrepot.server.access.decision.actor import SYSTEM
 from entrepot.server.config.model import PullThroughSection, Seconds
-from entrepot.server.control.pull_through import show_upstream
+from entrepot.server.control.projects import delete_project
+from entrepot.server.control.pull_through import add_upstream, show_upstream
 from entrepot.server.repos.manifests import StoredManifest
 from tests.support import lying_registry
 from tests.support.lying_registry import Reply
-from tests.unit.server.movement.conftest import EACH_TIME, INDEX, MANIFEST, Process, Town, digest_of
+from tests.unit.server.movement.conftest import EACH_TIME, INDEX, MANIFEST, Origin, Process, Town, digest_of
 
 pytestmark = pytest.mark.anyio
 V1 = "/v2/hub/team/app/manifests/v1"
@@ -297,6 +298,10 @@ async def test_a_mirror_of_all_serves_what_no_project_here_has(town: Town) -> No
     assert made.status == 202
     asked = len(town.upstream.requests)
     assert (await process.get("/v2/mine/other/manifests/v1"))[0] == 404
+    await delete_project(process.services, SYSTEM, "mine")
+    later = await town.process()
+    await later.services.pull_through.directory.of("read it now")
+    assert (await later.get("/v2/mine/app/manifests/v1"))[0] == 404
     assert len(town.upstream.requests) == asked
 
 
@@ -370,3 +375,37 @@ async def test_an_account_is_shown_to_the_upstream_alone(town: Town) -> None:
         assert (await process.get(V1))[0] == 200
         assert await process.get(f"/v2/hub/team/app/blobs/{layer}") == (200, b"layer")
     assert elsewhere == [None]
+
+
+async def test_who_waits_when_the_server_stops_is_told_to_come_again(town: Town) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    def hang(_: lying_registry.Request) -> None:
+        asked.set()
+        go_on.wait(60)
+
+    town.origin.instead["/manifests/"] = hang
+    process = await town.process()
+    waiting = asyncio.ensure_future(process.get(V1))
+    await asyncio.to_thread(asked.wait, 30)
+    await process.services.pull_through.close()
+    go_on.set()
+    status, body = await waiting
+    assert (status, b"is stopping" in body) == (503, True)
+
+
+async def test_an_upstream_that_hangs_takes_nothing_from_another(town: Town) -> None:
+    go_on = threading.Event()
+    other = Origin()
+    other.image(b"layer", "v1")
+    town.origin.instead["/manifests/"] = lambda _: go_on.wait(60) and None
+    with lying_registry.lying_registry(other.answer) as far:
+        process = await town.process(replace(EACH_TIME, fetches=1))
+        await add_upstream(process.services, SYSTEM, name="quick", url=far.url, inside=True)
+        hanging = [asyncio.ensure_future(process.get(f"/v2/hub/team/{n}/manifests/v1")) for n in range(40)]
+        try:
+            async with asyncio.timeout(30):
+                assert (await process.get("/v2/quick/team/app/manifests/v1"))[0] == 200
+        finally:
+            go_on.set()
+            await asyncio.gather(*hanging)

@@ -22,9 +22,8 @@ from entrepot.server.movement.upstreams.model import Upstream
 __all__ = ["Directory"]
 
 KNOWN_S: Final = 2.0
-_PROJECT: Final = HotQuery(
-    select(project.c.id).where(project.c.name == bindparam("name"), project.c.deleted_at.is_(None))
-)
+_PROJECT: Final = HotQuery(select(project.c.id).where(project.c.name == bindparam("name")).limit(1))
+"""One that is deleted, and can be brought back, too: its names are not another's meanwhile."""
 MOST_NAMES: Final = 10_000
 
 
@@ -62,7 +61,7 @@ class Directory:
         return self._whole
 
     async def is_local(self, name: str) -> bool:
-        """Whether a project of that name is here."""
+        """Whether a project of that name is here, or was and can be brought back."""
         known = self._local.get(name)
         now = self._clock()
         if known is not None and now < known[1]:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
+
+from entrepot.server.movement.upstreams.errors import UpstreamUnreachable
 
 __all__ = ["Flights"]
+
+T = TypeVar("T")
 
 
 class Flights:
@@ -16,8 +20,20 @@ class Flights:
         self._by_key: dict[tuple[Any, ...], asyncio.Task[Any]] = {}
         self._others: set[asyncio.Task[Any]] = set()
 
-    def fly(self, key: tuple[Any, ...], begin: Callable[[], Coroutine[Any, Any, Any]]) -> asyncio.Task[Any]:
-        """The one under way, or begun now. Wait for it with `asyncio.shield`: others may wait too."""
+    async def join(self, key: tuple[Any, ...], begin: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Wait for the one under way, or begun now, with whoever else waits. Raises what it raises, and
+        UpstreamUnreachable when this process stops before its end.
+        """
+        flying = self.fly(key, begin)
+        try:
+            return await asyncio.shield(flying)
+        except asyncio.CancelledError:
+            if flying.cancelled():
+                raise UpstreamUnreachable("this server is stopping; ask again") from None
+            raise
+
+    def fly(self, key: tuple[Any, ...], begin: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
+        """The one under way, or begun now; nobody has to wait for it."""
         flying = self._by_key.get(key)
         if flying is None:
             flying = self._by_key[key] = asyncio.ensure_future(begin())

@@ -233,7 +233,7 @@ class PullThrough:
             if self._remote(upstream).trouble(repository) is None:
                 self._flights.fly(key, lambda: self._refreshed(upstream, repository, tag))
             return answer
-        return await asyncio.shield(self._flights.fly(key, lambda: self._asked(upstream, repository, tag)))
+        return await self._flights.join(key, lambda: self._asked(upstream, repository, tag))
 
     async def _asked(self, upstream: Upstream, repository: str, tag: str) -> TagAnswer:
         try:
@@ -266,9 +266,7 @@ class PullThrough:
         here: StoredManifest | None = await self._manifests.get(repository, digest)
         if here is None:
             key = ("get", repository, digest)
-            here = await asyncio.shield(
-                self._flights.fly(key, lambda: self._fetched(upstream, repository, digest, tag))
-            )
+            here = await self._flights.join(key, lambda: self._fetched(upstream, repository, digest, tag))
         if here is not None and here.repo_id != _NOWHERE and tag is not None:
             tagged = await self._manifests.head(repository, tag)
             if tagged is None or tagged.digest != digest:

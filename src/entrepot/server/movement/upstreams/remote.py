@@ -38,6 +38,8 @@ __all__ = ["Remote", "client_settings", "read_budget"]
 T = TypeVar("T")
 LONGEST_PAUSE_S: Final = 3600.0
 """How long an upstream that wants to be left alone is believed."""
+QUESTIONS: Final = 8
+"""Asked at a time: an upstream that hangs must not take all threads from the others."""
 MOST_REMEMBERED: Final = 1_000
 
 
@@ -82,6 +84,7 @@ class Remote:
             session=session,
         )
         self._threads = threads
+        self._turns = asyncio.Semaphore(QUESTIONS)
         self._pause_s = pause_s
         self._clock = clock
         self._troubles: dict[str, tuple[float, EntrepotError]] = {}
@@ -170,15 +173,16 @@ class Remote:
 
     async def _ask(self, repository: str, ask: Callable[[], T]) -> T:
         """Raises UpstreamBusy, UpstreamUnreachable, UpstreamRefused, UpstreamMisbehaved."""
-        trouble = self.trouble(repository)
-        if trouble is not None:
-            raise trouble
-        try:
-            answer = await asyncio.get_running_loop().run_in_executor(self._threads, ask)
-        except (EntrepotError, ConnectionBroken) as error:
-            told = self.translated(error)
-            self._note_trouble(repository, told)
-            raise told from error
+        async with self._turns:
+            trouble = self.trouble(repository)
+            if trouble is not None:
+                raise trouble
+            try:
+                answer = await asyncio.get_running_loop().run_in_executor(self._threads, ask)
+            except (EntrepotError, ConnectionBroken) as error:
+                told = self.translated(error)
+                self._note_trouble(repository, told)
+                raise told from error
         self.state["asked_at"] = time.time()
         self.state.pop("failure", None)
         return answer
