@@ -17,6 +17,7 @@ MODULES = (
     "bench.accounts",
     "bench.cluster",
     "bench.movement",
+    "bench.pull_through",
 )
 
 

@@ -12,7 +12,7 @@ from tests.support.processes import started
 from tests.support.programs import require_program
 
 _CONFIG = """version: 0.1
-log: {{accesslog: {{disabled: true}}, level: error}}
+log: {{accesslog: {{disabled: {quiet}}}, level: error}}
 storage: {{{storage}, delete: {{enabled: true}}}}
 http: {{addr: "127.0.0.1:{port}"}}
 {extra}
@@ -44,10 +44,12 @@ def docker_registry(
     extra: str = "",
     prefix: tuple[str, ...] = (),
     port: int | None = None,
+    access_log: bool = False,
 ) -> Iterator[Peer]:
     """A docker-registry that keeps its data in `folder/registry`, or where `storage` (YAML) says.
 
-    `extra` is YAML for the top of its configuration; `prefix` goes before its command line.
+    With `access_log` its requests are lines of `folder/registry.log`. `extra` is YAML for the top of its
+    configuration; `prefix` goes before its command line.
     """
     program = require_program("docker-registry")
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +57,9 @@ def docker_registry(
     root.mkdir(exist_ok=True)
     config = folder / "registry.yml"
     place = storage or f'filesystem: {{rootdirectory: "{root}"}}'
-    config.write_text(_CONFIG.format(storage=place, port=port, extra=extra))
+    config.write_text(
+        _CONFIG.format(storage=place, port=port, extra=extra, quiet=str(not access_log).lower())
+    )
 
     def ready() -> bool:
         try:

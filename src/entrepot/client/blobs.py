@@ -10,6 +10,8 @@ import time
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
 from entrepot.client.answers import refusal
 from entrepot.client.errors import RegistryMisbehaved
 from entrepot.client.place import Place
@@ -17,9 +19,11 @@ from entrepot.client.transport import BUFFER_BYTES, Answer, ConnectionBroken
 from entrepot.content.errors import BlobNotFound
 from entrepot.content.protocols import BlobStream
 from entrepot.content.verify import SizeMismatch
-from entrepot.oci import distribution
+from entrepot.oci import distribution, mediatype
 from entrepot.oci.descriptor import Descriptor
+from entrepot.oci.digest import Digest
 
+_UNKNOWN = -1  # a size
 # A connection that brought at least this much was a working one: the count of tries starts again.
 _PROGRESS_BYTES = 256 * 1024
 # Sizes of one read, and the times that make it larger or smaller.
@@ -36,6 +40,30 @@ def open_blob(place: Place, descriptor: Descriptor, *, offset: int = 0) -> BlobS
     if offset >= descriptor.size > 0:
         return io.BytesIO()
     return RemoteBlob(place, descriptor, offset)
+
+
+def open_unsized(place: Place, digest: Digest) -> RemoteBlob:
+    """The same of a blob whose size the registry has to tell: see `RemoteBlob.size`.
+
+    Raises RegistryMisbehaved when it does not.
+    """
+    return RemoteBlob(place, Descriptor(mediatype.OCTET_STREAM, digest, _UNKNOWN), 0)
+
+
+def find_blob(place: Place, digest: Digest) -> int | None:
+    """Its size by HEAD; None when it is missing. Raises RegistryMisbehaved when no size is told."""
+    answer = place.request("HEAD", distribution.blob_path(place.repository, digest))
+    with answer:
+        if answer.status == 404:
+            answer.discard()
+            return None
+        if answer.status != 200:
+            raise refusal(answer, place.subject(f"blob {place.shown(digest)}", missing=BlobNotFound))
+        size = answer.content_length
+        answer.discard()
+    if size is None:
+        raise RegistryMisbehaved(f"registry {place.registry} does not say how large {place.shown(digest)} is")
+    return size
 
 
 def has_blob(place: Place, descriptor: Descriptor) -> bool:
@@ -66,7 +94,20 @@ class RemoteBlob:
         self._step = _FIRST_STEP_BYTES
         self._answer: Answer | None = None
         self._length_known = False
+        self._abandoned = False
         self._open()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole blob."""
+        return self._descriptor.size
+
+    def abandon(self) -> None:
+        """End a read that waits in another thread, and every later one: they raise RegistryUnreachable."""
+        self._abandoned = True
+        answer = self._answer
+        if answer is not None:
+            answer.shut_down()
 
     @property
     def _remaining(self) -> int:
@@ -147,7 +188,7 @@ class RemoteBlob:
         if self._since_open >= _PROGRESS_BYTES:
             self._attempt = 1
         while True:
-            if not self._place.session.pause(self._attempt):
+            if self._abandoned or not self._place.session.pause(self._attempt):
                 raise self._place.session.unreachable(cause) from cause
             self._attempt += 1
             try:
@@ -177,6 +218,10 @@ class RemoteBlob:
         answer.require_identity()
         length = answer.content_length
         self._length_known = length is not None
+        if self._descriptor.size == _UNKNOWN:
+            if answer.status != 200 or length is None:
+                raise RegistryMisbehaved(f"registry {self._place.registry} does not say how large {shown} is")
+            self._descriptor = msgspec.structs.replace(self._descriptor, size=length)
         if answer.status == 206:
             start = _start_of(answer.header("Content-Range"))
             if start != self._position:

@@ -52,6 +52,14 @@ class Repository:
     def open_blob(self, descriptor: Descriptor, *, offset: int = 0) -> BlobStream:
         return blobs.open_blob(self._place, descriptor, offset=offset)
 
+    def open_unsized(self, digest: Digest) -> blobs.RemoteBlob:
+        """A blob of which only the digest is known; not verified."""
+        return blobs.open_unsized(self._place, digest)
+
+    def find_blob(self, digest: Digest) -> int | None:
+        """Its size; None when missing."""
+        return blobs.find_blob(self._place, digest)
+
     def has_blob(self, descriptor: Descriptor) -> bool:
         found = blobs.has_blob(self._place, descriptor)
         if not found:

@@ -69,7 +69,10 @@ class Session:
         sleep: Callable[[float], object] | None = None,
         draw: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
+        heard: Callable[[Answer], object] | None = None,
     ) -> None:
+        """`heard` is told of each answer of the registry itself, before its body is read."""
+        self._heard = heard
         self.endpoint = endpoint
         self.settings = settings
         self.cancel = cancel or CancelToken()
@@ -223,6 +226,8 @@ class Session:
                 raise DestinationForbidden(
                     f"registry {self.registry} sends us to {target}, refused: {error.message}"
                 ) from error
+            if self._heard is not None and target == origin:
+                self._heard(answer)
             place = answer.header("Location")
             if answer.status not in _REDIRECTS or place is None:
                 return answer

@@ -59,6 +59,7 @@ class ClientSettings(msgspec.Struct, frozen=True):
         home = Path(env.get("HOME") or Path("~").expanduser())
         config_home = Path(env["XDG_CONFIG_HOME"]) if env.get("XDG_CONFIG_HOME") else home / ".config"
         default_registry, registries = _load_registries(config_home / "entrepot" / "registries.toml")
+        proxies, no_proxy = proxies_of(env)
         return cls(
             credentials=CredentialStore.from_env(env),
             default_registry=env.get("ENTREPOT_DEFAULT_REGISTRY") or default_registry,
@@ -70,8 +71,8 @@ class ClientSettings(msgspec.Struct, frozen=True):
                 *_SYSTEM_CERTIFICATES,
             ),
             insecure=insecure,
-            proxies=_proxies(env),
-            no_proxy=env.get("no_proxy") or env.get("NO_PROXY") or "",
+            proxies=proxies,
+            no_proxy=no_proxy,
         )
 
     def with_insecure(self, insecure: bool = True) -> ClientSettings:
@@ -236,6 +237,11 @@ def _load_containers_rules(env: Mapping[str, str], config_home: Path) -> tuple[P
         # Later files replace entries of the same prefix.
         rules.update({rule.prefix: rule for rule in found})
     return tuple(rules.values())
+
+
+def proxies_of(env: Mapping[str, str]) -> tuple[dict[str, str], str]:
+    """HTTP proxies by scheme, and where they are not used."""
+    return _proxies(env), env.get("no_proxy") or env.get("NO_PROXY") or ""
 
 
 def _proxies(env: Mapping[str, str]) -> dict[str, str]:

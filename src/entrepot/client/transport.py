@@ -183,6 +183,11 @@ class Answer:
             pass
         self.close()
 
+    def shut_down(self) -> None:
+        """Wake up a thread that waits for the body; its read fails."""
+        with contextlib.suppress(HTTPError, OSError, ValueError, RuntimeError):
+            self._response.shutdown()
+
     def close(self) -> None:
         with contextlib.suppress(HTTPError, OSError):
             self._response.close()

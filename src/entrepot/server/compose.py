@@ -31,6 +31,7 @@ from entrepot.server.db.copynote import CopyNote, CopyState
 from entrepot.server.db.location import parse_catalog_url
 from entrepot.server.db.observed import observed_catalog
 from entrepot.server.db.settings import ACCESS_MODE, UNFINISHED_MOVE, clear_setting, get_setting, set_setting
+from entrepot.server.movement.upstreams.pull_through import PullThrough
 from entrepot.server.repos.blobs import Blobs
 from entrepot.server.repos.history import History
 from entrepot.server.repos.limits import RepositoryLimits
@@ -183,7 +184,18 @@ async def build(
     tags = Tags(catalog)
     referrers = Referrers(catalog)
     repositories = Repositories(catalog)
-    return Services(
+    pull_through = PullThrough(
+        catalog,
+        store,
+        manifests,
+        blobs,
+        uploads,
+        settings=config.pull_through,
+        blob_bytes=limits.blob_bytes,
+        undo_window_s=config.gc.undo_window,
+        seal=lambda: services.seal,
+    )
+    services = Services(
         config=config,
         mode=mode,
         catalog=catalog,
@@ -198,11 +210,13 @@ async def build(
         history=History(catalog),
         pulls=Pulls(catalog),
         under_way=Arrivals(catalog, store),
+        pull_through=pull_through,
         metrics=metrics,
         limits=limits,
         seal_file=access_settings(config).seal_file,
         copied=copy_state(config),
     )
+    return services
 
 
 def copy_state(config: Config) -> Callable[[], CopyState] | None:

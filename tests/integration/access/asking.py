@@ -137,6 +137,9 @@ ASKED: Final[dict[str, Ask]] = {
     f"PATCH {_API}/sources/{{source:str}}": _json(enabled=True),
     f"DELETE {_API}/sources/{{source:str}}": _nothing,
     f"POST {_API}/upstreams/{{registry:str}}/events": _json(events=[]),
+    f"POST {_API}/pull-through": _json(project="fresh", url="registry.example.org"),
+    f"PATCH {_API}/pull-through/{{project:str}}": _json(inside=True),
+    f"DELETE {_API}/pull-through/{{project:str}}": _nothing,
     # Reading that needs to be told more.
     f"GET {_API}/explain": lambda _w, _k: {"params": {"user": "root", "action": "pull"}},
     "GET /repositories/{repository:str}/-/compare": lambda _w, k: {"params": {"from": k.tag, "to": k.tag}},
@@ -157,6 +160,8 @@ FORMS: Final[dict[str, Ask]] = {
     "POST /account/tokens": _form(name="fresh", rights="pull"),
     "POST /account/tokens/revoke": lambda w, _k: {"token": w.ids["pat"]},
     "POST /admin/jobs": _form(kind="gc"),
+    "POST /admin/pull-through": _form(name="fresh", url="registry.example.org"),
+    "POST /admin/pull-through/{project:str}/remove": _form(),
     "POST /admin/restore-project": _form(project="closed"),
     "POST /admin/roles": _form(name="fresh", actions=["pull"]),
     "POST /admin/roles/{role:str}/delete": _form(confirm="releaser"),

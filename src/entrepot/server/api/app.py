@@ -19,6 +19,7 @@ from entrepot.server.api import (
     account,
     notifications,
     projects,
+    pull_through,
     repositories,
     robots,
     roles,
@@ -49,6 +50,7 @@ ROUTES: Final[Sequence[Any]] = (
     *roles.ROUTES,
     *account.ROUTES,
     *notifications.ROUTES,
+    *pull_through.ROUTES,
 )
 
 

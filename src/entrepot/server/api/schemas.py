@@ -346,6 +346,62 @@ class SourceChange(Given):
     enabled: bool
 
 
+# --- pulling through
+
+UpstreamUrl = Annotated[str, Meta(max_length=500, examples=["docker.io"])]
+Patterns = Annotated[list[Pattern], Meta(max_length=100)]
+
+
+class NewUpstream(Given):
+    project: Name
+    url: UpstreamUrl
+    visibility: VisibilityName | None = None
+    username: Annotated[str, Meta(max_length=255)] | None = None
+    password: Annotated[str, Meta(max_length=4096)] | None = None
+    inside: bool = False
+    whole: bool = False
+    allow: Patterns = msgspec.field(default_factory=list)
+    deny: Patterns = msgspec.field(default_factory=list)
+
+
+class UpstreamChange(Given):
+    username: Annotated[str, Meta(max_length=255)] | UnsetType | None = UNSET
+    password: Annotated[str, Meta(max_length=4096)] | UnsetType | None = UNSET
+    inside: bool | UnsetType = UNSET
+    whole: bool | UnsetType = UNSET
+    allow: Patterns | UnsetType = UNSET
+    deny: Patterns | UnsetType = UNSET
+
+
+class BudgetView(Struct):
+    limit: int | None
+    remaining: int
+    window_s: int | None
+
+
+class UpstreamView(Struct):
+    project: str
+    url: str
+    registry: str
+    username: str | None
+    visibility: VisibilityName
+    inside: bool
+    whole: bool
+    allow: list[str]
+    deny: list[str]
+    usage_bytes: int
+    created_at: datetime
+    asked_at: datetime | None
+    failure: str | None
+    budget: BudgetView | None
+
+
+class SnippetView(Struct):
+    client: str
+    where: str
+    text: str
+
+
 class SettingsView(Struct):
     project_creation: Literal["admins", "signed-in"]
     read_only: bool

@@ -382,6 +382,27 @@ class InsightSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PullThroughSection:
+    """Fetching what is asked of a proxy project from its upstream."""
+
+    fresh: Seconds = Seconds(5 * MINUTE)
+    """How long an upstream's word on a tag is taken as it is; after that it is asked again, by HEAD."""
+    stale: Seconds = Seconds(30 * MINUTE)
+    """An older word than `fresh` that is younger than this is still served at once, and asked for again in
+    the background."""
+    negative: Seconds = Seconds(10)
+    """How long "there is no such thing" and "the upstream can't be used now" are remembered."""
+    serve_gone: bool = False
+    """Go on serving, from what is kept here, a tag that its upstream does not have any more."""
+    patience: Seconds = Seconds(5)
+    """How long a pull of a tag that is here waits for the upstream's word before it gets what is here."""
+    timeout: Seconds = Seconds(30)
+    """Longest silence of an upstream, in an answer and before it."""
+    fetches: int = 16
+    """Blobs that one process fetches at a time; others wait for their turn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """All of it."""
 
@@ -400,3 +421,4 @@ class Config:
     metrics: MetricsSection = field(default_factory=MetricsSection)
     admin: AdminSection = field(default_factory=AdminSection)
     insight: InsightSection = field(default_factory=InsightSection)
+    pull_through: PullThroughSection = field(default_factory=PullThroughSection)

@@ -20,6 +20,7 @@ from entrepot.server.db import Catalog
 from entrepot.server.db.copynote import CopyState
 from entrepot.server.db.errors import CatalogUnavailable
 from entrepot.server.db.settings import ACCESS_MODE, get_setting
+from entrepot.server.movement.upstreams.pull_through import PullThrough
 from entrepot.server.repos.blobs import Blobs
 from entrepot.server.repos.history import History
 from entrepot.server.repos.limits import RepositoryLimits
@@ -59,6 +60,7 @@ class Services:
     history: History
     pulls: Pulls
     under_way: Arrivals
+    pull_through: PullThrough
     metrics: Metrics
     limits: RepositoryLimits
     seal_file: Path
@@ -120,6 +122,7 @@ class Services:
 
     async def close(self) -> None:
         """Finish what is queued and give everything back."""
+        await self.pull_through.close()
         if self.accounts is not None:
             await self.accounts.close()
         await self.catalog.close()

@@ -14,6 +14,7 @@ from entrepot.server.pages import (
     admin_explain,
     admin_health,
     admin_jobs,
+    admin_pull_through,
     admin_roles,
     admin_settings,
     admin_sources,
@@ -58,6 +59,7 @@ PAGES: Final[Sequence[Any]] = (
     *admin_teams.ROUTES,
     *admin_roles.ROUTES,
     *admin_sources.ROUTES,
+    *admin_pull_through.ROUTES,
 )
 
 

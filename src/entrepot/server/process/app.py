@@ -32,7 +32,8 @@ class RegistryApp:
         if is_registry_api(path):
             return await self.v2.respond(request)
         if path == TOKEN_PATH:
-            return await token_endpoint(self.v2.context.services.access, request)
+            services = self.v2.context.services
+            return await token_endpoint(services.access, request, rename=services.pull_through.name_for)
         if path in PROBES:
             request.route = path
             found = await self._probes.respond(path, request.method, query=request.query_string)

@@ -16,6 +16,7 @@ __all__ = [
     "ManifestUnknown",
     "NameUnknown",
     "PreconditionFailed",
+    "ProxyTakesNoPush",
     "QuotaExceeded",
     "RangeInvalid",
     "SizeInvalid",
@@ -70,6 +71,20 @@ class ManifestBlobUnknown(NotFound):
         )
         self.digests = tuple(digests)
         self.digest = digests[0]
+
+
+class ProxyTakesNoPush(Denied):
+    """The project shows what another registry has; nothing is pushed there."""
+
+    code: ClassVar[str] = "proxy-takes-no-push"
+
+    def __init__(self, repository: str) -> None:
+        project = repository.partition("/")[0]
+        super().__init__(
+            f"{project} is a proxy project: what is in it comes from another registry",
+            hint="push to another project",
+        )
+        self.repository = repository
 
 
 class UploadUnknown(NotFound):

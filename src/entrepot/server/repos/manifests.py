@@ -27,7 +27,7 @@ from entrepot.server.db.clock import Clock
 from entrepot.server.db.statements import HotQuery
 from entrepot.server.db.tables import manifest, repo, tag
 from entrepot.server.repos.errors import DigestMismatch, TooManyTags
-from entrepot.server.repos.limits import DEFAULT_LIMITS, RepositoryLimits
+from entrepot.server.repos.limits import DEFAULT_LIMITS, RepositoryLimits, Sparse
 from entrepot.server.repos.manifestdelete import delete_manifest, delete_tag
 from entrepot.server.repos.manifestput import ManifestPut, PutManifestResult, put_manifest
 
@@ -47,6 +47,7 @@ def _read(*extra: Any) -> Select[Any]:
             manifest.c.media_type,
             manifest.c.size,
             repo.c.id,
+            repo.c.proxied,
             *extra,
         )
         .select_from(repo)
@@ -85,6 +86,8 @@ class StoredManifest:
     repo_id: int
     raw: bytes = b""
     """Empty in the answer to `head`."""
+    proxied: bool = False
+    """Fetched from another registry, which may say by now that a tag is another manifest."""
 
 
 class Manifests:
@@ -119,13 +122,15 @@ class Manifests:
         extra_tags: Sequence[str] = (),
         if_match: Sequence[str] | None = None,
         if_none_match_any: bool = False,
+        sparse: Sparse | None = None,
         actor: Actor,
         permit: Permit = allow_all,
     ) -> PutManifestResult:
         """Store a manifest, and tag it with `tag` and `extra_tags`; durable when this returns.
 
         `digest` is what the client called it by, `if_match` the digests (or `*`) one of which the first tag,
-        or the manifest itself when there is no tag, must have now. On any error nothing has changed.
+        or the manifest itself when there is no tag, must have now. `sparse` says what it may refer to that
+        is not here, in place of the registry's setting. On any error nothing has changed.
         Raises InvalidManifest, ManifestTooLarge, DigestMismatch, ManifestBlobUnknown, PreconditionFailed,
         TooManyTags, QuotaExceeded, Denied, Unavailable.
         """
@@ -146,7 +151,7 @@ class Manifests:
             tags=tags,
             if_match=None if if_match is None else tuple(if_match),
             if_none_match_any=if_none_match_any,
-            sparse=self._limits.sparse,
+            sparse=sparse or self._limits.sparse,
             index_depth=self._limits.index_depth,
             actor=actor,
             permit=permit,
@@ -190,5 +195,6 @@ class Manifests:
         rows = await self._catalog.hot(queries[kind], repository=repository, reference=str(reference))
         if not rows:
             return None
-        digest, *rest = rows[0]
-        return StoredManifest(Digest.parse(digest), *rest)
+        digest, media_type, size, repo_id, proxied, *rest = rows[0]
+        raw = rest[0] if rest else b""
+        return StoredManifest(Digest.parse(digest), media_type, size, repo_id, raw, bool(proxied))

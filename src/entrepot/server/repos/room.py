@@ -15,7 +15,7 @@ from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.statements import HotQuery, Prepared
 from entrepot.server.db.tables import project, repo, upload
 
-__all__ = ["has_quota", "reserved_bytes"]
+__all__ = ["has_quota", "reserved_bytes", "room_left"]
 
 _QUOTA = HotQuery(
     select(project.c.quota_bytes).where(project.c.name == bindparam("name"), project.c.deleted_at.is_(None))
@@ -32,6 +32,23 @@ _RESERVED = Prepared(
     .join(repo, repo.c.id == upload.c.repo_id)
     .where(repo.c.project_id == bindparam("p_project"), repo.c.deleted_at.is_(None))
 )
+
+
+_LEFT = HotQuery(
+    select(project.c.quota_bytes - project.c.usage_bytes).where(
+        project.c.name == bindparam("name"),
+        project.c.quota_bytes.is_not(None),
+        project.c.deleted_at.is_(None),
+    )
+)
+
+
+async def room_left(catalog: Catalog, repository: str) -> int | None:
+    """Bytes that the quota of the repository's project leaves, uploads under way not counted; None when it
+    has no quota.
+    """
+    rows = await catalog.hot(_LEFT, name=repository.partition("/")[0])
+    return int(rows[0][0]) if rows else None
 
 
 async def has_quota(catalog: Catalog, repository: str) -> bool:

@@ -72,6 +72,11 @@ class BlobStore:
         self.reserve = driver if isinstance(driver, KeepsReserve) else None
         """Who keeps a little room on the disk, where there is a disk."""
 
+    @property
+    def grows(self) -> bool:
+        """Whether what a request writes to an upload can be read before it has ended; see `append`."""
+        return self._files is not None
+
     def confirm_with(self, confirm: Callable[[], Awaitable[object]]) -> None:
         """Change nothing before `confirm` has returned once: the store may have been away when the server
         started, and be another one when it comes back. What it raises is raised by `check` and by changes.

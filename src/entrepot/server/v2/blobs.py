@@ -12,12 +12,12 @@ from entrepot.oci.distribution import InvalidRange, parse_byte_range
 from entrepot.server.access.decision.model import Action
 from entrepot.server.http.request import Request
 from entrepot.server.http.response import API_VERSION, INERT, HeaderList, Response, empty, number
+from entrepot.server.movement.upstreams.fill import Fill
 from entrepot.server.repos.blobs import StoredBlob
 from entrepot.server.repos.errors import BlobUnknown
 from entrepot.server.v2 import caching, names
 from entrepot.server.v2.context import V2Context
 from entrepot.server.v2.etags import matches_none
-from entrepot.server.v2.manifests import namespace
 
 _OCTETS = (b"content-type", b"application/octet-stream")
 _RANGES = (b"accept-ranges", b"bytes")
@@ -25,17 +25,27 @@ _RANGES = (b"accept-ranges", b"bytes")
 
 async def get(context: V2Context, request: Request, name: str, digest: str) -> Response:
     """Whole, or the one range that was asked for."""
-    blob, etag, headers = await _find(context, request, name, digest)
+    repository, wanted = names.repository(name), names.digest(digest)
+    blob: StoredBlob | Fill | None = await context.services.blobs.find(repository, wanted)
+    if blob is None:
+        blob = await context.services.pull_through.blob(repository, wanted)
+        if blob is None:
+            raise BlobUnknown(repository, wanted)
+    etag, headers = _about(request, wanted)
     if _is_known(request, etag):
         return Response(304, headers)
+    assert blob.size is not None  # a fill is handed out once it knows
     span = _span(request, etag, blob.size)
     if isinstance(span, Response):
         return span
-    url = await _signed_url(context, request, blob)
-    if url is not None:
-        return empty(307, (b"location", url), (b"docker-content-digest", etag.strip(b'"')))
     start, end = span or (0, blob.size)
-    stream = await context.services.blobs.open(blob, start, end) if end > start else _nothing()
+    if isinstance(blob, StoredBlob):
+        url = await _signed_url(context, request, blob)
+        if url is not None:
+            return empty(307, (b"location", url), (b"docker-content-digest", etag.strip(b'"')))
+        stream = await context.services.blobs.open(blob, start, end) if end > start else _nothing()
+    else:
+        stream = blob.read(start, end)
     headers += [_OCTETS, (b"content-length", number(end - start)), *INERT]
     if span is not None:
         headers.append((b"content-range", b"bytes %d-%d/%d" % (start, end - 1, blob.size)))
@@ -44,13 +54,19 @@ async def get(context: V2Context, request: Request, name: str, digest: str) -> R
 
 async def head(context: V2Context, request: Request, name: str, digest: str) -> Response:
     """Whether it is there. Asked by someone who may push, it also keeps the blob for their manifest."""
-    blob, etag, headers = await _find(context, request, name, digest)
+    repository, wanted = names.repository(name), names.digest(digest)
+    blob = await context.services.blobs.find(repository, wanted)
+    size = await context.services.pull_through.blob_size(repository, wanted) if blob is None else blob.size
+    if size is None:
+        raise BlobUnknown(repository, wanted)
+    etag, headers = _about(request, wanted)
     if _is_known(request, etag):
         return Response(304, headers)
-    may_push = await context.services.access.decide(request.principal, Action.PUSH, name)
-    if may_push.allowed and not await context.services.blobs.renew_lease(blob):
-        raise BlobUnknown(name, blob.digest)
-    headers += [_OCTETS, (b"content-length", number(blob.size)), *INERT]
+    if blob is not None:
+        may_push = await context.services.access.decide(request.principal, Action.PUSH, name)
+        if may_push.allowed and not await context.services.blobs.renew_lease(blob):
+            raise BlobUnknown(name, blob.digest)
+    headers += [_OCTETS, (b"content-length", number(size)), *INERT]
     return Response(200, headers, size=0)
 
 
@@ -64,20 +80,11 @@ async def delete(context: V2Context, request: Request, name: str, digest: str) -
     return empty(202)
 
 
-async def _find(
-    context: V2Context, request: Request, name: str, digest: str
-) -> tuple[StoredBlob, bytes, HeaderList]:
-    repository = names.repository(name)
-    wanted: Digest = names.digest(digest)
-    blob = await context.services.blobs.find(repository, wanted)
-    if blob is None:
-        blob = await context.on_miss.blob(repository, wanted, namespace=namespace(request))
-        if blob is None:
-            raise BlobUnknown(repository, wanted)
-    text = str(wanted).encode("ascii")
+def _about(request: Request, digest: Digest) -> tuple[bytes, HeaderList]:
+    text = str(digest).encode("ascii")
     etag = b'"%b"' % text
     kept = caching.forever(request.principal)
-    return blob, etag, [API_VERSION, _RANGES, (b"docker-content-digest", text), (b"etag", etag), kept]
+    return etag, [API_VERSION, _RANGES, (b"docker-content-digest", text), (b"etag", etag), kept]
 
 
 def _is_known(request: Request, etag: bytes) -> bool:

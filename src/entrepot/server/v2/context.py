@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.control.services import Services
-from entrepot.server.v2.miss import NowhereElse, OnMiss
 from entrepot.server.v2.redirect import RedirectRule
 
 if TYPE_CHECKING:
@@ -20,13 +19,12 @@ class V2Context:
     """One per worker."""
 
     services: Services
-    on_miss: OnMiss
     redirect: RedirectRule
 
     @classmethod
-    def of(cls, services: Services, *, on_miss: OnMiss | None = None) -> V2Context:
+    def of(cls, services: Services) -> V2Context:
         """As `[storage]` says. Raises AddressInvalid."""
-        return cls(services, on_miss or NowhereElse(), RedirectRule.of(services.config.storage))
+        return cls(services, RedirectRule.of(services.config.storage))
 
     def challenge(self, request: Request, scopes: Sequence[str], error: str | None) -> str | None:
         """The value of WWW-Authenticate, its realm reached as this request reached the registry."""

@@ -35,6 +35,7 @@ class V2Application:
 
     def __init__(self, context: V2Context, router: Router | None = None) -> None:
         self.context = context
+        self._directory = context.services.pull_through.directory
         self._find = (router or Router()).find
 
     async def respond(self, request: Request) -> Response:
@@ -50,7 +51,11 @@ class V2Application:
             return errors.no_such_route(request, found)
         route, arguments = found
         request.route = route.pattern
+        namespace = None
         try:
+            # A mirror is asked for another registry's names; local content never comes here.
+            if b"ns=" in request.query_string or self._directory.whole is not None:
+                namespace = await self._rename(request, arguments)
             access = self.context.services.access
             authorization = request.headers.get(b"authorization")
             request.principal = await access.authenticate(
@@ -61,7 +66,10 @@ class V2Application:
             )
             if not decision.allowed:
                 return self._refused(request, route, arguments.get("name"), decision)
-            return await route.handler(self.context, request, **arguments)
+            response = await route.handler(self.context, request, **arguments)
+            if namespace is not None:
+                response.headers.append((b"oci-namespace", namespace))
+            return response
         except ClientGone:
             raise
         except Unauthorized as error:
@@ -74,6 +82,18 @@ class V2Application:
         except Exception:
             log.exception("request failed", method=request.method, path=request.path, request_id=request.id)
             return refusals.internal(request.id)
+
+    async def _rename(self, request: Request, arguments: dict[str, str]) -> bytes | None:
+        """Put our name in the place of a mirrored one; the value of OCI-Namespace when it was asked with
+        `?ns=`.
+        """
+        name = arguments.get("name")
+        if name is None or request.method not in {"GET", "HEAD"} or not is_repository(name):
+            return None
+        namespace = request.parameter("ns")
+        renamed = await self.context.services.pull_through.name_for(name, namespace)
+        arguments["name"] = renamed
+        return namespace.encode("ascii") if namespace is not None and renamed != name else None
 
     def _refused(self, request: Request, route: Route, name: str | None, decision: Decision) -> Response:
         if decision.answer is Answer.CHALLENGE:

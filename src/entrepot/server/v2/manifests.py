@@ -40,10 +40,14 @@ async def get(context: V2Context, request: Request, name: str, reference: str) -
         found = await context.services.manifests.head(repository, wanted)
     else:
         found = await context.services.manifests.get(repository, wanted)
+    warning = None
+    if (found is None or found.proxied) and at is None:
+        served = await context.services.pull_through.manifest(
+            repository, wanted, found, content=request.method != "HEAD"
+        )
+        found, warning = (None, None) if served is None else (served.manifest, served.warning)
     if found is None:
-        found = await context.on_miss.manifest(repository, wanted, namespace=namespace(request))
-        if found is None:
-            raise ManifestUnknown(repository, wanted)
+        raise ManifestUnknown(repository, wanted)
     text = str(found.digest)
     digest = text.encode("ascii")
     etag = b'"%b"' % digest
@@ -52,7 +56,9 @@ async def get(context: V2Context, request: Request, name: str, reference: str) -
         return Response(304, [API_VERSION, (b"docker-content-digest", digest), (b"etag", etag)])
     tag = None if isinstance(wanted, Digest) else wanted
     who = f"{request.principal.name} {request.address}"
-    if request.method == "GET":
+    if not found.repo_id:
+        pass  # an upstream's, and not kept
+    elif request.method == "GET":
         context.services.pulls.note(found.repo_id, text, tag, who)
     elif tag is not None:
         context.services.pulls.note_look(found.repo_id, text, tag, who)
@@ -66,6 +72,8 @@ async def get(context: V2Context, request: Request, name: str, reference: str) -
     ]
     if at is not None:
         headers.append(asof.header(at))
+    if warning is not None:
+        headers.append(_warning(warning))
     return Response(200, headers, b"" if request.method == "HEAD" else found.raw)
 
 
@@ -139,6 +147,7 @@ async def delete_tag(context: V2Context, request: Request, name: str, tag: str) 
     return empty(202)
 
 
-def namespace(request: Request) -> str | None:
-    """containerd's `?ns=`: the registry it believes to talk to."""
-    return request.parameter("ns") if request.query_string else None
+def _warning(text: str) -> tuple[bytes, bytes]:
+    """distribution-spec, "Warnings": `299 - "text"`, of printable characters."""
+    plain = "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in text)
+    return b"warning", b'299 - "%b"' % plain[:1000].encode("ascii")

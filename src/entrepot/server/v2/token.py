@@ -8,6 +8,8 @@ distribution: "Token Authentication", "OAuth2 Token Authentication".
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -20,7 +22,7 @@ from entrepot.oci.distribution import ErrorCode
 from entrepot.server.access.accounts_mode import AccountsControl
 from entrepot.server.access.decision.errors import InvalidCredentials
 from entrepot.server.access.decision.model import ANONYMOUS, Principal
-from entrepot.server.access.decision.scopes import parse_scopes
+from entrepot.server.access.decision.scopes import WantedScope, parse_scopes
 from entrepot.server.access.secrets.issuing import IssuedToken
 from entrepot.server.access.secrets.refresh import mint_refresh_token
 from entrepot.server.access.sign_in.authenticator import parse_basic
@@ -36,11 +38,16 @@ log = get_log(__name__)
 TOKEN_PATH: Final = "/token"  # noqa: S105 - a path
 MAX_FORM_BYTES: Final = 64 * 1024
 MAX_FORM_FIELDS: Final = 200
+Rename = Callable[[str, str | None], Awaitable[str]]
+_PULL: Final = frozenset({"pull"})
 _EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 
 
-async def token_endpoint(access: object, request: Request) -> Response:
-    """Answer either form. `access` without accounts has no token service: 404."""
+async def token_endpoint(access: object, request: Request, *, rename: Rename) -> Response:
+    """Answer either form. `access` without accounts has no token service: 404.
+
+    `rename`: what a mirror's client calls a repository, to our name.
+    """
     request.route = TOKEN_PATH
     if not isinstance(access, AccountsControl):
         return refusals.refusal(
@@ -48,9 +55,9 @@ async def token_endpoint(access: object, request: Request) -> Response:
         )
     try:
         if request.method in {"GET", "HEAD"}:
-            return await _get(access, request)
+            return await _get(access, request, rename)
         if request.method == "POST":
-            return await _post(access, request)
+            return await _post(access, request, rename)
         return refusals.refusal(405, ErrorCode.UNSUPPORTED, "ask for tokens with GET or POST")
     except ClientGone:
         raise
@@ -63,15 +70,26 @@ async def token_endpoint(access: object, request: Request) -> Response:
         return refusals.internal(request.id)
 
 
-async def _get(access: AccountsControl, request: Request) -> Response:
+async def _get(access: AccountsControl, request: Request, rename: Rename) -> Response:
     who = await _basic(access, request)
     request.principal = who
     service = request.parameter("service")
-    issued = await access.issue_token(who, parse_scopes(request.parameters("scope")), service=service)
+    wanted = await _wanted(request.parameters("scope"), rename)
+    issued = await access.issue_token(who, wanted, service=service)
     refresh = None
     if request.parameter("offline_token") == "true":
         refresh = await _refresh_token(access, who, request.parameter("client_id"))
     return _answer(issued, refresh)
+
+
+async def _wanted(scopes: list[str], rename: Rename) -> list[WantedScope]:
+    """docker asks for a token before it asks its mirror, by the same name."""
+    return [
+        replace(scope, name=await rename(scope.name, None))
+        if scope.kind == "repository" and scope.actions == _PULL
+        else scope
+        for scope in parse_scopes(scopes)
+    ]
 
 
 async def _basic(access: AccountsControl, request: Request) -> Principal:
@@ -85,7 +103,7 @@ async def _basic(access: AccountsControl, request: Request) -> Principal:
     return await access.authenticator.basic(name, password, address=request.address or None)
 
 
-async def _post(access: AccountsControl, request: Request) -> Response:
+async def _post(access: AccountsControl, request: Request, rename: Rename) -> Response:
     body = await request.body(limit=MAX_FORM_BYTES, what="the form")
     try:
         pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS)
@@ -95,7 +113,8 @@ async def _post(access: AccountsControl, request: Request) -> Response:
     who, may_refresh = await _granted(access, request, form)
     request.principal = who
     scopes = [value for key, value in pairs if key == "scope"]
-    issued = await access.issue_token(who, parse_scopes(scopes), service=form.get("service"))
+    wanted = await _wanted(scopes, rename)
+    issued = await access.issue_token(who, wanted, service=form.get("service"))
     refresh = None
     if may_refresh and form.get("access_type") == "offline":
         refresh = await _refresh_token(access, who, form.get("client_id"))

@@ -46,6 +46,7 @@ ADMIN_COMMANDS: dict[str, str] = {
     "team": "entrepot.cli.commands.admin.team:team",
     "token": "entrepot.cli.commands.admin.token:token",
     "undo": "entrepot.cli.commands.admin.undo:undo",
+    "upstream": "entrepot.cli.commands.admin.upstream:upstream",
     "user": "entrepot.cli.commands.admin.user:user",
 }
 """Word after `admin` → "module:click command". Parts of the server add their own rows."""

@@ -7,7 +7,8 @@
                  ├─< manifest ─< manifest_blob
                  │      ▲  ▲───< manifest_child      manifest_missing (sparse: not here yet)
                  ├─< tag┘                            tag_event, tag_pull, tag_pull_day
-    audit  outbox  job  lease  node  setting         derived (made of content, and again)
+    audit  outbox  job  lease  node  setting         project ─ upstream, upstream_answer, upstream_fetch
+                                                     derived (made of content, and again)
 
 `deleted_at` is a tombstone: reads leave such rows out, collection treats them as roots until the undo window
 ends, and a push of the same thing clears it.
@@ -22,6 +23,7 @@ from entrepot.server.db.tables.manifests import manifest, manifest_blob, manifes
 from entrepot.server.db.tables.projects import project, repo
 from entrepot.server.db.tables.setting import setting
 from entrepot.server.db.tables.tags import pull_look, tag, tag_event, tag_pull, tag_pull_day
+from entrepot.server.db.tables.upstreams import upstream, upstream_answer, upstream_fetch
 from entrepot.server.db.tables.work import job, lease, node
 
 __all__ = [
@@ -50,4 +52,7 @@ __all__ = [
     "trash",
     "upload",
     "upload_begun",
+    "upstream",
+    "upstream_answer",
+    "upstream_fetch",
 ]

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Index, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Table,
+    Text,
+    false,
+    text,
+)
 
 from entrepot.server.db.tables.base import Bytewise, Key, Moment, metadata, row_id
 
@@ -36,6 +47,8 @@ repo = Table(
     row_id(),
     Column("project_id", Key, ForeignKey("project.id", ondelete="RESTRICT"), nullable=False, index=True),
     Column("name", Bytewise, nullable=False),  # whole: comps/prod/nginx
+    # Of a project of the kind `proxy`. Here too, so that a pull learns it from the row it reads anyway.
+    Column("proxied", Boolean, nullable=False, server_default=false()),
     Column("created_at", Moment, nullable=False),
     Column("created_by", Text),
     Column("pushed_at", Moment),  # the last manifest pushed

@@ -22,6 +22,7 @@ from entrepot.server.repos.blobs import Blobs, StoredBlob
 from entrepot.server.repos.errors import BlobTooLarge, DigestMismatch, RangeInvalid, UploadUnknown
 from entrepot.server.repos.limits import DEFAULT_LIMITS, RepositoryLimits
 from entrepot.server.repos.room import has_quota
+from entrepot.server.repos.rows import refuse_push_to_proxy
 from entrepot.server.repos.uploads.claims import Claims
 from entrepot.server.repos.uploads.commits import BytesGone, Commits, Hold, Target
 from entrepot.server.repos.uploads.discard import discard
@@ -49,7 +50,9 @@ _STATUS = HotQuery(
         upload.c.id == bindparam("id"), repo.c.name == bindparam("repository"), repo.c.deleted_at.is_(None)
     )
 )
-_REPOSITORY = HotQuery(select(repo.c.id).where(repo.c.name == bindparam("name"), repo.c.deleted_at.is_(None)))
+_REPOSITORY = HotQuery(
+    select(repo.c.proxied).where(repo.c.name == bindparam("name"), repo.c.deleted_at.is_(None))
+)
 _BEGUN = HotQuery(select(upload_begun.c.id).where(upload_begun.c.id == bindparam("id")))
 
 
@@ -88,9 +91,14 @@ class Uploads:
     async def start(
         self, repository: str, *, actor: Actor, permit: Permit = allow_all, algorithm: str = "sha256"
     ) -> Upload:
-        """Begin an upload; the repository is made if it is not there. Raises Denied, InvalidDigest."""
+        """Begin an upload; the repository is made if it is not there. Raises Denied, InvalidDigest,
+        ProxyTakesNoPush.
+        """
         Hasher(algorithm)  # refuses an algorithm it does not know
-        if not await self._catalog.hot(_REPOSITORY, name=repository):
+        there = await self._catalog.hot(_REPOSITORY, name=repository)
+        if there:
+            refuse_push_to_proxy(repository, actor, proxied=bool(there[0][0]))
+        else:
             now = self._clock.now()
             await self._catalog.write(
                 make_repository, repository, actor, permit, now, durable=False, brief=True
@@ -167,6 +175,27 @@ class Uploads:
         """
         feed = Feed(chunks, limit=self._limits.blob_bytes, expected=content_length)
         return await uninterrupted(self._put(feed, Target(repository, digest, actor, permit)), feed)
+
+    async def adopt(
+        self,
+        repository: str,
+        phys: str,
+        size: int,
+        digest: Digest,
+        *,
+        actor: Actor,
+        permit: Permit = allow_all,
+    ) -> StoredBlob:
+        """Make bytes that the store holds as an upload, and whose digest the caller has found, a blob of the
+        repository; durable when this returns. After an error they are gone.
+
+        Raises QuotaExceeded, Denied, StorageFailed, UploadShort.
+        """
+        target = Target(repository, digest, actor, permit)
+        try:
+            return await uninterrupted(self._commits.stored(phys, size, target, None))
+        except BytesGone as error:
+            raise error.cause from error.cause.__cause__
 
     async def cancel(self, repository: str, upload_id: str) -> None:
         """Forget an upload and its bytes; a request that writes to it fails. Raises UploadUnknown."""

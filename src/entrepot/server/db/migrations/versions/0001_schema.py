@@ -312,6 +312,7 @@ Table(
     Column("id", Key, Identity(always=False), primary_key=True),
     Column("project_id", Key, ForeignKey("project.id", ondelete="RESTRICT"), nullable=False),
     Column("name", Bytewise, nullable=False),
+    Column("proxied", Boolean, nullable=False, server_default=false()),
     Column("created_at", BigInteger, nullable=False),
     Column("created_by", Text),
     Column("pushed_at", BigInteger),
@@ -319,6 +320,44 @@ Table(
     Index("ix_repo_project_id", "project_id"),
     _some("uq_repo_name_live", "name", where="deleted_at IS NULL", unique=True),
     sqlite_autoincrement=True,
+)
+Table(
+    "upstream",
+    SCHEMA,
+    Column("project_id", Key, ForeignKey("project.id", ondelete="CASCADE"), primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("registry", Bytewise, nullable=False),
+    Column("username", Text),
+    Column("sealed", LargeBinary),
+    Column("inside", Boolean, nullable=False, server_default=false()),
+    Column("whole", Boolean, nullable=False, server_default=false()),
+    Column("allow", Text, nullable=False, server_default=""),
+    Column("deny", Text, nullable=False, server_default=""),
+    Column("created_at", BigInteger, nullable=False),
+    Column("state", Text, nullable=False, server_default="{}"),
+)
+Table(
+    "upstream_answer",
+    SCHEMA,
+    Column("project_id", Key, ForeignKey("project.id", ondelete="CASCADE"), primary_key=True),
+    Column("repository", Bytewise, primary_key=True),
+    Column("tag", Bytewise, primary_key=True),
+    Column("digest", Bytewise),
+    Column("media_type", Text, nullable=False, server_default=""),
+    Column("size", BigInteger, nullable=False, server_default="0"),
+    Column("checked_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+Table(
+    "upstream_fetch",
+    SCHEMA,
+    Column("project_id", Key, ForeignKey("project.id", ondelete="CASCADE"), primary_key=True),
+    Column("digest", Bytewise, primary_key=True),
+    Column("phys", Bytewise, nullable=False, server_default=""),
+    Column("size", BigInteger),
+    Column("holder", Text, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 Table(
     "upstream_tag",
