@@ -25,6 +25,7 @@ from entrepot.server.db.tables import (
     tag_event,
 )
 from entrepot.server.repos.errors import ManifestUnknown
+from entrepot.server.repos.immutable import require_mutable
 from entrepot.server.repos.manifests import StoredManifest
 from entrepot.server.repos.records import add_usage, write_event, write_tag_event
 from entrepot.server.repos.rows import RepositoryRow, find_repository, insert_new, require_repository
@@ -229,6 +230,8 @@ def restore_tag(
     if old != digest:
         move = "create-tag" if old is None else "overwrite-tag"
         permit(connection, Change(move, repository, name, old, digest))
+        if old is not None:
+            require_mutable(connection, repository, name, old, doing="overwritten")
         key = {"p_repo": row.id, "p_name": name, "p_digest": digest}
         if connection.execute(_WAS, key).first() is None:
             permit(connection, Change("restore", repository, None, old, digest))

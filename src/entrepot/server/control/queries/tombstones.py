@@ -18,6 +18,7 @@ from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.change import Change, Permit, allow_all
 from entrepot.server.access.decision.patterns import Visible
 from entrepot.server.db.tables import blob, manifest, project, repo, repo_blob, tag_event
+from entrepot.server.repos.immutable import require_all_mutable
 from entrepot.server.repos.records import add_usage, write_event
 from entrepot.server.repos.visibility import is_visible
 
@@ -61,6 +62,7 @@ def delete_repository(
     permit(connection, change)
     if found is None:
         raise NotFound(f"no repository is called {name}")
+    require_all_mutable(connection, name)
     connection.execute(update(repo).where(repo.c.id == found.id).values(deleted_at=steady))
     record_change(connection, change, actor, now)
     write_event(connection, "delete-repository", name, actor, now)

@@ -8,6 +8,7 @@
                  │      ▲  ▲───< manifest_child      manifest_missing (sparse: not here yet)
                  ├─< tag┘                            tag_event, tag_pull, tag_pull_day
     audit  outbox  job  lease  node  setting
+    policy  policy_version  policy_preview  retention_run
 
 `deleted_at` is a tombstone: reads leave such rows out, collection treats them as roots until the undo window
 ends, and a push of the same thing clears it.
@@ -18,6 +19,7 @@ from entrepot.server.db.tables.base import metadata
 from entrepot.server.db.tables.blobs import blob, repo_blob, trash, upload, upload_begun
 from entrepot.server.db.tables.journal import audit, outbox
 from entrepot.server.db.tables.manifests import manifest, manifest_blob, manifest_child, manifest_missing
+from entrepot.server.db.tables.policies import policy, policy_preview, policy_version, retention_run
 from entrepot.server.db.tables.projects import project, repo
 from entrepot.server.db.tables.setting import setting
 from entrepot.server.db.tables.tags import pull_look, tag, tag_event, tag_pull, tag_pull_day
@@ -36,10 +38,14 @@ __all__ = [
     "metadata",
     "node",
     "outbox",
+    "policy",
+    "policy_preview",
+    "policy_version",
     "project",
     "pull_look",
     "repo",
     "repo_blob",
+    "retention_run",
     "setting",
     "tag",
     "tag_event",
