@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from entrepot.server.config.model import Config
+from entrepot.server.control.retention import retention_if_due
 from entrepot.server.control.services import Services
 from entrepot.server.control.upkeep import gc_settings, make_mender, orphan_age_s
 from entrepot.server.db.clock import microseconds
@@ -153,6 +154,13 @@ def _integrity(services: Services) -> Handler:
     return run
 
 
+def _retention(services: Services) -> Handler:
+    async def run(_context: JobContext) -> Result:
+        return await retention_if_due(services)
+
+    return run
+
+
 def _prune_events(services: Services) -> Handler:
     async def run(_context: JobContext) -> Result:
         before = services.catalog.clock.steady() - microseconds(EVENTS_KEPT_S)
@@ -180,6 +188,13 @@ JOB_KINDS: Final = (
         handler=_sweep,
         # No rarer than collection: who collects every few seconds wants the room, too.
         interval="gc.interval",
+        at_least_every_s=MINUTE_S,
+        is_frequent=True,
+    ),
+    JobKind(
+        name="retention",
+        words="Removes tags that the retention policies let go, when their schedule says.",
+        handler=_retention,
         at_least_every_s=MINUTE_S,
         is_frequent=True,
     ),

@@ -54,6 +54,10 @@ class Plan:
     tags: dict[str, int] = field(default_factory=dict)
     """How many each repository had of which some go."""
     project_tags: dict[str, int] = field(default_factory=dict)
+    untouched_repositories: int = 0
+    """No block is about them."""
+    kept_by: dict[str, int] = field(default_factory=dict)
+    """Tags by the rule that keeps them."""
     waits_for: list[str] = field(default_factory=list)
     """Why nothing is removed before a person has looked; empty: nothing speaks against it."""
 
@@ -63,6 +67,9 @@ class Plan:
         gone = sum(1 for row in removed if row.tag)
         self.removed += removed
         self.kept += tags - gone
+        for row in found.rows:
+            if row.tag and row.rule and row.decision is Decision.KEEP:
+                self.kept_by[row.rule] = self.kept_by.get(row.rule, 0) + 1
         project = found.name.partition("/")[0]
         self.project_tags[project] = self.project_tags.get(project, 0) + tags
         if removed:

@@ -128,9 +128,7 @@ def _drop_tag(
 ) -> None:
     change = Change("delete-tag", repository.name, name, digest)
     permit(connection, change)
-    require_mutable(
-        connection, repository.name, name, digest, doing="deleted", by_retention=rule is not None
-    )
+    require_mutable(connection, repository.name, name, digest, doing="deleted", by_retention=rule is not None)
     connection.execute(_DELETE_TAG, {"p_repo": repository.id, "p_name": name})
     write_tag_event(connection, repository.id, name, old=digest, new=None, at=steady, by=actor.name)
     record_change(connection, change, actor, now, {"rule": rule} if rule else None)

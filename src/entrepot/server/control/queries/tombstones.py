@@ -124,6 +124,9 @@ def delete_project(
     ).scalar_one_or_none()
     if project_id is None:
         raise NotFound(f"no project is called {name}")
+    names = select(repo.c.name).where(repo.c.project_id == project_id, repo.c.deleted_at.is_(None))
+    for repository in connection.execute(names).scalars().all():
+        require_all_mutable(connection, repository)
     connection.execute(update(project).where(project.c.id == project_id).values(deleted_at=steady))
     connection.execute(
         update(repo)
