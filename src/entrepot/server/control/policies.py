@@ -1,4 +1,4 @@
-"""The policy of the registry and of each project: shown, previewed on what is here, put in force, put back."""
+"""The policy of the registry and of each project: shown, previewed on what is here, put in force."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from entrepot.server.access.decision.model import Action
 from entrepot.server.access.directory.projects import get_project
 from entrepot.server.control.queries import policies as rows
 from entrepot.server.control.queries.policies import PolicyText
-from entrepot.server.control.retention import effective_policy, make_plan, moment
+from entrepot.server.control.retention import Before, effective_policy, make_plan, moment
 from entrepot.server.control.services import Services
 from entrepot.server.control.transaction import Transaction, change, look
 from entrepot.server.db.clock import microseconds
@@ -65,8 +65,6 @@ class PolicyPreview:
     plan: Plan
     refused: list[Refusal]
     last_event: int
-    labels: list[str]
-    """Of the blocks in the text."""
 
 
 async def show_policy(
@@ -187,7 +185,6 @@ async def _preview(services: Services, actor: Actor, text: str, project: str | N
         plan=plan,
         refused=_refused(before, after, moves),
         last_event=last_event,
-        labels=[block.label for block in (*parsed.retention, *parsed.immutable)],
     )
 
 
@@ -221,17 +218,14 @@ async def _require_as_shown(
     differs = then ^ {_key(row) for row in preview.plan.removed}
     if differs:
 
-        def read(connection: Connection) -> tuple[Policy, set[tuple[str, str]]]:
+        def read(connection: Connection) -> tuple[Policy, dict[tuple[str, str], Before | None]]:
             texts = {**rows.current_texts(connection), (project or ""): text}
-            moves = rows.moves_since(connection, after=shown["last_event"])
-            pushed = {(move.repository, move.name) for move in moves if move.new is not None}
-            return effective_policy(texts), pushed
+            return effective_policy(texts), rows.before_pushes(connection, shown["last_event"])
 
-        policy, pushed = await services.catalog.read(read)
-        if pushed:
-            without = await make_plan(services, policy, moment(services), project=project, without=pushed)
-            left = {row for row in then if row[:2] not in pushed}
-            differs = left ^ {_key(row) for row in without.removed}
+        policy, before = await services.catalog.read(read)
+        if before:
+            plan = await make_plan(services, policy, moment(services), project=project, before=before)
+            differs = then ^ {_key(row) for row in plan.removed}
     oldest = min((one.number for one in preview.refused), default=0)
     refused_then = {number for number in shown["refused"] if number >= oldest}
     refused = {one.number for one in preview.refused if one.number <= shown["last_event"]}

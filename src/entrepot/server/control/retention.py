@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -17,6 +19,7 @@ from entrepot.server.control.queries.moves import names_among
 from entrepot.server.control.queries.policies import RunRow
 from entrepot.server.control.services import Services
 from entrepot.server.control.transaction import Transaction, change, look
+from entrepot.server.policies.facts import RepositoryFacts
 from entrepot.server.policies.model import Policy
 from entrepot.server.policies.plan import Decision, Plan, RepositoryPlan, Row, check
 from entrepot.server.policies.retention import evaluate
@@ -40,6 +43,8 @@ __all__ = [
 
 BATCH: Final = 200
 """Tags deleted in one transaction."""
+Before = tuple[str, int]
+"""What a tag pointed to, and since when."""
 
 
 def effective_policy(texts: Mapping[str, str]) -> Policy:
@@ -62,10 +67,10 @@ async def make_plan(
     now: int,
     *,
     project: str | None = None,
-    without: Collection[tuple[str, str]] = (),
+    before: Mapping[tuple[str, str], Before | None] = MappingProxyType({}),
 ) -> Plan:
-    """`without`: repository and tag of those that are to be taken as not there. Holds what goes, and counts
-    what stays.
+    """Holds what goes, and counts what stays. `before`: by repository and tag, those that are to be taken as
+    they were at some time; None: not there.
     """
     plan = Plan(now)
     catalog = services.catalog
@@ -74,30 +79,36 @@ async def make_plan(
         return rows.live_repositories(connection, project_name=project)
 
     repositories = await catalog.read(names)
-    about = [one for one in repositories if any(one[1] in block.repositories for block in policy.retention)]
-    others = len(repositories) - len(about)
+    named = {
+        one[1].partition("/")[0]
+        for one in repositories
+        if any(one[1] in block.repositories for block in policy.retention)
+    }
+    # All of such a project, since the guard counts by project.
+    about = [one for one in repositories if one[1].partition("/")[0] in named]
     for first in range(0, len(about), rows.AT_ONCE):
         some = about[first : first + rows.AT_ONCE]
 
         def decide(connection: Connection, some: list[rows.Repository] = some) -> list[RepositoryPlan]:
             return [
-                evaluate(_without(facts, without), policy, now)
+                evaluate(_as_before(facts, before), policy, now)
                 for facts in rows.facts_of(connection, some, policy)
             ]
 
         for found in await catalog.read(decide):
             plan.add(found)
-    plan.untouched_repositories = others
     plan.waits_for = check(plan, policy.guard)
     return plan
 
 
-def _without(facts: Any, left_out: Collection[tuple[str, str]]) -> Any:
-    if not left_out:
-        return facts
-    from dataclasses import replace
-
-    return replace(facts, tags=[tag for tag in facts.tags if (facts.name, tag.name) not in left_out])
+def _as_before(facts: RepositoryFacts, before: Mapping[tuple[str, str], Before | None]) -> RepositoryFacts:
+    tags = []
+    for tag in facts.tags:
+        key = facts.name, tag.name
+        was = before.get(key, (tag.digest, tag.pushed_at))
+        if was is not None:
+            tags.append(replace(tag, digest=was[0], pushed_at=was[1]) if key in before else tag)
+    return replace(facts, tags=tags)
 
 
 async def plan_retention(services: Services, actor: Actor) -> Plan:
@@ -135,8 +146,8 @@ def _plan_one(connection: Connection, repository: str, policy: Policy, now: int)
 async def run_retention(
     services: Services, actor: Actor, *, approve: int | None = None
 ) -> tuple[RunRow, Plan]:
-    """Remove what the policies say, unless that is so much that a person has to look first: then the run waits,
-    and nothing is removed. `approve`: what that run was to remove, and is still to go, goes.
+    """Remove what the policies say, unless that is so much that a person has to look first: then the run
+    waits, and nothing is removed. `approve`: what that run was to remove, and is still to go, goes.
 
     What was pushed, pulled or held meanwhile stays. Raises NotFound, Conflict (that run does not wait),
     InvalidPolicy.
@@ -197,9 +208,8 @@ def _end_run(t: Transaction, run: int, removed: list[Row], is_whole: bool) -> No
         reason=reason,
     )
     if removed:
-        record(
-            t.connection, t.actor, "run-retention", now=t.now, detail={"run": run, "removed": len(removed)}
-        )
+        detail = {"run": run, "removed": len(removed)}
+        record(t.connection, t.actor, "run-retention", now=t.now, detail=detail)
 
 
 def _told(row: Row) -> list[str]:

@@ -325,7 +325,7 @@ def _zone(value: Any) -> str:
         if isinstance(value, str):
             ZoneInfo(value)
             return value
-    except (OSError, ValueError):
+    except (KeyError, OSError, ValueError):
         pass
     raise ValueError(f'is {value!r}; it is a time zone such as "Europe/Berlin"')
 

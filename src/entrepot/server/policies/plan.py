@@ -54,8 +54,6 @@ class Plan:
     tags: dict[str, int] = field(default_factory=dict)
     """How many each repository had of which some go."""
     project_tags: dict[str, int] = field(default_factory=dict)
-    untouched_repositories: int = 0
-    """No block is about them."""
     kept_by: dict[str, int] = field(default_factory=dict)
     """Tags by the rule that keeps them."""
     waits_for: list[str] = field(default_factory=list)

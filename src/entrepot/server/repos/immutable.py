@@ -49,7 +49,7 @@ _TAGS: Final = (
 
 def policy_for(connection: Connection, project_name: str) -> Policy | None:
     """What holds in a project; None: nothing was ever written down."""
-    texts: Sequence[tuple[str, str]] = _TEXTS.rows(connection, {"p_project": project_name})  # type: ignore[assignment]
+    texts: Sequence[tuple[Any, ...]] = _TEXTS.rows(connection, {"p_project": project_name})
     if not texts:
         return None
     # Here: a registry without policies loads none of their libraries.

@@ -33,6 +33,7 @@ __all__ = [
     "RunRow",
     "add_run",
     "add_version",
+    "before_pushes",
     "change_run",
     "current_texts",
     "facts_of",
@@ -195,6 +196,32 @@ def moves_since(connection: Connection, *, after: int = 0, since: int = 0) -> It
     yield from connection.execute(moves)
 
 
+def before_pushes(connection: Connection, after: int) -> dict[tuple[str, str], tuple[str, int] | None]:
+    """Each tag that was set after that event, by repository and name: what it was until then, and since when;
+    None: it was not there.
+    """
+    found: dict[tuple[str, str], tuple[str, int] | None] = {}
+    for move in moves_since(connection, after=after):
+        key = move.repository, move.name
+        if move.new is None or key in found:
+            continue
+        last = (
+            select(tag_event.c.new, tag_event.c.at)
+            .join(repo, repo.c.id == tag_event.c.repo_id)
+            .where(
+                repo.c.name == move.repository,
+                repo.c.deleted_at.is_(None),
+                tag_event.c.name == move.name,
+                tag_event.c.seq <= after,
+            )
+            .order_by(tag_event.c.seq.desc())
+            .limit(1)
+        )
+        was = connection.execute(last).one_or_none()
+        found[key] = None if was is None or was.new is None else (was.new, was.at)
+    return found
+
+
 def live_repositories(connection: Connection, *, project_name: str | None = None) -> list[Repository]:
     """By name."""
     found = (
@@ -250,16 +277,8 @@ def _tags(connection: Connection, repo_ids: Sequence[int]) -> dict[int, list[Tag
     found: dict[int, list[TagFacts]] = {}
     if not repo_ids:
         return found
-    for (
-        repo_id,
-        name,
-        digest,
-        pushed_at,
-        pulled_at,
-        by_digest,
-        media_type,
-        artifact_type,
-    ) in connection.execute(_TAGS.where(tag.c.repo_id.in_(repo_ids))):
+    for row in connection.execute(_TAGS.where(tag.c.repo_id.in_(repo_ids))):
+        repo_id, name, digest, pushed_at, pulled_at, by_digest, media_type, artifact_type = row
         # Who pins a digest pulls by it: that is a use of each tag on it.
         used = max(pulled_at or 0, by_digest or 0) or None
         one = TagFacts(name, digest, pushed_at, used, kind_of(media_type, artifact_type))
