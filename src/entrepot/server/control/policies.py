@@ -143,7 +143,8 @@ async def apply_policy(
         if versions and versions[0].text == text:
             return
         made = rows.add_version(t.connection, scope, text, at=t.now, by=t.actor.name)
-        rows.forget_previews(t.connection, scope)
+        oldest = t.now - microseconds(LOOKED_BACK_S)
+        rows.forget_previews(t.connection, scope, _hash(text), older_than=oldest)
         detail = {"version": made, "project": project} if project else {"version": made}
         record(t.connection, t.actor, "change-policy", now=t.now, detail=detail)
 

@@ -40,6 +40,7 @@ async def clock(team: Registry) -> ManualClock:
     found = team.services.catalog.clock
     made = ManualClock(found.now())
     team.services.catalog.clock = made  # type: ignore[misc]
+    team.services.manifests._clock = made  # taken from the catalog when it was made
     return made
 
 
@@ -52,9 +53,19 @@ async def tags(registry: Registry, repository: str = APP) -> dict[str, str]:
 
 
 async def fill(registry: Registry, clock: ManualClock, number: int = 10) -> None:
-    for n in range(number):
-        await registry.push(APP, f"v1.0.{n}", files={"n": str(n).encode()})
+    """`v1.0.0` and on, a minute apart, of one image: the digests differ by a space at the end."""
+    made = await registry.push(APP, "v1.0.0", files={"n": b"0"})
+    for n in range(1, number):
         clock.advance(60)
+        answer = await registry.call(
+            "PUT",
+            f"/v2/{APP}/manifests/v1.0.{n}",
+            "root",
+            content=made.manifest + b" " * n,
+            headers={"content-type": made.media_type},
+        )
+        assert answer.status_code == 201
+    clock.advance(60)
 
 
 async def apply(registry: Registry, text: str, **more: Any) -> None:

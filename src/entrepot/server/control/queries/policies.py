@@ -132,8 +132,10 @@ def find_preview(connection: Connection, scope: str, text_hash: str) -> dict[str
     return None if found is None else msgspec.json.decode(found)
 
 
-def forget_previews(connection: Connection, scope: str) -> None:
-    connection.execute(delete(policy_preview).where(policy_preview.c.scope == scope))
+def forget_previews(connection: Connection, scope: str, text_hash: str, *, older_than: int) -> None:
+    """That of one text, and all old ones."""
+    this = (policy_preview.c.scope == scope) & (policy_preview.c.text_hash == text_hash)
+    connection.execute(delete(policy_preview).where(this | (policy_preview.c.at < older_than)))
 
 
 def add_run(
