@@ -21,7 +21,7 @@ from entrepot.server.control.services import Services
 from entrepot.server.control.transaction import Transaction, change, look
 from entrepot.server.policies.facts import RepositoryFacts
 from entrepot.server.policies.model import Policy
-from entrepot.server.policies.plan import Decision, Plan, RepositoryPlan, Row, check
+from entrepot.server.policies.plan import Fate, Plan, RepositoryPlan, Row, check
 from entrepot.server.policies.retention import evaluate
 from entrepot.server.repos.errors import ManifestUnknown, NameUnknown, TagImmutable
 from entrepot.server.repos.history import restore_manifest, restore_tag
@@ -236,7 +236,7 @@ async def _remove(services: Services, actor: Actor, repository: str, batch: list
             again = _plan_one(t.connection, repository, policy, now)
         except NameUnknown:
             return []
-        due = {(row.tag, row.digest) for row in again.rows if row.decision is Decision.REMOVE}
+        due = {(row.tag, row.digest) for row in again.rows if row.decision is Fate.REMOVE}
         gone = []
         for row in batch:
             if (row.tag, row.digest) not in due:

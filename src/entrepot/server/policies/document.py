@@ -26,10 +26,10 @@ from entrepot.server.policies.model import (
     Kind,
     Per,
     Policy,
-    Repositories,
     Retention,
     Schedule,
-    Tags,
+    WhichRepositories,
+    WhichTags,
 )
 from entrepot.server.policies.patterns import EVERYTHING, Names, parse_names
 
@@ -108,7 +108,7 @@ def _retention(table: _Table, project: str | None) -> Retention:
     where = _repositories(table, project)
     tags = _tags(table) if any(key in table.values for key in _WHICH) else None
     rest = table.take("rest", _one_of("keep", "delete"), None)
-    inherited = tags or Tags()
+    inherited = tags or WhichTags()
     keep = tuple(_keep(rule, inherited) for rule in table.rules("keep"))
     delete = tuple(_delete(rule, tags) for rule in table.rules("delete"))
     table.end()
@@ -117,7 +117,7 @@ def _retention(table: _Table, project: str | None) -> Retention:
     return Retention(table.where, where, tags, rest == "delete", keep, delete)
 
 
-def _keep(table: _Table, inherited: Tags) -> KeepRule:
+def _keep(table: _Table, inherited: WhichTags) -> KeepRule:
     kind = table.exactly_one(_KEEPS)
     tags = _tags(table, inherited)
     per = table.take("per", _one_of(*get_args(Per)), None)
@@ -140,14 +140,14 @@ def _keep(table: _Table, inherited: Tags) -> KeepRule:
     return rule
 
 
-def _delete(table: _Table, inherited: Tags | None) -> DeleteRule:
+def _delete(table: _Table, inherited: WhichTags | None) -> DeleteRule:
     kind = table.exactly_one(_DELETES)
     names_tags = inherited is not None or any(key in table.values for key in _WHICH)
     if kind != "untagged-older-than" and not names_tags:
         raise InvalidPolicy(
             table.where, "names no tags, so it would delete none", hint='say which: tags = "**" is all'
         )
-    rule = DeleteRule(table.where, _tags(table, inherited or Tags()))
+    rule = DeleteRule(table.where, _tags(table, inherited or WhichTags()))
     match kind:
         case "older-than":
             rule = replace(rule, older_than=table.take(kind, _duration, 0))
@@ -171,22 +171,22 @@ def _immutable(table: _Table, project: str | None) -> Immutable:
     return Immutable(table.where, where, tags, delete)
 
 
-def _repositories(table: _Table, project: str | None) -> Repositories:
+def _repositories(table: _Table, project: str | None) -> WhichRepositories:
     said = table.take("projects", _names, None)
     if project is not None:
         if said is not None and said.texts != (project,):
             raise InvalidPolicy(table.where, f"is in the policy of {project} and can't name other projects")
         said = parse_names([project])
     repositories = table.take("repositories", _names, EVERYTHING)
-    return Repositories(said or EVERYTHING, repositories, said is not None)
+    return WhichRepositories(said or EVERYTHING, repositories, said is not None)
 
 
-def _tags(table: _Table, inherited: Tags | None = None) -> Tags:
-    base = inherited or Tags()
+def _tags(table: _Table, inherited: WhichTags | None = None) -> WhichTags:
+    base = inherited or WhichTags()
     names = table.take("tags", _names, None)
     without = table.take("except", _names, None)
     kinds = table.take("kind", _kinds, None)
-    return Tags(
+    return WhichTags(
         base.names if names is None else names,
         # What a block leaves out of its own tags is not left out of those that a rule names anew.
         without if without is not None or names is not None else base.without,

@@ -16,10 +16,10 @@ __all__ = [
     "Kind",
     "Per",
     "Policy",
-    "Repositories",
     "Retention",
     "Schedule",
-    "Tags",
+    "WhichRepositories",
+    "WhichTags",
 ]
 
 Kind = Literal["image", "index", "chart", "artifact"]
@@ -28,7 +28,7 @@ Deletable = Literal["never", "by-retention"]
 
 
 @dataclass(frozen=True, slots=True)
-class Repositories:
+class WhichRepositories:
     """`repositories` is about the name below the project when `projects` was said, about the whole name
     otherwise.
     """
@@ -45,7 +45,7 @@ class Repositories:
 
 
 @dataclass(frozen=True, slots=True)
-class Tags:
+class WhichTags:
     """By name, and by what they point to."""
 
     names: Names = EVERYTHING
@@ -65,7 +65,7 @@ class KeepRule:
 
     label: str
     """As people are told of it: `retention 1, keep 2`."""
-    tags: Tags
+    tags: WhichTags
     newest: int | None = None
     per: Per | None = None
     """`newest` counts in each of these versions, by version and not by push."""
@@ -80,7 +80,7 @@ class DeleteRule:
     """One of them. Durations in microseconds."""
 
     label: str
-    tags: Tags
+    tags: WhichTags
     older_than: int | None = None
     not_pulled_for: int | None = None
     more_than: int | None = None
@@ -92,8 +92,8 @@ class Retention:
     """A block: what goes is what it names and no keep rule of any block saves."""
 
     label: str
-    repositories: Repositories
-    tags: Tags | None
+    repositories: WhichRepositories
+    tags: WhichTags | None
     """None: it names none."""
     takes_rest: bool
     keep: tuple[KeepRule, ...]
@@ -102,11 +102,11 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class Immutable:
-    """Tags that stay what they are."""
+    """WhichTags that stay what they are."""
 
     label: str
-    repositories: Repositories
-    tags: Tags
+    repositories: WhichRepositories
+    tags: WhichTags
     delete: Deletable = "never"
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from entrepot.server.policies.model import Guard
 
-__all__ = ["Decision", "Plan", "RepositoryPlan", "Row", "check"]
+__all__ = ["Fate", "Plan", "RepositoryPlan", "Row", "check"]
 
 
-class Decision(enum.StrEnum):
+class Fate(enum.StrEnum):
     KEEP = "keep"
     REMOVE = "remove"
     LEAVE = "leave"
@@ -25,7 +25,7 @@ class Row:
     repository: str
     tag: str
     digest: str
-    decision: Decision
+    decision: Fate
     rule: str
     """That decided; empty when none is about it."""
     why: str
@@ -40,7 +40,7 @@ class RepositoryPlan:
 
     @property
     def removed(self) -> list[Row]:
-        return [row for row in self.rows if row.decision is Decision.REMOVE]
+        return [row for row in self.rows if row.decision is Fate.REMOVE]
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ class Plan:
         self.removed += removed
         self.kept += tags - gone
         for row in found.rows:
-            if row.tag and row.rule and row.decision is Decision.KEEP:
+            if row.tag and row.rule and row.decision is Fate.KEEP:
                 self.kept_by[row.rule] = self.kept_by.get(row.rule, 0) + 1
         project = found.name.partition("/")[0]
         self.project_tags[project] = self.project_tags.get(project, 0) + tags

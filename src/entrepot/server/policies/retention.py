@@ -14,8 +14,8 @@ from typing import Final
 
 from entrepot.server.policies.facts import RepositoryFacts, TagFacts
 from entrepot.server.policies.immutability import immutable_by, told
-from entrepot.server.policies.model import DeleteRule, KeepRule, Policy, Retention, Tags
-from entrepot.server.policies.plan import Decision, RepositoryPlan, Row
+from entrepot.server.policies.model import DeleteRule, KeepRule, Policy, Retention, WhichTags
+from entrepot.server.policies.plan import Fate, RepositoryPlan, Row
 from entrepot.server.policies.versions import ReleaseVersion, parse_version
 
 __all__ = ["evaluate", "subject_of_tag"]
@@ -36,7 +36,7 @@ def evaluate(facts: RepositoryFacts, policy: Policy, now: int) -> RepositoryPlan
     """One row a tag, in the order of the facts, then one a manifest without a tag that goes."""
     blocks = [block for block in policy.retention if facts.name in block.repositories]
     if not blocks:
-        left = [Row(facts.name, tag.name, tag.digest, Decision.LEAVE, "", _NO_RULE) for tag in facts.tags]
+        left = [Row(facts.name, tag.name, tag.digest, Fate.LEAVE, "", _NO_RULE) for tag in facts.tags]
         return RepositoryPlan(facts.name, tuple(left))
     here = {tag.digest for tag in facts.tags} | {one.digest for one in facts.untagged}
     for children in facts.children.values():
@@ -71,7 +71,7 @@ def _decide(
     named: dict[str, Reason],
     now: int,
 ) -> Row:
-    row = Row(facts.name, tag.name, tag.digest, Decision.KEEP, "", "")
+    row = Row(facts.name, tag.name, tag.digest, Fate.KEEP, "", "")
     reasons = saved.get(tag.name, [])
     loss = named.get(tag.name)
     if tag.name in facts.held or tag.digest in facts.held:
@@ -95,11 +95,11 @@ def _decide(
             )
         return replace(row, rule=label, why=why, goes_at=goes_at)
     if loss is None:
-        return replace(row, decision=Decision.LEAVE, why=_NO_RULE)
+        return replace(row, decision=Fate.LEAVE, why=_NO_RULE)
     label, why, at = loss
     if at is not None and at > now:
-        return replace(row, decision=Decision.LEAVE, rule=label, why="not old enough yet", goes_at=at)
-    return replace(row, decision=Decision.REMOVE, rule=label, why=why)
+        return replace(row, decision=Fate.LEAVE, rule=label, why="not old enough yet", goes_at=at)
+    return replace(row, decision=Fate.REMOVE, rule=label, why=why)
 
 
 def _saved(blocks: Sequence[Retention], tags: Sequence[TagFacts], now: int) -> dict[str, list[Reason]]:
@@ -111,7 +111,7 @@ def _saved(blocks: Sequence[Retention], tags: Sequence[TagFacts], now: int) -> d
     return found
 
 
-def _chosen(which: Tags, tags: Sequence[TagFacts]) -> list[TagFacts]:
+def _chosen(which: WhichTags, tags: Sequence[TagFacts]) -> list[TagFacts]:
     return [tag for tag in tags if which.chooses(tag.name, tag.kind)]
 
 
@@ -226,7 +226,7 @@ def _untagged(blocks: Sequence[Retention], facts: RepositoryFacts, now: int) -> 
             assert rule.untagged_older_than is not None
             if one.digest not in facts.held and one.pushed_at + rule.untagged_older_than <= now:
                 why = f"without a tag, pushed more than {_days(rule.untagged_older_than)} ago"
-                found.append(Row(facts.name, "", one.digest, Decision.REMOVE, rule.label, why))
+                found.append(Row(facts.name, "", one.digest, Fate.REMOVE, rule.label, why))
                 break
     return found
 
@@ -236,7 +236,7 @@ def _staying(facts: RepositoryFacts, decided: dict[str, Row], untagged: Sequence
     leaving = {row.digest for row in untagged}
     subject_of = {one.digest: one.subject for one in facts.untagged if one.subject}
     children = {child for found in facts.children.values() for child in found}
-    reached = {row.digest for row in decided.values() if row.decision is not Decision.REMOVE}
+    reached = {row.digest for row in decided.values() if row.decision is not Fate.REMOVE}
     reached |= {
         one.digest
         for one in facts.untagged
@@ -257,9 +257,7 @@ def _staying(facts: RepositoryFacts, decided: dict[str, Row], untagged: Sequence
 
 
 def _follow(facts: RepositoryFacts, policy: Policy, tag: TagFacts, subject: str, stays: set[str]) -> Row:
-    row = Row(
-        facts.name, tag.name, tag.digest, Decision.KEEP, "its subject", f"its subject {subject[:19]} stays"
-    )
+    row = Row(facts.name, tag.name, tag.digest, Fate.KEEP, "its subject", f"its subject {subject[:19]} stays")
     if subject in stays:
         return row
     if tag.name in facts.held or tag.digest in facts.held:
@@ -267,7 +265,7 @@ def _follow(facts: RepositoryFacts, policy: Policy, tag: TagFacts, subject: str,
     rule = immutable_by(policy.immutable, facts.name, tag.name, tag.kind, by_retention=True)
     if rule is not None and not facts.is_proxy:
         return replace(row, rule=rule.label, why=f"immutable: {told(rule)}")
-    return replace(row, decision=Decision.REMOVE, why=f"its subject {subject[:19]} goes")
+    return replace(row, decision=Fate.REMOVE, why=f"its subject {subject[:19]} goes")
 
 
 def _days(duration: int) -> str:

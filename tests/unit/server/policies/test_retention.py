@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from entrepot.server.policies.document import parse_policy
 from entrepot.server.policies.facts import ManifestFacts, RepositoryFacts, TagFacts
 from entrepot.server.policies.model import Guard
-from entrepot.server.policies.plan import Decision, Plan, check
+from entrepot.server.policies.plan import Fate, Plan, check
 from entrepot.server.policies.retention import evaluate
 
 DAY = 24 * 3600 * 1_000_000
@@ -180,7 +180,7 @@ def test_a_row_says_which_rule_and_until_when() -> None:
     policy = parse_policy(keeping('{ pulled-within = "30d" }, { always = true, tags = "b" }'))
     first, second = evaluate(facts, policy, NOW).rows
     assert (first.decision, first.rule, first.goes_at) == (
-        Decision.KEEP,
+        Fate.KEEP,
         "retention 1, keep 1",
         NOW + 10 * DAY,
     )
