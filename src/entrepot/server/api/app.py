@@ -18,6 +18,7 @@ from litestar.types import ASGIApp
 from entrepot.server.api import (
     account,
     notifications,
+    policies,
     projects,
     repositories,
     robots,
@@ -49,6 +50,7 @@ ROUTES: Final[Sequence[Any]] = (
     *roles.ROUTES,
     *account.ROUTES,
     *notifications.ROUTES,
+    *policies.ROUTES,
 )
 
 

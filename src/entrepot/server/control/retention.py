@@ -35,6 +35,7 @@ __all__ = [
     "list_retention_runs",
     "plan_repository",
     "plan_retention",
+    "plan_tag",
     "retention_if_due",
     "run_retention",
     "show_retention_run",
@@ -133,6 +134,18 @@ async def plan_repository(services: Services, actor: Actor, repository: str) -> 
         return _plan_one(t.connection, repository, policy, now)
 
     return await look(services, actor, see)
+
+
+async def plan_tag(services: Services, actor: Actor, repository: str, tag: str) -> Row | None:
+    """What retention will do to a tag; None when no rule is there, or the tag is not. Raises NotFound."""
+
+    def see(t: Transaction) -> bool:
+        return bool(rows.current_texts(t.connection))
+
+    if not await look(services, actor, see):  # most registries have none: their pages cost no plan
+        return None
+    found = await plan_repository(services, actor, repository)
+    return next((row for row in found.rows if row.tag == tag), None)
 
 
 def _plan_one(connection: Connection, repository: str, policy: Policy, now: int) -> RepositoryPlan:

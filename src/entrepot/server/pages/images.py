@@ -15,6 +15,7 @@ from entrepot.server.access.decision.model import Action
 from entrepot.server.control import manifests
 from entrepot.server.control.foreign import apart, read_object, short_text
 from entrepot.server.control.manifests import Chart, ManifestRow, chart_of, image_config
+from entrepot.server.control.retention import plan_tag
 from entrepot.server.control.tags import TagRow, find_tag, history_of_tag, page_of_tags
 from entrepot.server.pages.kit import addresses
 from entrepot.server.pages.kit.artifact_view import ArtifactView, artifact_view, kind_of_referrer
@@ -136,10 +137,12 @@ async def _page(visit: Visit, repository: str, digest: str, row: TagRow | None) 
     signed_by = around.signature or next(
         (one.digest for one, kind, _notes in referrers if kind.startswith("Signature")), None
     )
+    fate = await plan_tag(visit.services, visit.caller, repository, tag) if tag else None
     return visit.render(
         "image.html",
         head=head,
         tag=tag,
+        fate=fate,
         row=row,
         signed_by=signed_by,
         digest=digest,

@@ -102,7 +102,7 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class Immutable:
-    """WhichTags that stay what they are."""
+    """Tags that stay what they are."""
 
     label: str
     repositories: WhichRepositories
