@@ -95,6 +95,8 @@ ASKED: Final[dict[str, Ask]] = {
     f"POST {_ROBOT}/secret": _json(),
     f"POST {_ROBOT}/trusts": _json(issuer="https://gitlab.com", claims={"project_path": "another/one"}),
     f"DELETE {_ROBOT}/trusts/{{rule:int}}": _nothing,
+    f"PUT {_PROJECT}/policy": _json(text=""),
+    f"POST {_PROJECT}/policy/plan": _json(text=""),
     # Repositories.
     f"PATCH {_REPOSITORY}": _json(description="changed"),
     f"DELETE {_REPOSITORY}": _nothing,
@@ -131,6 +133,8 @@ ASKED: Final[dict[str, Ask]] = {
     f"POST {_API}/setup": _json(token="ent_set_" + "x" * 40, password=_ANOTHER),
     # The registry.
     f"PATCH {_API}/settings": _json(project_creation="admins"),
+    f"PUT {_API}/policy": _json(text=""),
+    f"POST {_API}/policy/plan": _json(text=""),
     f"POST {_API}/sources": lambda w, _k: {
         "json": {"name": "fresh", "kind": "htpasswd", "settings": {"path": w.htpasswd}}
     },
@@ -162,6 +166,7 @@ FORMS: Final[dict[str, Ask]] = {
     "POST /admin/jobs": _form(kind="gc"),
     "POST /admin/pull-through": _form(name="fresh", url="registry.example.org"),
     "POST /admin/pull-through/{project:str}/remove": _form(),
+    "POST /admin/policy": _form(text="", do="apply"),
     "POST /admin/restore-project": _form(project="closed"),
     "POST /admin/roles": _form(name="fresh", actions=["pull"]),
     "POST /admin/roles/{role:str}/delete": _form(confirm="releaser"),
@@ -182,6 +187,7 @@ FORMS: Final[dict[str, Ask]] = {
     "POST /projects/{project:str}/delete": lambda _w, k: {"name": k.project},
     "POST /projects/{project:str}/members": _form(kind="user", name="stranger", role="puller"),
     "POST /projects/{project:str}/members/remove": lambda _w, k: {"grant": str(k.grant)},
+    "POST /projects/{project:str}/policy": _form(text="", do="apply"),
     "POST /projects/{project:str}/restore-repository": lambda _w, k: {"repository": f"{k.project}/gone"},
     "POST /projects/{project:str}/robots": _form(name="fresh", role="puller"),
     "POST /projects/{project:str}/robots/{robot:str}": _form(description="changed", enabled="yes"),

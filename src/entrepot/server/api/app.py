@@ -18,6 +18,7 @@ from litestar.types import ASGIApp
 from entrepot.server.api import (
     account,
     notifications,
+    policies,
     projects,
     pull_through,
     repositories,
@@ -51,6 +52,7 @@ ROUTES: Final[Sequence[Any]] = (
     *account.ROUTES,
     *notifications.ROUTES,
     *pull_through.ROUTES,
+    *policies.ROUTES,
 )
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from entrepot.server.config.model import Config
 from entrepot.server.control.contents import index_settings
+from entrepot.server.control.retention import retention_if_due
 from entrepot.server.control.services import Services
 from entrepot.server.control.upkeep import gc_settings, make_mender, orphan_age_s
 from entrepot.server.db.clock import microseconds
@@ -156,6 +157,13 @@ def _integrity(services: Services) -> Handler:
     return run
 
 
+def _retention(services: Services) -> Handler:
+    async def run(_context: JobContext) -> Result:
+        return await retention_if_due(services)
+
+    return run
+
+
 def _prune_events(services: Services) -> Handler:
     async def run(_context: JobContext) -> Result:
         before = services.catalog.clock.steady() - microseconds(EVENTS_KEPT_S)
@@ -199,6 +207,13 @@ JOB_KINDS: Final = (
         handler=_sweep,
         # No rarer than collection: who collects every few seconds wants the room, too.
         interval="gc.interval",
+        at_least_every_s=MINUTE_S,
+        is_frequent=True,
+    ),
+    JobKind(
+        name="retention",
+        words="Removes tags that the retention policies let go, when their schedule says.",
+        handler=_retention,
         at_least_every_s=MINUTE_S,
         is_frequent=True,
     ),

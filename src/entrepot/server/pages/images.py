@@ -22,6 +22,7 @@ from entrepot.server.control.contents import (
 )
 from entrepot.server.control.foreign import apart, read_object, short_text
 from entrepot.server.control.manifests import Chart, ManifestRow, chart_of, image_config
+from entrepot.server.control.retention import plan_tag
 from entrepot.server.control.tags import TagRow, find_tag, history_of_tag, page_of_tags
 from entrepot.server.pages.kit import addresses
 from entrepot.server.pages.kit.artifact_view import ArtifactView, artifact_view, kind_of_referrer
@@ -147,6 +148,7 @@ async def _page(visit: Visit, repository: str, digest: str, row: TagRow | None) 
         (one.digest for one, kind, _notes in referrers if kind.startswith("Signature")), None
     )
     files, why = await contents_of(visit, repository, shown)
+    fate = await plan_tag(visit.services, visit.caller, repository, tag) if tag else None
     return visit.render(
         "image.html",
         files=files,
@@ -154,6 +156,7 @@ async def _page(visit: Visit, repository: str, digest: str, row: TagRow | None) 
         no_files=why,
         head=head,
         tag=tag,
+        fate=fate,
         row=row,
         signed_by=signed_by,
         digest=digest,

@@ -20,6 +20,7 @@ __all__ = [
     "QuotaExceeded",
     "RangeInvalid",
     "SizeInvalid",
+    "TagImmutable",
     "TooManyTags",
     "TooManyUploads",
     "UploadBusy",
@@ -209,3 +210,16 @@ class QuotaExceeded(Denied):
             f"project {project} would have more than its {human_size(quota)}",
             hint="delete what is not needed, or ask for a larger quota",
         )
+
+
+class TagImmutable(Denied):
+    """A rule keeps the tag as it is."""
+
+    code: ClassVar[str] = "tag-immutable"
+
+    def __init__(self, repository: str, tag: str, digest: str, rule: str, doing: str) -> None:
+        super().__init__(
+            f"tag {tag} of {repository} is immutable and can't be {doing}: rule {rule} keeps it at {digest}",
+            hint="push under another tag" if doing == "overwritten" else None,
+        )
+        self.digest = digest

@@ -25,11 +25,12 @@ from entrepot.server.db.tables import (
     tag_event,
 )
 from entrepot.server.repos.errors import ManifestUnknown
+from entrepot.server.repos.immutable import require_mutable
 from entrepot.server.repos.manifests import StoredManifest
 from entrepot.server.repos.records import add_usage, write_event, write_tag_event
 from entrepot.server.repos.rows import RepositoryRow, find_repository, insert_new, require_repository
 
-__all__ = ["History", "TagEvent", "events_of_tag", "manifest_at", "restore_tag"]
+__all__ = ["History", "TagEvent", "events_of_tag", "manifest_at", "restore_manifest", "restore_tag"]
 
 _EVENTS = (
     select(
@@ -229,6 +230,8 @@ def restore_tag(
     if old != digest:
         move = "create-tag" if old is None else "overwrite-tag"
         permit(connection, Change(move, repository, name, old, digest))
+        if old is not None:
+            require_mutable(connection, repository, name, old, doing="overwritten")
         key = {"p_repo": row.id, "p_name": name, "p_digest": digest}
         if connection.execute(_WAS, key).first() is None:
             permit(connection, Change("restore", repository, None, old, digest))
@@ -258,6 +261,21 @@ def restore_tag(
     write_event(connection, "restore", repository, actor, now, tags=[name], digest=digest, old=old)
     add_usage(connection, row.project_id, grown, steady)
     return old
+
+
+def restore_manifest(
+    connection: Connection, repository: str, digest: str, actor: Actor, now: int, steady: int
+) -> None:
+    """Bring a deleted manifest back that had no tag. Raises NameUnknown, ManifestUnknown when it has been
+    collected.
+    """
+    row = require_repository(connection, repository)
+    grown = _revive(connection, row, digest)
+    if grown is None:
+        raise ManifestUnknown(repository, digest)
+    record_change(connection, Change("restore", repository, None, None, digest), actor, now)
+    write_event(connection, "restore", repository, actor, now, tags=[], digest=digest, old=None)
+    add_usage(connection, row.project_id, grown, steady)
 
 
 def _revive(connection: Connection, repository: RepositoryRow, digest: str) -> int | None:

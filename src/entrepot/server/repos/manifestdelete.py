@@ -11,6 +11,7 @@ from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.change import Change, Permit
 from entrepot.server.db.tables import manifest, manifest_child, tag
 from entrepot.server.repos.errors import ManifestUnknown
+from entrepot.server.repos.immutable import require_mutable
 from entrepot.server.repos.records import add_usage, write_event, write_tag_event
 from entrepot.server.repos.rows import RepositoryRow, require_repository
 
@@ -52,14 +53,25 @@ _BURY = update(manifest).where(manifest.c.id == bindparam("p_id")).values(delete
 
 
 def delete_tag(
-    connection: Connection, repository: str, name: str, actor: Actor, permit: Permit, now: int, steady: int
+    connection: Connection,
+    repository: str,
+    name: str,
+    actor: Actor,
+    permit: Permit,
+    now: int,
+    steady: int,
+    *,
+    rule: str | None = None,
 ) -> str:
-    """Returns the digest that the tag pointed to."""
+    """Returns the digest that the tag pointed to. `rule`: the one of retention that deletes it.
+
+    Raises NameUnknown, ManifestUnknown, TagImmutable, Denied.
+    """
     row = require_repository(connection, repository)
     digest: str | None = connection.execute(_TAG, {"p_repo": row.id, "p_name": name}).scalar_one_or_none()
     if digest is None:
         raise ManifestUnknown(repository, name)
-    _drop_tag(connection, row, name, digest, actor, permit, now, steady)
+    _drop_tag(connection, row, name, digest, actor, permit, now, steady, rule=rule)
     write_event(connection, "delete-tag", repository, actor, now, tags=[name], digest=digest)
     return digest
 
@@ -111,9 +123,12 @@ def _drop_tag(
     permit: Permit,
     now: int,
     steady: int,
+    *,
+    rule: str | None = None,
 ) -> None:
     change = Change("delete-tag", repository.name, name, digest)
     permit(connection, change)
+    require_mutable(connection, repository.name, name, digest, doing="deleted", by_retention=rule is not None)
     connection.execute(_DELETE_TAG, {"p_repo": repository.id, "p_name": name})
     write_tag_event(connection, repository.id, name, old=digest, new=None, at=steady, by=actor.name)
-    record_change(connection, change, actor, now)
+    record_change(connection, change, actor, now, {"rule": rule} if rule else None)

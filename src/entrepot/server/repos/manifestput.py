@@ -28,6 +28,7 @@ from entrepot.server.db.tables import (
     tag,
 )
 from entrepot.server.repos.errors import ManifestBlobUnknown, PreconditionFailed
+from entrepot.server.repos.immutable import require_mutable
 from entrepot.server.repos.limits import Sparse
 from entrepot.server.repos.links import promote_missing
 from entrepot.server.repos.records import add_usage, write_event, write_tag_event
@@ -255,6 +256,8 @@ def _decide_tags(
     for name, old in moves.items():
         action = "create-tag" if old is None else "overwrite-tag"
         put.permit(connection, Change(action, put.repository, name, old, digest))
+        if old is not None:
+            require_mutable(connection, put.repository, name, old, doing="overwritten")
     return moves
 
 

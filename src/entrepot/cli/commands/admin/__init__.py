@@ -39,6 +39,7 @@ ADMIN_COMMANDS: dict[str, str] = {
     "fsck": "entrepot.cli.commands.admin.fsck:fsck",
     "explain": "entrepot.cli.commands.admin.explain:explain",
     "grant": "entrepot.cli.commands.admin.grant:grant",
+    "policy": "entrepot.cli.commands.admin.policy:policy",
     "project": "entrepot.cli.commands.admin.project:project",
     "robot": "entrepot.cli.commands.admin.robot:robot",
     "role": "entrepot.cli.commands.admin.role:role",

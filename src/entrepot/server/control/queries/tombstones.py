@@ -10,14 +10,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, exists, func, select, update
+from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
 from entrepot.errors import Conflict, NotFound
 from entrepot.server.access.audit import record_change
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.change import Change, Permit, allow_all
 from entrepot.server.access.decision.patterns import Visible
-from entrepot.server.db.tables import blob, manifest, project, repo, repo_blob, tag_event
+from entrepot.server.db.tables import (
+    blob,
+    manifest,
+    policy,
+    policy_version,
+    project,
+    repo,
+    repo_blob,
+    tag_event,
+)
+from entrepot.server.repos.immutable import require_all_mutable
 from entrepot.server.repos.records import add_usage, write_event
 from entrepot.server.repos.visibility import is_visible
 
@@ -61,6 +71,7 @@ def delete_repository(
     permit(connection, change)
     if found is None:
         raise NotFound(f"no repository is called {name}")
+    require_all_mutable(connection, name)
     connection.execute(update(repo).where(repo.c.id == found.id).values(deleted_at=steady))
     record_change(connection, change, actor, now)
     write_event(connection, "delete-repository", name, actor, now)
@@ -122,6 +133,11 @@ def delete_project(
     ).scalar_one_or_none()
     if project_id is None:
         raise NotFound(f"no project is called {name}")
+    names = select(repo.c.name).where(repo.c.project_id == project_id, repo.c.deleted_at.is_(None))
+    for repository in connection.execute(names).scalars().all():
+        require_all_mutable(connection, repository)
+    # Who makes a project of that name anew does not get rules they never saw.
+    connection.execute(delete(policy).where(policy.c.scope == name))
     connection.execute(update(project).where(project.c.id == project_id).values(deleted_at=steady))
     connection.execute(
         update(repo)
@@ -152,6 +168,13 @@ def restore_project(
     if connection.execute(live).scalar_one():
         raise Conflict(f"a new project is called {name} by now", hint="rename or delete that one first")
     connection.execute(update(project).where(project.c.id == gone.id).values(deleted_at=None))
+    last = (
+        select(policy_version.c.scope, policy_version.c.version, policy_version.c.text)
+        .where(policy_version.c.scope == name)
+        .order_by(policy_version.c.version.desc())
+        .limit(1)
+    )
+    connection.execute(insert(policy).from_select(["scope", "version", "text"], last))
     connection.execute(
         update(repo)
         .where(repo.c.project_id == gone.id, repo.c.deleted_at == gone.deleted_at)

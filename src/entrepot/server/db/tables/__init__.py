@@ -9,6 +9,7 @@
                  ├─< tag┘                            tag_event, tag_pull, tag_pull_day
     audit  outbox  job  lease  node  setting         project ─ upstream, upstream_answer, upstream_fetch
                                                      derived (made of content, and again)
+    policy  policy_version  policy_preview  retention_run
 
 `deleted_at` is a tombstone: reads leave such rows out, collection treats them as roots until the undo window
 ends, and a push of the same thing clears it.
@@ -20,6 +21,7 @@ from entrepot.server.db.tables.blobs import blob, repo_blob, trash, upload, uplo
 from entrepot.server.db.tables.insight import derived
 from entrepot.server.db.tables.journal import audit, outbox
 from entrepot.server.db.tables.manifests import manifest, manifest_blob, manifest_child, manifest_missing
+from entrepot.server.db.tables.policies import policy, policy_preview, policy_version, retention_run
 from entrepot.server.db.tables.projects import project, repo
 from entrepot.server.db.tables.setting import setting
 from entrepot.server.db.tables.tags import pull_look, tag, tag_event, tag_pull, tag_pull_day
@@ -40,10 +42,14 @@ __all__ = [
     "metadata",
     "node",
     "outbox",
+    "policy",
+    "policy_preview",
+    "policy_version",
     "project",
     "pull_look",
     "repo",
     "repo_blob",
+    "retention_run",
     "setting",
     "tag",
     "tag_event",

@@ -629,6 +629,48 @@ Table(
     sqlite_with_rowid=False,
 )
 
+Table(
+    "policy",
+    SCHEMA,
+    Column("scope", Bytewise, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("text", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+Table(
+    "policy_version",
+    SCHEMA,
+    Column("scope", Bytewise, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("by", Text, nullable=False),
+)
+Table(
+    "policy_preview",
+    SCHEMA,
+    Column("scope", Bytewise, primary_key=True),
+    Column("text_hash", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("shown", Text, nullable=False),
+)
+Table(
+    "retention_run",
+    SCHEMA,
+    Column("id", Key, Identity(always=False), primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+    Column("by", Text, nullable=False),
+    Column("kept", Key, nullable=False),
+    Column("removed", Key, nullable=False, server_default="0"),
+    Column("reason", Text),
+    Column("rows", Text, nullable=False),
+    CheckConstraint("state in ('running', 'done', 'waiting', 'failed', 'undone')", name="state"),
+    Index("ix_retention_run_at", "at"),
+    sqlite_autoincrement=True,
+)
+
 _FUNCTION = """
 CREATE FUNCTION rights_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

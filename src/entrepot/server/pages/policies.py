@@ -1,0 +1,100 @@
+"""The policy of a project, and of the registry: written beside what it would do."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from litestar import Response
+
+from entrepot.errors import EntrepotError
+from entrepot.server.access.decision.model import Action
+from entrepot.server.control import policies
+from entrepot.server.control.policies import PolicyPreview
+from entrepot.server.pages.kit import addresses
+from entrepot.server.pages.kit.forms import Form
+from entrepot.server.pages.kit.route import page, submit
+from entrepot.server.pages.kit.visit import Visit
+from entrepot.server.pages.projects import project_head
+
+__all__ = ["ROUTES"]
+
+LONGEST: Final = 20_000
+"""What a form takes, each character up to three bytes there."""
+SHOWN: Final = 500
+STARTER: Final = """\
+# Keep the last 5 releases of each minor version and what was pulled in 30 days; let the rest go.
+[[retention]]
+rest = "delete"
+keep = [{ newest = 5, tags = "v*", per = "minor" }, { pulled-within = "30d" }]
+
+# Releases stay what they are.
+[[immutable]]
+tags = "v*"
+delete = "by-retention"
+"""
+
+
+@page("/projects/{project:str}/policy", Action.MANAGE_PROJECT)
+async def of_project(visit: Visit, project: str) -> Response[Any]:
+    return await _page(visit, project, *await _present(visit, project))
+
+
+@submit("/projects/{project:str}/policy", Action.MANAGE_PROJECT)
+async def change_of_project(visit: Visit, project: str) -> Response[Any]:
+    return await _change(visit, project)
+
+
+@page("/admin/policy", Action.READ_SYSTEM)
+async def of_registry(visit: Visit) -> Response[Any]:
+    return await _page(visit, None, *await _present(visit, None))
+
+
+@submit("/admin/policy", Action.MANAGE_SYSTEM)
+async def change_of_registry(visit: Visit) -> Response[Any]:
+    return await _change(visit, None)
+
+
+async def _present(visit: Visit, project: str | None) -> tuple[Form, None]:
+    found = await policies.show_policy(visit.services, visit.caller, project=project)
+    return Form(text=found.text or STARTER), None
+
+
+async def _change(visit: Visit, project: str | None) -> Response[Any]:
+    """`do=apply` puts it in force; anything else only shows what it would do."""
+    form = await visit.form()
+    text = form.body("text", longest=LONGEST)
+    preview: PolicyPreview | None = None
+    if form.is_good:
+        try:
+            if form["do"] == "apply":
+                await policies.apply_policy(visit.services, visit.caller, text, project=project)
+                return visit.go(_address(project), "The policy holds.")
+            preview = await policies.plan_policy(visit.services, visit.caller, text, project=project)
+        except EntrepotError as error:
+            form.blame(error, "text")
+    return await _page(visit, project, form, preview, status=200 if form.is_good else 400)
+
+
+def _address(project: str | None) -> str:
+    return addresses.admin("policy") if project is None else addresses.project(project, "policy")
+
+
+async def _page(
+    visit: Visit, project: str | None, form: Form, preview: PolicyPreview | None, *, status: int = 200
+) -> Response[Any]:
+    versions = await policies.list_policy_versions(visit.services, visit.caller, project=project)
+    return visit.render(
+        "policy.html",
+        status=status,
+        head=await project_head(visit, project, "policy") if project else None,
+        tab="policy",
+        action=_address(project),
+        form=form,
+        preview=preview,
+        shown=preview.plan.removed[:SHOWN] if preview else [],
+        versions=versions[:10],
+        may_change=project is not None or await visit.may(Action.MANAGE_SYSTEM),
+    )
+
+
+ROUTES = [of_project, change_of_project, of_registry, change_of_registry]
