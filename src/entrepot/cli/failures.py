@@ -94,6 +94,8 @@ def describe_failure(error: BaseException) -> str:
 
 
 def _in_signing(error: BaseException) -> bool:
+    import traceback
+
     frames = traceback.extract_tb(error.__traceback__)
     return any("/entrepot/signing/" in frame.filename for frame in frames)
 
