@@ -14,7 +14,7 @@ from entrepot.server.db import Catalog, open_catalog, silence
 from entrepot.server.db.errors import CatalogUnavailable
 from entrepot.server.db.location import parse_catalog_url
 from entrepot.server.db.settings import get_setting, set_setting
-from entrepot.server.db.silence import DatabaseSilent, Listener
+from entrepot.server.db.silence import DatabaseSilent, SilenceWatch
 from tests.contract.db.test_catalog import VALUE
 
 pytestmark = pytest.mark.anyio
@@ -151,7 +151,7 @@ async def test_a_caller_that_leaves_is_no_silence() -> None:
     async def nothing() -> None:
         return None
 
-    listener = Listener(nothing)
+    listener = SilenceWatch(nothing)
     left = asyncio.ensure_future(listener.attempt(lambda: asyncio.sleep(60)))
     await asyncio.sleep(0)
     left.cancel()

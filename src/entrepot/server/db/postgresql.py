@@ -32,7 +32,7 @@ from entrepot.server.db.errors import CatalogFull, CatalogUnavailable, RetryTran
 from entrepot.server.db.ownloop import run_in_own_loop
 from entrepot.server.db.refusals import by_postgresql, sqlstate
 from entrepot.server.db.settings import CLOCK_OFFSET
-from entrepot.server.db.silence import DatabaseSilent, Listener
+from entrepot.server.db.silence import DatabaseSilent, SilenceWatch
 from entrepot.server.db.statements import HotQuery
 
 __all__ = ["PostgresqlCatalog", "postgresql_engine"]
@@ -154,7 +154,7 @@ class PostgresqlCatalog(Catalog):
                 self.clock.follow(now - offset, taken_at=taken_at)
                 self._clock_offset, self._clock_checked = offset, taken_at
         self._running: set[asyncio.Future[Any]] = set()
-        self._listener = Listener(self._ask)
+        self._listener = SilenceWatch(self._ask)
 
     async def write(
         self,

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 from entrepot.observability.logs import get_log
 
-__all__ = ["DatabaseSilent", "Listener"]
+__all__ = ["DatabaseSilent", "SilenceWatch"]
 
 T = TypeVar("T")
 log = get_log(__name__)
@@ -42,7 +42,7 @@ class _Waiting:
         self.given_up = False
 
 
-class Listener:
+class SilenceWatch:
     """Knows whether the database answers. One for each catalog and event loop."""
 
     def __init__(self, ask: Callable[[], Awaitable[None]]) -> None:
