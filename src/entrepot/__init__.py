@@ -22,6 +22,8 @@ _EXPORTS: dict[str, str] = {
     # verbs
     "annotate_manifest": "entrepot.actions.manifest_annotate",
     "append_layer": "entrepot.actions.append",
+    "attach": "entrepot.actions.artifact",
+    "attest": "entrepot.actions.sign",
     "commit_container": "entrepot.actions.commit",
     "container_changes": "entrepot.actions.diff",
     "container_logs": "entrepot.actions.logs",
@@ -42,6 +44,7 @@ _EXPORTS: dict[str, str] = {
     "inspect_image": "entrepot.actions.inspect",
     "inspect_manifest": "entrepot.actions.manifest_inspect",
     "kill_container": "entrepot.actions.kill",
+    "list_artifacts": "entrepot.actions.artifact",
     "list_containers": "entrepot.actions.ps",
     "list_images": "entrepot.actions.images",
     "list_repositories": "entrepot.actions.listing",
@@ -63,11 +66,15 @@ _EXPORTS: dict[str, str] = {
     "run_container": "entrepot.actions.run",
     "save": "entrepot.actions.save",
     "search": "entrepot.actions.search",
+    "sign": "entrepot.actions.sign",
     "start_container": "entrepot.actions.start",
     "stop_container": "entrepot.actions.stop",
     "sync": "entrepot.actions.sync",
     "sync_list": "entrepot.actions.sync",
     "tag": "entrepot.actions.tag",
+    "tree": "entrepot.actions.tree",
+    "verify": "entrepot.actions.verify",
+    "verify_bundle": "entrepot.actions.verify_bundle",
     "wait_for_container": "entrepot.actions.wait",
     # what they give and take
     "CancelToken": "entrepot.content.protocols",
@@ -101,6 +108,7 @@ _EXPORTS: dict[str, str] = {
 
 if TYPE_CHECKING:
     from entrepot.actions.append import append_layer
+    from entrepot.actions.artifact import attach, list_artifacts
     from entrepot.actions.commit import commit_container
     from entrepot.actions.container_inspect import inspect_container
     from entrepot.actions.copy import Copied, copy
@@ -136,10 +144,14 @@ if TYPE_CHECKING:
     from entrepot.actions.run import run_container
     from entrepot.actions.save import save
     from entrepot.actions.search import search
+    from entrepot.actions.sign import attest, sign
     from entrepot.actions.start import Finished, start_container
     from entrepot.actions.stop import stop_container
     from entrepot.actions.sync import Synced, sync, sync_list
     from entrepot.actions.tag import tag
+    from entrepot.actions.tree import tree
+    from entrepot.actions.verify import verify
+    from entrepot.actions.verify_bundle import verify_bundle
     from entrepot.actions.wait import wait_for_container
     from entrepot.client.registry import SearchResult
     from entrepot.client.settings import ClientSettings
@@ -184,6 +196,8 @@ __all__ = [
     "__version__",
     "annotate_manifest",
     "append_layer",
+    "attach",
+    "attest",
     "commit_container",
     "container_changes",
     "container_logs",
@@ -204,6 +218,7 @@ __all__ = [
     "inspect_image",
     "inspect_manifest",
     "kill_container",
+    "list_artifacts",
     "list_containers",
     "list_images",
     "list_repositories",
@@ -225,11 +240,15 @@ __all__ = [
     "run_container",
     "save",
     "search",
+    "sign",
     "start_container",
     "stop_container",
     "sync",
     "sync_list",
     "tag",
+    "tree",
+    "verify",
+    "verify_bundle",
     "wait_for_container",
 ]
 

@@ -1,6 +1,7 @@
 """`sign`, `attest` and `verify` in a real registry, and others' verifiers on what we signed."""
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -266,3 +267,31 @@ def test_what_only_looks_like_a_signature_stands_in_nobodys_way(tool: Tool, repo
     assert "has no signature that holds" in tool.err("verify", repo.image, "--key", public)
     tool.run("sign", repo.image, "--key", private)
     assert tool.out("verify", repo.image, "--key", public).count("Passed over") == 3
+
+
+def test_the_keys_that_the_documentation_makes_sign_as_cosign_and_as_notation(tool: Tool, repo: Repo) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sign.md").read_text()
+    made = "\n".join(part.split("```")[0] for part in page.split("```sh\n")[1:]).replace("\\\n", " ")
+    commands = [line for line in made.splitlines() if line.startswith("openssl")]
+    assert len(commands) == 3
+    for command in commands:
+        subprocess.run(["sh", "-c", command], cwd=tool.home, check=True, capture_output=True, timeout=60)
+    store = tool.home / "truststore" / "x509" / "ca" / "port"
+    store.mkdir(parents=True)
+    (store / "root.pem").write_bytes((tool.home / "chain.pem").read_bytes())
+    policy = {
+        "name": "ours", "registryScopes": [f"{repo.hub.host}/{repo.name}"],
+        "signatureVerification": {"level": "strict"}, "trustStores": ["ca:port"],
+        "trustedIdentities": ["x509.subject: C=DE, ST=HH, O=port"],
+    }  # fmt: skip
+    (tool.home / "policy").write_text(json.dumps({"version": "1.0", "trustPolicies": [policy]}))
+    tool.run("sign", repo.image, "--key", "signing.key")
+    tool.run(
+        "sign", repo.image, "--key", "signing.key", "--certificate-chain", "chain.pem", "--expires-in", "90"
+    )
+    assert "ECDSA P-256 key signing.pub" in tool.out("verify", repo.image, "--key", "signing.pub")
+    out = tool.out("verify", repo.image, "--notation-trust-policy", "policy")
+    assert "signed by CN=me,O=port,ST=HH,C=DE" in out
+    assert "no trust policy is for" in tool.err(
+        "verify", f"{repo.hub.host}/other/app:1", "--notation-trust-policy", "policy"
+    )

@@ -10,6 +10,7 @@ from cryptography import x509
 
 from entrepot.actions.signatures import ImageThere, attach
 from entrepot.content.protocols import Sink
+from entrepot.signing.certificate_files import read_certificates
 from entrepot.signing.errors import InvalidTrust
 from entrepot.signing.notation import ARTIFACT, JWS, THUMBPRINTS, make_notation, thumbprints
 from entrepot.signing.notation_trust import NotationPolicy, Stores, parse_policies, policy_for
@@ -45,19 +46,16 @@ def _read_store(folder: Path, name: str) -> tuple[x509.Certificate, ...]:
             continue
         if file.is_symlink():
             raise InvalidTrust(f"{file}: a certificate in a trust store can't be a link")
-        found += read_certificates(file)
+        found += read_chain(file)
     if not found:
         raise InvalidTrust(f"the trust store {name} is empty", hint=f"put a root's certificate into {place}")
     return tuple(found)
 
 
-def read_certificates(path: Path) -> tuple[x509.Certificate, ...]:
+def read_chain(path: Path) -> tuple[x509.Certificate, ...]:
     """One in DER, or some in PEM. Raises InvalidTrust, OSError."""
-    raw = path.read_bytes()
     try:
-        if b"-----BEGIN" in raw:
-            return tuple(x509.load_pem_x509_certificates(raw))
-        return (x509.load_der_x509_certificate(raw),)
+        return read_certificates(path.read_bytes())
     except ValueError as error:
         raise InvalidTrust(f"{path}: not a certificate that can be read") from error
 
@@ -72,7 +70,7 @@ def put_notation(
     expires_in: timedelta | None,
 ) -> str:
     """Sign and attach; the digest of the signature's manifest. Raises InvalidTrust, OSError."""
-    certificates = read_certificates(chain)
+    certificates = read_chain(chain)
     envelope = make_notation(
         image.descriptor, key, certificates, annotations=annotations, expires_in=expires_in
     )

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from cryptography import x509
 
+from entrepot.signing.certificate_files import read_certificate
 from entrepot.signing.dsse import Envelope, parse_envelope
 from entrepot.signing.errors import UnreadableSignature
 from entrepot.signing.fields import Fields
@@ -135,7 +136,7 @@ def _signer(material: Fields, version: tuple[int, int]) -> tuple[x509.Certificat
 def load_certificate(der: bytes, where: str) -> x509.Certificate:
     """Raises UnreadableSignature."""
     try:
-        return x509.load_der_x509_certificate(der)
+        return read_certificate(der)
     except ValueError as error:
         raise UnreadableSignature(f"{where}: its certificate cannot be read") from error
 

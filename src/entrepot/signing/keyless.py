@@ -1,10 +1,9 @@
 """Signatures by identity: with a certificate that was valid for minutes, and proof that they were made then.
 
 The `sigstore` library decides what it knows: all that its project makes today. It refuses log entries of the
-kinds in OURS, which cosign, npm and the second log's first months wrote; those are checked by ourselves. It takes
-the end of a timestamp authority's validity as outside, and the format (a closed interval) does not: hence
-`_library_root`. Its words are its own, so what it refuses is explained by our own checks where they find
-the reason.
+kinds in OURS, which cosign, npm and the second log first wrote; those are checked by ourselves. To it
+the end of a timestamp authority's validity lies outside, and to the format (a closed interval) inside: hence
+`_library_root`. Its words are its own, so what it refuses is explained by our own checks where they find why.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ import hashlib
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
-from cryptography.x509 import load_pem_x509_certificate
 
+from entrepot.signing.certificate_files import read_certificate
 from entrepot.signing.errors import InvalidTrust, SignatureRefused
 from entrepot.signing.signed import Signed
 
@@ -30,7 +30,7 @@ def load_public_key(raw: bytes, where: str) -> PublicKey:
     """From PEM (a public key, or a certificate for its key) or DER. Raises InvalidTrust."""
     try:
         if b"-----BEGIN CERTIFICATE-----" in raw:
-            key: object = load_pem_x509_certificate(raw).public_key()
+            key: object = read_certificate(raw).public_key()
         elif b"PRIVATE KEY-----" in raw:
             raise InvalidTrust(
                 f"{where}: this is a private key", hint="give the public key that belongs to it"

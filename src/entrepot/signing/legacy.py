@@ -13,6 +13,7 @@ from cryptography import x509
 
 from entrepot.oci.digest import Digest
 from entrepot.signing.bundle import LogEntry, from_seconds
+from entrepot.signing.certificate_files import read_certificate
 from entrepot.signing.dsse import Envelope, Statement, parse_envelope, parse_statement, require_subject
 from entrepot.signing.errors import InvalidTrust, SignatureRefused, UnreadableSignature
 from entrepot.signing.fields import Fields, decode_base64
@@ -105,7 +106,7 @@ def _annotation(annotations: Mapping[str, str], key: str) -> str:
 
 def _certificate(pem: str) -> x509.Certificate:
     try:
-        return x509.load_pem_x509_certificate(pem.encode())
+        return read_certificate(pem.encode())
     except ValueError as error:
         raise UnreadableSignature("the certificate in the annotations cannot be read") from error
 

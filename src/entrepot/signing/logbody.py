@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from entrepot.signing.bundle import LogEntry, algorithm_name
+from entrepot.signing.certificate_files import read_certificate
 from entrepot.signing.dsse import Envelope
 from entrepot.signing.errors import InvalidTrust, SignatureRefused, UnreadableSignature
 from entrepot.signing.fields import Fields, decode_base64
@@ -162,8 +163,6 @@ def _same_signer(recorded: bytes, evidence: Evidence) -> None:
 
 def _certificate_der(recorded: bytes) -> bytes:
     try:
-        if recorded.startswith(b"-----"):
-            return x509.load_pem_x509_certificate(recorded).public_bytes(Encoding.DER)
-        return x509.load_der_x509_certificate(recorded).public_bytes(Encoding.DER)
+        return read_certificate(recorded).public_bytes(Encoding.DER)
     except ValueError as error:
         raise UnreadableSignature("log entry: its certificate cannot be read") from error

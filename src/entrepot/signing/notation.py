@@ -154,7 +154,7 @@ def _whole(value: object) -> int:
 
 def _require_critical(names: list[Any], present: Any) -> None:
     """What has to be understood is; and what is critical by the specification is named so."""
-    unknown = [str(name)[:60] for name in names if name not in _UNDERSTOOD]
+    unknown = [str(name)[:60] for name in names if not isinstance(name, str) or name not in _UNDERSTOOD]
     if unknown:
         raise UnreadableSignature(f"envelope: it asks for {', '.join(unknown)}, which is not known here")
     missing = [name for name in _UNDERSTOOD if name in present and name not in names]

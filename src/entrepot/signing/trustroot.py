@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from cryptography import x509
 
+from entrepot.signing.certificate_files import read_certificate
 from entrepot.signing.errors import InvalidTrust
 from entrepot.signing.fields import Fields
 from entrepot.signing.keys import PublicKey, key_id, load_public_key
@@ -101,7 +102,7 @@ def _authority(fields: Fields) -> Authority | None:
     if not chain:
         return None
     try:
-        certificates = tuple(x509.load_der_x509_certificate(one.data("rawBytes")) for one in chain)
+        certificates = tuple(read_certificate(one.data("rawBytes")) for one in chain)
     except ValueError as error:
         raise fields.wrong("certChain", "holds a certificate that cannot be read") from error
     return Authority(certificates, period)

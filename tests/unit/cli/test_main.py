@@ -87,6 +87,16 @@ def test_a_registry_without_its_packages_says_how_to_get_them(
     assert "pip install 'entrepot[server]'" in err
 
 
+def test_signatures_without_their_packages_say_how_to_get_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(COMMANDS, "sign", "rfc3161_client.missing:sign")
+    code, _, err = run(capsys, "sign")
+    assert code == 1
+    assert err.startswith("Error: signatures need the Python package rfc3161_client")
+    assert "pip install 'entrepot[signing]'" in err
+
+
 def test_interrupt_leaves_with_130(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

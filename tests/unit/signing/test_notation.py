@@ -202,6 +202,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "no algorithm": (lambda: _protected(alg="none"), "'none' is not that of"),
     "a weaker algorithm": (lambda: _protected(alg="HS256"), "'HS256' is not that of"),
     "critical header nobody knows": (lambda: _protected(crit=[SCHEME, "x"], x=1), "asks for x"),
+    "critical header that is no name": (lambda: _protected(crit=[SCHEME, {}]), "asks for {}"),
     "scheme not critical": (lambda: _protected(crit=["io.cncf.notary.expiry"]), "not named as such"),
     "expiry not critical": (lambda: _protected(**{"io.cncf.notary.expiry": "2099-01-01T00:00:00Z"}), "not named as such"),
     "unknown scheme": (lambda: _protected(**{SCHEME: "x"}), "is not known"),

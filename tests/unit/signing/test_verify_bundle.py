@@ -1,9 +1,11 @@
 # ruff: noqa: E501 - tables, one line a case
 """What a sigstore bundle has to prove, and each way of not proving it, with the reason that is told."""
 
+import base64
 import copy
 import hashlib
 import json
+import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
+from entrepot.signing.certificate_files import read_certificate
 from entrepot.signing.errors import InvalidTrust, SignatureRefused, UnreadableSignature
 from entrepot.signing.keys import load_public_key
 from entrepot.signing.signed import SignedBytes, SignedDigests
@@ -388,3 +391,27 @@ def _paths(value: Any, path: tuple[Any, ...] = ()) -> Any:
     for key, inner in items:
         yield (*path, key)
         yield from _paths(inner, (*path, key))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["0.3", "envelope in intoto", "envelope in the second dsse"])
+def test_a_certificate_or_entry_with_any_byte_changed_is_refused_and_nothing_else_happens(name: str) -> None:
+    root = parse_trust_root(json.dumps(STORE.trusted_root()).encode())
+    chance = random.Random(name)
+    for _ in range(300):
+        bundle = copy.deepcopy(HOLDING[name])
+        material = bundle["verificationMaterial"]
+        place, key = chance.choice(
+            [(material["certificate"], "rawBytes"), (material["tlogEntries"][0], "canonicalizedBody")]
+        )
+        raw = bytearray(base64.b64decode(place[key]))
+        at = chance.randrange(len(raw))
+        raw[at] ^= chance.randrange(1, 256)
+        place[key] = b64(bytes(raw))
+        with pytest.raises(SignatureRefused):
+            verify_bundle(json.dumps(bundle).encode(), SignedBytes(CONTENT), BY_IDENTITY, root)
+
+
+def test_a_certificate_of_no_version_there_is_is_refused() -> None:
+    with pytest.raises(ValueError, match="not a certificate"):
+        read_certificate(WHO.der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x63", 1))
