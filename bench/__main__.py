@@ -10,7 +10,14 @@ from pathlib import Path
 
 from bench.frame import Bench, Figure, as_markdown
 
-MODULES = ("bench.registry", "bench.tool", "bench.containers", "bench.accounts", "bench.cluster")
+MODULES = (
+    "bench.registry",
+    "bench.tool",
+    "bench.containers",
+    "bench.accounts",
+    "bench.cluster",
+    "bench.inventory",
+)
 
 
 def figures() -> dict[str, Figure]:

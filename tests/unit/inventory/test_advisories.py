@@ -320,7 +320,7 @@ def test_vex_silences_what_it_speaks_of(
 )
 def test_a_file_that_is_none_is_refused_by_name(looker: Looker, name: str, data: bytes) -> None:
     (looker.given / name).write_bytes(data)
-    with pytest.raises((InvalidAdvisories, OSError), match=r"a\.json|all\.zip|gzipped"):
+    with pytest.raises(InvalidAdvisories, match=name.replace(".", r"\.")):
         looker.open()
     assert list((looker.folder / "cache").glob("*")) == []
 
