@@ -47,7 +47,7 @@ def test_the_table_says_what_where_and_the_fix(
     assert "PYSEC-1" in out
     assert "no-dsa" in out
     assert "2.0" in out
-    assert "Warning: no advisories for npm were given" in err
+    assert "Warning: no advisories were given for npm" in err
     assert "that cannot be told" in out
 
 

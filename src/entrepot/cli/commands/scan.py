@@ -56,7 +56,9 @@ def scan(
         _print_document(found, format_)
     report_problems(found.subject)
     for name in found.result.uncovered:
-        print_error(f"Warning: no advisories for {name} were given; nothing can be said of its packages")
+        print_error(
+            f"Warning: no advisories were given for {name}; nothing can be said of what is there of it"
+        )
     if fail_on is not None and _reaches(found.result.findings, fail_on):
         ctx.exit(FOUND)
 
