@@ -20,7 +20,7 @@ ASCENDING = {
     "RubyGems": "1.0.a 1.0.b1 1.0 1.0.1 1.10",
     "Maven": "1.0-alpha-1 1.0-beta1 1.0-SNAPSHOT 1.0 1.0-sp1 1.0.1 2.0",
     "NuGet": "1.0.0-alpha 1.0.0 1.0.0.1 1.1",
-    "Packagist": "1.0-dev 1.0-alpha1 1.0-alpha2 1.0-beta 1.0-RC1 v1.0 1.0.0.0-p1 1.0.1 1.10 2010.01.02",
+    "Packagist": "1.0-dev 1.0-alpha1 1.0-alpha2 1.0-beta 1.0-RC1 v1.0 1.0.0.0-p1 1.0.1 1.10 1.x-dev 2.0 2010.01.02",  # noqa: E501
 }  # fmt: skip
 
 
