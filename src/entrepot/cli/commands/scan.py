@@ -85,7 +85,8 @@ def _print_table(found: Scanned) -> None:
         for each in shown
     ]
     if rows:
-        write(table(["ADVISORY", "SEVERITY", "PACKAGE", "VERSION", "FIXED IN", "LAYER", "EXPLOITED"], rows))
+        headings = ["ADVISORY", "SEVERITY", "PACKAGE", "VERSION", "FIXED IN", "LAYER", "EXPLOITED"]
+        write(table(headings, rows).rstrip("\n"))
     unknown = sum(1 for each in shown if each.verdict.value == "unknown")
     silenced = len(found.result.findings) - len(shown)
     parts = [f"{len(shown) - unknown} found in {len(found.subject.inventory.packages)} packages"]
