@@ -18,6 +18,7 @@ MODULES = (
     "bench.cluster",
     "bench.movement",
     "bench.pull_through",
+    "bench.inventory",
 )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from entrepot.actions.scan import default_cache, scan
 from entrepot.cli.main import main
 from tests.support.images import image
 from tests.unit.actions.test_inventory import BASE, TOP, write_archive
@@ -46,7 +47,7 @@ def test_the_table_says_what_where_and_the_fix(
     assert "PYSEC-1" in out
     assert "no-dsa" in out
     assert "2.0" in out
-    assert "Warning: no advisories for npm were given" in err
+    assert "Warning: no advisories were given for npm" in err
     assert "that cannot be told" in out
 
 
@@ -75,3 +76,15 @@ def test_documents_for_programs(
 def test_a_missing_file_of_advisories_is_said(archive: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["scan", str(archive), "--advisories", "nowhere.json"]) == 1
     assert capsys.readouterr().err == "nowhere.json: no such file or directory\n"
+
+
+def test_the_database_is_kept_in_the_users_cache(
+    archive: Path, advisories: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = scan(str(archive), advisories=[advisories])
+    assert "PYSEC-1" in {each.advisory.name for each in found.result.findings}
+    assert len(list(default_cache().glob("*.db"))) == 1
+    assert default_cache().is_relative_to(tmp_path / "cache")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert default_cache() == Path("/home/somebody/.cache/entrepot/advisories")

@@ -50,7 +50,7 @@ def _print_table(subject: Examined) -> None:
         ]
         for found in subject.inventory.packages
     ]
-    write(table(["NAME", "VERSION", "TYPE", "LAYER", "FOUND IN"], rows))
+    write(table(["NAME", "VERSION", "TYPE", "LAYER", "FOUND IN"], rows).rstrip("\n"))
 
 
 def layer_name(layers: tuple[str, ...], index: int) -> str:

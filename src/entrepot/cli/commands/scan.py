@@ -56,7 +56,9 @@ def scan(
         _print_document(found, format_)
     report_problems(found.subject)
     for name in found.result.uncovered:
-        print_error(f"Warning: no advisories for {name} were given; nothing can be said of its packages")
+        print_error(
+            f"Warning: no advisories were given for {name}; nothing can be said of what is there of it"
+        )
     if fail_on is not None and _reaches(found.result.findings, fail_on):
         ctx.exit(FOUND)
 
@@ -83,7 +85,8 @@ def _print_table(found: Scanned) -> None:
         for each in shown
     ]
     if rows:
-        write(table(["ADVISORY", "SEVERITY", "PACKAGE", "VERSION", "FIXED IN", "LAYER", "EXPLOITED"], rows))
+        headings = ["ADVISORY", "SEVERITY", "PACKAGE", "VERSION", "FIXED IN", "LAYER", "EXPLOITED"]
+        write(table(headings, rows).rstrip("\n"))
     unknown = sum(1 for each in shown if each.verdict.value == "unknown")
     silenced = len(found.result.findings) - len(shown)
     parts = [f"{len(shown) - unknown} found in {len(found.subject.inventory.packages)} packages"]

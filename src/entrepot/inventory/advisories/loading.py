@@ -103,6 +103,7 @@ def _load_file(path: Path, writer: AdvisoryWriter) -> None:
         UnicodeDecodeError,
         RecursionError,
         zipfile.BadZipFile,
+        gzip.BadGzipFile,
         zlib.error,
         EOFError,
     ) as error:

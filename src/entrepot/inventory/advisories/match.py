@@ -11,9 +11,13 @@ from entrepot.inventory.advisories.database import AdvisoryDatabase
 from entrepot.inventory.advisories.ecosystems import ecosystem_of, names_of
 from entrepot.inventory.advisories.vex import SILENCING, VexStatement, statement_on
 from entrepot.inventory.packages.merge import FoundPackage, Inventory
+from entrepot.inventory.packages.package import Ecosystem
 from entrepot.inventory.sbom.purl import purl_of
 from entrepot.inventory.versions.order import compare
 from entrepot.inventory.versions.ranges import Verdict, affected
+
+NAMELESS = "Java archives that do not say their group"
+"""Advisories go by group and artifact; such an archive has only a file name."""
 
 
 class Finding(Struct, frozen=True):
@@ -64,6 +68,9 @@ def match(
     silent: dict[str, bool] = {}
     for each in inventory.packages:
         if each.owner and not each.package.ecosystem.is_system:
+            continue
+        if each.package.ecosystem is Ecosystem.MAVEN and not each.package.group:
+            silent[NAMELESS] = True
             continue
         ecosystem = ecosystem_of(each.package, inventory.release)
         named = ecosystem or f"{inventory.release.pretty or inventory.release.id or 'unnamed distribution'}"

@@ -26,7 +26,9 @@ _POM = re.compile(r"META-INF/maven/[^/]+/[^/]+/pom\.properties")
 _FILE_NAME = re.compile(r"(?P<name>.+?)(?:-(?P<version>[0-9][^/]*|r[0-9]+(?:-jre|-android)?))?")
 _MAX_DEPTH = 5
 _MAX_ENTRIES = 400_000
-_MAX_BYTES = 2 << 30
+_MAX_BYTES = 1 << 30
+_MAX_INNER_BYTES = 256 << 20
+"""An archive in an archive is held in memory while it is read, one for each level."""
 _MAX_TEXT_BYTES = 1 << 20
 _READ_ERRORS = (
     zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, RuntimeError, EOFError, OSError,
@@ -85,7 +87,7 @@ def _archive(path: str, data: bytes | bytearray, budget: _Budget, depth: int) ->
             if info.filename.lower().endswith(SUFFIXES) and not info.is_dir():
                 if depth >= _MAX_DEPTH:
                     raise EvidenceTooLarge(f"archives nested deeper than {_MAX_DEPTH}")
-                inner = _read(archive, info, budget, _MAX_BYTES)
+                inner = _read(archive, info, budget, _MAX_INNER_BYTES)
                 try:
                     yield from _archive(info.filename, inner, budget, depth + 1)
                 except InvalidEvidence:

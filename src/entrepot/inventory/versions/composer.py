@@ -14,6 +14,7 @@ _DATE = re.compile(
     rf"v?(?P<numbers>[0-9]{{4}}(?:[.:-]?[0-9]{{2}}){{1,6}}(?:[.:-]?[0-9]{{1,3}}){{0,2}}){_STABILITY}\Z",
     re.IGNORECASE,
 )
+_NUMBERED_BRANCH = re.compile(r"v?([0-9]+(?:\.(?:[0-9]+|[xX*])){0,3})[.-]?dev\Z", re.IGNORECASE)
 _SPELT = {
     "a": "alpha",
     "b": "beta",
@@ -31,22 +32,27 @@ _BOUNDARY = re.compile(r"(?<=[0-9])(?=[^0-9.])|(?<=[^0-9.])(?=[0-9])")
 
 
 def is_numbered(version: str) -> bool:
-    """Whether it is a release, not a branch."""
+    """Whether Composer takes it for a release, or for a branch that has a number."""
     found = normalised(version)
     return found is not None and not found.startswith("dev-")
 
 
 def compare(a: str, b: str) -> int | None:
-    """None for what Composer itself refuses, and for two different branches."""
-    left, right = normalised(a), normalised(b)
+    """What Composer refuses is compared as PHP would if it has numbers; two named branches never are."""
+    left, right = normalised(a) or _numbers_of(a), normalised(b) or _numbers_of(b)
     if left is None or right is None:
         return None
-    if left.startswith("dev-") or right.startswith("dev-"):
+    if left.startswith("dev-") and right.startswith("dev-"):
         return 0 if left == right else None
     return php_compare(left, right)
 
 
-@lru_cache(maxsize=65_536)
+def _numbers_of(version: str) -> str | None:
+    text = version.lstrip("vV")
+    return text if text[:1].isdigit() else None
+
+
+@lru_cache(maxsize=16_384)
 def normalised(version: str) -> str | None:
     """composer/semver: VersionParser::normalize; None when that refuses it."""
     text = version.strip().partition("@")[0]
@@ -60,7 +66,7 @@ def normalised(version: str) -> str | None:
     else:
         found = _DATE.match(text)
         if found is None:
-            return None
+            return _branch(text)
         result = re.sub(r"[^0-9]", ".", found["numbers"])
     stability = (found["stability"] or "").lower()
     if stability == "stable":
@@ -68,6 +74,15 @@ def normalised(version: str) -> str | None:
     if stability:
         result += f"-{_SPELT[stability]}{(found['number'] or '').lstrip('.-')}"
     return f"{result}-dev" if found["dev"] else result
+
+
+def _branch(text: str) -> str | None:
+    """VersionParser::normalizeBranch: `1.x-dev` is after every release that begins with 1."""
+    found = _NUMBERED_BRANCH.match(text)
+    if found is None:
+        return None
+    parts = [part if part.isdigit() else "9999999" for part in found[1].split(".")]
+    return ".".join(parts + ["9999999"] * (4 - len(parts))) + "-dev"
 
 
 def php_compare(a: str, b: str) -> int:

@@ -36,7 +36,7 @@ def compare(ecosystem: str, a: str, b: str) -> int | None:
     return _compare(found, a, b)
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
 def _compare(order: Compare, a: str, b: str) -> int | None:
     try:
         return order(a, b)
@@ -77,7 +77,7 @@ def _by_univers(name: str) -> Compare:
     return order
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
 def _parsed(name: str, text: str) -> Any:
     from univers import versions
 

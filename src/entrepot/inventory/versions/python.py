@@ -25,7 +25,7 @@ def compare(a: str, b: str) -> int:
     return (one > two) - (one < two)
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
 def _proper(version: str) -> Any | None:
     from packaging.version import InvalidVersion, Version
 
