@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterable
 from typing import Final
 
 from entrepot.errors import EntrepotError, InvalidInput
-from entrepot.inventory.files.process import REFUSED, Request, packed
+from entrepot.inventory.files.process import REFUSED, ReadRequest, packed
 
 __all__ = ["ContentUnreadable", "read_apart"]
 
@@ -26,7 +26,7 @@ class ContentUnreadable(InvalidInput):
 
 
 async def read_apart(
-    mode: str, request: Request, content: AsyncIterable[bytes], *, timeout_s: float
+    mode: str, request: ReadRequest, content: AsyncIterable[bytes], *, timeout_s: float
 ) -> AsyncGenerator[bytes, None]:
     """The answer, piece by piece; close it with `aclose()` when it is not read to its end.
 
@@ -68,7 +68,7 @@ async def read_apart(
         await asyncio.gather(feeding, complaint, process.wait(), return_exceptions=True)
 
 
-async def _feed(pipe: asyncio.StreamWriter, request: Request, content: AsyncIterable[bytes]) -> None:
+async def _feed(pipe: asyncio.StreamWriter, request: ReadRequest, content: AsyncIterable[bytes]) -> None:
     try:
         pipe.write(packed(request))
         async for piece in content:
