@@ -27,7 +27,7 @@ $(VENV)/.server: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[server,signing]' --group dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[server]' --group dev
 	touch $(VENV)/.server $@
 
 # The real programs that tests and benchmarks run (docker, podman, skopeo, PostgreSQL …).

@@ -53,7 +53,7 @@ class WantedFile(Struct, frozen=True):
     segments: tuple[Segment, ...] | None = None
 
 
-class Request(Struct):
+class ReadRequest(Struct):
     """The first thing on standard input."""
 
     limits: Limits
@@ -64,7 +64,7 @@ class Request(Struct):
     max_nodes: int = 2_000_000
 
 
-def packed(request: Request) -> bytes:
+def packed(request: ReadRequest) -> bytes:
     """As the process reads it."""
     data = msgspec.msgpack.encode(request)
     return len(data).to_bytes(4, "little") + data
@@ -72,7 +72,7 @@ def packed(request: Request) -> bytes:
 
 def main(mode: str, source: BinaryIO, out: BinaryIO) -> None:
     """Raises EntrepotError for what can't be read."""
-    request = msgspec.msgpack.decode(source.read(int.from_bytes(source.read(4), "little")), type=Request)
+    request = msgspec.msgpack.decode(source.read(int.from_bytes(source.read(4), "little")), type=ReadRequest)
     _limit(request.limits)
     _MODES[mode](request, source, out)
     out.flush()
@@ -88,7 +88,7 @@ def _limit(limits: Limits) -> None:
     os.nice(limits.nice)
 
 
-def _list(_request: Request, source: BinaryIO, out: BinaryIO) -> None:
+def _list(_request: ReadRequest, source: BinaryIO, out: BinaryIO) -> None:
     hasher = hashlib.sha256()
     count = size = 0
 
@@ -108,7 +108,7 @@ def _list(_request: Request, source: BinaryIO, out: BinaryIO) -> None:
     out.write(encode_end(ListEnd(f"sha256:{hasher.hexdigest()}", count, size)))
 
 
-def _view(request: Request, source: BinaryIO, out: BinaryIO) -> None:
+def _view(request: ReadRequest, source: BinaryIO, out: BinaryIO) -> None:
     tree = Tree(max_nodes=request.max_nodes)
     sizes = []
     for layer, length in enumerate(request.lists):
@@ -121,7 +121,7 @@ def _view(request: Request, source: BinaryIO, out: BinaryIO) -> None:
 _ZEROS = bytes(1 << 20)
 
 
-def _content(request: Request, source: BinaryIO, out: BinaryIO) -> None:
+def _content(request: ReadRequest, source: BinaryIO, out: BinaryIO) -> None:
     at = 0
     chunks = plain_chunks(source)
     rest = memoryview(b"")

@@ -17,6 +17,7 @@ from litestar.types import ASGIApp
 
 from entrepot.server.api import (
     account,
+    files,
     notifications,
     policies,
     projects,
@@ -45,6 +46,7 @@ ROUTES: Final[Sequence[Any]] = (
     *sign_in.ROUTES,
     *projects.ROUTES,
     *repositories.ROUTES,
+    *files.ROUTES,
     *users.ROUTES,
     *robots.ROUTES,
     *teams.ROUTES,

@@ -532,6 +532,40 @@ class ManifestDetail(ManifestView):
     referrers: list[ReferrerView]
 
 
+class FileView(Struct):
+    path: str
+    """Absolute, a folder with `/` behind it; what is no text, or would turn it around, is written out."""
+    path_hex: str
+    """The path as it is, in hexadecimal digits: names in images need not be UTF-8."""
+    kind: str
+    mode: str
+    """As `ls -l` prints it."""
+    uid: int
+    gid: int
+    size: int
+    """Of a folder: of all files below it."""
+    modified: int
+    """Seconds since 1970."""
+    link: str
+    sha256: str | None
+    """Of a file's content; null for everything else."""
+    layer: int
+    """Number of the layer that spoke of it last, from 1."""
+    brought_by: int
+    hidden_by: int | None
+    """The layer that removed it; null for what is there."""
+
+
+class FilesSummary(Struct):
+    size: int
+    files: int
+    layer_sizes: list[int]
+    """Bytes of each layer's files, lowest first."""
+    wasted_bytes: int
+    """Of files that more than one layer has, or that a later layer removes."""
+    efficiency: float
+
+
 class SearchResult(Struct):
     kind: Literal["repository", "tag", "digest", "upstream"]
     name: str

@@ -14,7 +14,7 @@ from typing import Final
 
 from entrepot.errors import NotFound
 from entrepot.inventory.files.entries import LayerEntry, What
-from entrepot.inventory.files.process import Limits, Request, WantedFile
+from entrepot.inventory.files.process import Limits, ReadRequest, WantedFile
 from entrepot.inventory.files.shown import kind_name, mode_text, path_text, visible
 from entrepot.inventory.files.stored import PictureFolder, ViewHead, ViewRow, WasteRow
 from entrepot.layers.entry import Entry, Kind
@@ -234,7 +234,7 @@ async def _content(
             async for piece in stream:
                 yield piece
 
-    request = Request(Limits(READ_MEMORY, int(READ_TIMEOUT_S), nice=0), wanted=list(wanted))
+    request = ReadRequest(Limits(READ_MEMORY, int(READ_TIMEOUT_S), nice=0), wanted=list(wanted))
     async with aclosing(read_apart("content", request, blob(), timeout_s=READ_TIMEOUT_S)) as answer:
         async for piece in answer:
             yield piece

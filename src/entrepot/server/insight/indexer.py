@@ -15,14 +15,14 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from entrepot.errors import InvalidInput, NotFound
-from entrepot.inventory.files.process import Limits, Request
+from entrepot.inventory.files.process import Limits, ReadRequest
 from entrepot.inventory.files.stored import head_length, list_end
 from entrepot.observability.logs import get_log
 from entrepot.oci.manifest import ImageManifest, parse_manifest
 from entrepot.server.db.catalog import Catalog
 from entrepot.server.insight import records
 from entrepot.server.insight.reading import ContentUnreadable, read_apart
-from entrepot.server.insight.records import IMAGE_FILES, LAYER_FILES, Derived, Waiting
+from entrepot.server.insight.records import IMAGE_FILES, LAYER_FILES, Derived, ImageToRead
 from entrepot.server.storage.errors import BlobMissing
 from entrepot.server.storage.store import BlobStore
 
@@ -91,7 +91,7 @@ class Indexer:
             self._all_again_at = time.monotonic() + ALL_AGAIN_S
         return {"images": images, "failed": failed, "swept": swept} if images or swept else {}
 
-    async def _make(self, image: Waiting) -> Derived | None:
+    async def _make(self, image: ImageToRead) -> Derived | None:
         """None for an image whose layers are not all here: they may still come."""
         try:
             made = await self._view(image)
@@ -104,7 +104,7 @@ class Indexer:
         await self._record(made)
         return made
 
-    async def _view(self, image: Waiting) -> Derived:
+    async def _view(self, image: ImageToRead) -> Derived:
         if any(fnmatchcase(image.project, pattern) for pattern in self._settings.skip_projects):
             return _skipped(image, "the registry's settings leave this project out")
         manifest = parse_manifest(image.body, None)
@@ -118,7 +118,7 @@ class Indexer:
         if encrypted:
             return _skipped(image, "a layer is encrypted")
         lists = [await self._list(digest) for digest in digests]
-        request = Request(self._settings.limits, lists=[made.bytes for made in lists])
+        request = ReadRequest(self._settings.limits, lists=[made.bytes for made in lists])
         data = await self._collect("view", request, self._joined(lists))
         detail = {"head": head_length(data[:9])}
         name = await self._store.put_derived(data)
@@ -139,7 +139,7 @@ class Indexer:
             raise NotStored(f"layer {digest} is not in the registry")
         phys, _size = stored
         try:
-            data = await self._collect("list", Request(self._settings.limits), self._blob(phys))
+            data = await self._collect("list", ReadRequest(self._settings.limits), self._blob(phys))
         except ContentUnreadable as error:
             return Derived(LAYER_FILES, digest, "failed", None, 0, error.message, {})
         end = list_end(data)
@@ -147,7 +147,7 @@ class Indexer:
         detail = {"diff_id": end.diff_id, "entries": end.entries, "tar_bytes": end.tar_bytes}
         return Derived(LAYER_FILES, digest, "ready", name, len(data), None, detail)
 
-    async def _collect(self, mode: str, request: Request, content: AsyncIterable[bytes]) -> bytes:
+    async def _collect(self, mode: str, request: ReadRequest, content: AsyncIterable[bytes]) -> bytes:
         pieces, size = list[bytes](), 0
         async with aclosing(read_apart(mode, request, content, timeout_s=self._settings.timeout_s)) as answer:
             async for piece in answer:
@@ -212,5 +212,5 @@ class Indexer:
         return await self._catalog.write(run, durable=False)
 
 
-def _skipped(image: Waiting, reason: str) -> Derived:
+def _skipped(image: ImageToRead, reason: str) -> Derived:
     return Derived(IMAGE_FILES, image.digest, "skipped", None, 0, reason, {})

@@ -8,15 +8,22 @@ import json
 import os
 import sys
 from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import aclosing
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from entrepot.errors import EntrepotError, InvalidInput
-from entrepot.inventory.files.process import REFUSED, Request, packed
+from entrepot.inventory.files.process import REFUSED, ReadRequest, packed
 
 __all__ = ["ContentUnreadable", "read_apart"]
 
 PIECE_BYTES: Final = 1 << 18
 MAX_COMPLAINT_BYTES: Final = 16 << 10
+
+
+READERS: Final = 16
+"""Processes at once, of one process of the server: each may take `ReadRequest.limits.memory_bytes`."""
+_gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
 class ContentUnreadable(InvalidInput):
@@ -26,12 +33,22 @@ class ContentUnreadable(InvalidInput):
 
 
 async def read_apart(
-    mode: str, request: Request, content: AsyncIterable[bytes], *, timeout_s: float
+    mode: str, request: ReadRequest, content: AsyncIterable[bytes], *, timeout_s: float
 ) -> AsyncGenerator[bytes, None]:
     """The answer, piece by piece; close it with `aclose()` when it is not read to its end.
 
-    The process ends with it. Raises ContentUnreadable, and what `content` raises.
+    The process ends with it; so many at once, further ones wait. Raises ContentUnreadable, and what
+    `content` raises.
     """
+    gate = _gates.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(READERS))
+    async with gate, aclosing(_read(mode, request, content, timeout_s=timeout_s)) as answer:
+        async for piece in answer:
+            yield piece
+
+
+async def _read(
+    mode: str, request: ReadRequest, content: AsyncIterable[bytes], *, timeout_s: float
+) -> AsyncGenerator[bytes, None]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -48,11 +65,13 @@ async def read_apart(
     assert process.stderr is not None
     complaint = asyncio.create_task(process.stderr.read(MAX_COMPLAINT_BYTES))
     feeding = asyncio.create_task(_feed(process.stdin, request, content))
+    # No `asyncio.timeout` around a yield: who reads on may be another task than who began.
+    clock = asyncio.get_running_loop().time
+    until = clock() + timeout_s
     try:
-        async with asyncio.timeout(timeout_s):
-            while piece := await process.stdout.read(PIECE_BYTES):
-                yield piece
-            code = await process.wait()
+        while piece := await asyncio.wait_for(process.stdout.read(PIECE_BYTES), until - clock()):
+            yield piece
+        code = await asyncio.wait_for(process.wait(), max(1.0, until - clock()))
         if feeding.done():
             feeding.result()
         if code != 0:
@@ -68,7 +87,7 @@ async def read_apart(
         await asyncio.gather(feeding, complaint, process.wait(), return_exceptions=True)
 
 
-async def _feed(pipe: asyncio.StreamWriter, request: Request, content: AsyncIterable[bytes]) -> None:
+async def _feed(pipe: asyncio.StreamWriter, request: ReadRequest, content: AsyncIterable[bytes]) -> None:
     try:
         pipe.write(packed(request))
         async for piece in content:

@@ -16,7 +16,7 @@ __all__ = [
     "IMAGE_FILES",
     "LAYER_FILES",
     "Derived",
-    "Waiting",
+    "ImageToRead",
     "find",
     "forget",
     "gone",
@@ -50,7 +50,7 @@ class Derived:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class ImageToRead:
     """An image whose files nobody has looked at."""
 
     id: int
@@ -121,10 +121,10 @@ _WAITING = (
 )
 
 
-def waiting(connection: Connection, *, after: int, n: int) -> list[Waiting]:
+def waiting(connection: Connection, *, after: int, n: int) -> list[ImageToRead]:
     """Images of which there is no view, by the order of their pushes."""
     rows = connection.execute(_WAITING, {"p_after": after, "p_n": n})
-    return [Waiting(row.id, row.digest, row.name, row.project, row.body) for row in rows]
+    return [ImageToRead(row.id, row.digest, row.name, row.project, row.body) for row in rows]
 
 
 def newest(connection: Connection) -> int:
