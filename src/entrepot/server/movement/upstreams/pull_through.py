@@ -26,7 +26,6 @@ from entrepot.server.access.secrets.sealing import SealKey
 from entrepot.server.config.model import PullThroughSection
 from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import microseconds
-from entrepot.server.db.errors import CatalogUnavailable
 from entrepot.server.movement.upstreams import fetches, table
 from entrepot.server.movement.upstreams.answers import Answers, TagAnswer
 from entrepot.server.movement.upstreams.directory import Directory
@@ -245,7 +244,10 @@ class PullThrough:
             answer = TagAnswer(None, "", 0, now)
         else:
             answer = TagAnswer(there.digest, there.media_type, there.size, now)
-        await self._answers.save(upstream.project_id, repository, tag, answer)
+        with contextlib.suppress(
+            EntrepotError
+        ):  # a catalog that takes no changes now: it is only asked again
+            await self._answers.save(upstream.project_id, repository, tag, answer)
         return answer
 
     async def _refreshed(self, upstream: Upstream, repository: str, tag: str) -> TagAnswer:
@@ -474,7 +476,7 @@ class PullThrough:
             return
         self._told[upstream.project_id] = (now, failure)
         facts: dict[str, Any] = {**remote.state, **remote.budget}
-        with contextlib.suppress(CatalogUnavailable):
+        with contextlib.suppress(EntrepotError):
             await self._catalog.write(
                 table.note_state,
                 upstream.project_id,
