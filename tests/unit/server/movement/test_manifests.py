@@ -278,6 +278,23 @@ async def test_the_budget_is_read_and_noted(town: Town) -> None:
     assert "refuses this" in failed.failure
 
 
+async def test_the_last_pulls_of_a_budget_are_for_what_is_not_here(town: Town) -> None:
+    old = town.origin.image(b"one", "v1")
+    town.origin.image(b"other", "v2")
+    process = await town.process(EACH_TIME)
+    await process.get(V1)
+    new = town.origin.image(b"two", "v1")
+    town.origin.headers = {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "3;w=21600"}
+    served = await process.ask("GET", V1)
+    assert digest_of(served.body) == old
+    warning = served.header(b"warning")
+    assert warning is not None
+    assert b"allows 3 pulls more" in warning
+    assert (await process.get("/v2/hub/team/app/manifests/v2"))[0] == 200
+    town.origin.headers = {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "90;w=21600"}
+    assert digest_of((await process.get(V1))[1]) == new
+
+
 async def test_a_mirror_is_asked_for_names_of_the_registry_it_stands_for(town: Town) -> None:
     digest = town.origin.image(b"layer", "v1")
     process = await town.process()

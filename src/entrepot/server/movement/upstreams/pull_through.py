@@ -203,6 +203,9 @@ class PullThrough:
             return Served(found)
         if not content:
             return Served(_known(answer.digest, answer.media_type, answer.size))
+        left = self._remote(upstream).budget.get("remaining")
+        if found is not None and left is not None and left <= self._settings.reserve:
+            return Served(found, f"{upstream.registry} has moved {tag}, and allows {left} pulls more")
         kept = await self._kept(upstream, repository, answer.digest, tag)
         if kept is not None:
             return Served(kept)
@@ -253,7 +256,8 @@ class PullThrough:
     async def _refreshed(self, upstream: Upstream, repository: str, tag: str) -> TagAnswer:
         """In the background: the tag as it is there, fetched when it has moved."""
         answer = await self._asked(upstream, repository, tag)
-        if answer.digest is not None:
+        left = self._remote(upstream).budget.get("remaining")
+        if answer.digest is not None and (left is None or left > self._settings.reserve):
             here = await self._manifests.head(repository, tag)
             if here is None or here.digest != answer.digest:
                 await self._kept(upstream, repository, answer.digest, tag)
