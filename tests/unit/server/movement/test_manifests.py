@@ -392,6 +392,17 @@ async def test_an_account_is_shown_to_the_upstream_alone(town: Town) -> None:
     assert elsewhere == [None]
 
 
+async def test_a_password_that_no_key_opens_is_asked_for_again(town: Town) -> None:
+    town.origin.image(b"layer", "v1")
+    first = await town.process(username="bot", password="hunter2")
+    first.services.seal_file.write_bytes(b"k" * 32)
+    later = await town.process()
+    status, body = await later.get(V1)
+    assert status == 403
+    assert b"entrepot admin upstream set hub --username" in body
+    assert b"hunter2" not in body
+
+
 async def test_who_waits_when_the_server_stops_is_told_to_come_again(town: Town) -> None:
     asked, go_on = threading.Event(), threading.Event()
 
