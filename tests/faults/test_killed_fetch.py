@@ -40,7 +40,7 @@ class Street:
         return int(rows[0][0].split("/")[2]) if rows else 0
 
     def get(self) -> http.client.HTTPResponse:
-        connection = http.client.HTTPConnection("127.0.0.1", self.near.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.near.port, timeout=150)
         connection.request("GET", PATH, headers={"Host": self.near.host})
         return connection.getresponse()
 
@@ -54,7 +54,7 @@ def opened_street(folder: Path) -> Iterator[Street]:
 
     def half(request: Request) -> Iterator[bytes]:
         yield DATA[: 5 * MIB]
-        go_on.wait(60)
+        go_on.wait(150)
 
     def answer(request: Request) -> Reply:
         if request.path == "/v2/":

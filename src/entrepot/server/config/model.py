@@ -392,6 +392,9 @@ class PullThroughSection:
     the background."""
     negative: Seconds = Seconds(10)
     """How long "there is no such thing" and "the upstream can't be used now" are remembered."""
+    reserve: int = 10
+    """Pulls of an upstream's budget (`ratelimit-remaining`) that are kept for what is not here: with fewer
+    left, a tag that has moved is served as it is here."""
     serve_gone: bool = False
     """Go on serving, from what is kept here, a tag that its upstream does not have any more."""
     patience: Seconds = Seconds(5)

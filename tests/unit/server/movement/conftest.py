@@ -28,7 +28,9 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
-EACH_TIME = PullThroughSection(fresh=Seconds(0), stale=Seconds(0), negative=Seconds(0))
+PATIENT = PullThroughSection(negative=Seconds(0), patience=Seconds(120))
+"""On a machine with much else to do an answer takes its time."""
+EACH_TIME = replace(PATIENT, fresh=Seconds(0), stale=Seconds(0))
 """A tag is compared at each pull."""
 
 Answer = Callable[[lying_registry.Request], Reply | None]
@@ -158,7 +160,7 @@ class Town:
 
     async def process(self, settings: PullThroughSection | None = None, **more: Any) -> Process:
         """A process; the first one makes the project `hub`, with what `add_upstream` takes."""
-        config = replace(self.settings, pull_through=settings or PullThroughSection(negative=Seconds(0)))
+        config = replace(self.settings, pull_through=settings or PATIENT)
         services = await build(config, "open")
         self.stack.push_async_callback(services.close)
         if not await services.pull_through.directory.is_local("hub"):

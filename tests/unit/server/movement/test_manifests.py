@@ -79,7 +79,7 @@ async def test_a_word_that_is_not_quite_fresh_is_served_and_asked_for_behind_it(
     await process.get(V1)
     new = town.origin.image(b"two", "v1")
     assert digest_of((await process.get(V1))[1]) == old
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while (found := await kept(process, "v1")) is None or str(found.digest) != new:
             await asyncio.sleep(0.01)
 
@@ -121,8 +121,8 @@ async def test_what_is_here_does_not_wait_for_an_upstream_that_says_nothing(town
     process = await town.process(replace(EACH_TIME, patience=Seconds(0.2)))
     await process.get(V1)
     go_on = threading.Event()
-    town.origin.instead["/manifests/"] = lambda _: go_on.wait(60) and None
-    async with asyncio.timeout(30):
+    town.origin.instead["/manifests/"] = lambda _: go_on.wait(150) and None
+    async with asyncio.timeout(120):
         served = await process.ask("GET", V1)
     go_on.set()
     assert served.status == 200
@@ -160,9 +160,7 @@ async def test_a_tag_that_is_gone_is_served_on_by_setting_alone(town: Town) -> N
     await process.get(V1)
     del town.origin.manifests["v1"]
     assert (await process.get(V1))[0] == 404
-    serving = await town.process(
-        PullThroughSection(fresh=Seconds(0), stale=Seconds(0), negative=Seconds(0), serve_gone=True)
-    )
+    serving = await town.process(replace(EACH_TIME, serve_gone=True))
     served = await serving.ask("GET", V1)
     assert served.status == 200
     assert served.header(b"warning") is not None
@@ -278,6 +276,23 @@ async def test_the_budget_is_read_and_noted(town: Town) -> None:
     assert "refuses this" in failed.failure
 
 
+async def test_the_last_pulls_of_a_budget_are_for_what_is_not_here(town: Town) -> None:
+    old = town.origin.image(b"one", "v1")
+    town.origin.image(b"other", "v2")
+    process = await town.process(EACH_TIME)
+    await process.get(V1)
+    new = town.origin.image(b"two", "v1")
+    town.origin.headers = {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "3;w=21600"}
+    served = await process.ask("GET", V1)
+    assert digest_of(served.body) == old
+    warning = served.header(b"warning")
+    assert warning is not None
+    assert b"allows 3 pulls more" in warning
+    assert (await process.get("/v2/hub/team/app/manifests/v2"))[0] == 200
+    town.origin.headers = {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "90;w=21600"}
+    assert digest_of((await process.get(V1))[1]) == new
+
+
 async def test_a_mirror_is_asked_for_names_of_the_registry_it_stands_for(town: Town) -> None:
     digest = town.origin.image(b"layer", "v1")
     process = await town.process()
@@ -377,17 +392,28 @@ async def test_an_account_is_shown_to_the_upstream_alone(town: Town) -> None:
     assert elsewhere == [None]
 
 
+async def test_a_password_that_no_key_opens_is_asked_for_again(town: Town) -> None:
+    town.origin.image(b"layer", "v1")
+    first = await town.process(username="bot", password="hunter2")
+    first.services.seal_file.write_bytes(b"k" * 32)
+    later = await town.process()
+    status, body = await later.get(V1)
+    assert status == 403
+    assert b"entrepot admin upstream set hub --username" in body
+    assert b"hunter2" not in body
+
+
 async def test_who_waits_when_the_server_stops_is_told_to_come_again(town: Town) -> None:
     asked, go_on = threading.Event(), threading.Event()
 
     def hang(_: lying_registry.Request) -> None:
         asked.set()
-        go_on.wait(60)
+        go_on.wait(150)
 
     town.origin.instead["/manifests/"] = hang
     process = await town.process()
     waiting = asyncio.ensure_future(process.get(V1))
-    await asyncio.to_thread(asked.wait, 30)
+    await asyncio.to_thread(asked.wait, 120)
     await process.services.pull_through.close()
     go_on.set()
     status, body = await waiting
@@ -398,13 +424,13 @@ async def test_an_upstream_that_hangs_takes_nothing_from_another(town: Town) -> 
     go_on = threading.Event()
     other = Origin()
     other.image(b"layer", "v1")
-    town.origin.instead["/manifests/"] = lambda _: go_on.wait(60) and None
+    town.origin.instead["/manifests/"] = lambda _: go_on.wait(150) and None
     with lying_registry.lying_registry(other.answer) as far:
         process = await town.process(replace(EACH_TIME, fetches=1))
         await add_upstream(process.services, SYSTEM, name="quick", url=far.url, inside=True)
         hanging = [asyncio.ensure_future(process.get(f"/v2/hub/team/{n}/manifests/v1")) for n in range(40)]
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 assert (await process.get("/v2/quick/team/app/manifests/v1"))[0] == 200
         finally:
             go_on.set()

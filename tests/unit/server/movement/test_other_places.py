@@ -40,7 +40,7 @@ async def test_two_processes_take_one_fetch_and_both_read_while_it_grows(elsewhe
     town = elsewhere
     digest, go_on = town.origin.blob(DATA), threading.Event()
     town.origin.instead["/blobs/"] = lambda _: sent(
-        pieces(DATA[: 18 * MIB], lambda: go_on.wait(60), DATA[18 * MIB :]), len(DATA)
+        pieces(DATA[: 18 * MIB], lambda: go_on.wait(150), DATA[18 * MIB :]), len(DATA)
     )
     one, two = await town.process(), await town.process()
     path = f"/v2/hub/team/app/blobs/{digest}"
@@ -60,7 +60,7 @@ async def test_a_stopped_fetch_is_gone_on_with(elsewhere: Town) -> None:
 
     def slow(request: Request) -> Reply:
         if town.origin.asked("GET", digest) == 1:
-            return sent(pieces(DATA[: 18 * MIB], lambda: go_on.wait(60)), len(DATA))
+            return sent(pieces(DATA[: 18 * MIB], lambda: go_on.wait(150)), len(DATA))
         return part_of(DATA, request)
 
     town.origin.instead["/blobs/"] = slow

@@ -26,7 +26,6 @@ from entrepot.server.access.secrets.sealing import SealKey
 from entrepot.server.config.model import PullThroughSection
 from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import microseconds
-from entrepot.server.db.errors import CatalogUnavailable
 from entrepot.server.movement.upstreams import fetches, table
 from entrepot.server.movement.upstreams.answers import Answers, TagAnswer
 from entrepot.server.movement.upstreams.directory import Directory
@@ -204,6 +203,9 @@ class PullThrough:
             return Served(found)
         if not content:
             return Served(_known(answer.digest, answer.media_type, answer.size))
+        left = self._remote(upstream).budget.get("remaining")
+        if found is not None and left is not None and left <= self._settings.reserve:
+            return Served(found, f"{upstream.registry} has moved {tag}, and allows {left} pulls more")
         kept = await self._kept(upstream, repository, answer.digest, tag)
         if kept is not None:
             return Served(kept)
@@ -245,13 +247,17 @@ class PullThrough:
             answer = TagAnswer(None, "", 0, now)
         else:
             answer = TagAnswer(there.digest, there.media_type, there.size, now)
-        await self._answers.save(upstream.project_id, repository, tag, answer)
+        with contextlib.suppress(
+            EntrepotError
+        ):  # a catalog that takes no changes now: it is only asked again
+            await self._answers.save(upstream.project_id, repository, tag, answer)
         return answer
 
     async def _refreshed(self, upstream: Upstream, repository: str, tag: str) -> TagAnswer:
         """In the background: the tag as it is there, fetched when it has moved."""
         answer = await self._asked(upstream, repository, tag)
-        if answer.digest is not None:
+        left = self._remote(upstream).budget.get("remaining")
+        if answer.digest is not None and (left is None or left > self._settings.reserve):
             here = await self._manifests.head(repository, tag)
             if here is None or here.digest != answer.digest:
                 await self._kept(upstream, repository, answer.digest, tag)
@@ -474,7 +480,7 @@ class PullThrough:
             return
         self._told[upstream.project_id] = (now, failure)
         facts: dict[str, Any] = {**remote.state, **remote.budget}
-        with contextlib.suppress(CatalogUnavailable):
+        with contextlib.suppress(EntrepotError):
             await self._catalog.write(
                 table.note_state,
                 upstream.project_id,

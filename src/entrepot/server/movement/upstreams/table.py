@@ -15,9 +15,10 @@ from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.errors import AlreadyExists, Unknown
 from entrepot.server.access.decision.patterns import RepositoryPattern, parse_repository_pattern
 from entrepot.server.access.directory.projects import create_project
-from entrepot.server.access.secrets.sealing import SealKey
+from entrepot.server.access.secrets.sealing import SealBroken, SealKey
 from entrepot.server.db.statements import HotQuery
 from entrepot.server.db.tables import project, repo, upstream, upstream_answer, upstream_fetch
+from entrepot.server.movement.upstreams.errors import UpstreamRefused
 from entrepot.server.movement.upstreams.model import Upstream, parse_address
 
 __all__ = [
@@ -224,8 +225,16 @@ def note_state(connection: Connection, project_id: int, state: UpstreamState) ->
 
 
 def open_password(found: Upstream, seal: SealKey) -> str:
-    """Raises SealBroken."""
-    return "" if found.sealed is None else seal.open(found.sealed, context=_context(found.project)).decode()
+    """Raises UpstreamRefused when the key file is another one than it was sealed with."""
+    if found.sealed is None:
+        return ""
+    try:
+        return seal.open(found.sealed, context=_context(found.project)).decode()
+    except SealBroken as error:
+        raise UpstreamRefused(
+            f"the account of {found.project} at {found.registry} can't be used: {error.message}",
+            hint=f"give it again: entrepot admin upstream set {found.project} --username",
+        ) from error
 
 
 def _require_account(username: str | None, password: str | None) -> None:
