@@ -12,9 +12,11 @@ import contextlib
 import ctypes
 import http.client
 import json
+import shutil
 import signal
 import socket
 import sqlite3
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +26,7 @@ from urllib.parse import quote
 from entrepot.errors import EntrepotError
 from entrepot.observability.logs import get_log
 from entrepot.server.backup.copy_claim import claim_copy
-from entrepot.server.backup.litestream import CatalogCopy, litestream_program
+from entrepot.server.backup.litestream import STATE_FOLDER, CatalogCopy, litestream_program
 from entrepot.server.config.model import Config
 from entrepot.server.db.copynote import CopyNote, CopyState
 from entrepot.server.db.settings import STORE_ID
@@ -37,6 +39,8 @@ log = get_log(__name__)
 ASK_EVERY_S: Final = 1.0
 ANSWER_S: Final = 20
 CLAIM_AGAIN_S: Final = 5.0
+CHECK_EVERY_S: Final = 600.0
+"""A restore of a large copy has many files to look for; the first check is at the start."""
 LAST_ANSWER_S: Final = 10
 """At the end: how long the last transactions may take to be copied."""
 END_S: Final = 15.0
@@ -64,7 +68,8 @@ async def _copy(config: Config, database: Path, lifeline: int, scratch: Path, pu
 
     loop.add_reader(lifeline, orphaned)
     beating = asyncio.create_task(pulse.run())
-    said, watch = _Said(), _Watch(copy.place, database, scratch / "litestream.sock")
+    settings, control = scratch / "litestream.json", scratch / "litestream.sock"
+    said, watch = _Said(), _Watch(copy, database, settings, control)
     while not stop.is_set():
         try:
             await claim_copy(copy.place, config, await asyncio.to_thread(_store_id, database))
@@ -77,7 +82,6 @@ async def _copy(config: Config, database: Path, lifeline: int, scratch: Path, pu
             await asyncio.wait_for(stop.wait(), CLAIM_AGAIN_S)
     if stop.is_set():
         return 0
-    settings, control = scratch / "litestream.json", scratch / "litestream.sock"
     settings.write_text(copy.settings(database, socket=control))
     running = await asyncio.create_subprocess_exec(
         str(litestream_program()),
@@ -94,7 +98,8 @@ async def _copy(config: Config, database: Path, lifeline: int, scratch: Path, pu
     telling = asyncio.create_task(_tell(running, said))
     asking = asyncio.create_task(watch.run(said))
     stopped, ended = asyncio.create_task(stop.wait()), asyncio.create_task(running.wait())
-    await asyncio.wait({stopped, ended}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({stopped, ended, asking}, return_when=asyncio.FIRST_COMPLETED)
+    begin_anew = asking.done()
     asking.cancel()
     await asyncio.wait({asking})
     if hurry.is_set() and running.returncode is None:
@@ -104,6 +109,10 @@ async def _copy(config: Config, database: Path, lifeline: int, scratch: Path, pu
     await _end(running)
     for task in (beating, telling, stopped, ended):
         task.cancel()
+    if begin_anew and not stop.is_set():
+        # Without what it remembers Litestream begins with a whole copy.
+        shutil.rmtree(database.with_name(STATE_FOLDER.format(database.name)), ignore_errors=True)
+        return 1
     if not stop.is_set():
         log.error("litestream ended", code=running.returncode, reason=said.last)
         return 1
@@ -120,16 +129,21 @@ class _Said:
 class _Watch:
     """Asks how far the copy is."""
 
-    def __init__(self, place: str, database: Path, control: Path) -> None:
-        self._place = place
+    def __init__(self, copy: CatalogCopy, database: Path, settings: Path, control: Path) -> None:
+        self._copy = copy
+        self._place = copy.place
         self._database = database
+        self._settings = settings
         self._control = control
         self._note = CopyNote(database)
-        self._until = self._note.read(place).until
+        self._until = self._note.read(copy.place).until
+        self._check_at = 0.0
         self._problem = ""
+        self._is_useless = False
 
     async def run(self, said: _Said) -> None:
-        while True:
+        """Returns when the copy could not be restored as it is."""
+        while not self._is_useless:
             await self.ask(said, timeout_s=ANSWER_S)
             await asyncio.sleep(ASK_EVERY_S)
 
@@ -154,8 +168,28 @@ class _Watch:
             if not problem and (not answer.get("txid") or answer["txid"] != answer.get("replicated_txid")):
                 problem = said.last or "the place does not take what is new"
             if not problem:
+                problem = await self._restorable(int(answer["txid"]))
+            if not problem:
                 self._until, said.last = began, ""
         self.tell(problem)
+
+    async def _restorable(self, txid: int) -> str:
+        """What Litestream says it has copied is looked for now and then, as a restore would. Why it can't be
+        restored; empty: it can.
+        """
+        if time.monotonic() < self._check_at:
+            return ""
+        try:
+            last = await asyncio.to_thread(self._copy.restorable, self._database, self._settings)
+            problem = "" if last >= txid else f"a restore would end at transaction {last} of {txid}"
+        except (EntrepotError, OSError, subprocess.SubprocessError) as error:
+            problem = str(error)
+        if problem:
+            log.error("the copy of the catalog is begun anew", reason=problem)
+            self._is_useless = True
+        else:
+            self._check_at = time.monotonic() + CHECK_EVERY_S
+        return problem
 
 
 def _store_id(database: Path) -> str:
