@@ -1,6 +1,8 @@
 """From Harbor, Quay and Docker Hub: projects, descriptions, content, and a list of what is left to do."""
 
+import contextlib
 import json
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,11 @@ from tests.support.images import image, push_image
 from tests.support.peers import Peer, docker_registry
 from tests.support.server import RunningServer, running_server
 from tests.support.wire import Wire
+
+DESCRIBED = (
+    "SELECT repo.name, repo_profile.description FROM repo_profile JOIN repo ON repo.id = repo_id"
+    " WHERE repo_profile.description <> ''"
+)
 
 
 @pytest.fixture(scope="module")
@@ -57,5 +64,8 @@ def test_a_portal_comes_in(tmp_path: Path, content: Peer, kind: str) -> None:
         }[kind]
         assert [one["what"] for one in report["by_hand"]] == by_hand
         assert projects(server)["team"] == ("private" if kind == "hub" else "public")
+        with contextlib.closing(sqlite3.connect(server.data / "catalog.db")) as catalog:
+            described = catalog.execute(DESCRIBED).fetchall()
+        assert described == [("team/app", "The app")]
         if kind == "quay":
             assert {said for _, said in there.asked} == {"Bearer of-an-application"}

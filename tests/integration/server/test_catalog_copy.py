@@ -74,7 +74,7 @@ def test_nothing_that_was_copied_is_lost_whoever_is_killed(tmp_path: Path) -> No
     pushed: dict[str, bytes] = {}
     with copying(tmp_path) as (server, place):
         for life in ("first", "second"):
-            for number in range(3):
+            for number in range(2):
                 pushed[f"{life}-{number}"] = push(server, f"{life}-{number}")
                 wait_until(lambda: litestream_of(server) is not None, what="litestream")
                 killed = litestream_of(server)
@@ -88,7 +88,7 @@ def test_nothing_that_was_copied_is_lost_whoever_is_killed(tmp_path: Path) -> No
             server.kill()
             forget_catalog(server)
             done = server.admin("restore", "--from-copy", place)
-            assert f"restored 1 repository, {len(pushed)} tags" in done.stdout
+            assert f"restored 1 repository, {len(pushed)} tags" in done.stdout, (done.stdout, life)
             server.start()
             for tag, raw in pushed.items():
                 assert pulled(server, tag) == raw, tag
@@ -162,6 +162,42 @@ def test_a_place_that_is_gone_stops_nobody_and_is_told(tmp_path: Path) -> None:
         (tmp_path / "away").rename(tmp_path / "copy")
         wait_copied(server)
         assert copied(server)["problem"] == ""
+
+
+def test_a_copy_that_could_not_be_restored_is_begun_anew(tmp_path: Path) -> None:
+    """Somebody has removed files from it; that is told, and mended."""
+    with copying(tmp_path) as (server, place):
+        raw = push(server, "v1")
+        wait_copied(server)
+        server.stop()
+        files = sorted((tmp_path / "copy" / "ltx").rglob("*.ltx"))
+        for path in [path for path in files if path.name.startswith("0000000000000001-")]:
+            path.unlink()
+        server.start()
+        wait_copied(server)
+        assert "begun anew" in server.log.read_text()
+        server.kill()
+        forget_catalog(server)
+        assert "1 tag" in server.admin("restore", "--from-copy", place).stdout
+        server.start()
+        assert pulled(server, "v1") == raw
+
+
+def test_a_new_registry_does_not_copy_over_one_that_is_to_come_back(tmp_path: Path) -> None:
+    """The machine was made anew, and started before anything was restored."""
+    with copying(tmp_path) as (server, place):
+        raw = push(server, "v1")
+        wait_copied(server)
+        server.kill()
+        shutil.rmtree(server.data)
+        server.start()
+        wait_until(lambda: copied(server)["problem"], what="the problem", timeout_s=60)
+        assert "another registry" in str(copied(server)["problem"])
+        server.stop()
+        shutil.rmtree(server.data)
+        assert "1 tag" in server.admin("restore", "--from-copy", place, check=False).stdout
+        server.start()
+        assert pulled(server, "v1") == raw
 
 
 def test_a_place_that_does_not_do_is_refused_at_start(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ SYNC_EVERY: Final = "1s"
 STATE_FOLDER: Final = ".{}-litestream"
 """What Litestream keeps beside a database; it says nothing to another one in its place."""
 RESTORE_TIMEOUT_S: Final = 3600
+CHECK_TIMEOUT_S: Final = 300
 _HINT: Final = "write s3://bucket/prefix or file:///folder"
 
 
@@ -88,6 +89,26 @@ class CatalogCopy:
         if bundle := made.pop("AWS_CA_BUNDLE", ""):
             made.setdefault("SSL_CERT_FILE", bundle)
         return made
+
+    def restorable(self, database: Path, settings: Path) -> int:
+        """The last transaction that a restore would bring back; every file on the way there is in its place.
+
+        Blocks. Raises CopyFailed.
+        """
+        argv = [str(litestream_program()), "restore", "-no-expand-env", "-config", str(settings)]
+        argv += ["-dry-run", "-json", "-o", str(settings.with_name("restored.db")), str(database)]
+        done = subprocess.run(
+            argv,
+            env=self.whole_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=CHECK_TIMEOUT_S,
+        )
+        try:
+            return int(json.loads(done.stdout)["max_txid"], 16)
+        except (ValueError, KeyError, TypeError):
+            raise CopyFailed(f"{self.place} can't be restored from: {_reason(done)}") from None
 
     def restore(self, database: Path, at: str | None, scratch: Path) -> None:
         """Write the catalog as of `at` (RFC 3339; None: the last there is) to `database`, which is not there.
