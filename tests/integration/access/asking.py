@@ -162,6 +162,7 @@ FORMS: Final[dict[str, Ask]] = {
     "POST /account/tokens/revoke": lambda w, _k: {"token": w.ids["pat"]},
     "POST /admin/jobs": _form(kind="gc"),
     "POST /admin/policy": _form(text="", do="apply"),
+    "POST /admin/policy/runs": _form(do="run"),
     "POST /admin/restore-project": _form(project="closed"),
     "POST /admin/roles": _form(name="fresh", actions=["pull"]),
     "POST /admin/roles/{role:str}/delete": _form(confirm="releaser"),
