@@ -167,6 +167,7 @@ FORMS: Final[dict[str, Ask]] = {
     "POST /admin/pull-through": _form(name="fresh", url="registry.example.org"),
     "POST /admin/pull-through/{project:str}/remove": _form(),
     "POST /admin/policy": _form(text="", do="apply"),
+    "POST /admin/policy/runs": _form(do="run"),
     "POST /admin/restore-project": _form(project="closed"),
     "POST /admin/roles": _form(name="fresh", actions=["pull"]),
     "POST /admin/roles/{role:str}/delete": _form(confirm="releaser"),

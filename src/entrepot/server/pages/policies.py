@@ -8,19 +8,23 @@ from litestar import Response
 
 from entrepot.errors import EntrepotError
 from entrepot.server.access.decision.model import Action
-from entrepot.server.control import policies
+from entrepot.server.control import policies, retention
 from entrepot.server.control.policies import PolicyPreview
+from entrepot.server.control.retention import RunRow
 from entrepot.server.pages.kit import addresses
 from entrepot.server.pages.kit.forms import Form
 from entrepot.server.pages.kit.route import page, submit
 from entrepot.server.pages.kit.visit import Visit
 from entrepot.server.pages.projects import project_head
+from entrepot.wording import plural
 
 __all__ = ["ROUTES"]
 
 LONGEST: Final = 20_000
 """What a form takes, each character up to three bytes there."""
 SHOWN: Final = 500
+RUNS: Final = 20
+MOST_DIGITS: Final = 18
 STARTER: Final = """\
 # Keep the last 5 releases of each minor version and what was pulled in 30 days; let the rest go.
 [[retention]]
@@ -52,6 +56,21 @@ async def of_registry(visit: Visit) -> Response[Any]:
 @submit("/admin/policy", Action.MANAGE_SYSTEM)
 async def change_of_registry(visit: Visit) -> Response[Any]:
     return await _change(visit, None)
+
+
+@submit("/admin/policy/runs", Action.MANAGE_SYSTEM)
+async def runs(visit: Visit) -> Response[Any]:
+    """Run retention, let a run go on that waits, or take one back."""
+    form = await visit.form()
+    what, number = form.choice("do", ("run", "approve", "undo")), _number(form["run"])
+    if what == "undo":
+        back = await retention.undo_retention_run(visit.services, visit.caller, number)
+        return visit.go(_address(None), f"Brought back {plural(back, 'tag')}.")
+    approve = number if what == "approve" else None
+    done, _plan = await retention.run_retention(visit.services, visit.caller, approve=approve)
+    if done.state == "waiting":
+        return visit.go(_address(None), f"Nothing was removed: run {done.id} waits for a person.")
+    return visit.go(_address(None), f"Run {done.id} removed {plural(done.removed, 'tag')}.")
 
 
 async def _present(visit: Visit, project: str | None) -> tuple[Form, None]:
@@ -93,8 +112,17 @@ async def _page(
         preview=preview,
         shown=preview.plan.removed[:SHOWN] if preview else [],
         versions=versions[:10],
+        runs=await _runs(visit) if project is None else [],
         may_change=project is not None or await visit.may(Action.MANAGE_SYSTEM),
     )
 
 
-ROUTES = [of_project, change_of_project, of_registry, change_of_registry]
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else 0
+
+
+async def _runs(visit: Visit) -> list[RunRow]:
+    return await retention.list_retention_runs(visit.services, visit.caller, n=RUNS)
+
+
+ROUTES = [of_project, change_of_project, of_registry, change_of_registry, runs]

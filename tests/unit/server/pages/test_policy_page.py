@@ -53,3 +53,17 @@ async def test_the_api_has_the_same(team: Registry) -> None:
     wrong = await team.api("PUT", "/policy", "root", json={"text": "quota = 1"})
     assert wrong.status_code == 400
     assert "there is no `quota`" in wrong.text
+
+
+async def test_a_run_that_waits_goes_on_and_is_taken_back(team: Registry) -> None:
+    await team.push("acme/app", "nightly", files={"n": b"1"})
+    root = await visit(team, "root")
+    assert (await root.post("/admin/policy", text=TEXT, do="apply")).status_code == 303
+    assert (await root.post("/admin/policy/runs", do="run")).status_code == 303
+    assert "1: waits for a person, 1 tag would go" in words(await root.get("/admin/policy"))
+    assert (await root.post("/admin/policy/runs", do="approve", run="1")).status_code == 303
+    assert (await team.call("HEAD", "/v2/acme/app/manifests/nightly", "root")).status_code == 404
+    assert "2: 1 tag went" in words(await root.get("/admin/policy"))
+    assert (await root.post("/admin/policy/runs", do="undo", run="2")).status_code == 303
+    assert (await team.call("HEAD", "/v2/acme/app/manifests/nightly", "root")).status_code == 200
+    assert (await root.post("/admin/policy/runs", do="approve", run="x")).status_code == 404
