@@ -31,13 +31,13 @@ _OLD = {
 
 
 @dataclass(frozen=True, slots=True)
-class TreeNode:
+class ReferrerTree:
     """One manifest, and what belongs to it."""
 
     label: str
     """What it is, in words."""
     descriptor: Descriptor
-    children: list[TreeNode] = field(default_factory=list)
+    children: list[ReferrerTree] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         found: dict[str, Any] = {"label": self.label} | self.descriptor.to_json()
@@ -50,7 +50,7 @@ def tree(
     insecure: bool = False,
     store: ImageStore | Path | str | None = None,
     settings: ClientSettings | None = None,
-) -> TreeNode:
+) -> ReferrerTree:
     """Raises NotFound, InvalidEndpoint, Unavailable; LimitExceeded beyond MAX_NODES manifests."""
     with (
         Ends(the_store(store), the_settings(settings, insecure=insecure)) as ends,
@@ -66,11 +66,11 @@ class _Walk:
         self._image = image
         self._seen: set[Digest] = set()
 
-    def node(self, descriptor: Descriptor, label: str, *, depth: int) -> TreeNode:
+    def node(self, descriptor: Descriptor, label: str, *, depth: int) -> ReferrerTree:
         if len(self._seen) >= MAX_NODES:
             raise LimitExceeded(f"{self._image.endpoint}: more than {MAX_NODES} manifests belong to it")
         self._seen.add(descriptor.digest)
-        found = TreeNode(label, descriptor)
+        found = ReferrerTree(label, descriptor)
         for child, named, deeper in self._below(descriptor):
             if child.digest not in self._seen and depth <= MAX_DEPTH:
                 found.children.append(self.node(child, named, depth=depth + deeper))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from entrepot.signing.bundle import Bundle
 from entrepot.signing.certificates import require_identity, require_valid
 from entrepot.signing.errors import SignatureRefused
-from entrepot.signing.logbody import Evidence
+from entrepot.signing.logbody import LogEvidence
 from entrepot.signing.proofs import check_signer, check_times
 from entrepot.signing.signed import Signed
 from entrepot.signing.timestamps import check_timestamps
@@ -32,7 +32,7 @@ OURS = {("intoto", "0.0.1"), ("intoto", "0.0.2"), ("dsse", "0.0.2")}
 
 
 def check(
-    bundle: Bundle, evidence: Evidence, artifact: Signed, trusted: ByIdentity, root: TrustRoot
+    bundle: Bundle, evidence: LogEvidence, artifact: Signed, trusted: ByIdentity, root: TrustRoot
 ) -> list[datetime]:
     """The times at which the signature is known to have been made. Raises SignatureRefused."""
     if len(bundle.entries) != 1:
@@ -49,7 +49,7 @@ def check(
 
 
 def _check_ourselves(
-    bundle: Bundle, evidence: Evidence, trusted: ByIdentity, root: TrustRoot
+    bundle: Bundle, evidence: LogEvidence, trusted: ByIdentity, root: TrustRoot
 ) -> list[datetime]:
     assert bundle.certificate is not None
     times, claimed = check_times(bundle.entries, bundle.timestamps, evidence, root, needs_proof=True)

@@ -18,7 +18,7 @@ from entrepot.signing.dsse import Envelope, Statement, parse_envelope, parse_sta
 from entrepot.signing.errors import InvalidTrust, SignatureRefused, UnreadableSignature
 from entrepot.signing.fields import Fields, decode_base64
 from entrepot.signing.keys import check_signature, describe_key
-from entrepot.signing.logbody import Evidence
+from entrepot.signing.logbody import LogEvidence
 from entrepot.signing.proofs import certified_key, check_signer, check_times
 from entrepot.signing.signed import Signed, SignedBytes, SignedDigests
 from entrepot.signing.trustroot import TrustRoot
@@ -70,7 +70,7 @@ def _verify(
         if root is None or not entries:
             notes = ("the log entry was not checked: no trust root",) if entries else ()
             return Verified(signer, statement=statement, notes=notes)
-        evidence = Evidence(signature, signed, envelope, trusted.key, None)
+        evidence = LogEvidence(signature, signed, envelope, trusted.key, None)
         times, _ = check_times(entries, (), evidence, root, needs_proof=False)
         return Verified(signer, _first(times), entries[0].log_index, statement)
     if root is None:
@@ -82,7 +82,7 @@ def _verify(
     check_signature(key, signature, signed, "signature")
     if not entries:
         raise SignatureRefused("there is no entry of a log, so nobody says when it was signed")
-    evidence = Evidence(signature, signed, envelope, key, certificate)
+    evidence = LogEvidence(signature, signed, envelope, key, certificate)
     times, claimed = check_times(entries, _stamps(annotations), evidence, root, needs_proof=False)
     check_signer(certificate, trusted, root, times, claimed)
     return Verified(f"{trusted.identity} ({trusted.issuer})", _first(times), entries[0].log_index, statement)

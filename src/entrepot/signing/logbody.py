@@ -23,7 +23,7 @@ from entrepot.signing.signed import Signed
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class LogEvidence:
     """What an entry has to be about."""
 
     signature: bytes
@@ -34,7 +34,7 @@ class Evidence:
     certificate: x509.Certificate | None
 
 
-def check_body(entry: LogEntry, evidence: Evidence) -> None:
+def check_body(entry: LogEntry, evidence: LogEvidence) -> None:
     """Raises SignatureRefused when the entry is about another signature, content or signer."""
     fields = Fields.parse(entry.body, "log entry")
     if (fields.text("kind"), fields.text("apiVersion")) != (entry.kind, entry.version):
@@ -45,7 +45,7 @@ def check_body(entry: LogEntry, evidence: Evidence) -> None:
     check(fields.object("spec"), evidence)
 
 
-def _hashedrekord_1(spec: Fields, evidence: Evidence) -> None:
+def _hashedrekord_1(spec: Fields, evidence: LogEvidence) -> None:
     signature = spec.object("signature")
     _same(signature.data("content") == evidence.signature, "signature")
     _same_signer(signature.object("publicKey").data("content"), evidence)
@@ -57,7 +57,7 @@ def _hashedrekord_1(spec: Fields, evidence: Evidence) -> None:
     _same(real is not None and found.text("value").lower() == real.hex(), "digest")
 
 
-def _hashedrekord_2(spec: Fields, evidence: Evidence) -> None:
+def _hashedrekord_2(spec: Fields, evidence: LogEvidence) -> None:
     record = spec.object("hashedRekordV002")
     _same_signature_2(record.object("signature"), evidence)
     data = record.object("data")
@@ -65,7 +65,7 @@ def _hashedrekord_2(spec: Fields, evidence: Evidence) -> None:
     _same(real is not None and data.data("digest") == real, "digest")
 
 
-def _same_signature_2(signature: Fields, evidence: Evidence) -> None:
+def _same_signature_2(signature: Fields, evidence: LogEvidence) -> None:
     """As the second version of the log writes it."""
     _same(signature.data("content") == evidence.signature, "signature")
     verifier = signature.object("verifier")
@@ -73,7 +73,7 @@ def _same_signature_2(signature: Fields, evidence: Evidence) -> None:
     _same_signer(named, evidence)
 
 
-def _dsse_2(spec: Fields, evidence: Evidence) -> None:
+def _dsse_2(spec: Fields, evidence: LogEvidence) -> None:
     envelope = _envelope(evidence)
     record = spec.object("dsseV002")
     hashed = record.object("payloadHash")
@@ -84,7 +84,7 @@ def _dsse_2(spec: Fields, evidence: Evidence) -> None:
     _same_signature_2(signatures[0], evidence)
 
 
-def _dsse_1(spec: Fields, evidence: Evidence) -> None:
+def _dsse_1(spec: Fields, evidence: LogEvidence) -> None:
     envelope = _envelope(evidence)
     _same_hash(spec.object("payloadHash"), envelope.payload)
     signatures = spec.objects("signatures")
@@ -92,7 +92,7 @@ def _dsse_1(spec: Fields, evidence: Evidence) -> None:
     _same_signer(signatures[0].data("verifier"), evidence)
 
 
-def _intoto_2(spec: Fields, evidence: Evidence) -> None:
+def _intoto_2(spec: Fields, evidence: LogEvidence) -> None:
     """Signature and payload stand in base64 twice. The payload may have been left out by the log."""
     envelope = _envelope(evidence)
     content = spec.object("content")
@@ -106,14 +106,14 @@ def _intoto_2(spec: Fields, evidence: Evidence) -> None:
     _same_signer(signatures[0].data("publicKey"), evidence)
 
 
-def _intoto_1(spec: Fields, evidence: Evidence) -> None:
+def _intoto_1(spec: Fields, evidence: LogEvidence) -> None:
     """It names no signature: payload and signer are all there is."""
     envelope = _envelope(evidence)
     _same_hash(spec.object("content").object("payloadHash"), envelope.payload)
     _same_signer(spec.data("publicKey"), evidence)
 
 
-_KINDS: dict[tuple[str, str], Callable[[Fields, Evidence], None]] = {
+_KINDS: dict[tuple[str, str], Callable[[Fields, LogEvidence], None]] = {
     ("hashedrekord", "0.0.1"): _hashedrekord_1,
     ("hashedrekord", "0.0.2"): _hashedrekord_2,
     ("dsse", "0.0.1"): _dsse_1,
@@ -123,7 +123,7 @@ _KINDS: dict[tuple[str, str], Callable[[Fields, Evidence], None]] = {
 }
 
 
-def _envelope(evidence: Evidence) -> Envelope:
+def _envelope(evidence: LogEvidence) -> Envelope:
     if evidence.envelope is None:
         raise SignatureRefused("log entry: it is about an envelope, and the signature is of content")
     return evidence.envelope
@@ -148,7 +148,7 @@ def _same_hash(fields: Fields, payload: bytes) -> None:
     _same(fields.text("value").lower() == hashlib.sha256(payload).hexdigest(), "payload")
 
 
-def _same_signer(recorded: bytes, evidence: Evidence) -> None:
+def _same_signer(recorded: bytes, evidence: LogEvidence) -> None:
     """A key or certificate, in PEM or DER: the certificate itself where the signature comes with one."""
     if evidence.certificate is not None:
         der = _certificate_der(recorded)

@@ -20,7 +20,7 @@ from entrepot.signing.certificates import (
 )
 from entrepot.signing.errors import InvalidTrust, SignatureRefused
 from entrepot.signing.keys import PublicKey, usable_key
-from entrepot.signing.logbody import Evidence, check_body
+from entrepot.signing.logbody import LogEvidence, check_body
 from entrepot.signing.timestamps import check_timestamps
 from entrepot.signing.translog import check_entry
 from entrepot.signing.trustroot import TrustRoot
@@ -28,7 +28,7 @@ from entrepot.signing.verdict import ByIdentity, not_from_the_future
 
 
 def check_entries(
-    entries: tuple[LogEntry, ...], evidence: Evidence, root: TrustRoot, *, needs_proof: bool
+    entries: tuple[LogEntry, ...], evidence: LogEvidence, root: TrustRoot, *, needs_proof: bool
 ) -> list[datetime]:
     """The times at which logs took the signature in. Raises SignatureRefused when one doesn't hold."""
     times = []
@@ -65,7 +65,7 @@ def check_signer(
 def check_times(
     entries: tuple[LogEntry, ...],
     stamps: tuple[bytes, ...],
-    evidence: Evidence,
+    evidence: LogEvidence,
     root: TrustRoot,
     *,
     needs_proof: bool,

@@ -9,7 +9,7 @@ from entrepot.signing.bundle import Bundle, parse_bundle
 from entrepot.signing.dsse import Statement, parse_statement, require_subject
 from entrepot.signing.errors import InvalidTrust, SignatureRefused
 from entrepot.signing.keys import PublicKey, check_signature, describe_key, key_hint
-from entrepot.signing.logbody import Evidence
+from entrepot.signing.logbody import LogEvidence
 from entrepot.signing.proofs import certified_key, check_times
 from entrepot.signing.signed import Signed
 from entrepot.signing.trustroot import TrustRoot
@@ -62,14 +62,14 @@ def _by_identity(bundle: Bundle, artifact: Signed, trusted: ByIdentity, root: Tr
     return Verified(f"{trusted.identity} ({trusted.issuer})", _first(times), _log_index(bundle), statement)
 
 
-def _evidence(bundle: Bundle, artifact: Signed, key: PublicKey) -> tuple[Evidence, Statement | None]:
+def _evidence(bundle: Bundle, artifact: Signed, key: PublicKey) -> tuple[LogEvidence, Statement | None]:
     """That the signature is of this artifact and by this key. Raises SignatureRefused."""
     if bundle.envelope is not None:
         signed: Signed = bundle.envelope.signed()
         check_signature(key, bundle.signature, signed, "signature")
         statement = parse_statement(bundle.envelope.payload, bundle.envelope.payload_type)
         require_subject(statement, artifact)
-        return Evidence(bundle.signature, signed, bundle.envelope, key, bundle.certificate), statement
+        return LogEvidence(bundle.signature, signed, bundle.envelope, key, bundle.certificate), statement
     message = bundle.message
     assert message is not None
     if message.algorithm is not None and message.digest is not None:
@@ -79,7 +79,7 @@ def _evidence(bundle: Bundle, artifact: Signed, key: PublicKey) -> tuple[Evidenc
                 f"it is of another digest: {message.algorithm}:{message.digest.hex()[:128]}"
             )
     check_signature(key, bundle.signature, artifact, "signature")
-    return Evidence(bundle.signature, artifact, None, key, bundle.certificate), None
+    return LogEvidence(bundle.signature, artifact, None, key, bundle.certificate), None
 
 
 def _first(times: list[datetime]) -> datetime | None:

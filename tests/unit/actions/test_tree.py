@@ -8,7 +8,7 @@ import pytest
 from entrepot.actions import tree as module
 from entrepot.actions.endpoints import OpenOrigin, parse_endpoint
 from entrepot.actions.signatures import ImageThere
-from entrepot.actions.tree import TreeNode, tree
+from entrepot.actions.tree import ReferrerTree, tree
 from entrepot.content.memory import MemoryStore
 from entrepot.content.protocols import ManifestBytes
 from entrepot.errors import LimitExceeded
@@ -47,7 +47,7 @@ def place(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
     return store
 
 
-def shape(node: TreeNode) -> object:
+def shape(node: ReferrerTree) -> object:
     return {one.label: shape(one) for one in node.children} if node.children else {}
 
 

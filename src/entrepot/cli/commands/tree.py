@@ -12,7 +12,7 @@ from entrepot.cli.options import insecure_option, open_store
 from entrepot.cli.output import human_size, write
 
 if TYPE_CHECKING:
-    from entrepot.actions.tree import TreeNode
+    from entrepot.actions.tree import ReferrerTree
 
 
 @click.command("tree", short_help="Show an image, its platforms and what belongs to them")
@@ -39,12 +39,12 @@ def tree(image: str, format_: str, insecure: bool) -> None:
         write(line)
 
 
-def _lines(node: TreeNode, before: str) -> Iterator[str]:
+def _lines(node: ReferrerTree, before: str) -> Iterator[str]:
     for number, child in enumerate(node.children, 1):
         last = number == len(node.children)
         yield f"{before}{'└── ' if last else '├── '}{_line(child)}"
         yield from _lines(child, f"{before}{'    ' if last else '│   '}")
 
 
-def _line(node: TreeNode) -> str:
+def _line(node: ReferrerTree) -> str:
     return f"{node.label}  {node.descriptor.digest}  {human_size(node.descriptor.size)}"

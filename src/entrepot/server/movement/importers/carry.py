@@ -38,7 +38,7 @@ from entrepot.server.movement.importers.here import (
     link_known,
     live_copy,
 )
-from entrepot.server.movement.importers.origin import AbsentAtOrigin, Contents, Left, Origin
+from entrepot.server.movement.importers.origin import AbsentAtOrigin, Left, Origin, OriginContents
 from entrepot.server.repos.errors import DigestMismatch
 from entrepot.server.repos.limits import RepositoryLimits
 from entrepot.server.repos.manifests import Manifests
@@ -197,7 +197,7 @@ class Carrier:
 class _Visit:
     """One repository's way here."""
 
-    def __init__(self, run: Carrier, name: str, contents: Contents, known: KnownRepository) -> None:
+    def __init__(self, run: Carrier, name: str, contents: OriginContents, known: KnownRepository) -> None:
         self._run = run
         self._name = name
         self._known = known

@@ -25,7 +25,7 @@ from entrepot.oci.digest import Digest, InvalidDigest
 from entrepot.oci.reference import InvalidReference, parse_repository, parse_tag
 from entrepot.server.backup.blob_copy import store_verified
 from entrepot.server.movement.importers.files import StoredFiles
-from entrepot.server.movement.importers.origin import AbsentAtOrigin, Contents, Left, OriginUnreadable
+from entrepot.server.movement.importers.origin import AbsentAtOrigin, Left, OriginContents, OriginUnreadable
 from entrepot.server.storage.store import BlobStore
 
 __all__ = ["DistributionTree", "find_root"]
@@ -75,8 +75,8 @@ class DistributionTree:
             below = [name for name in inside if not name.startswith("_")]
             waiting += [f"{folder}/{name}" if folder else name for name in reversed(below)]
 
-    async def contents(self, repository: str) -> Contents:
-        found, manifests = Contents(), self._place(repository, "_manifests")
+    async def contents(self, repository: str) -> OriginContents:
+        found, manifests = OriginContents(), self._place(repository, "_manifests")
         listed = await self._links(f"{manifests}/revisions", found, repository)
         found.manifests = sorted(listed)
         found.blobs = await self._links(self._place(repository, "_layers"), found, repository)
@@ -131,7 +131,7 @@ class DistributionTree:
             return Left(what, f"it points to {digest}, which the repository has deleted")
         return digest
 
-    async def _links(self, folder: str, found: Contents, repository: str) -> set[Digest]:
+    async def _links(self, folder: str, found: OriginContents, repository: str) -> set[Digest]:
         """Digests that have a link; of what was deleted the folder stays."""
         listed = set[Digest]()
         for algorithm in await self._files.folders(folder):

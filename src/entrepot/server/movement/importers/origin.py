@@ -12,7 +12,7 @@ from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.server.storage.store import BlobStore
 
-__all__ = ["AbsentAtOrigin", "Contents", "Left", "Origin", "OriginUnreadable"]
+__all__ = ["AbsentAtOrigin", "Left", "Origin", "OriginContents", "OriginUnreadable"]
 
 
 class AbsentAtOrigin(NotFound):
@@ -36,7 +36,7 @@ class Left:
 
 
 @dataclass(slots=True)
-class Contents:
+class OriginContents:
     """What one repository holds, by digest. Names are checked, digests are what they look like."""
 
     tags: dict[str, Digest] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class Origin(Protocol):
         """Names, checked, in byte order; what can't come for its name."""
         ...
 
-    async def contents(self, repository: str) -> Contents: ...
+    async def contents(self, repository: str) -> OriginContents: ...
 
     async def manifest(self, repository: str, digest: Digest) -> ManifestBytes:
         """Not yet verified. Raises AbsentAtOrigin, OriginUnreadable."""

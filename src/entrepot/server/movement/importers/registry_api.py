@@ -16,7 +16,7 @@ from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.reference import InvalidReference, parse_repository, parse_tag
 from entrepot.server.backup.blob_copy import store_verified
-from entrepot.server.movement.importers.origin import AbsentAtOrigin, Contents, Left
+from entrepot.server.movement.importers.origin import AbsentAtOrigin, Left, OriginContents
 from entrepot.server.storage.store import BlobStore
 
 __all__ = ["RegistryOrigin", "open_registry"]
@@ -46,8 +46,8 @@ class RegistryOrigin:
             except InvalidReference as error:
                 yield Left(_shown(name), f"its name can't be a repository here: {error.message}")
 
-    async def contents(self, repository: str) -> Contents:
-        place, found = await self._open(repository), Contents()
+    async def contents(self, repository: str) -> OriginContents:
+        place, found = await self._open(repository), OriginContents()
         names = await asyncio.to_thread(lambda: list(place.list_tags()))
         for page in (names[at : at + _AT_ONCE] for at in range(0, len(names), _AT_ONCE)):
             answers = await asyncio.gather(*(asyncio.to_thread(_tag, place, name) for name in page))
