@@ -124,7 +124,7 @@ COMMANDS: dict[str, str] = {
     "artifact get": "entrepot.cli.commands.artifact:get",
     "artifact list": "entrepot.cli.commands.artifact:list_",
     "artifact tree": "entrepot.cli.commands.tree:tree",
-    "attach": "entrepot.cli.commands.artifact:attach",
+    "artifact attach": "entrepot.cli.commands.artifact:attach",
     # who made it, and who says so
     "sign": "entrepot.cli.commands.sign:sign",
     "attest": "entrepot.cli.commands.sign:attest",
@@ -154,7 +154,7 @@ SECTIONS: tuple[tuple[str, str], ...] = (
     ("Images from images", "append flatten mutate rebase"),
     ("Inside images", "files cat size sbom scan"),
     ("Containers", _CONTAINERS),
-    ("Registries", "login logout search copy sync tags ls tree delete artifact attach"),
+    ("Registries", "login logout search copy sync tags ls tree delete artifact"),
     ("Signatures", "sign verify attest signing"),
     ("Run a registry", "serve admin config worker"),
     ("This tool", "help version info completion"),
