@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from typing import Final
 
 import msgspec
 
@@ -126,6 +127,10 @@ def is_insufficient(answer: Answer) -> bool:
     return any(challenge.parameters.get("error") == "insufficient_scope" for challenge in challenges)
 
 
+_GENERIC: Final = "requested access to the resource is denied"
+"""What most registries say whatever the reason is."""
+
+
 def denied(subject: Subject, detail: ErrorDetail, *, known: bool) -> EntrepotError:
     """docker's sentence for a pull that is refused; for the rest, the registry's own words.
 
@@ -143,8 +148,8 @@ def denied(subject: Subject, detail: ErrorDetail, *, known: bool) -> EntrepotErr
     else:
         message = said or "unauthorized: authentication required"
         if known and phrase:
-            message = "denied: requested access to the resource is denied"
-    if subject.anonymous:
+            message = f"denied: {_GENERIC}"
+    if subject.anonymous and not (known and said and not phrase and _GENERIC not in said.lower()):
         return AccessDenied(message, hint=f"log in with: entrepot login {subject.registry}")
     if subject.action == "pull":
         return AccessDenied(message)

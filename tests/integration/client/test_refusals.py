@@ -74,6 +74,13 @@ def test_nobody_is_told_to_log_in(settings: ClientSettings) -> None:
     assert (error.hint or "").startswith("log in with: entrepot login localhost:")
 
 
+def test_nobody_is_told_to_log_in_where_a_rule_refuses_everybody(settings: ClientSettings) -> None:
+    rule = b'{"errors":[{"code":"DENIED","message":"tag v1 of a/b is immutable; push under another tag"}]}'
+    with lying_registry(lambda _: Reply(403, body=rule)) as registry, pytest.raises(AccessDenied) as caught:
+        repository_of(registry, settings, push=True).put_blob(BLOB, io.BytesIO(DATA))
+    assert (caught.value.hint, "immutable" in str(caught.value)) == (None, True)
+
+
 def test_an_account_that_is_not_taken_has_to_log_in_again(with_account: WithAccount) -> None:
     with lying_registry(refusing(GENERIC, error="invalid_token")) as registry:
         settings = with_account({registry.host: "me:secret"})
