@@ -146,7 +146,7 @@ def _host(container: Container, runtime: str) -> dict[str, Any]:
         "Dns": host.dns,
         "DnsOptions": [],
         "DnsSearch": host.dns_search,
-        "IpcMode": "private",
+        "IpcMode": host.ipc,
         "PidMode": "",
         "Runtime": runtime,
         "Init": host.init,

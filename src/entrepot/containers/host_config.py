@@ -59,6 +59,7 @@ def host_config(options: CreateOptions, mounts: list[Mount], network: str) -> Ho
         volumes_from=list(options.volumes_from),
         pids_limit=options.pids_limit,
         shm_bytes=options.shm_bytes,
+        ipc=options.ipc,
         ulimits=list(options.ulimits),
         extra_hosts=list(options.extra_hosts),
         group_add=list(options.group_add),

@@ -61,6 +61,7 @@ class CreateOptions(Struct, frozen=True):
     volumes_from: Sequence[str] = ()
     pids_limit: int = 0
     shm_bytes: int = 64 << 20
+    ipc: str = "private"
     ulimits: Sequence[tuple[str, int, int]] = ()
     extra_hosts: Sequence[str] = ()
     group_add: Sequence[str] = ()
@@ -213,6 +214,17 @@ def parse_cpuset(text: str) -> str:
     if text and not _CPUSET.match(text):
         raise InvalidOption(f"Invalid value {text} for cpuset cpus.")
     return text
+
+
+def parse_ipc(text: str) -> str:
+    """`--ipc host`, `private` or `none`; empty for the default. Raises InvalidOption."""
+    if text in ("", "private", "host", "none"):
+        return text or "private"
+    hint = "use --ipc private, host or none"
+    kind, colon, _ = text.partition(":")
+    if text == "shareable" or (kind == "container" and colon):
+        raise InvalidOption(f"--ipc {text} is not supported: containers do not share theirs", hint=hint)
+    raise InvalidOption(f"--ipc: invalid IPC mode: {text}", hint=hint)
 
 
 def parse_log_driver(text: str) -> str:

@@ -143,6 +143,8 @@ class HostConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     cpuset_cpus: str = ""
     pids_limit: int = 0
     shm_bytes: int = 64 << 20
+    ipc: str = "private"
+    """Shared memory and message queues: `private`, `host`, or `none`, which is private without /dev/shm."""
     ulimits: list[tuple[str, int, int]] = []
     extra_hosts: list[str] = []
     group_add: list[str] = []

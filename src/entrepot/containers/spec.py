@@ -169,15 +169,13 @@ def _groups(user: User, around: Surroundings) -> list[int]:
 
 def _mounts(container: Container, around: Surroundings) -> list[dict[str, Any]]:
     host = container.host
-    shm = f"size={host.shm_bytes}"
     pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
     mounts = [
         _mount("/proc", "proc", "proc", ["nosuid", "noexec", "nodev"]),
         _mount("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
         _mount("/dev/pts", "devpts", "devpts", pts if around.rootless else [*pts, "gid=5"]),
         _sys(container, around),
-        _mount("/dev/mqueue", "mqueue", "mqueue", ["nosuid", "noexec", "nodev"]),
-        _mount("/dev/shm", "tmpfs", "shm", ["nosuid", "noexec", "nodev", "mode=1777", shm]),  # noqa: S108
+        *_ipc_mounts(container, around),
     ]
     if not around.rootless:
         access = "rw" if host.privileged else "ro"
@@ -192,6 +190,21 @@ def _mounts(container: Container, around: Surroundings) -> list[dict[str, Any]]:
         mounts.append(_bind(around.init_path, "/sbin/docker-init", ["bind", "ro"]))
     # Parents before what is mounted inside of them.
     mounts += [_user_mount(mount) for mount in sorted(host.mounts, key=lambda m: m.target.count("/"))]
+    return mounts
+
+
+def _ipc_mounts(container: Container, around: Surroundings) -> list[dict[str, Any]]:
+    host = container.host
+    flags = ["nosuid", "noexec", "nodev"]
+    mounts = []
+    if host.ipc != "host" or not around.rootless:
+        # It can only be mounted by who owns the IPC namespace; queues work without.
+        mounts.append(_mount("/dev/mqueue", "mqueue", "mqueue", flags))
+    shm = "/dev/shm"  # noqa: S108 - the name in the container
+    if host.ipc == "host":
+        mounts.append(_bind(shm, shm, ["rbind", "rprivate", *flags]))
+    elif host.ipc == "private":
+        mounts.append(_mount(shm, "tmpfs", "shm", [*flags, "mode=1777", f"size={host.shm_bytes}"]))
     return mounts
 
 
@@ -221,7 +234,9 @@ def _user_mount(mount: Mount) -> dict[str, Any]:
 
 def _linux(container: Container, around: Surroundings, capabilities: Sequence[str]) -> dict[str, Any]:
     host = container.host
-    namespaces = [{"type": "mount"}, {"type": "uts"}, {"type": "pid"}, {"type": "ipc"}]
+    namespaces = [{"type": "mount"}, {"type": "uts"}, {"type": "pid"}]
+    if host.ipc != "host":
+        namespaces.append({"type": "ipc"})
     if host.network != "host":
         namespaces.append({"type": "network"})
     if around.cgroup_v2 and not host.privileged and not around.rootless:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 
 import pytest
 
@@ -49,3 +51,25 @@ def test_processors_are_the_ones_asked_for(box: Box) -> None:
     status = box.output("run", "--name", "pinned", *words)
     assert "Cpus_allowed_list:\t0\n" in status
     assert box.output("inspect", "-f", "{{.HostConfig.CpusetCpus}}", "pinned") == "0"
+
+
+def test_shared_memory_of_the_host_or_none(box: Box) -> None:
+    own = os.readlink("/proc/self/ns/ipc")
+    words = ("tiny:1", "readlink", "/proc/self/ns/ipc")
+    assert box.output("run", "--name", "shared", "--ipc", "host", *words) == own
+    assert box.output("inspect", "-f", "{{.HostConfig.IpcMode}}", "shared") == "host"
+    assert box.output("run", "--rm", *words) != own
+    assert box.output("run", "--rm", "--ipc", "none", *words) != own
+    box.run("run", "--rm", "--ipc", "none", "tiny:1", "sh", "-c", "test -e /dev/shm", code=1)
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as shown:
+        box.run("run", "--rm", "--ipc", "host", "tiny:1", "sh", "-c", f"test -e {shown.name}")
+        box.run("run", "--rm", "tiny:1", "sh", "-c", f"test -e {shown.name}", code=1)
+    refused = box.run("run", "--ipc", "container:db", "tiny:1", "true", code=125).stderr
+    assert "--ipc container:db is not supported" in refused
+
+
+def test_a_plain_user_shares_the_hosts_memory(plain_box: Box) -> None:
+    own = os.readlink("/proc/self/ns/ipc")
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as shown:
+        script = f"test -e {shown.name} && readlink /proc/self/ns/ipc"
+        assert plain_box.output("run", "--rm", "--ipc", "host", "tiny:1", "sh", "-c", script) == own

@@ -17,6 +17,7 @@ from entrepot.containers.options import (
     parse_detach_keys,
     parse_env,
     parse_env_file,
+    parse_ipc,
     parse_log_driver,
     parse_memory_swap,
     parse_mount,
@@ -356,3 +357,28 @@ def test_processors_drivers_and_keys_are_checked() -> None:
     for text in ("", "ctrl-1", "ab"):
         with pytest.raises(InvalidOption, match="Unknown character"):
             parse_detach_keys(text)
+
+
+def test_the_hosts_shared_memory_is_bound_and_none_has_no_place_for_it() -> None:
+    def ipc(mode: str, *, rootless: bool = False) -> tuple[bool, dict[str, str]]:
+        around = msgspec.structs.replace(AROUND, rootless=rootless)
+        spec = build_spec(container(host=HostConfig(ipc=mode)), ROOT, around)
+        kinds = {mount["destination"]: mount["type"] for mount in spec["mounts"]}
+        places = ("/dev/shm", "/dev/mqueue")
+        return {"type": "ipc"} in spec["linux"]["namespaces"], {p: kinds[p] for p in places if p in kinds}
+
+    assert ipc("private") == (True, {"/dev/shm": "tmpfs", "/dev/mqueue": "mqueue"})
+    assert ipc("none") == (True, {"/dev/mqueue": "mqueue"})
+    assert ipc("host") == (False, {"/dev/shm": "bind", "/dev/mqueue": "mqueue"})
+    assert ipc("host", rootless=True) == (False, {"/dev/shm": "bind"})
+
+
+def test_ipc_modes_are_checked() -> None:
+    assert [parse_ipc(text) for text in ("", "private", "host", "none")] == [
+        "private", "private", "host", "none",
+    ]  # fmt: skip
+    for text in ("container:db", "shareable"):
+        with pytest.raises(InvalidOption, match=f"--ipc {text} is not supported"):
+            parse_ipc(text)
+    with pytest.raises(InvalidOption, match="invalid IPC mode: odd"):
+        parse_ipc("odd")
