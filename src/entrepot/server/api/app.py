@@ -17,6 +17,7 @@ from litestar.types import ASGIApp
 
 from entrepot.server.api import (
     account,
+    events,
     notifications,
     projects,
     repositories,
@@ -49,6 +50,7 @@ ROUTES: Final[Sequence[Any]] = (
     *roles.ROUTES,
     *account.ROUTES,
     *notifications.ROUTES,
+    *events.ROUTES,
 )
 
 

@@ -17,7 +17,7 @@ from entrepot.server.access.audit import record_change
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.change import Change, Permit, allow_all
 from entrepot.server.access.decision.patterns import Visible
-from entrepot.server.db.tables import blob, manifest, project, repo, repo_blob, tag_event
+from entrepot.server.db.tables import blob, manifest, project, repo, repo_blob, tag, tag_event
 from entrepot.server.repos.records import add_usage, write_event
 from entrepot.server.repos.visibility import is_visible
 
@@ -29,6 +29,9 @@ __all__ = [
     "restore_project",
     "restore_repository",
 ]
+
+
+TAGS_AN_EVENT: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ def delete_repository(
         raise NotFound(f"no repository is called {name}")
     connection.execute(update(repo).where(repo.c.id == found.id).values(deleted_at=steady))
     record_change(connection, change, actor, now)
-    write_event(connection, "delete-repository", name, actor, now)
+    write_event(connection, "delete-repository", name, actor, now, repository_id=found.id)
     add_usage(connection, found.project_id, -_used(connection, found.id))
 
 
@@ -107,7 +110,7 @@ def restore_repository(
     _check_free(connection, name)
     connection.execute(update(repo).where(repo.c.id == gone.id).values(deleted_at=None))
     record_change(connection, Change("restore", name), actor, now, {"what": "repository"})
-    write_event(connection, "restore-repository", name, actor, now)
+    _tell_restored(connection, gone.id, name, actor, now)
     add_usage(connection, gone.project_id, _used(connection, gone.id))
 
 
@@ -122,14 +125,17 @@ def delete_project(
     ).scalar_one_or_none()
     if project_id is None:
         raise NotFound(f"no project is called {name}")
-    connection.execute(update(project).where(project.c.id == project_id).values(deleted_at=steady))
-    connection.execute(
+    gone = connection.execute(
         update(repo)
         .where(repo.c.project_id == project_id, repo.c.deleted_at.is_(None))
         .values(deleted_at=steady)
-    )
+        .returning(repo.c.id, repo.c.name)
+    ).all()
     record_change(connection, change, actor, now)
+    for found in sorted(gone):
+        write_event(connection, "delete-repository", found.name, actor, now, repository_id=found.id)
     write_event(connection, "delete-project", name, actor, now)
+    connection.execute(update(project).where(project.c.id == project_id).values(deleted_at=steady))
 
 
 def restore_project(
@@ -152,13 +158,36 @@ def restore_project(
     if connection.execute(live).scalar_one():
         raise Conflict(f"a new project is called {name} by now", hint="rename or delete that one first")
     connection.execute(update(project).where(project.c.id == gone.id).values(deleted_at=None))
-    connection.execute(
+    back = connection.execute(
         update(repo)
         .where(repo.c.project_id == gone.id, repo.c.deleted_at == gone.deleted_at)
         .values(deleted_at=None)
-    )
+        .returning(repo.c.id, repo.c.name)
+    ).all()
     record_change(connection, Change("restore", name), actor, now, {"what": "project"})
     write_event(connection, "restore-project", name, actor, now)
+    for found in sorted(back):
+        _tell_restored(connection, found.id, found.name, actor, now)
+
+
+def _tell_restored(connection: Connection, repo_id: int, name: str, actor: Actor, now: int) -> None:
+    """With the tags that are there again, so many an event that none becomes large."""
+    tags = [
+        (row.name, row.digest)
+        for row in connection.execute(
+            select(tag.c.name, tag.c.digest).where(tag.c.repo_id == repo_id).order_by(tag.c.name)
+        )
+    ]
+    for first in range(0, max(1, len(tags)), TAGS_AN_EVENT):
+        write_event(
+            connection,
+            "restore-repository",
+            name,
+            actor,
+            now,
+            repository_id=repo_id,
+            restored=dict(tags[first : first + TAGS_AN_EVENT]),
+        )
 
 
 def list_undoable(

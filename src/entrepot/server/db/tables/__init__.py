@@ -7,7 +7,7 @@
                  ├─< manifest ─< manifest_blob
                  │      ▲  ▲───< manifest_child      manifest_missing (sparse: not here yet)
                  ├─< tag┘                            tag_event, tag_pull, tag_pull_day
-    audit  outbox  job  lease  node  setting
+    audit  event  event_head  job  lease  node  setting
 
 `deleted_at` is a tombstone: reads leave such rows out, collection treats them as roots until the undo window
 ends, and a push of the same thing clears it.
@@ -16,7 +16,7 @@ ends, and a push of the same thing clears it.
 from entrepot.server.db.tables import access  # its own names are imported from there
 from entrepot.server.db.tables.base import metadata
 from entrepot.server.db.tables.blobs import blob, repo_blob, trash, upload, upload_begun
-from entrepot.server.db.tables.journal import audit, outbox
+from entrepot.server.db.tables.journal import audit, event, event_head
 from entrepot.server.db.tables.manifests import manifest, manifest_blob, manifest_child, manifest_missing
 from entrepot.server.db.tables.projects import project, repo
 from entrepot.server.db.tables.setting import setting
@@ -27,6 +27,8 @@ __all__ = [
     "access",
     "audit",
     "blob",
+    "event",
+    "event_head",
     "job",
     "lease",
     "manifest",
@@ -35,7 +37,6 @@ __all__ = [
     "manifest_missing",
     "metadata",
     "node",
-    "outbox",
     "project",
     "pull_look",
     "repo",
