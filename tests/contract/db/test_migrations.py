@@ -21,7 +21,7 @@ from entrepot.server.db.migrate import downgrade, schema_version
 from entrepot.server.db.settings import SCHEMA_SERVES, get_setting
 from entrepot.server.db.tables import metadata
 from entrepot.server.db.writerlock import WriterLock
-from entrepot.server.upkeep import outbox
+from entrepot.server.events import sequencer
 from entrepot.server.upkeep.collection import totals
 from entrepot.server.upkeep.integrity import lost_blobs, scrub
 
@@ -250,8 +250,7 @@ def plans(url: str, work: Callable[[Connection], object]) -> str:
         pytest.param(lambda c: lost_blobs._lost(c, None, 10), "ix_blob_out_of_service", id="lost blobs"),
         pytest.param(lambda c: lost_blobs._lost(c, "sha256:aa", 1), r"\brepo_blob", id="a lost blob"),
         pytest.param(totals.out_of_service, "ix_blob_out_of_service", id="how many are lost"),
-        pytest.param(lambda c: outbox.prune(c, before=9), "ix_outbox_done_at", id="delivered events"),
-        pytest.param(lambda c: outbox._any_due(c, 9), "ix_outbox_new", id="events to deliver"),
+        pytest.param(sequencer._has_new, "ix_event_new", id="events to number"),
         pytest.param(lambda c: scrub._page(c, "sha256:b"), IN_ORDER, id="scrub"),
     ],
 )
@@ -262,7 +261,7 @@ def test_background_work_finds_its_rows_by_an_index(
     upgrade(empty_url)
     plan = plans(empty_url, work)
     assert re.search(index, plan, re.DOTALL), plan
-    assert not re.search(r"SCAN (blob|outbox)\b(?! USING)|Seq Scan", plan), plan
+    assert not re.search(r"SCAN (blob|event)\b(?! USING)|Seq Scan", plan), plan
 
 
 def test_a_push_pays_for_no_index_of_what_it_does_not_set(empty_url: str) -> None:
@@ -273,11 +272,11 @@ def test_a_push_pays_for_no_index_of_what_it_does_not_set(empty_url: str) -> Non
         if connection.dialect.name == "postgresql":
             known = "select indexdef, tablename from pg_indexes"
         rows = connection.execute(text(known))
-        return [str(sql) for sql, table in rows if table in {"audit", "outbox", "blob"}]
+        return [str(sql) for sql, table in rows if table in {"audit", "event", "blob"}]
 
     found = on(empty_url, definitions)
     assert isinstance(found, list)
-    for column in ("sealed_no", "done_at", "state"):
+    for column in ("sealed_no", "number", "state"):
         about = [sql for sql in found if column in sql]
         assert about, found
         assert all("WHERE" in sql for sql in about), found

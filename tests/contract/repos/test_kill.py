@@ -100,7 +100,7 @@ async def test_what_was_acknowledged_survives_kill_9(sqlite_url: str, tmp_path: 
     assert raw.execute("pragma foreign_key_check").fetchall() == []
     assert (
         raw.execute("select count(*) from tag_event").fetchone()
-        <= raw.execute("select count(*) from outbox").fetchone()
+        <= raw.execute("select count(*) from event").fetchone()
     )
     raw.close()
     await catalog.close()

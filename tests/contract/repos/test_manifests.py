@@ -15,11 +15,11 @@ from entrepot.oci.manifest import InvalidManifest, ManifestTooLarge
 from entrepot.server.db.tables import (
     audit,
     blob,
+    event,
     manifest,
     manifest_blob,
     manifest_child,
     manifest_missing,
-    outbox,
     project,
     repo_blob,
     tag,
@@ -94,8 +94,10 @@ async def test_a_push_writes_all_its_records_in_one_transaction(world: World) ->
         "t1",
         "r1",
     )
-    events = [json.loads(payload) for _, payload in await world.rows(outbox, "id", "payload")]
-    assert [event["digest"] for event in events] == [first, second, second]
+    told = await world.rows(event, "id", "kind", "payload")
+    assert [kind for _, kind, _ in told] == ["create-project", "create-repository", "push", "push", "push"]
+    events = [json.loads(payload) for _, kind, payload in told if kind == "push"]
+    assert [one["digest"] for one in events] == [first, second, second]
     assert events[1]["replaced"] == {"v1": first}
 
 
@@ -169,7 +171,7 @@ def _fails(*_: Any, **__: Any) -> Any:
 
 
 async def everything(world: World) -> list[Any]:
-    tables = (manifest, manifest_blob, tag, tag_event, audit, outbox, project)
+    tables = (manifest, manifest_blob, tag, tag_event, audit, event, project)
     return [await world.rows(table) for table in tables]
 
 

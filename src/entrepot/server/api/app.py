@@ -17,6 +17,7 @@ from litestar.types import ASGIApp
 
 from entrepot.server.api import (
     account,
+    events,
     files,
     notifications,
     policies,
@@ -55,6 +56,7 @@ ROUTES: Final[Sequence[Any]] = (
     *notifications.ROUTES,
     *pull_through.ROUTES,
     *policies.ROUTES,
+    *events.ROUTES,
 )
 
 

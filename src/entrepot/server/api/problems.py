@@ -32,6 +32,8 @@ class Problem(msgspec.Struct, kw_only=True):
     """What is wrong with which field of the request."""
     rule: str | None = None
     """The rule that refused."""
+    oldest: int | None = None
+    """Of events that are gone (410): the first that is kept."""
 
 
 PROBLEMS: Final = {
@@ -42,6 +44,7 @@ PROBLEMS: Final = {
         403: "These credentials may not do this.",
         404: "Not there, or not for you.",
         409: "The present state forbids it.",
+        410: "It was there, and is not kept any more.",
         412: "It was changed meanwhile.",
         429: "Too many requests.",
         503: "Not now.",
@@ -70,6 +73,7 @@ def _known(request: Request[Any, Any, Any], error: EntrepotError) -> Response[Pr
             status=status,
             detail=error.hint,
             rule=getattr(error, "rule", None) or None,
+            oldest=getattr(error, "oldest", None),
         ),
         headers,
     )

@@ -259,6 +259,14 @@ class GcSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EventsSection:
+    """The feed of what happened."""
+
+    keep: Seconds = Seconds(7 * DAY)
+    """How long an event can be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScrubSection:
     """Reading stored blobs again, to notice damage before a client does."""
 
@@ -417,6 +425,7 @@ class Config:
     limits: LimitsSection = field(default_factory=LimitsSection)
     manifests: ManifestsSection = field(default_factory=ManifestsSection)
     gc: GcSection = field(default_factory=GcSection)
+    events: EventsSection = field(default_factory=EventsSection)
     scrub: ScrubSection = field(default_factory=ScrubSection)
     repair: RepairSection = field(default_factory=RepairSection)
     log: LogSection = field(default_factory=LogSection)

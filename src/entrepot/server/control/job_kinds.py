@@ -11,15 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection
-
 from entrepot.server.config.model import Config
 from entrepot.server.control.contents import index_settings
 from entrepot.server.control.retention import retention_if_due
 from entrepot.server.control.services import Services
 from entrepot.server.control.upkeep import gc_settings, make_mender, orphan_age_s
 from entrepot.server.db.clock import microseconds
-from entrepot.server.upkeep import outbox
+from entrepot.server.events.sequencer import prune
 from entrepot.server.upkeep.collection.collect import collect
 from entrepot.server.upkeep.collection.totals import count_stored, note_stored
 from entrepot.server.upkeep.collection.trash import sweep
@@ -33,7 +31,6 @@ __all__ = ["JOB_KINDS", "JobKind", "find_job_kind"]
 
 DAY_S: Final = 24 * 3600.0
 MINUTE_S: Final = 60.0
-EVENTS_KEPT_S: Final = 7 * DAY_S
 _PERIODS: Final = {DAY_S: "once a day", MINUTE_S: "once a minute"}
 
 Result = Mapping[str, Any] | None
@@ -166,12 +163,8 @@ def _retention(services: Services) -> Handler:
 
 def _prune_events(services: Services) -> Handler:
     async def run(_context: JobContext) -> Result:
-        before = services.catalog.clock.steady() - microseconds(EVENTS_KEPT_S)
-
-        def prune(connection: Connection) -> int:
-            return outbox.prune(connection, before=before)
-
-        events = await services.catalog.write(prune, durable=False)
+        before = services.now - microseconds(services.config.events.keep)
+        events = await services.catalog.write(prune, before, durable=False)
         return {"events": events, "uploads": await services.uploads.forget_begun()}
 
     return run
@@ -246,7 +239,7 @@ JOB_KINDS: Final = (
     ),
     JobKind(
         name="prune-events",
-        words="Forgets events delivered a week ago, and names of old uploads.",
+        words="Forgets events older than `events.keep`, and names of old uploads.",
         handler=_prune_events,
         at_least_every_s=DAY_S,
     ),

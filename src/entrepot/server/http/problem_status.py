@@ -16,12 +16,14 @@ from entrepot.errors import (
     VerificationFailed,
 )
 from entrepot.server.access.decision.errors import VersionMismatch
+from entrepot.server.control.events import EventsGone
 
 __all__ = ["problem_status"]
 
 _STATUS: Final[tuple[tuple[type[EntrepotError], int], ...]] = (
     # The first row an error is an instance of decides.
     (VersionMismatch, 412),
+    (EventsGone, 410),
     (Unauthorized, 401),
     (Denied, 403),
     (NotFound, 404),

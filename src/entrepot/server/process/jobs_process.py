@@ -1,4 +1,4 @@
-"""The process that does a server's background work: the jobs of `control.job_kinds`, deliveries, figures."""
+"""The process that does a server's background work: the jobs of `control.job_kinds`, numbers of events, figures."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from entrepot.server.config.model import Config
 from entrepot.server.config.version import VERSION
 from entrepot.server.control.job_kinds import JOB_KINDS
 from entrepot.server.control.services import Services
+from entrepot.server.events.sequencer import Sequencer
 from entrepot.server.process.pulse import Pulse
 from entrepot.server.process.request_process import new_loop, start_tracing
 from entrepot.server.telemetry.metrics import Metrics
 from entrepot.server.upkeep.disk_reserve import keep_reserve
 from entrepot.server.upkeep.figures import ClusterFigures
 from entrepot.server.upkeep.integrity.database_check import watch_integrity
-from entrepot.server.upkeep.outbox import OutboxDelivery
 from entrepot.server.upkeep.runner.background import in_background
 from entrepot.server.upkeep.runner.job_runner import Handler, JobContext, JobRunner, Periodic, runner_name
 
@@ -39,10 +39,9 @@ def make_job_runner(services: Services, *, role: str = "jobs") -> JobRunner:
         if period_s is not None:
             handlers[kind.name] = partial(_traced, kind.name, kind.handler(services))
             periodic.append(Periodic(kind.name, period_s))
-    delivery = OutboxDelivery(services.catalog, (), by=name)
     figures = ClusterFigures(services.catalog, services.checks, services.metrics.gauge, services.copied)
     integrity = partial(watch_integrity, services.catalog)
-    attendants: list[Attendant] = [delivery.run, figures.run, integrity]
+    attendants: list[Attendant] = [Sequencer(services.catalog).run, figures.run, integrity]
     if config.metrics.otlp_endpoint:
         from entrepot.server.telemetry.otlp import OtlpMetrics
 

@@ -258,7 +258,17 @@ def restore_tag(
             connection, row.id, name, old=old, new=digest, at=steady, by=actor.name, restored=True
         )
     record_change(connection, change, actor, now)
-    write_event(connection, "restore", repository, actor, now, tags=[name], digest=digest, old=old)
+    write_event(
+        connection,
+        "restore",
+        repository,
+        actor,
+        now,
+        repository_id=row.id,
+        tags=[name],
+        digest=digest,
+        old=old,
+    )
     add_usage(connection, row.project_id, grown, steady)
     return old
 

@@ -72,7 +72,9 @@ def delete_tag(
     if digest is None:
         raise ManifestUnknown(repository, name)
     _drop_tag(connection, row, name, digest, actor, permit, now, steady, rule=rule)
-    write_event(connection, "delete-tag", repository, actor, now, tags=[name], digest=digest)
+    write_event(
+        connection, "delete-tag", repository, actor, now, repository_id=row.id, tags=[name], digest=digest
+    )
     return digest
 
 
@@ -106,6 +108,8 @@ def delete_manifest(
         repository,
         actor,
         now,
+        also=("delete-tag",) if names else (),
+        repository_id=row.id,
         tags=list(names),
         digest=digest,
         subject=found.subject,

@@ -236,7 +236,7 @@ def put_manifest(connection: Connection, put: ManifestPut) -> PutManifestResult:
             # Collection took a referenced blob between the check and now; the client pushes it again.
             raise ManifestBlobUnknown(put.repository, sorted(put.blobs | put.children)) from error
         raise
-    _write_records(connection, put, moves, created=created)
+    _write_records(connection, repository.id, put, moves, created=created)
     _PUSHED.run(connection, {"p_id": repository.id, "p_at": put.now, "p_before": put.now - PUSHED_AGAIN_US})
     add_usage(connection, repository.project_id, grown, put.steady)
     return PutManifestResult(put.digest, put.subject, put.tags, created)
@@ -440,9 +440,12 @@ def _set_tags(
 
 
 def _write_records(
-    connection: Connection, put: ManifestPut, moves: dict[str, str | None], *, created: bool
+    connection: Connection, repo_id: int, put: ManifestPut, moves: dict[str, str | None], *, created: bool
 ) -> None:
     digest = str(put.digest)
+    also = {"create-tag" if old is None else "overwrite-tag": None for old in moves.values()}
+    if put.subject is not None:
+        also["add-referrer"] = None
     for name, old in moves.items():
         action = "create-tag" if old is None else "overwrite-tag"
         record_change(connection, Change(action, put.repository, name, old, digest), put.actor, put.now)
@@ -455,6 +458,8 @@ def _write_records(
         put.repository,
         put.actor,
         put.now,
+        also=tuple(also),
+        repository_id=repo_id,
         digest=digest,
         media_type=put.media_type,
         size=len(put.raw),

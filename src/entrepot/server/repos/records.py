@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, bindparam, insert, update
 
 from entrepot.server.access.decision.actor import Actor
+from entrepot.server.db.journal import add_event
 from entrepot.server.db.statements import Prepared
-from entrepot.server.db.tables import outbox, project, tag_event
+from entrepot.server.db.tables import project, tag_event
 from entrepot.server.repos.errors import QuotaExceeded
 from entrepot.server.repos.room import reserved_bytes
 
 __all__ = ["add_usage", "write_event", "write_tag_event"]
 
-_EVENT = Prepared(
-    insert(outbox).values(
-        {column: bindparam(f"p_{column}") for column in ("kind", "repository", "payload", "at")}
-    )
-)
 _TAG_EVENT = Prepared(
     insert(tag_event).values(
         {
@@ -37,25 +32,25 @@ _USE = Prepared(
 
 
 def write_event(
-    connection: Connection, kind: str, repository: str, actor: Actor, at: int, **facts: Any
+    connection: Connection,
+    kind: str,
+    repository: str,
+    actor: Actor,
+    at: int,
+    *,
+    also: tuple[str, ...] = (),
+    **facts: Any,
 ) -> None:
-    """Queue an event for whoever listens; it is there exactly if the change is."""
+    """Tell of a change of content; it is there exactly if the change is."""
     payload = {
         "repository": repository,
         "by": actor.name,
         "request": actor.request_id,
+        "address": actor.address,
         "at": at,
         **facts,
     }
-    _EVENT.run(
-        connection,
-        {
-            "p_kind": kind,
-            "p_repository": repository,
-            "p_payload": msgspec.json.encode(payload).decode(),
-            "p_at": at,
-        },
-    )
+    add_event(connection, kind, payload, at=at, repository=repository, also=also)
 
 
 def write_tag_event(

@@ -16,7 +16,7 @@ from entrepot.errors import EntrepotError
 from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import SECOND
 from entrepot.server.db.copynote import CopyState
-from entrepot.server.db.tables import job, outbox, project, trash, upload
+from entrepot.server.db.tables import event, job, project, trash, upload
 from entrepot.server.upkeep.nodes import Node, list_nodes
 from entrepot.server.upkeep.runner.job_table import last_result
 
@@ -68,7 +68,7 @@ def read_state(connection: Connection, now: int) -> ClusterState:
         nodes=list_nodes(connection, now),
         jobs={(kind, state): number for kind, state, number in counted},
         overdue_s=0.0 if due is None else max(0.0, (now - due) / SECOND),
-        events_waiting=count(outbox, outbox.c.state == "new"),
+        events_waiting=count(event, event.c.number.is_(None)),
         uploads=count(upload),
         trash=count(trash),
         used_bytes=int(connection.execute(select(func.sum(project.c.usage_bytes))).scalar_one() or 0),
@@ -105,7 +105,7 @@ class ClusterFigures:
         )
         self.jobs = gauge("entrepot_jobs", "Unfinished jobs, by kind and state.", ("kind", "state"))
         self.overdue = gauge("entrepot_jobs_overdue_seconds", "How long a due job has waited.", ())
-        self.events = gauge("entrepot_events_waiting", "Events not delivered yet.", ())
+        self.events = gauge("entrepot_events_waiting", "Events without a number yet.", ())
         self.uploads = gauge("entrepot_uploads", "Uploads under way or left alone.", ())
         self.trash = gauge("entrepot_trash_objects", "Files that wait to be unlinked.", ())
         self.lost = gauge(

@@ -20,7 +20,7 @@ from entrepot.server.config.model import RepairSource
 from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.errors import CatalogUnavailable
 from entrepot.server.db.settings import get_identity
-from entrepot.server.db.tables import outbox
+from entrepot.server.db.tables import event
 from entrepot.server.storage.errors import StorageFailed
 from entrepot.server.storage.filesystem import filesystem_store
 from entrepot.server.upkeep.integrity.fsck import FsckSettings, fsck
@@ -69,7 +69,7 @@ async def lose(world: World, how: str = "removed") -> Path:
 async def events(world: World) -> list[str]:
     def read(connection: Connection) -> list[str]:
         kinds = ("blob-damaged", "blob-repaired")
-        statement = select(outbox.c.kind).where(outbox.c.kind.in_(kinds)).order_by(outbox.c.id)
+        statement = select(event.c.kind).where(event.c.kind.in_(kinds)).order_by(event.c.id)
         return list(connection.execute(statement).scalars())
 
     return await world.catalog.read(read)

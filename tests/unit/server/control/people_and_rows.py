@@ -14,7 +14,7 @@ OPERATOR = Actor(Principal(kind=PrincipalKind.OPERATOR, name="somebody (command 
 NOBODY = Actor(ANONYMOUS)
 CONTENT = {
     *(table.name for table in (manifest, repo, repo_blob, tag, tag_event)),
-    *("audit", "outbox", "project", "repo_label", "repo_profile", "star"),
+    *("audit", "event", "project", "repo_label", "repo_profile", "star"),
 }
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select, update
 
 from entrepot.oci.digest import Digest
 from entrepot.server.db.settings import set_identity
-from entrepot.server.db.tables import manifest_blob, outbox, project
+from entrepot.server.db.tables import event, manifest_blob, project
 from entrepot.server.storage.errors import StorageFailed
 from entrepot.server.upkeep.collection.trash import sweep
 from entrepot.server.upkeep.integrity import scrub as scrubbing
@@ -196,9 +196,7 @@ async def test_damage_is_an_event(world: World) -> None:
     await scrub(world.catalog, world.store)
 
     def read(connection: Connection) -> list[str]:
-        return list(
-            connection.execute(select(outbox.c.kind).where(outbox.c.kind == "blob-damaged")).scalars()
-        )
+        return list(connection.execute(select(event.c.kind).where(event.c.kind == "blob-damaged")).scalars())
 
     assert await world.catalog.read(read) == ["blob-damaged"]
 

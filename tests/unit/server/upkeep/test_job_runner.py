@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
 from entrepot.errors import Unavailable
 from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.errors import CatalogFull, CatalogUnavailable
-from entrepot.server.db.tables import job, outbox
-from entrepot.server.upkeep.outbox import Event, OutboxDelivery
+from entrepot.server.db.tables import job
 from entrepot.server.upkeep.runner import job_table
 from entrepot.server.upkeep.runner.job_runner import CATALOG_TRIES, JobContext, JobRunner, Periodic
 from tests.unit.server.world import World, on_both
@@ -198,60 +197,3 @@ async def test_stopping_gives_the_job_back(world: World) -> None:
     await asyncio.wait_for(running, 60)
     assert await states(world) == [("work", "queued")]
     assert await JobRunner(world.catalog, {"work": Recorder()}).run_due() == 1
-
-
-async def put_events(world: World, *kinds: str) -> None:
-    def write(connection: Connection) -> None:
-        for kind in kinds:
-            connection.execute(insert(outbox).values(kind=kind, payload='{"tags": []}', at=world.clock.now()))
-
-    await world.catalog.write(write)
-
-
-async def test_event_is_delivered_to_all_or_again(world: World) -> None:
-    seen: list[tuple[str, str]] = []
-    broken = True
-
-    async def first(event: Event) -> None:
-        seen.append(("first", event.kind))
-
-    async def second(event: Event) -> None:
-        if broken:
-            raise Unavailable("away")
-        seen.append(("second", event.kind))
-
-    await put_events(world, "push")
-    delivery = OutboxDelivery(world.catalog, [first, second], by="test")
-    assert await delivery.deliver() == 1
-    assert await delivery.deliver() == 0
-    broken = False
-    world.clock.advance(3)
-    assert await delivery.deliver() == 1
-    assert seen == [("first", "push"), ("first", "push"), ("second", "push")]
-    world.clock.advance(3600)
-    assert await delivery.deliver() == 0
-
-
-@on_both
-async def test_events_nobody_listens_to_are_done_at_once(world: World) -> None:
-    await put_events(world, "push", "delete-tag")
-    delivery = OutboxDelivery(world.catalog, (), by="test")
-    assert await delivery.deliver() == 2
-    assert await delivery.deliver() == 0
-    rows = select(outbox.c.state, outbox.c.done_at)
-    states = await world.catalog.read(lambda connection: [tuple(row) for row in connection.execute(rows)])
-    assert [state for state, done_at in states if done_at is not None] == ["done", "done"]
-
-
-@on_both
-async def test_two_deliverers_share_the_events(world: World) -> None:
-    seen: list[int] = []
-
-    async def consumer(event: Event) -> None:
-        seen.append(event.id)
-
-    await put_events(world, *(["push"] * 250))
-    deliverers = [OutboxDelivery(world.catalog, [consumer], by=name) for name in "ab"]
-    while sum(await asyncio.gather(*(one.deliver() for one in deliverers))):
-        pass
-    assert len(seen) == len(set(seen)) == 250

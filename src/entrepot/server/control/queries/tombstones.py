@@ -25,6 +25,7 @@ from entrepot.server.db.tables import (
     project,
     repo,
     repo_blob,
+    tag,
     tag_event,
 )
 from entrepot.server.repos.immutable import require_all_mutable
@@ -39,6 +40,9 @@ __all__ = [
     "restore_project",
     "restore_repository",
 ]
+
+
+TAGS_AN_EVENT: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ def delete_repository(
     require_all_mutable(connection, name)
     connection.execute(update(repo).where(repo.c.id == found.id).values(deleted_at=steady))
     record_change(connection, change, actor, now)
-    write_event(connection, "delete-repository", name, actor, now)
+    write_event(connection, "delete-repository", name, actor, now, repository_id=found.id)
     add_usage(connection, found.project_id, -_used(connection, found.id))
 
 
@@ -118,7 +122,7 @@ def restore_repository(
     _check_free(connection, name)
     connection.execute(update(repo).where(repo.c.id == gone.id).values(deleted_at=None))
     record_change(connection, Change("restore", name), actor, now, {"what": "repository"})
-    write_event(connection, "restore-repository", name, actor, now)
+    _tell_restored(connection, gone.id, name, actor, now)
     add_usage(connection, gone.project_id, _used(connection, gone.id))
 
 
@@ -138,14 +142,17 @@ def delete_project(
         require_all_mutable(connection, repository)
     # Who makes a project of that name anew does not get rules they never saw.
     connection.execute(delete(policy).where(policy.c.scope == name))
-    connection.execute(update(project).where(project.c.id == project_id).values(deleted_at=steady))
-    connection.execute(
+    gone = connection.execute(
         update(repo)
         .where(repo.c.project_id == project_id, repo.c.deleted_at.is_(None))
         .values(deleted_at=steady)
-    )
+        .returning(repo.c.id, repo.c.name)
+    ).all()
     record_change(connection, change, actor, now)
+    for found in sorted(gone):
+        write_event(connection, "delete-repository", found.name, actor, now, repository_id=found.id)
     write_event(connection, "delete-project", name, actor, now)
+    connection.execute(update(project).where(project.c.id == project_id).values(deleted_at=steady))
 
 
 def restore_project(
@@ -175,13 +182,36 @@ def restore_project(
         .limit(1)
     )
     connection.execute(insert(policy).from_select(["scope", "version", "text"], last))
-    connection.execute(
+    back = connection.execute(
         update(repo)
         .where(repo.c.project_id == gone.id, repo.c.deleted_at == gone.deleted_at)
         .values(deleted_at=None)
-    )
+        .returning(repo.c.id, repo.c.name)
+    ).all()
     record_change(connection, Change("restore", name), actor, now, {"what": "project"})
     write_event(connection, "restore-project", name, actor, now)
+    for found in sorted(back):
+        _tell_restored(connection, found.id, found.name, actor, now)
+
+
+def _tell_restored(connection: Connection, repo_id: int, name: str, actor: Actor, now: int) -> None:
+    """With the tags that are there again, so many an event that none becomes large."""
+    tags = [
+        (row.name, row.digest)
+        for row in connection.execute(
+            select(tag.c.name, tag.c.digest).where(tag.c.repo_id == repo_id).order_by(tag.c.name)
+        )
+    ]
+    for first in range(0, max(1, len(tags)), TAGS_AN_EVENT):
+        write_event(
+            connection,
+            "restore-repository",
+            name,
+            actor,
+            now,
+            repository_id=repo_id,
+            restored=dict(tags[first : first + TAGS_AN_EVENT]),
+        )
 
 
 def list_undoable(

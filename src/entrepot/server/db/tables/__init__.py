@@ -7,7 +7,7 @@
                  ├─< manifest ─< manifest_blob
                  │      ▲  ▲───< manifest_child      manifest_missing (sparse: not here yet)
                  ├─< tag┘                            tag_event, tag_pull, tag_pull_day
-    audit  outbox  job  lease  node  setting         project ─ upstream, upstream_answer, upstream_fetch
+    audit  event  event_head  job  lease  node  setting         project ─ upstream, upstream_answer, upstream_fetch
                                                      derived (made of content, and again)
     policy  policy_version  policy_preview  retention_run
 
@@ -19,7 +19,7 @@ from entrepot.server.db.tables import access  # its own names are imported from 
 from entrepot.server.db.tables.base import metadata
 from entrepot.server.db.tables.blobs import blob, repo_blob, trash, upload, upload_begun
 from entrepot.server.db.tables.insight import derived
-from entrepot.server.db.tables.journal import audit, outbox
+from entrepot.server.db.tables.journal import audit, event, event_head
 from entrepot.server.db.tables.manifests import manifest, manifest_blob, manifest_child, manifest_missing
 from entrepot.server.db.tables.policies import policy, policy_preview, policy_version, retention_run
 from entrepot.server.db.tables.projects import project, repo
@@ -33,6 +33,8 @@ __all__ = [
     "audit",
     "blob",
     "derived",
+    "event",
+    "event_head",
     "job",
     "lease",
     "manifest",
@@ -41,7 +43,6 @@ __all__ = [
     "manifest_missing",
     "metadata",
     "node",
-    "outbox",
     "policy",
     "policy_preview",
     "policy_version",

@@ -1,10 +1,10 @@
-"""What is written beside every change, in its transaction: the audit row and the event for others."""
+"""What is written beside every change, in its transaction: the audit row and the event of the feed."""
 
 from __future__ import annotations
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, Table, Text, text
 
-from entrepot.server.db.tables.base import Bytewise, Moment, metadata, row_id
+from entrepot.server.db.tables.base import Bytewise, Key, Moment, metadata, row_id
 
 audit = Table(
     "audit",
@@ -30,29 +30,31 @@ audit = Table(
 _SEALED = text("sealed_no IS NOT NULL")
 Index("uq_audit_sealed_no", audit.c.sealed_no, unique=True, sqlite_where=_SEALED, postgresql_where=_SEALED)
 
-outbox = Table(
-    "outbox",
+event = Table(
+    "event",
     metadata,
     row_id(),
+    # Ids are given out before commit, so whoever followed them would skip what a slower transaction commits
+    # late. The sequencer numbers what is committed, without gaps; readers know numbers alone.
+    Column("number", BigInteger),
     Column("kind", Text, nullable=False),  # push, delete-tag, …
+    Column("kinds", Text, nullable=False),  # all that it is, each between spaces: " push create-tag "
+    Column("audience", Text, nullable=False, server_default="repository"),
+    Column("project_id", Key),  # the one the name had then; a later one of that name is not meant
     Column("repository", Bytewise),
     Column("payload", Text, nullable=False),  # JSON
     Column("at", Moment, nullable=False),
-    # Delivery is a state of each row: ids are given out before commit, so a high-water mark would skip some.
-    Column("state", Text, nullable=False, server_default="new"),
-    Column("attempts", Integer, nullable=False, server_default="0"),
-    Column("next_at", Moment),
-    Column("leased_until", Moment),
-    Column("leased_by", Text),
-    Column("done_at", Moment),
-    CheckConstraint("state in ('new', 'done', 'dead')", name="state"),
+    CheckConstraint("audience in ('repository', 'project', 'registry')", name="audience"),
     sqlite_autoincrement=True,
 )
-Index(
-    "ix_outbox_new",
-    outbox.c.id,
-    sqlite_where=text("state = 'new'"),
-    postgresql_where=text("state = 'new'"),
+_UNNUMBERED, _NUMBERED = text("number IS NULL"), text("number IS NOT NULL")
+Index("ix_event_new", event.c.id, sqlite_where=_UNNUMBERED, postgresql_where=_UNNUMBERED)
+Index("uq_event_number", event.c.number, unique=True, sqlite_where=_NUMBERED, postgresql_where=_NUMBERED)
+
+event_head = Table(
+    "event_head",
+    metadata,
+    Column("one", Integer, primary_key=True, autoincrement=False),
+    Column("newest", BigInteger, nullable=False),  # the last number given
+    Column("oldest", BigInteger, nullable=False),  # the first that is still kept
 )
-_DONE = text("done_at IS NOT NULL")
-Index("ix_outbox_done_at", outbox.c.done_at, sqlite_where=_DONE, postgresql_where=_DONE)

@@ -7,15 +7,15 @@ push that brings new bytes goes through `repos.links`, as any does.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
-from sqlalchemy import Connection, exists, insert, literal_column, select, update
+from sqlalchemy import Connection, exists, literal_column, select, update
 
 from entrepot.observability.logs import get_log
 from entrepot.server.db.catalog import Catalog
-from entrepot.server.db.tables import blob, manifest, manifest_blob, outbox, repo, repo_blob
+from entrepot.server.db.journal import add_event
+from entrepot.server.db.tables import blob, manifest, manifest_blob, repo, repo_blob
 from entrepot.server.repos.links import StoredBytes, adopt_blob, find_blob, throw_away
 from entrepot.server.upkeep.integrity.affected_tags import affected_tags
 from entrepot.server.upkeep.integrity.faults import Fault
@@ -112,9 +112,7 @@ def _take_out(connection: Connection, digest: str, phys: str, fault: Fault, now:
     if not done.rowcount:
         return None
     damage = Damage(digest, phys, fault.state, fault.reason, tuple(affected_tags(connection, digest)))
-    connection.execute(
-        insert(outbox).values(kind="blob-damaged", payload=json.dumps(damage.to_json()), at=now)
-    )
+    add_event(connection, "blob-damaged", damage.to_json(), at=now, audience="registry")
     return damage
 
 
@@ -154,7 +152,7 @@ def put_back(
 
 def _tell(connection: Connection, lost: Lost, origin: str, now: int) -> None:
     said = {"digest": lost.digest, "source": origin, "repositories": list(lost.repositories)}
-    connection.execute(insert(outbox).values(kind="blob-repaired", payload=json.dumps(said), at=now))
+    add_event(connection, "blob-repaired", said, at=now, audience="registry")
 
 
 async def find_lost(catalog: Catalog, digest: str) -> Lost | None:

@@ -99,8 +99,8 @@ class JobRunner:
         poll_s: float = 1.0,
         attendants: Sequence[Callable[[asyncio.Event], Coroutine[Any, Any, None]]] = (),
     ) -> None:
-        """`attendants` are loops that run beside the jobs until the event is set, as the outbox's
-        delivery.
+        """`attendants` are loops that run beside the jobs until the event is set, as the
+        sequencer of events.
         """
         unknown = {one.kind for one in periodic} - set(handlers)
         assert not unknown, f"periodic jobs without a handler: {sorted(unknown)}"

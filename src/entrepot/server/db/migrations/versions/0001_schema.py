@@ -142,23 +142,28 @@ Table(
     Index("ix_node_seen_at", "seen_at"),
 )
 Table(
-    "outbox",
+    "event",
     SCHEMA,
     Column("id", Key, Identity(always=False), primary_key=True),
+    Column("number", BigInteger),
     Column("kind", Text, nullable=False),
+    Column("kinds", Text, nullable=False),
+    Column("audience", Text, nullable=False, server_default="repository"),
+    Column("project_id", Key),
     Column("repository", Bytewise),
     Column("payload", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
-    Column("state", Text, nullable=False, server_default="new"),
-    Column("attempts", Integer, nullable=False, server_default="0"),
-    Column("next_at", BigInteger),
-    Column("leased_until", BigInteger),
-    Column("leased_by", Text),
-    Column("done_at", BigInteger),
-    CheckConstraint("state in ('new', 'done', 'dead')", name="state"),
-    _some("ix_outbox_done_at", "done_at", where="done_at IS NOT NULL"),
-    _some("ix_outbox_new", "id", where="state = 'new'"),
+    CheckConstraint("audience in ('repository', 'project', 'registry')", name="audience"),
+    _some("ix_event_new", "id", where="number IS NULL"),
+    _some("uq_event_number", "number", where="number IS NOT NULL", unique=True),
     sqlite_autoincrement=True,
+)
+Table(
+    "event_head",
+    SCHEMA,
+    Column("one", Integer, primary_key=True, autoincrement=False),
+    Column("newest", BigInteger, nullable=False),
+    Column("oldest", BigInteger, nullable=False),
 )
 Table(
     "project",

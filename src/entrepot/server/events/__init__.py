@@ -1,0 +1,1 @@
+"""The feed of events: numbers given after the commit, and reading it."""
