@@ -30,7 +30,7 @@ async def feed_of(world: World) -> list[Any]:
     found: list[Any] = []
     after = 0
     while True:
-        page = await world.catalog.read(lambda c: read_events(c, ALL, after=after, n=7))
+        page = await world.catalog.read(lambda c, after=after: read_events(c, ALL, after=after, n=7))
         found += page.events
         if page.next == page.newest:
             return found

@@ -7,8 +7,9 @@
                  ├─< manifest ─< manifest_blob
                  │      ▲  ▲───< manifest_child      manifest_missing (sparse: not here yet)
                  ├─< tag┘                            tag_event, tag_pull, tag_pull_day
-    audit  event  event_head  job  lease  node  setting         project ─ upstream, upstream_answer, upstream_fetch
-                                                     derived (made of content, and again)
+    audit  event  event_head  job  lease  node  setting
+    project ─ upstream, upstream_answer, upstream_fetch
+    derived (made of content, and again)
     policy  policy_version  policy_preview  retention_run
 
 `deleted_at` is a tombstone: reads leave such rows out, collection treats them as roots until the undo window
