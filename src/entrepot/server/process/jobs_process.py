@@ -1,4 +1,6 @@
-"""The process that does a server's background work: the jobs of `control.job_kinds`, numbers of events, figures."""
+"""The process that does a server's background work: the jobs of `control.job_kinds`, the numbers
+of events, figures.
+"""
 
 from __future__ import annotations
 
