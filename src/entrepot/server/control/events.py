@@ -12,7 +12,7 @@ from entrepot.server.control.transaction import Transaction, look
 from entrepot.server.events import feed
 from entrepot.server.events.feed import EventsGone, FeedEvent, FeedPage, TagNow
 
-__all__ = ["EventsGone", "FeedEvent", "FeedPage", "TagSnapshot", "TagNow", "read_events", "snapshot"]
+__all__ = ["EventsGone", "FeedEvent", "FeedPage", "TagNow", "TagSnapshot", "read_events", "snapshot"]
 
 
 @dataclass(frozen=True, slots=True)
