@@ -20,7 +20,7 @@ from entrepot.server.db.tables.journal import audit
 __all__ = ["record", "record_change"]
 
 _TOLD_WITH_MORE: Final = frozenset(
-    [
+    {
         "push",
         "create-tag",
         "overwrite-tag",
@@ -31,7 +31,7 @@ _TOLD_WITH_MORE: Final = frozenset(
         "delete-repository",
         "delete-project",
         "mount",
-    ]
+    }
 )
 """Changes of content, of which `repos` writes an event that says more; a mount is no change to see."""
 _FOR_READERS: Final = frozenset({"create-project", "create-repository", "edit-repository"})

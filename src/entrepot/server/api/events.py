@@ -44,7 +44,7 @@ class Events(msgspec.Struct, kw_only=True):
     newest: int
 
 
-class TagNow(msgspec.Struct, kw_only=True):
+class ListedTag(msgspec.Struct, kw_only=True):
     repository_id: int
     """As in the facts of events: a repository made later under the same name has another one."""
     repository: str
@@ -52,12 +52,12 @@ class TagNow(msgspec.Struct, kw_only=True):
     digest: str
 
 
-class Snapshot(msgspec.Struct, kw_only=True):
+class TagTable(msgspec.Struct, kw_only=True):
     """A page of the tag table."""
 
     number: int
     """Of the first page: follow the feed after it. What was changed meanwhile comes once more."""
-    tags: list[TagNow]
+    tags: list[ListedTag]
     next: str | None
     """Give it as `last` to go on; null on the last page."""
 
@@ -101,16 +101,16 @@ async def snapshot(
     n: N = DEFAULT_N,
     last: Annotated[str, Parameter(query="last", max_length=512, description="`next` of a page.")] = "",
     project: Project = None,
-) -> Snapshot:
+) -> TagTable:
     """What to begin from when the first events are not kept any more."""
     repository, _, tag = last.partition(":")
     found = await events.snapshot(services, caller, last=(repository, tag), n=n + 1, project=project)
     tags = [
-        TagNow(repository_id=t.repository_id, repository=t.repository, tag=t.tag, digest=t.digest)
+        ListedTag(repository_id=t.repository_id, repository=t.repository, tag=t.tag, digest=t.digest)
         for t in found.tags
     ]
     following = f"{tags[n - 1].repository}:{tags[n - 1].tag}" if len(tags) > n else None
-    return Snapshot(number=found.number, tags=tags[:n], next=following)
+    return TagTable(number=found.number, tags=tags[:n], next=following)
 
 
 ROUTES = [read_events, snapshot]

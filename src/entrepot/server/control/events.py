@@ -12,11 +12,11 @@ from entrepot.server.control.transaction import Transaction, look
 from entrepot.server.events import feed
 from entrepot.server.events.feed import EventsGone, FeedEvent, FeedPage, TagNow
 
-__all__ = ["EventsGone", "FeedEvent", "FeedPage", "Snapshot", "TagNow", "read_events", "snapshot"]
+__all__ = ["EventsGone", "FeedEvent", "FeedPage", "TagNow", "TagSnapshot", "read_events", "snapshot"]
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class TagSnapshot:
     number: int
     """Events after this one bring what follows up to date; some of them may be in it already."""
     tags: list[TagNow]
@@ -56,14 +56,14 @@ async def snapshot(
     last: tuple[str, str] = ("", ""),
     n: int,
     project: str | None = None,
-) -> Snapshot:
+) -> TagSnapshot:
     """Tags after (repository, tag). Raises AccessDenied."""
 
-    def see(t: Transaction) -> Snapshot:
+    def see(t: Transaction) -> TagSnapshot:
         t.require(Action.LIST)
         project_id = _project_id(t, project)
         tags = feed.tags_now(t.connection, t.visible, last=last, n=n, project_id=project_id)
-        return Snapshot(feed.read_head(t.connection)[1], tags)
+        return TagSnapshot(feed.read_head(t.connection)[1], tags)
 
     return await look(services, actor, see)
 

@@ -112,7 +112,7 @@ async def test_deleted_and_restored_repositories_are_told_with_their_tags(world:
     await world.catalog.write(change)
     assert rebuilt(await feed_of(world)) == await real(world) == {}
     await world.catalog.write(lambda c: restore_project(c, "team", ACTOR, now, 0))
-    await world.manifests.delete("team/app", gone, actor=ACTOR)
+    await world.manifests.delete_manifest("team/app", gone, actor=ACTOR)
     assert len(await real(world)) == 2
     assert rebuilt(await feed_of(world)) == await real(world)
     await world.catalog.write(
