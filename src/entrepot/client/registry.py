@@ -10,6 +10,8 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -35,6 +37,7 @@ PULL = ("pull",)
 PUSH = ("pull", "push")
 CATALOG = Grants(frozenset({("registry", "catalog", "*")}))
 """What a token for the catalog or a search must allow."""
+EVENTS_BYTES = 64 * 1024 * 1024
 SEARCH_BYTES = 4 * 1024 * 1024
 
 
@@ -46,6 +49,30 @@ class SearchResult(msgspec.Struct, frozen=True):
     stars: int
     official: bool
     automated: bool
+
+
+class RegistryEvent(msgspec.Struct, frozen=True):
+    """Something that happened in a registry."""
+
+    number: int
+    """Counts up by one over the whole registry; some are not everybody's to see."""
+    kind: str
+    kinds: list[str]
+    """All that it is: a push that makes a tag is `push` and `create-tag`."""
+    repository: str
+    """Or the project, or the name of what else it is about; may be empty."""
+    at: datetime
+    facts: dict[str, Any]
+
+
+class EventsPage(msgspec.Struct, frozen=True):
+    """Events in the order of their numbers."""
+
+    events: list[RegistryEvent]
+    next: int
+    """Give it as `after` to go on."""
+    newest: int
+    """The last number there is; the page is the end when `next` is it."""
 
 
 class Registry:
@@ -116,6 +143,33 @@ class Registry:
             return [_search_result(entry) for entry in json.loads(body)["results"]][:limit]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise RegistryMisbehaved(f"registry {self.host} did not answer with search results") from error
+
+    def events(
+        self, *, after: int = 0, project: str = "", kinds: Sequence[str] = (), most: int = 1000
+    ) -> EventsPage:
+        """What happened in an entrepot registry after number `after`.
+
+        Raises ContentNotFound where there is no feed, RegistryRefused when they are not kept any more.
+        """
+        asked_for = [("after", str(after)), ("n", str(most)), *(("kind", kind) for kind in kinds)]
+        asked_for += [("project", project)] if project else []
+        path = f"/api/v1/events?{urlencode(asked_for)}"
+        credential = self._credentials.lookup(self._session.registry)
+        subject = Subject(
+            self.host, f"events of {self.host}", registry=self.host, anonymous=credential is None
+        )
+        answer = self._session.request(Request("GET", path, CATALOG), self._session.authorizer(credential))
+        with answer:
+            if answer.status != 200:
+                raise refusal(answer, subject)
+            try:
+                body = answer.read_capped(EVENTS_BYTES, "events")
+            except ConnectionBroken as error:
+                raise self._session.unreachable(error) from error
+        try:
+            return msgspec.json.decode(body, type=EventsPage)
+        except msgspec.DecodeError as error:
+            raise RegistryMisbehaved(f"registry {self.host} did not answer with events") from error
 
     def check_login(self, credential: Credential) -> Credential:
         """Prove an account; return what to keep of it: an identity token for the password where one is given.
