@@ -88,7 +88,7 @@ printf '%s\n' "${COMPREPLY[@]}"
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        ("entrepot ver", "version"),
+        ("entrepot vers", "version"),
         ("entrepot pus", "push"),
         ("entrepot push --ins", "--insecure"),
         ("entrepot image inspe", "inspect"),

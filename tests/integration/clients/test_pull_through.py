@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import shutil
 import signal
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -106,14 +108,22 @@ def test_podman_mirrors_by_registries_conf(street: Street, storage: Path) -> Non
     street.pulled_once("podman/app")
 
 
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """The path of a socket has at most 107 bytes, and the daemon's own is deep below its folder."""
+    folder = Path(tempfile.mkdtemp(prefix="ep-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def test_docker_pulls_by_name_and_by_mirror_and_when_the_upstream_is_gone(
-    street: Street, tmp_path: Path
+    street: Street, short_folder: Path, tmp_path: Path
 ) -> None:
     require_root()
     for name in ("docker/app", "docker/mirrored"):
         street.push(name)
-    listens = tmp_path / "docker.sock"
-    argv = [*docker_daemon.command(tmp_path), f"--registry-mirror={street.near.url}"]
+    listens = short_folder / "docker.sock"
+    argv = [*docker_daemon.command(short_folder), f"--registry-mirror={street.near.url}"]
     client = docker_daemon.Docker(listens, tmp_path)
 
     def ready() -> bool:
