@@ -245,9 +245,15 @@ async def read_tar(services: Services, contents: Contents, folder: Path) -> Asyn
 
     Raises NoSuchFileInImage before the first piece when it is asked for more than 100,000 names.
     """
-    rows = [row async for row in contents.view.below(folder) if row.hidden_by < 0]
-    if len(rows) > MAX_TAR_FILES:
-        raise NoSuchFileInImage(f"{shown_path(folder)} has more than {MAX_TAR_FILES} names; take less of it")
+    rows: list[ViewRow] = []
+    async with aclosing(contents.view.below(folder)) as source:
+        async for row in source:
+            if row.hidden_by < 0:
+                rows.append(row)
+            if len(rows) > MAX_TAR_FILES:  # here: an image may have millions, and the rows are held
+                raise NoSuchFileInImage(
+                    f"{shown_path(folder)} has more than {MAX_TAR_FILES} names; take less of it"
+                )
     buffer = _Buffer()
     writer = TarWriter(buffer)
     files: dict[tuple[int, int], list[ViewRow]] = {}

@@ -39,6 +39,8 @@ T = TypeVar("T")
 VERSION: Final = 1
 LONGEST: Final = 64 * 1024
 MOST_BLOCKS: Final = 200
+MOST_TEXTS: Final = 1000
+"""Patterns, nearly all of them: each is compiled, and that is done where pushes wait for it."""
 MOST_COUNTED: Final = 1_000_000
 SECOND: Final = 1_000_000
 _KEEPS: Final = ("newest", "most-recently-pulled", "pushed-within", "pulled-within", "always")
@@ -55,6 +57,8 @@ def parse_policy(text: str, project: str | None = None) -> Policy:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidPolicy("", f"the policy is no TOML: {error}") from None
+    if _texts(document) > MOST_TEXTS:
+        raise InvalidPolicy("", f"the policy has {_texts(document)} patterns; at most {MOST_TEXTS}")
     table = _Table("", document)
     _check_version(table)
     retention = tuple(
@@ -74,6 +78,12 @@ def parse_policy(text: str, project: str | None = None) -> Policy:
     guard = _guard(_Table("guard", table.take("guard", _as_is, {})))
     table.end()
     return Policy(retention, immutable, schedule, guard)
+
+
+def _texts(value: Any) -> int:
+    if isinstance(value, dict):
+        value = list(value.values())
+    return sum(map(_texts, value)) if isinstance(value, list) else isinstance(value, str)
 
 
 def join(registry: Policy, projects: Mapping[str, Policy]) -> Policy:

@@ -1,8 +1,9 @@
 """Globs and regular expressions over names, checked when they are written down. Pure.
 
-A glob is wcmatch's: `*` (within a component), `**`, `?`, `[a-z]`, `{a,b}`; one that begins with `!` takes out
-again what the others of its list choose. A text between slashes, `/v[0-9]+/`, is a regular expression of
-RE2, which takes time in proportion to the name, whatever its author wrote; it has to fit the whole name.
+A glob has `*` (within a component), `**`, `?`, `[a-z]`, `{a,b}`; one that begins with `!` takes out again
+what the others of its list choose. A text between slashes, `/v[0-9]+/`, is a regular expression; it has to
+fit the whole name. Both are RE2's in the end, which takes time in proportion to the name, whatever the author
+wrote: they are asked within transactions of pushes. (wcmatch backtracks: eight `**/a/` take minutes.)
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ __all__ = ["EVERYTHING", "MOST_PATTERNS", "Names", "parse_names"]
 
 LONGEST: Final = 255
 MOST_PATTERNS: Final = 50
-MOST_EXPANDED: Final = 1000
+MOST_EXPANDED: Final = 100
 """What braces may stand for."""
 _CLOSES: Final = {"[": "]", "{": "}"}
 Match = Callable[[str], bool]
@@ -106,18 +107,59 @@ def _check_brackets(text: str, pattern: str, skipped: int) -> None:
 
 @functools.lru_cache(maxsize=1024)
 def _glob(pattern: str) -> Match:
-    from wcmatch import glob
+    import bracex
 
-    flags = glob.GLOBSTAR | glob.BRACE | glob.DOTGLOB | glob.FORCEUNIX
     try:
-        made = glob.compile(pattern, flags=flags, limit=MOST_EXPANDED)
-    except Exception as error:  # noqa: BLE001 - whatever its parser stumbles over is the author's to mend
+        globs = bracex.expand(pattern, keep_escapes=True, limit=MOST_EXPANDED)
+    except (bracex.ExpansionLimitException, ValueError) as error:
         raise ValueError(f"has the glob {pattern!r}: {error}") from None
-    return made.match
+    try:
+        return _compiled("|".join(_translated(glob) for glob in globs))
+    except ValueError as error:
+        raise ValueError(f"has the glob {pattern!r}: {error}") from None
+
+
+def _translated(glob: str) -> str:
+    """A glob without braces, as an expression of RE2."""
+    *folders, last = glob.split("/")
+    parts = ["(?:.*/)?" if part == "**" else f"{_component(part)}/" for part in folders]
+    return "".join(parts) + (".*" if last == "**" else _component(last))
+
+
+def _component(part: str) -> str:
+    found, at = "", 0
+    while at < len(part):
+        letter, at = part[at], at + 1
+        if letter == "*":
+            found += "[^/]*"
+        elif letter == "?":
+            found += "[^/]"
+        elif letter == "[":
+            end = part.find("]", at)
+            inside, at = part[at:end], end + 1
+            is_not = inside[:1] in {"!", "^"}
+            inside = inside[is_not:]
+            if end < 0 or not inside or "\\" in inside:
+                raise ValueError("has brackets that name no letters, as [a-z] does")
+            letters = inside.replace("[", r"\[").replace("^", r"\^")
+            found += f"[^/{letters}]" if is_not else f"[{letters}]"
+        else:
+            if letter == "\\" and at < len(part):
+                letter, at = part[at], at + 1
+            found += letter if letter.isalnum() or letter in "_-" else f"\\{letter}"
+    return found
 
 
 @functools.lru_cache(maxsize=1024)
 def _expression(text: str, expression: str) -> Match:
+    try:
+        return _compiled(expression)
+    except ValueError as error:
+        told = _with_position(str(error), expression)
+        raise ValueError(f"has the regular expression {text!r}: {told}") from None
+
+
+def _compiled(expression: str) -> Match:
     import re2
 
     options = re2.Options()
@@ -126,8 +168,7 @@ def _expression(text: str, expression: str) -> Match:
     try:
         made = re2.compile(expression, options)
     except re2.error as error:
-        told = error.args[0].decode("utf-8", "replace") if error.args else "is not valid"
-        raise ValueError(f"has the regular expression {text!r}: {_with_position(told, expression)}") from None
+        raise ValueError(error.args[0].decode("utf-8", "replace") if error.args else "is not valid") from None
     return lambda name: made.fullmatch(name) is not None
 
 

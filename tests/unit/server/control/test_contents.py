@@ -4,6 +4,7 @@ import io
 import tarfile
 from contextlib import aclosing
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 from sqlalchemy import select
@@ -13,6 +14,7 @@ from entrepot.server.access.decision.errors import AccessDenied, InvalidCredenti
 from entrepot.server.control import contents
 from entrepot.server.control.contents import FilesNotListed, NoSuchFileInImage, index_settings
 from entrepot.server.db.tables import derived
+from entrepot.server.insight import reading
 from entrepot.server.insight.indexer import Indexer, IndexSettings
 from tests.support import tarballs
 from tests.unit.server.api.conftest import Registry
@@ -161,6 +163,51 @@ async def test_a_bomb_ends_its_own_process(team: Registry) -> None:
     await indexed(team, tight)
     with pytest.raises(FilesNotListed, match="took more than"):
         await contents.open_contents(team.services, await actor(team, "puller"), "acme/files", made.digest)
+
+
+async def test_who_stops_reading_keeps_nobody_from_it_for_long(
+    team: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = await looked_at(team, tarballs.archive(tarballs.file(b"large", b"x" * 8_000_000)))
+    row = await contents.find_file(found, (b"large",))
+    monkeypatch.setattr(reading, "READERS", 1)
+    monkeypatch.setattr(contents, "READ_TIMEOUT_S", 8.0)
+    monkeypatch.setattr(reading, "_gates", WeakKeyDictionary())
+    stalled = contents.read_file(team.services, found, row)
+    async with aclosing(stalled):
+        assert await anext(stalled)
+        await team.push("acme/files", "v2", files=(BASE,))
+        assert (await indexed(team))["images"] == 1  # lists are made all the same
+        monkeypatch.setattr(reading, "WAIT_S", 0.05)
+        with pytest.raises(reading.TooManyReaders):
+            await everything(contents.read_file(team.services, found, row))
+        monkeypatch.setattr(reading, "WAIT_S", 60.0)
+        monkeypatch.setattr(contents, "READ_TIMEOUT_S", 60.0)
+        assert len(await everything(contents.read_file(team.services, found, row))) == 8_000_000
+        with pytest.raises(reading.ContentUnreadable):
+            await everything(stalled)
+
+
+async def test_a_tar_of_too_many_names_is_refused_before_all_are_held(
+    team: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [tarballs.file(b"f%05d" % n, b"") for n in range(2000)]
+    found = await looked_at(team, tarballs.archive(*names))
+    monkeypatch.setattr(contents, "MAX_TAR_FILES", 10)
+    seen = 0
+    below = found.view.below
+
+    async def counted(folder: Any) -> Any:
+        nonlocal seen
+        async with aclosing(below(folder)) as rows:
+            async for row in rows:
+                seen += 1
+                yield row
+
+    monkeypatch.setattr(found.view, "below", counted)
+    with pytest.raises(NoSuchFileInImage, match="more than 10 names"):
+        await everything(contents.read_tar(team.services, found, ()))
+    assert seen == 11
 
 
 async def test_projects_and_large_layers_are_left_out_when_settings_say_so(team: Registry) -> None:

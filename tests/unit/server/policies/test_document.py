@@ -7,6 +7,7 @@ from entrepot.server.policies.errors import InvalidPolicy
 from entrepot.server.policies.patterns import parse_names
 
 R = "[[retention]]\n"
+KEEP = f"{{ newest = 1, tags = {['v*'] * 50} }}"
 
 
 @pytest.mark.parametrize(
@@ -17,6 +18,9 @@ R = "[[retention]]\n"
         (R + 'tags = "{a,b"', "with a { at character 1 that no } closes"),
         (R + 'tags = "a}"', "with a } at character 2 that closes nothing"),
         (R + 'tags = "/v(1/"', "retention 1, tags: has the regular expression '/v(1/': missing )"),
+        (R + 'tags = "v[]"', "brackets that name no letters"),
+        (R + 'tags = "v[z-a]"', "has the glob 'v[z-a]'"),
+        (R + f"keep = [{', '.join([KEEP] * 21)}]", "has 1050 patterns"),
         (R + 'tags = "{1..5000}"', "retention 1, tags: has the glob"),
         (
             R + 'keep = [{ newest = 5, tags = "v*" }, { pulled-within = "30 days" }]',
@@ -68,8 +72,18 @@ def test_a_projects_policy_is_about_that_project_alone() -> None:
         (["team/**"], ["team/a", "team/a/b"], ["other/a"]),
         (["**"], ["a", "a/b", ".hidden"], []),
         (["/v[0-9]+/"], ["v12"], ["v1x", "xv1"]),
+        (["**/b"], ["b", "a/b", "a/a/b"], ["b/a", "ab"]),
+        (["a/**/b", "x.y_z"], ["a/b", "a/c/d/b", "x.y_z"], ["a/bb", "c/a/b", "xxy_z"]),
+        (["v?.{1..3}", "[!v]x"], ["v1.3", "ax"], ["v1.4", "vx", "/x", "v10.1"]),
+        (["r\\*", "[a^]-?"], ["r*", "^-1", "a-b"], ["rr", "b-1"]),
     ],
 )
 def test_names(patterns: list[str], inside: list[str], outside: list[str]) -> None:
     names = parse_names(patterns)
     assert [name for name in [*inside, *outside] if name in names] == inside
+
+
+def test_no_pattern_makes_a_push_wait() -> None:
+    name = "/".join("a" * 100)
+    hostile = ["**/a/" * 8 + "b", "**/*/" * 12 + "b", "*a" * 100 + "b", "/(a*)*(a|a/)*b/"]
+    assert not [pattern for pattern in hostile if name in parse_names([pattern])]
