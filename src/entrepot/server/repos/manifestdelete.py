@@ -51,6 +51,25 @@ _INDEX = select(
 )
 _BURY = update(manifest).where(manifest.c.id == bindparam("p_id")).values(deleted_at=bindparam("p_at"))
 
+_ABOVE = (
+    select(manifest.c.digest.label("digest"))
+    .join(manifest_child, manifest_child.c.manifest_id == manifest.c.id)
+    .where(manifest_child.c.repo_id == bindparam("p_repo"), manifest_child.c.digest == bindparam("p_digest"))
+    .cte("above", recursive=True)
+)
+_ABOVE = _ABOVE.union(
+    select(manifest.c.digest)
+    .join(manifest_child, manifest_child.c.manifest_id == manifest.c.id)
+    .join(_ABOVE, _ABOVE.c.digest == manifest_child.c.digest)
+    .where(manifest_child.c.repo_id == bindparam("p_repo"))
+)
+_TAGS_ABOVE = (
+    select(tag.c.name, tag.c.digest)
+    .join(_ABOVE, _ABOVE.c.digest == tag.c.digest)
+    .where(tag.c.repo_id == bindparam("p_repo"))
+    .order_by(tag.c.name)
+)
+
 
 def delete_tag(
     connection: Connection,
@@ -99,6 +118,9 @@ def delete_manifest(
         permit(connection, Change("delete-manifest", repository, one, digest))
     for name in names:
         _drop_tag(connection, row, name, digest, actor, permit, now, steady)
+    for name, whole in connection.execute(_TAGS_ABOVE, key):
+        # A tag that stays what it is has all its platforms.
+        require_mutable(connection, repository, name, whole, doing="left without one of its images")
     connection.execute(_BURY, {"p_id": found.id, "p_at": steady})
     change = Change("delete-manifest", repository, old=digest)
     record_change(connection, change, actor, now, {"tags": list(names)} if names else None)

@@ -21,7 +21,7 @@ from entrepot.server.control.tags import delete_tags
 from entrepot.server.db.clock import ManualClock
 from entrepot.server.db.tables import repo, tag
 from entrepot.server.repos.errors import TagImmutable
-from tests.support.images import image
+from tests.support.images import OCI_INDEX, image, index
 from tests.unit.server.api.conftest import Registry
 from tests.unit.server.control.conftest import OPERATOR, actor, refused
 
@@ -186,6 +186,18 @@ async def test_immutable_tags_are_neither_moved_nor_deleted(team: Registry, cloc
     with pytest.raises(TagImmutable):
         await delete_tags(team.services, OPERATOR, APP, [TagName("v1.0.0")])
     await delete_tags(team.services, OPERATOR, APP, [TagName("v0.1")])
+
+
+async def test_an_immutable_tag_keeps_all_its_platforms(team: Registry) -> None:
+    child = await team.push(APP, "v0.1")
+    await team.push(APP, "v0.1", files={"n": b"other"})
+    both = index([(child, {"os": "linux", "architecture": "amd64"})])
+    await team.call(
+        "PUT", f"/v2/{APP}/manifests/v2.0.0", "root", content=both, headers={"content-type": OCI_INDEX}
+    )
+    await apply(team, IMMUTABLE)
+    answer = await team.call("DELETE", f"/v2/{APP}/manifests/{child.digest}", "root")
+    assert (answer.status_code, "left without one of its images" in answer.text) == (403, True)
 
 
 async def test_what_would_have_been_refused_is_shown(team: Registry, clock: ManualClock) -> None:
