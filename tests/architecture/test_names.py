@@ -7,28 +7,16 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "entrepot"
 
 
-def test_no_two_classes_outside_the_server_have_one_name() -> None:
-    places: dict[str, list[str]] = defaultdict(list)
-    for path in sorted(SOURCE.rglob("*.py")):
-        if SOURCE / "server" in path.parents:
-            continue
-        for statement in ast.parse(path.read_text()).body:
-            if isinstance(statement, ast.ClassDef) and not statement.name.startswith("_"):
-                places[statement.name].append(str(path.relative_to(SOURCE)))
-    assert {name: found for name, found in places.items() if len(found) > 1} == {}
-
-
 _TWINS = {
     "Histogram": "a protocol beside what keeps it: who measures knows no metrics",
     "LayerView": "the API's JSON and the page's row of one layer, each face's own",
     "RobotSecret": "the API's JSON of what the use case returns",
-    "Uploads": "a repository's uploads, and the protocol of a store's below them",
 }
 
 
-def test_no_two_classes_of_the_server_have_one_name_but_twins() -> None:
+def test_no_two_classes_have_one_name_but_twins() -> None:
     places: dict[str, list[str]] = defaultdict(list)
-    for path in sorted((SOURCE / "server").rglob("*.py")):
+    for path in sorted(SOURCE.rglob("*.py")):
         for statement in ast.parse(path.read_text()).body:
             if isinstance(statement, ast.ClassDef) and not statement.name.startswith("_"):
                 places[statement.name].append(str(path.relative_to(SOURCE)))

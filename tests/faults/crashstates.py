@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from entrepot.server.storage.filesystem.ops import Entry, FileOps
+from entrepot.server.storage.filesystem.ops import FileOps, FolderEntry
 
 Chunk = bytes | bytearray | memoryview
 MAX_STATES = 2_000
@@ -176,11 +176,11 @@ class SimulatedDisk(FileOps):
     def free_bytes(self, path: Path) -> int:
         return 1 << 40
 
-    def entries(self, path: Path) -> Iterator[Entry]:
+    def entries(self, path: Path) -> Iterator[FolderEntry]:
         with self._lock:
             for name, node in list(self._directory(path).entries.items()):
                 is_file = isinstance(node, File)
-                yield Entry(name, not is_file, len(node.data) if isinstance(node, File) else 0, 0.0)
+                yield FolderEntry(name, not is_file, len(node.data) if isinstance(node, File) else 0, 0.0)
 
     # After a crash
 

@@ -24,7 +24,7 @@ from entrepot.server.http.probes import Probes
 from entrepot.server.http.watch import TransferWatch
 from entrepot.server.pages.kit.form_body import FORM_BYTES, MAX_FIELDS, parse_form
 from entrepot.server.pages.kit.form_key import form_token, new_form_key
-from entrepot.server.pages.kit.forms import Form
+from entrepot.server.pages.kit.forms import PageForm
 from entrepot.server.process.app import RegistryApp
 from entrepot.server.process.site import open_site
 from entrepot.server.telemetry.access_log import AccessLog, RequestIds
@@ -102,7 +102,7 @@ def test_a_form_says_what_a_browser_put_in(fields: list[tuple[str, str]]) -> Non
 
 @fuzz(value=st.one_of(st.text(max_size=60), st.sampled_from(["1e400", "nan GB", "-0", "9" * 400, "١٢ MB"])))
 def test_a_field_is_read_or_complained_about(value: str) -> None:
-    form = Form({"field": [value]})
+    form = PageForm({"field": [value]})
     size, expiry = form.size("field"), form.expiry("field", now=0)
     assert size is None or 0 <= size <= 2**62
     assert expiry is None or form.errors or expiry > 0

@@ -15,7 +15,7 @@ from entrepot.images.image import Image
 from entrepot.images.leases import Lease
 from entrepot.images.store import ImageStore
 from entrepot.images.times import print_time
-from entrepot.layers.diff import Change, write_layer
+from entrepot.layers.diff import TreeChange, write_layer
 from entrepot.layers.layer_writer import LayerWriter
 from entrepot.layers.reproducible import creation_time, source_date_epoch
 from entrepot.layers.tar_writer import TarWriter
@@ -115,7 +115,7 @@ def _store_changes(
         return store_layer(lifecycle.containers.store, _chain(first, changes), lease, epoch_s=epoch_s)
 
 
-def _chain(first: Change, rest: Any) -> Any:
+def _chain(first: TreeChange, rest: Any) -> Any:
     yield first
     yield from rest
 

@@ -23,7 +23,7 @@ from entrepot.containers.mounts import MS_RDONLY, is_mounted, mount_overlay, unm
 from entrepot.containers.records import Container, Containers
 from entrepot.files import locked, try_lock
 from entrepot.images.snapshots import Snapshots
-from entrepot.layers.diff import Change, tree_changes, upper_changes
+from entrepot.layers.diff import TreeChange, tree_changes, upper_changes
 from entrepot.layers.directory import Directory
 from entrepot.layers.entry import Kind
 from entrepot.layers.ownership import Privileges
@@ -174,7 +174,7 @@ class RootFs:
         return Union([self.upper, *self.below] if self.kind == "overlay" else [self.upper])
 
     @contextlib.contextmanager
-    def changes(self) -> Iterator[Iterator[Change]]:
+    def changes(self) -> Iterator[Iterator[TreeChange]]:
         """What the container did to its image."""
         with Union([self.upper]) as upper, Union(self.below) as below:
             compare = upper_changes if self.kind == "overlay" else tree_changes

@@ -37,7 +37,7 @@ class ChangeKind(Enum):
     DELETED = "D"
 
 
-class Change(Struct):
+class TreeChange(Struct):
     """One changed path. `child` can be read until the next change is asked for."""
 
     kind: ChangeKind
@@ -60,7 +60,7 @@ class Change(Struct):
         return file_data(self.child.dir_fd, self.child.name, self.entry.size)
 
 
-def upper_changes(upper: Union, lower: Union) -> Iterator[Change]:
+def upper_changes(upper: Union, lower: Union) -> Iterator[TreeChange]:
     """What an overlay mount's upper directory changes in `lower`."""
     yield from _upper(upper.roots[0], list(lower.roots), ())
 
@@ -71,7 +71,7 @@ def _upper(
     path: Path,
     *,
     hidden: bool = False,
-) -> Iterator[Change]:
+) -> Iterator[TreeChange]:
     """`hidden`: an opaque directory lies above, so that what is only in the lower layers is gone."""
     below = merged_children(lower_fds) if lower_fds else {}
     listing = os.open(b".", O_READ_DIRECTORY, dir_fd=fd)
@@ -83,7 +83,7 @@ def _upper(
     for name in sorted(present | below.keys() if hidden else present):
         here = (*path, name)
         if name not in present:
-            yield Change(ChangeKind.DELETED, here, in_layer=False)
+            yield TreeChange(ChangeKind.DELETED, here, in_layer=False)
             continue
         try:
             status = os.stat(name, dir_fd=fd, follow_symlinks=False)
@@ -92,7 +92,7 @@ def _upper(
         old = below.get(name)
         if is_whiteout(status):
             if old is not None:
-                yield Change(ChangeKind.DELETED, here)
+                yield TreeChange(ChangeKind.DELETED, here)
             continue
         child = Child(name, fd, status, (fd,) if stat.S_ISDIR(status.st_mode) else ())
         entry = child.entry(join(here))
@@ -100,7 +100,7 @@ def _upper(
             continue
         kind = ChangeKind.ADDED if old is None else ChangeKind.MODIFIED
         if not child.is_directory:
-            yield Change(kind, here, entry, child)
+            yield TreeChange(kind, here, entry, child)
             continue
         yield from _upper_directory(child, entry, old, here, hidden)
 
@@ -111,7 +111,7 @@ def _upper_directory(
     old: Child | None,
     here: Path,
     hidden: bool,
-) -> Iterator[Change]:
+) -> Iterator[TreeChange]:
     with _opened(child) as inside:
         if not inside:
             return
@@ -124,7 +124,7 @@ def _upper_directory(
             and child.status.st_mtime_ns == old.status.st_mtime_ns
             and not _differs(old, child)
         )
-        yield Change(kind, here, entry, child, opaque=opaque, listed=not same)
+        yield TreeChange(kind, here, entry, child, opaque=opaque, listed=not same)
         with _opened(old if old is not None and old.is_directory else None) as lower:
             yield from _upper(inside[0], lower, here, hidden=hidden or opaque)
 
@@ -144,7 +144,7 @@ Same = Callable[[Child, Child], bool]
 same."""
 
 
-def tree_changes(new: Union, old: Union, *, same: Same | None = None) -> Iterator[Change]:
+def tree_changes(new: Union, old: Union, *, same: Same | None = None) -> Iterator[TreeChange]:
     """What has to be done to `old` to get `new`. A file with another time counts as changed unless `same`
     says no."""
     yield from _trees(new.roots, old.roots, (), same)
@@ -155,13 +155,13 @@ def _trees(
     old_fds: Sequence[int],
     path: Path,
     same: Same | None,
-) -> Iterator[Change]:
+) -> Iterator[TreeChange]:
     new_children, old_children = merged_children(new_fds), merged_children(old_fds)
     for name in sorted(new_children.keys() | old_children.keys()):
         here = (*path, name)
         new, old = new_children.get(name), old_children.get(name)
         if new is None:
-            yield Change(ChangeKind.DELETED, here)
+            yield TreeChange(ChangeKind.DELETED, here)
             continue
         entry = new.entry(join(here))
         if entry is None:
@@ -169,7 +169,7 @@ def _trees(
         kind = ChangeKind.ADDED if old is None else ChangeKind.MODIFIED
         if not new.is_directory:
             if old is None or _file_differs(old, new, same):
-                yield Change(kind, here, entry, new)
+                yield TreeChange(kind, here, entry, new)
             continue
         with _opened(new) as inside, _opened(old if old is not None and old.is_directory else None) as lower:
             deeper = _trees(inside, lower, here, same)
@@ -177,7 +177,7 @@ def _trees(
             first = None if differs else next(deeper, None)
             if not differs and first is None:
                 continue
-            yield Change(kind, here, entry, new)
+            yield TreeChange(kind, here, entry, new)
             if first is not None:
                 yield first
             yield from deeper
@@ -228,7 +228,7 @@ def same_content(old: Child, new: Child) -> bool:
     return all(a == b for a, b in zip(left, right, strict=False))
 
 
-def listed_changes(changes: Iterable[Change]) -> list[tuple[ChangeKind, Path]]:
+def listed_changes(changes: Iterable[TreeChange]) -> list[tuple[ChangeKind, Path]]:
     """What `diff` prints: changes and, as changed, the directories above them; each path once, parents
     first."""
     shown: dict[Path, ChangeKind] = {}
@@ -241,7 +241,7 @@ def listed_changes(changes: Iterable[Change]) -> list[tuple[ChangeKind, Path]]:
     return [(kind, path) for path, kind in shown.items()]
 
 
-def write_layer(writer: TarWriter, changes: Iterable[Change]) -> int:
+def write_layer(writer: TarWriter, changes: Iterable[TreeChange]) -> int:
     """Write changes as a layer, the end of the archive included. Returns how many entries there were.
 
     A directory above a change comes first. The first name of a hard-linked file carries its bytes, later ones

@@ -40,7 +40,7 @@ from entrepot.server.repos.pulls import Pulls
 from entrepot.server.repos.referrers import Referrers
 from entrepot.server.repos.repositories import Repositories
 from entrepot.server.repos.tags import Tags
-from entrepot.server.repos.uploads import Uploads
+from entrepot.server.repos.uploads import RepositoryUploads
 from entrepot.server.repos.uploads.arrivals import Arrivals
 from entrepot.server.storage.observed import observed_store
 from entrepot.server.storage.readcache import ReadCache
@@ -180,7 +180,7 @@ async def build(
     manifests = Manifests(catalog, limits)
     cache = open_read_cache(config, store, metrics)
     blobs = Blobs(catalog, store, limits, cache=cache)
-    uploads = Uploads(catalog, store, limits)
+    uploads = RepositoryUploads(catalog, store, limits)
     tags = Tags(catalog)
     referrers = Referrers(catalog)
     repositories = Repositories(catalog)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, update
 
 from entrepot.server.access.accounts_mode import AccountsControl
 from entrepot.server.access.decision.actor import Actor
-from entrepot.server.access.decision.errors import AccessDenied, InvalidCredentials
+from entrepot.server.access.decision.errors import InvalidCredentials, PermitRefused
 from entrepot.server.access.decision.model import Action, Principal, PrincipalKind
 from entrepot.server.access.directory.accounts import change_account, create_user, get_account
 from entrepot.server.access.directory.grants import add_grant, list_grants, remove_grant
@@ -197,7 +197,7 @@ async def test_only_who_made_a_project_by_pushing_owns_it(nodes: Nodes) -> None:
     async def push(node: AccountsControl, who: Principal, name: str) -> bool:
         try:
             await node.catalog.write(make_repository, name, Actor(who), node.permit_for(who), 1)
-        except AccessDenied:
+        except PermitRefused:
             return False
         return True
 

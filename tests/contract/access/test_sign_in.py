@@ -13,7 +13,7 @@ from entrepot.server.access.accounts_mode import AccountsControl
 from entrepot.server.access.decision.errors import InvalidCredentials, TooManyAttempts
 from entrepot.server.access.directory.accounts import create_user
 from entrepot.server.access.secrets.access_tokens import list_tokens
-from entrepot.server.access.secrets.passwords import Verified, hash_password
+from entrepot.server.access.secrets.passwords import PasswordVerified, hash_password
 from entrepot.server.access.secrets.refresh import mint_refresh_token
 from entrepot.server.access.secrets.secret import new_secret
 from entrepot.server.access.sign_in import attempts, password_sign_in
@@ -242,8 +242,8 @@ async def test_more_people_at_one_address_than_may_fail_there_are_all_let_in(
 ) -> None:
     names, hashed = [f"person{n}" for n in range(40)], hash_password(PASSWORD)
 
-    async def right(_stored: str | None, _password: str) -> Verified:
-        return Verified(ok=True)
+    async def right(_stored: str | None, _password: str) -> PasswordVerified:
+        return PasswordVerified(ok=True)
 
     for node in nodes:  # how long a hash takes on this machine is not what this is about
         monkeypatch.setattr(node.passwords, "verify", right)

@@ -14,7 +14,7 @@ from entrepot.server.db import open_catalog
 from entrepot.server.repos.blobs import Blobs
 from entrepot.server.repos.errors import RangeInvalid, UploadUnknown
 from entrepot.server.repos.manifests import Manifests
-from entrepot.server.repos.uploads import Uploads
+from entrepot.server.repos.uploads import RepositoryUploads
 from entrepot.server.storage.filesystem import filesystem_store
 from tests.contract.repos.world import stream
 
@@ -80,7 +80,7 @@ async def test_what_was_acknowledged_survives_kill_9(sqlite_url: str, tmp_path: 
         said += pushed_until_killed(sqlite_url, blobs_folder, start, acknowledgements)
     assert len(said) >= 127
     catalog, store = open_catalog(sqlite_url), filesystem_store(blobs_folder)
-    blobs, manifests, uploads = Blobs(catalog, store), Manifests(catalog), Uploads(catalog, store)
+    blobs, manifests, uploads = Blobs(catalog, store), Manifests(catalog), RepositoryUploads(catalog, store)
     for kind, name in said:
         if kind == "manifest":
             kept = await manifests.get("team/app", Digest.parse(name))
@@ -107,7 +107,7 @@ async def test_what_was_acknowledged_survives_kill_9(sqlite_url: str, tmp_path: 
     await store.close()
 
 
-async def goes_on(uploads: Uploads, name: str) -> None:
+async def goes_on(uploads: RepositoryUploads, name: str) -> None:
     """An upload can be continued where it is said to end, or it is gone."""
     try:
         at = (await uploads.status("team/app", name)).offset

@@ -26,7 +26,7 @@ from entrepot.server.db.tables import (
     tag_event,
 )
 from entrepot.server.repos.errors import (
-    DigestMismatch,
+    ContentMismatch,
     ManifestBlobUnknown,
     ManifestUnknown,
     NameUnknown,
@@ -268,7 +268,7 @@ async def test_an_index_of_a_shared_child_is_stored_once(world: World) -> None:
 async def test_limits_and_digests_are_checked_first(world: World) -> None:
     """M1: and nothing is created for what is refused."""
     raw = image_manifest(b"layer")
-    with pytest.raises(DigestMismatch):
+    with pytest.raises(ContentMismatch):
         await world.push(raw, digest=Digest.of(b"other"))
     with pytest.raises(ManifestTooLarge):
         await world.push(b" " * (4 * 1024 * 1024 + 1))

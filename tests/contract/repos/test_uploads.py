@@ -16,7 +16,7 @@ from entrepot.server.access.open_mode import OPEN_PRINCIPAL
 from entrepot.server.db.tables import blob, repo_blob, trash, upload, upload_begun
 from entrepot.server.repos.errors import (
     BlobTooLarge,
-    DigestMismatch,
+    ContentMismatch,
     RangeInvalid,
     SizeInvalid,
     TooManyUploads,
@@ -254,7 +254,7 @@ async def test_a_small_blob_may_come_with_the_last_request(world: World) -> None
     for attempt, error in (
         (
             world.uploads.finish(REPO, name, Digest.of(b"x"), stream(DATA), content_length=100, actor=ALICE),
-            DigestMismatch,
+            ContentMismatch,
         ),
         (
             world.uploads.finish(REPO, name, Digest.of(DATA), stream(DATA), content_length=99, actor=ALICE),
@@ -292,10 +292,10 @@ async def test_a_wrong_digest_keeps_the_upload(world: World) -> None:
     """U5."""
     name = await begun(world, DATA)
     for wrong in (Digest.of(b"something else"), Digest.of(DATA[1:], "sha512")):
-        with pytest.raises(DigestMismatch):
+        with pytest.raises(ContentMismatch):
             await world.uploads.finish(REPO, name, wrong, actor=ALICE)
         assert await world.blobs.find(REPO, wrong) is None
-    with pytest.raises(DigestMismatch):
+    with pytest.raises(ContentMismatch):
         await world.uploads.put(REPO, Digest.of(b"x"), stream(DATA), content_length=len(DATA), actor=ALICE)
     await world.uploads.cancel(REPO, name)
     with pytest.raises(UploadUnknown):
@@ -453,7 +453,7 @@ async def test_an_upload_whose_row_was_lost_in_a_power_cut_is_unknown(world: Wor
         await restarted.uploads.finish(REPO, name, Digest.of(DATA), content_length=0, actor=ALICE)
     await restarted.uploads.finish(REPO, empty, later, content_length=0, actor=ALICE)
     wrong = await begun(restarted)
-    with pytest.raises(DigestMismatch):
+    with pytest.raises(ContentMismatch):
         await restarted.uploads.finish(REPO, wrong, Digest.of(DATA), content_length=0, actor=ALICE)
 
 

@@ -21,7 +21,7 @@ from entrepot.server.repos.referrers import Referrers
 from entrepot.server.repos.repositories import Repositories
 from entrepot.server.repos.rows import RepositoryRow, find_repository
 from entrepot.server.repos.tags import Tags
-from entrepot.server.repos.uploads import Uploads
+from entrepot.server.repos.uploads import RepositoryUploads
 from entrepot.server.storage.memory import MemoryDriver, MemoryUploads
 from entrepot.server.storage.store import BlobStore
 from tests.support.actors import user
@@ -68,7 +68,7 @@ class World:
 
     def __post_init__(self) -> None:
         four = (self.catalog, self.store, self.limits, self.clock)
-        self.uploads, self.blobs = Uploads(*four), Blobs(*four)
+        self.uploads, self.blobs = RepositoryUploads(*four), Blobs(*four)
         self.manifests = Manifests(self.catalog, self.limits, self.clock)
         self.tags, self.referrers = Tags(self.catalog), Referrers(self.catalog)
         self.repositories = Repositories(self.catalog)

@@ -12,9 +12,9 @@ from entrepot.server.storage.arrivals import FORGOTTEN_S
 from entrepot.server.storage.driver import SegmentDriver
 from entrepot.server.storage.errors import (
     BlobMissing,
-    FileUnreadable,
     InvalidKey,
     StoredBytesDiffer,
+    StoredFileUnreadable,
     UploadShort,
 )
 from entrepot.server.storage.filesystem import filesystem_store
@@ -340,7 +340,7 @@ async def test_a_file_with_other_bytes_leaves_nothing(
         source.write_bytes(data[:-1] + (b"" if spoilt == "shorter" else bytes([data[-1] ^ 1])))
     try:
         taken = await store.take_file(source, Digest.of(data), len(data), may_link=may_link)
-    except (StoredBytesDiffer, FileUnreadable):
+    except (StoredBytesDiffer, StoredFileUnreadable):
         pass
     else:
         assert taken is None

@@ -20,9 +20,9 @@ from entrepot.server.db.tables import blob, manifest, trash
 from entrepot.server.repos.blobs import Blobs
 from entrepot.server.repos.limits import RepositoryLimits
 from entrepot.server.repos.manifests import Manifests
-from entrepot.server.repos.uploads import Uploads
+from entrepot.server.repos.uploads import RepositoryUploads
 from entrepot.server.storage.filesystem import filesystem_store
-from entrepot.server.storage.filesystem.ops import Entry, FileOps
+from entrepot.server.storage.filesystem.ops import FileOps, FolderEntry
 from entrepot.server.storage.store import BlobStore
 from entrepot.server.upkeep.collection.collect import GcSettings, collect
 from entrepot.server.upkeep.collection.report import GcReport, Removal
@@ -74,7 +74,7 @@ class Disk(FileOps):
             raise _failure(errno.EUCLEAN)
         return super().size(path)
 
-    def entries(self, path: Path) -> Iterator[Entry]:
+    def entries(self, path: Path) -> Iterator[FolderEntry]:
         if path in self.bad_folders:
             raise _failure(errno.EIO)
         return super().entries(path)
@@ -102,7 +102,7 @@ class World:
     root: Path
     disk: Disk
     clock: ManualClock
-    uploads: Uploads
+    uploads: RepositoryUploads
     blobs: Blobs
     manifests: Manifests
 
@@ -225,7 +225,7 @@ async def opened(
     limits = limits or RepositoryLimits()
     await catalog.write(set_identity, "test-store", 1)
     await store.write_identity("test-store", 1)
-    uploads = Uploads(catalog, store, limits)
+    uploads = RepositoryUploads(catalog, store, limits)
     try:
         yield World(
             catalog,

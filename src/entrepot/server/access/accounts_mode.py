@@ -16,7 +16,7 @@ from entrepot.errors import Unavailable
 from entrepot.observability.logs import get_log
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.change import Change, MayRead, Permit
-from entrepot.server.access.decision.errors import AccessDenied, InvalidCredentials
+from entrepot.server.access.decision.errors import InvalidCredentials, PermitRefused
 from entrepot.server.access.decision.facts import FACTS, facts_from_rows, facts_params, load_facts
 from entrepot.server.access.decision.model import (
     ANONYMOUS,
@@ -28,7 +28,7 @@ from entrepot.server.access.decision.model import (
     Resource,
 )
 from entrepot.server.access.decision.patterns import RepositoryPattern, Visible
-from entrepot.server.access.decision.policy import Facts, PrincipalState, authorize
+from entrepot.server.access.decision.policy import AccessFacts, PrincipalState, authorize
 from entrepot.server.access.decision.rights import RightsVersion
 from entrepot.server.access.decision.scopes import WantedScope
 from entrepot.server.access.decision.visible import load_visible
@@ -116,7 +116,7 @@ class AccountsControl:
         self._kept_house_at = time.monotonic()
         self._reloading: asyncio.Task[None] | None = None
         self._verified: OrderedDict[str, tuple[Principal, float, KeyRing]] = OrderedDict()
-        self._facts: dict[tuple[int, str | None, str | None, str | None], Facts] = {}
+        self._facts: dict[tuple[int, str | None, str | None, str | None], AccessFacts] = {}
         self._facts_version: int | None = None
         self.authenticator = Authenticator(
             catalog,
@@ -194,7 +194,7 @@ class AccountsControl:
         facts = await self.facts(principal, resource)
         return authorize(facts, principal, action, resource)
 
-    async def facts(self, principal: Principal, resource: Resource) -> Facts:
+    async def facts(self, principal: Principal, resource: Resource) -> AccessFacts:
         """What is true now: one point query, or what it said before if nothing that decides was changed."""
         now = self.catalog.clock.now()
         version = await self._rights.current()
@@ -242,7 +242,7 @@ class AccountsControl:
             facts = self._facts_in(connection, principal, resource)
             decision = authorize(facts, _for_change(principal, action), action, resource)
             if not decision.allowed:
-                raise AccessDenied(decision.reason, rule=decision.rule)
+                raise PermitRefused(decision.reason, rule=decision.rule)
             if action is Action.CREATE_PROJECT:
                 created.append(change.repository)
 
@@ -260,7 +260,7 @@ class AccountsControl:
     ) -> Decision:
         return authorize(self._facts_in(connection, principal, resource), principal, action, resource)
 
-    def _facts_in(self, connection: Connection, principal: Principal, resource: Resource) -> Facts:
+    def _facts_in(self, connection: Connection, principal: Principal, resource: Resource) -> AccessFacts:
         facts = load_facts(connection, principal, resource, now=self.catalog.clock.now())
         return self._corrected(facts, principal)
 
@@ -303,7 +303,7 @@ class AccountsControl:
             for_other_registry=other,
         )
 
-    def _corrected(self, facts: Facts, principal: Principal) -> Facts:
+    def _corrected(self, facts: AccessFacts, principal: Principal) -> AccessFacts:
         """A source that keeps its users in memory knows first that one is gone, or is another entry."""
         if facts.source == "local" or principal.is_anonymous or facts.state is not PrincipalState.ACTIVE:
             return facts

@@ -20,7 +20,7 @@ __all__ = ["ROUTES"]
 Project = Annotated[str | None, Parameter(query="project", max_length=255, description="Of this one alone.")]
 
 
-class Event(msgspec.Struct, kw_only=True):
+class FeedEventView(msgspec.Struct, kw_only=True):
     """Something that happened."""
 
     number: int
@@ -38,7 +38,7 @@ class Event(msgspec.Struct, kw_only=True):
 class Events(msgspec.Struct, kw_only=True):
     """A page of the feed."""
 
-    events: list[Event]
+    events: list[FeedEventView]
     next: int
     """Give it as `after` to go on; higher than the last event when what follows that is hidden."""
     newest: int
@@ -79,7 +79,7 @@ async def read_events(
     )
     return Events(
         events=[
-            Event(
+            FeedEventView(
                 number=one.number,
                 kind=one.kind,
                 kinds=list(one.kinds),

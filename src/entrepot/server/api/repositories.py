@@ -29,7 +29,7 @@ from entrepot.server.api.schemas import (
     RepositoryDetail,
     RepositoryView,
     RestoreTag,
-    SearchResult,
+    SearchResultView,
     TagDetail,
     TagEventView,
     TagView,
@@ -316,11 +316,11 @@ async def search(
     caller: Caller,
     q: str = Parameter(query="q", max_length=255, description="What to look for.", default=""),
     n: int = Parameter(query="n", ge=1, le=100, default=20),
-) -> list[SearchResult]:
+) -> list[SearchResultView]:
     """Best first; only what the caller may see."""
     results = await find(services, caller, q, n=n)
     return [
-        SearchResult(
+        SearchResultView(
             kind=cast("Literal['repository', 'tag', 'digest', 'upstream']", f.kind),
             name=f.name,
             description=f.description,

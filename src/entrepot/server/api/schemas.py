@@ -566,7 +566,7 @@ class FilesSummary(Struct):
     efficiency: float
 
 
-class SearchResult(Struct):
+class SearchResultView(Struct):
     kind: Literal["repository", "tag", "digest", "upstream"]
     name: str
     description: str

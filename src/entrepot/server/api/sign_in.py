@@ -15,7 +15,7 @@ from litestar.params import Parameter
 from litestar.response import Redirect
 
 from entrepot.errors import EntrepotError
-from entrepot.server.access.decision.errors import AccessDenied
+from entrepot.server.access.decision.errors import PermitRefused
 from entrepot.server.access.decision.model import Action
 from entrepot.server.api.problems import HANDLERS
 from entrepot.server.api.route import delete, get, post
@@ -40,7 +40,7 @@ def check_same_origin(request: Request[Any, Any, Any], caller: Caller) -> None:
     origin = request.headers.get("origin")
     foreign_site = request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}
     if foreign_site or (origin is not None and urlsplit(origin).netloc != urlsplit(caller.base_url).netloc):
-        raise AccessDenied("the request came from another site", rule="cross-site")
+        raise PermitRefused("the request came from another site", rule="cross-site")
 
 
 @get("/session", Asked.NOBODY, "Am I signed in", tags=["session"])

@@ -28,8 +28,8 @@ from entrepot.server.config.version import VERSION
 from entrepot.server.control import audit, settings, signing_keys, sources, upstreams
 from entrepot.server.control.explain import explain
 from entrepot.server.control.services import Services
-from entrepot.server.control.settings import RegistrySettings
-from entrepot.server.control.sources import Source
+from entrepot.server.control.settings import RegistryWideSettings
+from entrepot.server.control.sources import SignInSource
 from entrepot.server.http.caller import Caller
 from entrepot.server.http.guard import Asked
 
@@ -55,7 +55,7 @@ async def change_settings(services: Services, caller: Caller, data: SettingsChan
     return _settings_view(changed)
 
 
-def _settings_view(found: RegistrySettings) -> SettingsView:
+def _settings_view(found: RegistryWideSettings) -> SettingsView:
     return SettingsView(
         project_creation="signed-in" if found.project_creation == "signed-in" else "admins",
         read_only=found.read_only,
@@ -94,7 +94,7 @@ async def drop_source(services: Services, caller: Caller, source: str) -> None:
     await sources.delete_source(services, caller, source)
 
 
-def _source_view(source: Source) -> SourceView:
+def _source_view(source: SignInSource) -> SourceView:
     return SourceView(
         name=source.name, kind=source.kind, enabled=source.enabled, settings=dict(source.settings)
     )

@@ -23,7 +23,7 @@ from entrepot.server.control.grants import GrantRow
 from entrepot.server.control.manifests import platforms_of
 from entrepot.server.control.projects import Project
 from entrepot.server.control.repositories import ListedRepository
-from entrepot.server.control.roles import Role
+from entrepot.server.control.roles import AccessRole
 from entrepot.server.control.tags import TagRow
 from entrepot.server.control.teams import Team
 from entrepot.server.control.tokens import AccessToken
@@ -102,7 +102,7 @@ def team_view(found: Team) -> TeamView:
     )
 
 
-def role_view(found: Role) -> RoleView:
+def role_view(found: AccessRole) -> RoleView:
     return RoleView(
         name=found.name, description=found.description, actions=list(found.actions), builtin=found.builtin
     )

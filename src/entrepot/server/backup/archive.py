@@ -28,7 +28,7 @@ from entrepot.server.backup.encryption import BackupKey, sealed_body
 from entrepot.server.backup.errors import BackupInvalid, BackupMissing
 from entrepot.server.backup.places import BackupPlace
 
-__all__ = ["Archive", "Snapshot"]
+__all__ = ["BackupArchive", "BackupSnapshot"]
 
 FORMAT: Final = 1
 _HEAD: Final = "entrepot-backup.json"
@@ -47,7 +47,7 @@ class _Head(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Snapshot:
+class BackupSnapshot:
     """One run of `backup`."""
 
     name: str
@@ -65,7 +65,7 @@ class Snapshot:
     """Digests whose bytes could not be backed up."""
 
 
-class Archive:
+class BackupArchive:
     """Snapshots and blobs by name. Made by `Archive.open`."""
 
     def __init__(self, place: BackupPlace, key: BackupKey | None) -> None:
@@ -75,7 +75,9 @@ class Archive:
         self._looking = asyncio.Lock()
 
     @classmethod
-    async def open(cls, place: BackupPlace, key: BackupKey | None, *, store_id: str | None = None) -> Archive:
+    async def open(
+        cls, place: BackupPlace, key: BackupKey | None, *, store_id: str | None = None
+    ) -> BackupArchive:
         """The backups in `place`; with a `store_id` they are that registry's, and begun when there are none.
 
         Raises BackupMissing, BackupInvalid.
@@ -133,7 +135,7 @@ class Archive:
         await self._put(f"{_SNAPSHOTS}/{name}.rows", _hashed(pieces, hasher), size)
         return str(hasher.digest())
 
-    def get_rows(self, snapshot: Snapshot) -> AsyncIterator[bytes]:
+    def get_rows(self, snapshot: BackupSnapshot) -> AsyncIterator[bytes]:
         """Raises BackupMissing, and BackupInvalid at the end when they are not what that run wrote."""
         name = f"{_SNAPSHOTS}/{snapshot.name}.rows"
         broken = f"the rows of the catalog are damaged, or another backup's ({name})"
@@ -146,7 +148,7 @@ class Archive:
         await self._put(f"{_SNAPSHOTS}/{name}.key", _once(data), len(data))
         return str(Digest.of(data))
 
-    async def secret(self, snapshot: Snapshot) -> bytes | None:
+    async def secret(self, snapshot: BackupSnapshot) -> bytes | None:
         """The registry's key file at that time, None when it is not kept here. Raises BackupInvalid."""
         if not snapshot.secret_digest:
             return None
@@ -157,7 +159,7 @@ class Archive:
         except BackupMissing:
             return None
 
-    async def put_snapshot(self, snapshot: Snapshot) -> None:
+    async def put_snapshot(self, snapshot: BackupSnapshot) -> None:
         """From now on the run counts."""
         raw = msgspec.json.encode(snapshot)
         await self._put(f"{_SNAPSHOTS}/{snapshot.name}.json", _once(raw), len(raw))
@@ -168,22 +170,22 @@ class Archive:
         files = [name for name in listed if name.endswith(".json")]
         return sorted(name.removeprefix(f"{_SNAPSHOTS}/").removesuffix(".json") for name in files)
 
-    async def snapshots(self) -> list[Snapshot]:
+    async def snapshots(self) -> list[BackupSnapshot]:
         """All finished runs, oldest first."""
         return [await self.snapshot(name) for name in await self.names()]
 
-    async def snapshot(self, name: str) -> Snapshot:
+    async def snapshot(self, name: str) -> BackupSnapshot:
         """Raises BackupMissing, BackupInvalid."""
         raw = await _all(self._get(f"{_SNAPSHOTS}/{name}.json"))
         try:
-            found = msgspec.json.decode(raw, type=Snapshot)
+            found = msgspec.json.decode(raw, type=BackupSnapshot)
         except msgspec.MsgspecError as error:
             raise BackupInvalid(f"{_SNAPSHOTS}/{name}.json is damaged") from error
         if found.name != name:
             raise BackupInvalid(f"{_SNAPSHOTS}/{name}.json is another backup's ({found.name})")
         return found
 
-    async def find(self, at: str | None) -> Snapshot:
+    async def find(self, at: str | None) -> BackupSnapshot:
         """The last run at or before `at`, or the last of all.
 
         `at` is a UTC time or its beginning: `2025-01-31`, `20250131T235959`. Raises BackupMissing,

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, select
 
 from entrepot.errors import VerificationFailed
 from entrepot.oci.digest import Digest, Hasher
-from entrepot.server.backup.archive import Archive, Snapshot
+from entrepot.server.backup.archive import BackupArchive, BackupSnapshot
 from entrepot.server.backup.blob_copy import at_once, read_verified, store_verified
 from entrepot.server.backup.errors import BackupInvalid, BackupMissing, TargetInUse
 from entrepot.server.backup.notes import CopiedNames
@@ -64,7 +64,7 @@ class LiveBlob:
 class BackedUp:
     """What a run did."""
 
-    snapshot: Snapshot
+    snapshot: BackupSnapshot
     copied: int
     copied_bytes: int
 
@@ -73,7 +73,7 @@ class BackedUp:
 class Restored:
     """What was brought back."""
 
-    snapshot: Snapshot
+    snapshot: BackupSnapshot
     epoch: int
     rows: int
     copied: int
@@ -95,7 +95,7 @@ async def store_identity_of(catalog: Catalog) -> str:
 async def back_up(
     catalog: Catalog,
     store: BlobStore,
-    archive: Archive,
+    archive: BackupArchive,
     *,
     secret: bytes | None = None,
     say: Say = lambda _: None,
@@ -119,7 +119,7 @@ async def back_up(
         rows.seek(0)
         rows_digest = await archive.put_rows(name, _file_pieces(rows), size)
     secret_digest = "" if secret is None else await archive.put_secret(name, secret)
-    snapshot = Snapshot(
+    snapshot = BackupSnapshot(
         name=name,
         store_id=seen.store_id,
         epoch=seen.epoch,
@@ -172,7 +172,7 @@ class _Counted:
 class _Copier:
     """Copies blobs that the archive lacks."""
 
-    def __init__(self, catalog: Catalog, store: BlobStore, archive: Archive) -> None:
+    def __init__(self, catalog: Catalog, store: BlobStore, archive: BackupArchive) -> None:
         self._catalog = catalog
         self._store = store
         self._archive = archive
@@ -205,8 +205,8 @@ class _Copier:
 
 
 async def restore(
-    archive: Archive,
-    snapshot: Snapshot,
+    archive: BackupArchive,
+    snapshot: BackupSnapshot,
     catalog: Catalog,
     store: BlobStore,
     notes: Path,
@@ -244,7 +244,7 @@ async def restore(
 
 
 async def _check_target(
-    catalog: Catalog, store: BlobStore, snapshot: Snapshot, *, overwrite: bool
+    catalog: Catalog, store: BlobStore, snapshot: BackupSnapshot, *, overwrite: bool
 ) -> StoreIdentity | None:
     """The store's mark, when nothing is in the way. Raises TargetInUse, BackupInvalid."""
     if not overwrite and await catalog.read(count_rows) > 0:
@@ -271,7 +271,7 @@ async def _check_target(
 class _Bringer:
     """Brings blobs into a store, and notes their names there."""
 
-    def __init__(self, archive: Archive, store: BlobStore, names: CopiedNames, *, reuse: bool) -> None:
+    def __init__(self, archive: BackupArchive, store: BlobStore, names: CopiedNames, *, reuse: bool) -> None:
         self._archive = archive
         self._store = store
         self._names = names
@@ -303,7 +303,7 @@ class _Bringer:
             return False
 
 
-async def check_backup(archive: Archive, snapshot: Snapshot) -> list[Digest]:
+async def check_backup(archive: BackupArchive, snapshot: BackupSnapshot) -> list[Digest]:
     """Read everything of a snapshot; the digests that can't be restored from it. Raises BackupInvalid."""
     bad = list[Digest]()
 

@@ -29,7 +29,7 @@ from entrepot.errors import EntrepotError, InvalidInput, NotFound
 from entrepot.observability.logs import get_log
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
-from entrepot.server.backup.archive import Archive
+from entrepot.server.backup.archive import BackupArchive
 from entrepot.server.backup.blob_copy import read_verified, store_verified
 from entrepot.server.backup.encryption import BackupKey
 from entrepot.server.backup.places import open_place
@@ -237,7 +237,7 @@ class BackupSource:
         )
         try:
             key = None if wanted.key_file is None else BackupKey.load(wanted.key_file)
-            archive = await Archive.open(place, key)
+            archive = await BackupArchive.open(place, key)
             async for piece in archive.get_blob(Digest.parse(lost.digest)):
                 yield piece
         finally:

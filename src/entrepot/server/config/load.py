@@ -24,7 +24,7 @@ SECTIONS: dict[str, Any] = get_type_hints(Config)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedConfig:
     """A configuration and, per `section.key`, what set it: a file, a variable, a flag."""
 
     config: Config
@@ -47,7 +47,7 @@ def load_with_origins(
     *,
     env: Mapping[str, str] | None = None,
     overrides: Mapping[str, object] | None = None,
-) -> Loaded:
+) -> LoadedConfig:
     """As `load`, and where each value came from."""
     problems: list[str] = []
     values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
@@ -80,7 +80,7 @@ def load_with_origins(
     problems = contradictions(config)
     if problems:
         raise ConfigInvalid(problems)
-    return Loaded(config, origins)
+    return LoadedConfig(config, origins)
 
 
 def all_settings() -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from entrepot.errors import InvalidInput
 from entrepot.server.access.decision.actor import Actor
-from entrepot.server.access.decision.errors import AccessDenied, InvalidCredentials
+from entrepot.server.access.decision.errors import InvalidCredentials, PermitRefused
 from entrepot.server.access.decision.model import Action, Principal, PrincipalKind
 from entrepot.server.access.directory import accounts as rows
 from entrepot.server.access.directory.accounts import Account
@@ -53,7 +53,7 @@ def own_account(t: Transaction) -> Account:
     """The actor's, who has to be a user or robot. Raises InvalidCredentials, AccessDenied."""
     t.require(Action.MANAGE_SELF)
     if t.actor.principal.kind not in {PrincipalKind.USER, PrincipalKind.ROBOT}:
-        raise AccessDenied("this registry has no accounts")
+        raise PermitRefused("this registry has no accounts")
     return rows.get_account(t.connection, t.actor.principal.name)
 
 
@@ -161,7 +161,7 @@ async def rotate_own_secret(services: Services, actor: Actor, *, overlap: int = 
     def do(t: Transaction) -> RobotSecret:
         who = t.actor.principal
         if who.kind is not PrincipalKind.ROBOT or who.credential != "robot":
-            raise AccessDenied("only a robot with its secret may do this", rule="robot-secret")
+            raise PermitRefused("only a robot with its secret may do this", rule="robot-secret")
         found = own_account(t)
         made = access_tokens.rotate_robot_secret(
             t.connection, t.actor, now=t.now, robot_id=found.id, robot=found.name, overlap=overlap

@@ -11,7 +11,7 @@ from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.model import Action
 from entrepot.server.backup import backup, encryption
 from entrepot.server.backup import export as layouts
-from entrepot.server.backup.archive import Archive, Snapshot
+from entrepot.server.backup.archive import BackupArchive, BackupSnapshot
 from entrepot.server.backup.backup import BackedUp, Restored
 from entrepot.server.backup.encryption import BackupKey
 from entrepot.server.backup.errors import TargetInUse
@@ -64,7 +64,7 @@ async def back_up(services: Services, actor: Actor, *, where: str, key: Path | N
 
 async def list_backups(
     config: Config, *, where: str, key: Path | None, check: bool = False
-) -> tuple[list[Snapshot], list[BadBlob]]:
+) -> tuple[list[BackupSnapshot], list[BadBlob]]:
     """Oldest first; with `check` everything of the last one is read. No registry is needed: a bucket is
     reached as `[storage]` says. Raises BackupMissing, BackupInvalid, PlaceFailed.
     """
@@ -149,7 +149,7 @@ def make_key(path: Path) -> None:
 @asynccontextmanager
 async def _opened(
     where: str, config: Config, key: Path | None, *, store_id: str | None = None
-) -> AsyncIterator[Archive]:
+) -> AsyncIterator[BackupArchive]:
     """The backups at `where`, made with `store_id` when there are none."""
     opened_key = None if key is None else BackupKey.load(key)
     storage = config.storage
@@ -162,10 +162,10 @@ async def _opened(
         secret_access_key=str(storage.secret_access_key),
         allow_http=storage.allow_http,
     )
-    closing: Archive | BackupPlace = place
+    closing: BackupArchive | BackupPlace = place
     complete = False
     try:
-        closing = archive = await Archive.open(place, opened_key, store_id=store_id)
+        closing = archive = await BackupArchive.open(place, opened_key, store_id=store_id)
         yield archive
         complete = True
     finally:

@@ -25,10 +25,10 @@ from entrepot.server.doctor.inside import (
     find_listens,
 )
 from entrepot.server.doctor.outside import check_wire
-from entrepot.server.doctor.verdict import Verdict, fail, ok
+from entrepot.server.doctor.verdict import CheckVerdict, fail, ok
 from entrepot.server.storage.store import BlobStore
 
-__all__ = ["Installation", "Verdict", "check_up"]
+__all__ = ["CheckVerdict", "Installation", "check_up"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Installation:
 
 async def check_up(
     installation: Installation, *, url: str | None = None, ca: str | None = None, inside_only: bool = False
-) -> list[Verdict]:
+) -> list[CheckVerdict]:
     """Changes nothing but a probe of a few bytes in the store, removed at once. Raises nothing that an
     operator could cause.
 
@@ -69,7 +69,7 @@ def _address(config: Config, listens: Sequence[str]) -> str:
     return f"{'https' if has_tls(config) else 'http'}://{host}:{address.port}"
 
 
-async def _inside(installation: Installation) -> tuple[list[Verdict], Sequence[str]]:
+async def _inside(installation: Installation) -> tuple[list[CheckVerdict], Sequence[str]]:
     """Verdicts, and the addresses that this machine's server says it listens on."""
     config = installation.config
     data, file = config.server.data, installation.catalog_file
@@ -107,7 +107,7 @@ async def _inside(installation: Installation) -> tuple[list[Verdict], Sequence[s
     return verdicts, listens
 
 
-def _check_schema(url: str) -> Verdict:
+def _check_schema(url: str) -> CheckVerdict:
     try:
         check_schema(url)
     except SchemaMismatch as error:

@@ -39,7 +39,7 @@ async def read_events(
         t.require(Action.LIST)
         project_id = _project_id(t, project)
         audits = project is not None and t.may(Action.READ_AUDIT, project=project)
-        reader = feed.Reader(
+        reader = feed.FeedReader(
             t.visible,
             audits_registry=t.may(Action.READ_SYSTEM),
             audits_project=project_id if audits else None,

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from entrepot.errors import InvalidInput
 from entrepot.server.access.decision.actor import Actor
-from entrepot.server.access.decision.errors import AccessDenied, Unknown
+from entrepot.server.access.decision.errors import PermitRefused, Unknown
 from entrepot.server.access.decision.facts import load_facts
 from entrepot.server.access.decision.model import (
     ANONYMOUS,
@@ -19,7 +19,7 @@ from entrepot.server.access.decision.model import (
     PrincipalKind,
     Resource,
 )
-from entrepot.server.access.decision.policy import Facts, authorize, fits_tags
+from entrepot.server.access.decision.policy import AccessFacts, authorize, fits_tags
 from entrepot.server.access.directory.accounts import get_account
 from entrepot.server.control.services import Services
 from entrepot.server.control.transaction import Transaction, look
@@ -45,7 +45,7 @@ class Explanation:
     action: Action
     resource: Resource
     decision: Decision
-    facts: Facts
+    facts: AccessFacts
     steps: tuple[str, ...]
     """Sentences, in the order the rules are asked."""
 
@@ -59,7 +59,7 @@ async def explain(services: Services, actor: Actor, who: str, action: str, resou
     def see(t: Transaction) -> Explanation:
         told = _told(t, who, resource)
         if t.access.mode == "open" and t.actor.principal.kind is not PrincipalKind.OPERATOR:
-            raise AccessDenied("this registry has no accounts; everybody may do everything")
+            raise PermitRefused("this registry has no accounts; everybody may do everything")
         return _explain(t.connection, who, _parse_action(action), resource, now=t.now, told=told)
 
     return await look(services, actor, see)
@@ -141,7 +141,7 @@ def _no_member(who: str) -> Unknown:
     return Unknown(f"nobody called {who} has a role in this project")
 
 
-def _hidden_steps(facts: Facts, principal: Principal, resource: Resource) -> list[str]:
+def _hidden_steps(facts: AccessFacts, principal: Principal, resource: Resource) -> list[str]:
     """The same whether the project is there or not."""
     steps = _own_steps(facts, principal)
     if resource.project_name is not None:
@@ -149,7 +149,7 @@ def _hidden_steps(facts: Facts, principal: Principal, resource: Resource) -> lis
     return steps
 
 
-def _own_steps(facts: Facts, principal: Principal, *, by_grants_alone: bool = False) -> list[str]:
+def _own_steps(facts: AccessFacts, principal: Principal, *, by_grants_alone: bool = False) -> list[str]:
     if principal.is_anonymous:
         return []
     if by_grants_alone:
@@ -162,7 +162,7 @@ def _own_steps(facts: Facts, principal: Principal, *, by_grants_alone: bool = Fa
 
 
 def _steps(
-    facts: Facts, principal: Principal, action: Action, resource: Resource, *, by_grants_alone: bool
+    facts: AccessFacts, principal: Principal, action: Action, resource: Resource, *, by_grants_alone: bool
 ) -> list[str]:
     steps = _own_steps(facts, principal, by_grants_alone=by_grants_alone)
     if resource.project_name is not None:

@@ -14,11 +14,11 @@ from entrepot.server.control.services import Check, Services
 from entrepot.server.control.transaction import Transaction, change, look
 from entrepot.server.upkeep.copylag import copy_problem
 from entrepot.server.upkeep.figures import ClusterState, read_state
-from entrepot.server.upkeep.nodes import Node
+from entrepot.server.upkeep.nodes import ClusterNode
 from entrepot.server.upkeep.nodes import forget_node as forget
 from entrepot.server.upkeep.nodes import list_nodes as read_nodes
 
-__all__ = ["Health", "Node", "Part", "forget_node", "list_nodes", "show_health"]
+__all__ = ["ClusterNode", "Health", "Part", "forget_node", "list_nodes", "show_health"]
 
 CHECK_S: Final = 5.0
 
@@ -60,10 +60,10 @@ async def show_health(services: Services, actor: Actor) -> Health:
     return Health(parts, state, is_read_only)
 
 
-async def list_nodes(services: Services, actor: Actor) -> list[Node]:
+async def list_nodes(services: Services, actor: Actor) -> list[ClusterNode]:
     """All that were heard of within a day, by role and name."""
 
-    def see(t: Transaction) -> list[Node]:
+    def see(t: Transaction) -> list[ClusterNode]:
         t.require(Action.READ_SYSTEM)
         return read_nodes(t.connection, t.steady)
 
@@ -73,7 +73,7 @@ async def list_nodes(services: Services, actor: Actor) -> list[Node]:
 async def forget_node(services: Services, actor: Actor, node_id: str) -> None:
     """Take a silent node off the list. Raises NotFound, and Conflict for one that is alive."""
 
-    def do(t: Transaction) -> Node | None:
+    def do(t: Transaction) -> ClusterNode | None:
         t.require(Action.MANAGE_SYSTEM)
         return forget(t.connection, node_id, t.steady)
 

@@ -11,7 +11,7 @@ from entrepot.server.control.queries.content import ManifestRow
 from entrepot.server.control.services import Services
 from entrepot.server.storage.errors import BlobMissing
 
-__all__ = ["MAX_CONFIG_BYTES", "Layer", "image_config", "layers_of", "read_blob"]
+__all__ = ["MAX_CONFIG_BYTES", "ImageLayer", "image_config", "layers_of", "read_blob"]
 
 MAX_CONFIG_BYTES: Final = 512 * 1024
 """Larger configurations are not shown: those of images that run have a few KB."""
@@ -21,7 +21,7 @@ _CONFIG_TYPES: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class ImageLayer:
     digest: str
     media_type: str
     size: int
@@ -56,7 +56,7 @@ async def read_blob(services: Services, repository: str, digest: Digest, *, most
     return b"".join(chunks)
 
 
-def layers_of(body: bytes, config: dict[str, Any] | None) -> list[Layer]:
+def layers_of(body: bytes, config: dict[str, Any] | None) -> list[ImageLayer]:
     """In order, each with the history entry that made it (entries without a layer are passed over)."""
     layers = read_object(body).get("layers")
     history = config.get("history") if config else None
@@ -70,7 +70,7 @@ def layers_of(body: bytes, config: dict[str, Any] | None) -> list[Layer]:
         if isinstance(layer, dict) and isinstance(layer.get("digest"), str):
             size = layer.get("size")
             found.append(
-                Layer(
+                ImageLayer(
                     layer["digest"],
                     str(layer.get("mediaType", "")),
                     size if isinstance(size, int) and size >= 0 else 0,

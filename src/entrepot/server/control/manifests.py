@@ -10,7 +10,7 @@ from entrepot.oci.digest import Digest
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.model import Action
 from entrepot.server.control.charts import Chart, chart_of
-from entrepot.server.control.images import Layer, image_config, layers_of
+from entrepot.server.control.images import ImageLayer, image_config, layers_of
 from entrepot.server.control.queries import content, lists, moves
 from entrepot.server.control.queries.content import ManifestRow, platforms_of
 from entrepot.server.control.queries.lists import Sharing
@@ -19,11 +19,11 @@ from entrepot.server.control.transaction import Transaction, look
 
 __all__ = [
     "Chart",
-    "Layer",
+    "ImageLayer",
     "ManifestDetails",
     "ManifestRow",
+    "ManifestSurroundings",
     "Sharing",
-    "Surroundings",
     "chart_of",
     "delete_manifest",
     "image_config",
@@ -43,7 +43,7 @@ class ManifestDetails:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class ManifestSurroundings:
     """What else a repository, and others that the actor sees, have to do with an image."""
 
     tags: list[str]
@@ -101,17 +101,17 @@ async def show_surroundings(
     image: str,
     layers: Sequence[str],
     n: int,
-) -> Surroundings:
+) -> ManifestSurroundings:
     """Of the manifest `digest`, of which the image `image` with its layers is looked at; `n` of each at most.
 
     Raises NotFound.
     """
 
-    def see(t: Transaction) -> Surroundings:
+    def see(t: Transaction) -> ManifestSurroundings:
         repo_id, visible = _repository(t, repository), t.visible
         tags = content.tags_on(t.connection, repo_id, [digest]).get(digest, [])
         unique, shared = content.tag_sizes(t.connection, repo_id, digest, visible, tags=tags)
-        return Surroundings(
+        return ManifestSurroundings(
             tags=tags,
             referrers=[
                 row

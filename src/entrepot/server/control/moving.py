@@ -21,7 +21,7 @@ from entrepot.server.movement.importers.carry import Carried, Carrier
 from entrepot.server.movement.importers.compare import Compared, compare
 from entrepot.server.movement.importers.distribution_tree import DistributionTree, find_root
 from entrepot.server.movement.importers.files import open_files
-from entrepot.server.movement.importers.origin import Left, Origin
+from entrepot.server.movement.importers.origin import ImportOrigin, Left
 from entrepot.server.movement.importers.registry_api import RegistryOrigin, open_registry
 from entrepot.server.movement.registry_tree import TreeWritten, write_tree
 
@@ -122,8 +122,8 @@ async def write_out(
 
 
 @asynccontextmanager
-async def _opened(config: Config, place: Place, *, only_looks: bool) -> AsyncIterator[Origin]:
-    origin: Origin
+async def _opened(config: Config, place: Place, *, only_looks: bool) -> AsyncIterator[ImportOrigin]:
+    origin: ImportOrigin
     if isinstance(place, RegistryStorage):
         files = open_files(place.where, **_reach(config))
         origin = DistributionTree(files, await find_root(files, place.where), may_link=place.is_retired)

@@ -23,7 +23,7 @@ from entrepot.server.control.transaction import Transaction, change, look
 from entrepot.server.db.clock import microseconds
 from entrepot.server.policies.immutability import immutable_by, told
 from entrepot.server.policies.model import Policy
-from entrepot.server.policies.plan import Plan
+from entrepot.server.policies.plan import RetentionPlan
 
 __all__ = [
     "PolicyPreview",
@@ -62,7 +62,7 @@ class PolicyPreview:
     """Version that holds now; 0: none."""
     diff: list[str]
     """Lines, as `diff -u` has them; empty: nothing changes."""
-    plan: Plan
+    plan: RetentionPlan
     refused: list[Refusal]
     last_event: int
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from entrepot.server.access.decision.actor import Actor
-from entrepot.server.access.decision.errors import AccessDenied
+from entrepot.server.access.decision.errors import PermitRefused
 from entrepot.server.access.decision.model import Action, PrincipalKind
 from entrepot.server.access.directory.projects import get_project
 from entrepot.server.control.queries import content, lists
@@ -195,7 +195,7 @@ async def set_star(services: Services, actor: Actor, name: str, *, starred: bool
         t.require(Action.READ, repository=name)
         t.require(Action.MANAGE_SELF)  # it is their account that it changes
         if t.actor.principal.kind is not PrincipalKind.USER:
-            raise AccessDenied("stars are for users")
+            raise PermitRefused("stars are for users")
         row = content.get_repository(t.connection, name)
         rows.set_star(t.connection, row.id, t.actor.principal.id, starred=starred, now=t.now)
 

@@ -21,7 +21,7 @@ from entrepot.server.control.services import Services
 from entrepot.server.control.transaction import Transaction, change, look
 from entrepot.server.policies.facts import RepositoryFacts
 from entrepot.server.policies.model import Policy
-from entrepot.server.policies.plan import Fate, Plan, RepositoryPlan, Row, check
+from entrepot.server.policies.plan import Fate, PlanRow, RepositoryPlan, RetentionPlan, check
 from entrepot.server.policies.retention import evaluate
 from entrepot.server.repos.errors import ManifestUnknown, NameUnknown, TagImmutable
 from entrepot.server.repos.history import restore_manifest, restore_tag
@@ -29,8 +29,8 @@ from entrepot.server.repos.manifestdelete import delete_manifest, delete_tag
 from entrepot.server.repos.rows import require_repository
 
 __all__ = [
-    "Plan",
-    "Row",
+    "PlanRow",
+    "RetentionPlan",
     "RunRow",
     "list_retention_runs",
     "plan_repository",
@@ -69,11 +69,11 @@ async def make_plan(
     *,
     project: str | None = None,
     before: Mapping[tuple[str, str], Before | None] = MappingProxyType({}),
-) -> Plan:
+) -> RetentionPlan:
     """Holds what goes, and counts what stays. `before`: by repository and tag, those that are to be taken as
     they were at some time; None: not there.
     """
-    plan = Plan(now)
+    plan = RetentionPlan(now)
     catalog = services.catalog
 
     def names(connection: Connection) -> list[rows.Repository]:
@@ -112,7 +112,7 @@ def _as_before(facts: RepositoryFacts, before: Mapping[tuple[str, str], Before |
     return replace(facts, tags=tags)
 
 
-async def plan_retention(services: Services, actor: Actor) -> Plan:
+async def plan_retention(services: Services, actor: Actor) -> RetentionPlan:
     """What a run would remove now. Raises InvalidPolicy, AccessDenied."""
 
     def see(t: Transaction) -> dict[str, str]:
@@ -136,7 +136,7 @@ async def plan_repository(services: Services, actor: Actor, repository: str) -> 
     return await look(services, actor, see)
 
 
-async def plan_tag(services: Services, actor: Actor, repository: str, tag: str) -> Row | None:
+async def plan_tag(services: Services, actor: Actor, repository: str, tag: str) -> PlanRow | None:
     """What retention will do to a tag; None when no rule is there, or the tag is not. Raises NotFound."""
 
     def see(t: Transaction) -> bool:
@@ -158,7 +158,7 @@ def _plan_one(connection: Connection, repository: str, policy: Policy, now: int)
 
 async def run_retention(
     services: Services, actor: Actor, *, approve: int | None = None
-) -> tuple[RunRow, Plan]:
+) -> tuple[RunRow, RetentionPlan]:
     """Remove what the policies say, unless that is so much that a person has to look first: then the run
     waits, and nothing is removed. `approve`: what that run was to remove, and is still to go, goes.
 
@@ -183,7 +183,7 @@ async def run_retention(
     run = await change(services, actor, lambda t: _begin_run(t, plan, approve))
     if plan.waits_for:
         return await show_retention_run(services, actor, run), plan
-    removed: list[Row] = []
+    removed: list[PlanRow] = []
     try:
         for repository, batch in _batches(plan.removed):
             removed += await _remove(services, actor, repository, batch, now)
@@ -192,7 +192,7 @@ async def run_retention(
     return await show_retention_run(services, actor, run), plan
 
 
-def _begin_run(t: Transaction, plan: Plan, approve: int | None) -> int:
+def _begin_run(t: Transaction, plan: RetentionPlan, approve: int | None) -> int:
     t.require(Action.MANAGE_SYSTEM)
     if approve is not None:
         rows.change_run(t.connection, approve, state="done", reason="approved")
@@ -209,7 +209,7 @@ def _begin_run(t: Transaction, plan: Plan, approve: int | None) -> int:
     return run
 
 
-def _end_run(t: Transaction, run: int, removed: list[Row], is_whole: bool) -> None:
+def _end_run(t: Transaction, run: int, removed: list[PlanRow], is_whole: bool) -> None:
     reason = None if is_whole else "what changed meanwhile was left alone"
     rows.change_run(
         t.connection,
@@ -225,12 +225,12 @@ def _end_run(t: Transaction, run: int, removed: list[Row], is_whole: bool) -> No
         record(t.connection, t.actor, "run-retention", now=t.now, detail=detail)
 
 
-def _told(row: Row) -> list[str]:
+def _told(row: PlanRow) -> list[str]:
     return [row.repository, row.tag, row.digest, row.rule, row.why]
 
 
-def _batches(removed: list[Row]) -> list[tuple[str, list[Row]]]:
-    by_name: dict[str, list[Row]] = {}
+def _batches(removed: list[PlanRow]) -> list[tuple[str, list[PlanRow]]]:
+    by_name: dict[str, list[PlanRow]] = {}
     for row in removed:
         by_name.setdefault(row.repository, []).append(row)
     return [
@@ -240,10 +240,12 @@ def _batches(removed: list[Row]) -> list[tuple[str, list[Row]]]:
     ]
 
 
-async def _remove(services: Services, actor: Actor, repository: str, batch: list[Row], now: int) -> list[Row]:
+async def _remove(
+    services: Services, actor: Actor, repository: str, batch: list[PlanRow], now: int
+) -> list[PlanRow]:
     """Those of the batch that are to go by what this transaction sees."""
 
-    def do(t: Transaction) -> list[Row]:
+    def do(t: Transaction) -> list[PlanRow]:
         policy = effective_policy(rows.current_texts(t.connection))
         try:
             again = _plan_one(t.connection, repository, policy, now)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from entrepot.errors import InvalidInput
 from entrepot.server.access.decision.actor import Actor
-from entrepot.server.access.decision.errors import AccessDenied, Unknown
+from entrepot.server.access.decision.errors import PermitRefused, Unknown
 from entrepot.server.access.decision.model import Action
 from entrepot.server.access.directory import accounts as rows
 from entrepot.server.access.directory.accounts import Account
@@ -54,7 +54,7 @@ __all__ = [
 ]
 
 
-class IssuerNotKnown(AccessDenied):
+class IssuerNotKnown(PermitRefused):
     """The server would fetch from an address that no admin has named yet."""
 
     code: ClassVar[str] = "issuer-not-known"

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.model import Action
 from entrepot.server.access.directory import role_table as rows
-from entrepot.server.access.directory.role_table import Role
+from entrepot.server.access.directory.role_table import AccessRole
 from entrepot.server.control.services import Services
 from entrepot.server.control.transaction import Transaction, change, look
 
 __all__ = [
-    "Role",
+    "AccessRole",
     "change_role",
     "create_role",
     "delete_role",
@@ -22,20 +22,20 @@ __all__ = [
 ]
 
 
-async def list_roles(services: Services, actor: Actor) -> list[Role]:
+async def list_roles(services: Services, actor: Actor) -> list[AccessRole]:
     """By name."""
 
-    def see(t: Transaction) -> list[Role]:
+    def see(t: Transaction) -> list[AccessRole]:
         t.require(Action.MANAGE_SELF)
         return rows.list_roles(t.connection)
 
     return await look(services, actor, see)
 
 
-async def show_role(services: Services, actor: Actor, name: str) -> Role:
+async def show_role(services: Services, actor: Actor, name: str) -> AccessRole:
     """Raises Unknown."""
 
-    def see(t: Transaction) -> Role:
+    def see(t: Transaction) -> AccessRole:
         t.require(Action.MANAGE_SELF)
         return rows.get_role(t.connection, name)
 
@@ -54,10 +54,10 @@ async def projects_with_role(services: Services, actor: Actor, name: str) -> lis
 
 async def create_role(
     services: Services, actor: Actor, *, name: str, actions: Iterable[str], description: str = ""
-) -> Role:
+) -> AccessRole:
     """Raises InvalidName, AlreadyExists, InvalidInput (an action no role may hold)."""
 
-    def do(t: Transaction) -> Role:
+    def do(t: Transaction) -> AccessRole:
         t.require(Action.MANAGE_SYSTEM)
         return rows.create_role(
             t.connection, t.actor, now=t.now, name=name, actions=actions, description=description
@@ -74,10 +74,10 @@ async def change_role(
     actions: Iterable[str] | None = None,
     description: str | None = None,
     expected_version: int | None = None,
-) -> Role:
+) -> AccessRole:
     """Holds from the next request on. Raises Unknown, VersionMismatch, Conflict (a built-in one)."""
 
-    def do(t: Transaction) -> Role:
+    def do(t: Transaction) -> AccessRole:
         t.require(Action.MANAGE_SYSTEM)
         return rows.change_role(
             t.connection,

@@ -8,18 +8,18 @@ from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.model import Action
 from entrepot.server.control.queries import lists
 from entrepot.server.control.queries import search as queries
-from entrepot.server.control.queries.search import Found
+from entrepot.server.control.queries.search import SearchHit
 from entrepot.server.control.services import Services
 from entrepot.server.control.transaction import Transaction, look
 
-__all__ = ["Found", "Results", "search"]
+__all__ = ["Results", "SearchHit", "search"]
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
     labels: list[tuple[str, int]]
     """Each with how many repositories carry it."""
-    found: list[Found]
+    found: list[SearchHit]
     """Best first."""
 
 

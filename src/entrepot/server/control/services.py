@@ -10,8 +10,8 @@ from typing import TypeVar
 from entrepot.server.access.accounts_mode import AccountsControl
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.change import Permit
-from entrepot.server.access.decision.errors import AccessDenied, InvalidCredentials, InvalidToken
-from entrepot.server.access.decision.model import Action, Answer, Resource
+from entrepot.server.access.decision.errors import InvalidCredentials, InvalidToken, PermitRefused
+from entrepot.server.access.decision.model import Action, Resource, Ruling
 from entrepot.server.access.decision.patterns import Visible
 from entrepot.server.access.decision.protocol import AccessControl
 from entrepot.server.access.secrets.sealing import SealKey
@@ -29,7 +29,7 @@ from entrepot.server.repos.pulls import Pulls
 from entrepot.server.repos.referrers import Referrers
 from entrepot.server.repos.repositories import Repositories
 from entrepot.server.repos.tags import Tags
-from entrepot.server.repos.uploads import Uploads
+from entrepot.server.repos.uploads import RepositoryUploads
 from entrepot.server.repos.uploads.arrivals import Arrivals
 from entrepot.server.storage.store import BlobStore
 from entrepot.server.telemetry.metrics import Metrics
@@ -53,7 +53,7 @@ class Services:
     access: AccessControl
     manifests: Manifests
     blobs: Blobs
-    uploads: Uploads
+    uploads: RepositoryUploads
     tags: Tags
     referrers: Referrers
     repositories: Repositories
@@ -104,9 +104,9 @@ class Services:
         decision = await self.accounts.decide_on(actor.principal, action, resource)
         if decision.allowed:
             return
-        if decision.answer is Answer.CHALLENGE:
+        if decision.answer is Ruling.CHALLENGE:
             raise (InvalidToken if decision.challenge_error else InvalidCredentials)(decision.reason)
-        raise AccessDenied(decision.reason, rule=decision.rule)
+        raise PermitRefused(decision.reason, rule=decision.rule)
 
     async def may(self, actor: Actor, action: Action, resource: Resource) -> bool:
         """The same question, for what a page or answer shows."""

@@ -13,7 +13,7 @@ from typing import Final
 from entrepot.errors import EntrepotError
 from entrepot.server.access.accounts_mode import AccountsControl
 from entrepot.server.access.decision.actor import Actor
-from entrepot.server.access.decision.errors import AccessDenied, InvalidCredentials, SignInCancelled, Unknown
+from entrepot.server.access.decision.errors import InvalidCredentials, PermitRefused, SignInCancelled, Unknown
 from entrepot.server.access.decision.model import Action, Principal, PrincipalKind
 from entrepot.server.access.directory.accounts import Account, get_account
 from entrepot.server.access.directory.first_start import finish_setup
@@ -229,7 +229,7 @@ def _user(account: Account, *, credential: str) -> Principal:
 
 def _accounts(services: Services) -> AccountsControl:
     if services.accounts is None:
-        raise AccessDenied("this registry has no accounts")
+        raise PermitRefused("this registry has no accounts")
     return services.accounts
 
 

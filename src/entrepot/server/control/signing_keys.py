@@ -12,7 +12,7 @@ from entrepot.server.access.decision.model import Action
 from entrepot.server.access.secrets import signing_keys as rows
 from entrepot.server.access.secrets.sealing import SealBroken, SealKey
 from entrepot.server.access.secrets.signing import Algorithm
-from entrepot.server.access.sign_in.source_table import Source, disable_unreadable
+from entrepot.server.access.sign_in.source_table import SignInSource, disable_unreadable
 from entrepot.server.control.ground import Ground
 from entrepot.server.control.services import Services
 from entrepot.server.control.transaction import Transaction, change, look
@@ -20,7 +20,7 @@ from entrepot.server.control.transaction import Transaction, change, look
 __all__ = [
     "Algorithm",
     "ReplacedKeys",
-    "Source",
+    "SignInSource",
     "known_certificates",
     "list_certificates",
     "replace_lost_keys",
@@ -32,7 +32,7 @@ __all__ = [
 class ReplacedKeys:
     key: str
     """Id of the key that signs this registry's tokens from now on."""
-    unreadable: list[Source]
+    unreadable: list[SignInSource]
     """As they were: they are disabled now, since their secrets are lost."""
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.model import Action
 from entrepot.server.access.sign_in import source_table as rows
-from entrepot.server.access.sign_in.source_table import Source, SourceKind
+from entrepot.server.access.sign_in.source_table import SignInSource, SourceKind
 from entrepot.server.access.sign_in.sources.htpasswd import require_readable
 from entrepot.server.access.sign_in.sources.ldap import LdapSettings
 from entrepot.server.access.sign_in.sources.oidc import OidcSettings
@@ -23,7 +23,7 @@ from entrepot.server.control.transaction import Transaction, change, look
 
 __all__ = [
     "SETTINGS",
-    "Source",
+    "SignInSource",
     "SourceKind",
     "create_source",
     "delete_source",
@@ -39,10 +39,10 @@ SETTINGS: Final[Mapping[SourceKind, tuple[str, ...]]] = {
 """The settings that each kind has."""
 
 
-async def list_sources(services: Services, actor: Actor) -> list[Source]:
+async def list_sources(services: Services, actor: Actor) -> list[SignInSource]:
     """By name; their secrets stay sealed."""
 
-    def see(t: Transaction) -> list[Source]:
+    def see(t: Transaction) -> list[SignInSource]:
         t.require(Action.READ_SYSTEM)
         return rows.list_sources(t.connection)
 
@@ -57,14 +57,14 @@ async def create_source(
     kind: SourceKind,
     settings: Mapping[str, Any],
     secret: str | None = None,
-) -> Source:
+) -> SignInSource:
     """People can sign in with it at once. `secret`: of the client, or of the account that looks people up.
 
     Raises InvalidName, InvalidInput (a setting is unknown or missing, an htpasswd file is not there),
     AlreadyExists.
     """
 
-    def do(t: Transaction) -> Source:
+    def do(t: Transaction) -> SignInSource:
         _require(t)
         rows.add_source(
             t.connection,
@@ -85,10 +85,10 @@ async def create_source(
     return made
 
 
-async def enable_source(services: Services, actor: Actor, name: str, *, enabled: bool) -> Source:
+async def enable_source(services: Services, actor: Actor, name: str, *, enabled: bool) -> SignInSource:
     """Who signed in through one that is disabled is signed out. Raises Unknown."""
 
-    def do(t: Transaction) -> Source:
+    def do(t: Transaction) -> SignInSource:
         _require(t)
         rows.set_source_enabled(t.connection, t.actor, name, enabled=enabled, now=t.now)
         return _source(t, name)
@@ -115,7 +115,7 @@ def _require(t: Transaction) -> None:
         t.require_in_person()
 
 
-def _source(t: Transaction, name: str) -> Source:
+def _source(t: Transaction, name: str) -> SignInSource:
     return next(source for source in rows.list_sources(t.connection) if source.name == name)
 
 

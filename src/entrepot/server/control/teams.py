@@ -9,20 +9,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from entrepot.server.access.decision.actor import Actor
-from entrepot.server.access.decision.errors import AccessDenied
+from entrepot.server.access.decision.errors import PermitRefused
 from entrepot.server.access.decision.model import Action, PrincipalKind
 from entrepot.server.access.directory import teams as rows
 from entrepot.server.access.directory.accounts import get_account
 from entrepot.server.access.directory.grants import GrantRow, list_grants
 from entrepot.server.access.directory.seen_teams import EVERY_TEAM, SeenTeams, load_seen_teams
-from entrepot.server.access.directory.teams import Member, Team
+from entrepot.server.access.directory.teams import Team, TeamMember
 from entrepot.server.control.services import Services
 from entrepot.server.control.transaction import Transaction, change, look
 
 __all__ = [
-    "Member",
     "Team",
     "TeamDetails",
+    "TeamMember",
     "add_member",
     "change_team",
     "create_team",
@@ -43,7 +43,7 @@ MOST = 1000
 @dataclass(frozen=True, slots=True)
 class TeamDetails:
     team: Team
-    members: list[Member]
+    members: list[TeamMember]
     grants: list[GrantRow]
 
 
@@ -68,10 +68,10 @@ async def list_teams_to_add(services: Services, actor: Actor, *, project: str, n
 
 async def list_teams_with_members(
     services: Services, actor: Actor, *, n: int
-) -> list[tuple[Team, list[Member]]]:
+) -> list[tuple[Team, list[TeamMember]]]:
     """The first `n` by name."""
 
-    def see(t: Transaction) -> list[tuple[Team, list[Member]]]:
+    def see(t: Transaction) -> list[tuple[Team, list[TeamMember]]]:
         t.require(Action.READ_SYSTEM)
         return [(team, rows.list_members(t.connection, team)) for team in rows.list_teams(t.connection, n=n)]
 
@@ -104,10 +104,10 @@ async def show_team_details(services: Services, actor: Actor, name: str) -> Team
 
 async def list_members(
     services: Services, actor: Actor, team: str, *, last: str = "", n: int = 100
-) -> list[Member]:
+) -> list[TeamMember]:
     """By name, after `last`. Raises Unknown, also for a team whose members the actor may not know."""
 
-    def see(t: Transaction) -> list[Member]:
+    def see(t: Transaction) -> list[TeamMember]:
         found = rows.get_team(t.connection, team, among=_seen(t).known)
         return rows.list_members(t.connection, found, last=last, n=n)
 
@@ -195,5 +195,5 @@ def _seen(t: Transaction) -> SeenTeams:
     if t.may(Action.READ_SYSTEM):
         return EVERY_TEAM
     if t.actor.principal.kind is not PrincipalKind.USER:
-        raise AccessDenied("teams and who is in them are shown to users", rule="people")
+        raise PermitRefused("teams and who is in them are shown to users", rule="people")
     return load_seen_teams(t.connection, t.actor.principal.id)

@@ -15,8 +15,8 @@ from sqlalchemy import Connection
 
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.change import Permit
-from entrepot.server.access.decision.errors import AccessDenied, InvalidCredentials, InvalidToken
-from entrepot.server.access.decision.model import Action, Answer, Decision, PrincipalKind, Resource
+from entrepot.server.access.decision.errors import InvalidCredentials, InvalidToken, PermitRefused
+from entrepot.server.access.decision.model import Action, Decision, PrincipalKind, Resource, Ruling
 from entrepot.server.access.decision.patterns import Visible
 from entrepot.server.access.decision.protocol import AccessControl
 from entrepot.server.control.services import Services
@@ -78,9 +78,9 @@ class Transaction:
         decision = self._decide(action, Resource(project=project, repository=repository, tag=tag))
         if decision.allowed:
             return
-        if decision.answer is Answer.CHALLENGE:
+        if decision.answer is Ruling.CHALLENGE:
             raise (InvalidToken if decision.challenge_error else InvalidCredentials)(decision.reason)
-        raise AccessDenied(decision.reason, rule=decision.rule)
+        raise PermitRefused(decision.reason, rule=decision.rule)
 
     def may(
         self,
@@ -155,11 +155,11 @@ def _require_in_person(access: AccessControl, actor: Actor) -> None:
     if who.kind is PrincipalKind.OPERATOR:
         return
     if access.mode == "open":
-        raise AccessDenied("this registry is open: it has no accounts", rule="open-mode")
+        raise PermitRefused("this registry is open: it has no accounts", rule="open-mode")
     if who.is_anonymous:
         raise InvalidCredentials("sign in first")
     if who.kind is not PrincipalKind.USER or who.credential not in _IN_PERSON:
-        raise AccessDenied("sign in with a password to do this", rule="in-person")
+        raise PermitRefused("sign in with a password to do this", rule="in-person")
 
 
 def _begin(services: Services, connection: Connection, actor: Actor) -> Transaction:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-from entrepot.server.doctor.verdict import Verdict, ok, skip, warn
+from entrepot.server.doctor.verdict import CheckVerdict, ok, skip, warn
 
 __all__ = ["RULE", "BucketLogin", "check_lifecycle", "signed_headers"]
 
@@ -40,7 +40,7 @@ class BucketLogin:
     secret_access_key: str
 
 
-def check_lifecycle(login: BucketLogin) -> Verdict:
+def check_lifecycle(login: BucketLogin) -> CheckVerdict:
     """Look for a rule that aborts incomplete multipart uploads."""
     mend = f"give the bucket this rule: {RULE}"
     by_hand = f"look by hand whether the bucket aborts incomplete multipart uploads; {mend}"

@@ -24,10 +24,10 @@ from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import SECOND
 from entrepot.server.db.copynote import CopyState
 from entrepot.server.db.settings import get_identity
-from entrepot.server.doctor.verdict import Verdict, fail, ok, skip, warn
+from entrepot.server.doctor.verdict import CheckVerdict, fail, ok, skip, warn
 from entrepot.server.storage.store import BlobStore
 from entrepot.server.upkeep.copylag import copy_problem
-from entrepot.server.upkeep.nodes import Node, list_nodes
+from entrepot.server.upkeep.nodes import ClusterNode, list_nodes
 
 __all__ = ["check_catalog", "check_copy", "check_directory", "check_nodes", "check_store", "find_listens"]
 
@@ -52,7 +52,7 @@ _STORES_DOCUMENT: Final = re.compile(r": <\?xml.*", re.DOTALL)
 _PROBE: Final = b"entrepot doctor was here\n"
 
 
-def check_directory(data: Path, *, holds_catalog: bool, secrets: Sequence[Path] = ()) -> list[Verdict]:
+def check_directory(data: Path, *, holds_catalog: bool, secrets: Sequence[Path] = ()) -> list[CheckVerdict]:
     """The data directory: ours alone, on a local disk, with room."""
     try:
         found = data.stat()
@@ -79,7 +79,7 @@ def check_directory(data: Path, *, holds_catalog: bool, secrets: Sequence[Path] 
     return verdicts or [ok("directory", f"{data}: private, {_share(space):.0%} free")]
 
 
-def check_copy(state: CopyState) -> Verdict:
+def check_copy(state: CopyState) -> CheckVerdict:
     """Whether the catalog's copy would do if the disk were gone now."""
     problem = copy_problem(state)
     if not problem:
@@ -88,7 +88,7 @@ def check_copy(state: CopyState) -> Verdict:
     return fail("copy", problem, mend)
 
 
-def _check_secret(path: Path) -> Verdict | None:
+def _check_secret(path: Path) -> CheckVerdict | None:
     """A group of the server's own may read it: that is how Kubernetes hands secrets out."""
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
@@ -103,7 +103,7 @@ def _check_secret(path: Path) -> Verdict | None:
     return None
 
 
-def _space(data: Path, space: os.statvfs_result) -> list[Verdict]:
+def _space(data: Path, space: os.statvfs_result) -> list[CheckVerdict]:
     mend = "free space, or run: entrepot admin gc"
     if _share(space) < _LOW_SHARE:
         return [warn("directory", f"the disk of {data} is {1 - _share(space):.0%} full", mend)]
@@ -131,7 +131,7 @@ def _filesystem_of(path: Path) -> str:
     return kind
 
 
-async def check_catalog(catalog: Catalog) -> list[Verdict]:
+async def check_catalog(catalog: Catalog) -> list[CheckVerdict]:
     """The database answers, keeps what it is told to, and its clock is near ours."""
     try:
         if catalog.dialect == "sqlite":
@@ -176,7 +176,7 @@ def _postgresql_facts(connection: Connection, now: int) -> tuple[dict[str, str],
     return settings, now / SECOND - float(theirs)
 
 
-async def check_store(catalog: Catalog | None, store: BlobStore) -> list[Verdict]:
+async def check_store(catalog: Catalog | None, store: BlobStore) -> list[CheckVerdict]:
     """Blobs can be written, read and removed, and this is the catalog's own store (when there is a catalog
     to ask).
     """
@@ -195,7 +195,7 @@ async def check_store(catalog: Catalog | None, store: BlobStore) -> list[Verdict
     return verdicts or [ok("store", f"writes, reads and removes blobs{whose}")]
 
 
-async def _check_identity(catalog: Catalog, store: BlobStore) -> list[Verdict]:
+async def _check_identity(catalog: Catalog, store: BlobStore) -> list[CheckVerdict]:
     known, marked = await catalog.read(get_identity), await store.read_identity()
     if known is None or marked is None:
         return [warn("store", "it has not been served yet", "start it once with: entrepot serve")]
@@ -233,7 +233,7 @@ def _mend_of_store(said: str) -> str | None:
     return next((mend for sign, mend in _STORE_SIGNS.items() if re.search(rf"\b{sign}\b", said)), None)
 
 
-async def check_nodes(catalog: Catalog) -> list[Verdict]:
+async def check_nodes(catalog: Catalog) -> list[CheckVerdict]:
     """Who serves, whether they are well, and run the same version."""
     try:
         nodes = await catalog.read(list_nodes, catalog.clock.steady())
@@ -266,7 +266,7 @@ async def find_listens(catalog: Catalog) -> Sequence[str]:
     return next((tuple(map(str, listen)) for listen in found if listen), ())
 
 
-def _check_peers_clocks(nodes: Sequence[Node]) -> list[Verdict]:
+def _check_peers_clocks(nodes: Sequence[ClusterNode]) -> list[CheckVerdict]:
     """Which machines' clocks differ from most others'."""
     ahead = {node.id: float(node.detail["clock_ahead_s"]) for node in nodes if "clock_ahead_s" in node.detail}
     if len(ahead) < 2:

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from entrepot.client.challenge import parse_challenges
 from entrepot.errors import EntrepotError
-from entrepot.server.doctor.verdict import Verdict, fail, ok, skip, warn
+from entrepot.server.doctor.verdict import CheckVerdict, fail, ok, skip, warn
 
 __all__ = ["check_wire"]
 
@@ -91,7 +91,7 @@ _SHAPES: Final = (
 )
 
 
-def check_wire(url: str, *, cafile: str | None = None) -> list[Verdict]:
+def check_wire(url: str, *, cafile: str | None = None) -> list[CheckVerdict]:
     """Ask the registry at `url` (`https://host[:port]`) as clients do."""
     parts = urlsplit(url)
     try:
@@ -120,7 +120,7 @@ def _why(error: OSError | http.client.HTTPException) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _look(there: _There) -> Iterator[Verdict]:
+def _look(there: _There) -> Iterator[CheckVerdict]:
     if there.scheme == "https":
         yield from _check_certificate(there)
     elif not _is_loopback(there.host):
@@ -183,7 +183,7 @@ def _is_loopback(host: str) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.") or host.endswith(".localhost")
 
 
-def _say_plain_http(there: _There) -> Iterator[Verdict]:
+def _say_plain_http(there: _There) -> Iterator[CheckVerdict]:
     """What each kind of client makes of an address that is neither loopback nor HTTPS."""
     name = there.host if there.port == 80 else f"{there.host}:{there.port}"
     mend = "give it a certificate (tls.cert, tls.key), or put a proxy with TLS in front"
@@ -213,7 +213,7 @@ _PLAIN_HTTP: Final[tuple[tuple[str, Callable[[str], str]], ...]] = (
 )
 
 
-def _check_certificate(there: _There) -> Iterator[Verdict]:
+def _check_certificate(there: _There) -> Iterator[CheckVerdict]:
     try:
         with (
             socket.create_connection((there.host, there.port), timeout=TIMEOUT_S) as raw,
@@ -251,7 +251,7 @@ _MEND_OF_CERTIFICATE: Final = {
 """By OpenSSL's code of what is wrong (X509_V_ERR_…)."""
 
 
-def _check_ping(there: _There, ping: _Answer) -> Iterator[Verdict]:
+def _check_ping(there: _There, ping: _Answer) -> Iterator[CheckVerdict]:
     if ping.status == 421:
         mend = f"add {there.host} to server.allowed_hosts, or use accounts"
         yield fail("address", f"the registry does not go by the name {there.host}", mend)
@@ -275,7 +275,7 @@ def _check_ping(there: _There, ping: _Answer) -> Iterator[Verdict]:
     yield _check_realm(there, ping)
 
 
-def _check_realm(there: _There, ping: _Answer) -> Verdict:
+def _check_realm(there: _There, ping: _Answer) -> CheckVerdict:
     """Clients fetch their token where the challenge sends them; a proxy easily makes that a wrong place."""
     try:
         challenges = parse_challenges([ping.headers.get("www-authenticate", "")])
@@ -310,7 +310,7 @@ def _check_realm(there: _There, ping: _Answer) -> Verdict:
     return ok("realm", f"tokens come from {realm}")
 
 
-def _check_clock(ping: _Answer) -> Iterator[Verdict]:
+def _check_clock(ping: _Answer) -> Iterator[CheckVerdict]:
     date = ping.headers.get("date")
     if date is None:
         return
@@ -325,7 +325,7 @@ def _check_clock(ping: _Answer) -> Iterator[Verdict]:
         yield ok("clock", "agrees with the server's")
 
 
-def _check_shape(there: _There, shape: _Shape) -> Verdict:
+def _check_shape(there: _There, shape: _Shape) -> CheckVerdict:
     try:
         answer = there.ask(shape.method, shape.path, shape.headers)
     except (OSError, http.client.HTTPException) as error:
@@ -340,7 +340,7 @@ def _check_shape(there: _There, shape: _Shape) -> Verdict:
     return ok("clients", f"{shape.who}: {answer.status}, as it should be")
 
 
-def _check_large_body(there: _There) -> Verdict:
+def _check_large_body(there: _There) -> CheckVerdict:
     """Announce a layer of 10 GiB, send none of it, and see who refuses."""
     connection = there.connect()
     try:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["Verdict", "fail", "ok", "skip", "warn"]
+__all__ = ["CheckVerdict", "fail", "ok", "skip", "warn"]
 
 State = Literal["ok", "warn", "fail", "skip"]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CheckVerdict:
     """One line of the doctor."""
 
     check: str
@@ -26,20 +26,20 @@ class Verdict:
         return {"check": self.check, "state": self.state, "says": self.says, "mend": self.mend}
 
 
-def ok(check: str, says: str) -> Verdict:
-    return Verdict(check, "ok", says)
+def ok(check: str, says: str) -> CheckVerdict:
+    return CheckVerdict(check, "ok", says)
 
 
-def warn(check: str, says: str, mend: str) -> Verdict:
+def warn(check: str, says: str, mend: str) -> CheckVerdict:
     """It works, but not as it should, or not for long."""
-    return Verdict(check, "warn", says, mend)
+    return CheckVerdict(check, "warn", says, mend)
 
 
-def fail(check: str, says: str, mend: str) -> Verdict:
+def fail(check: str, says: str, mend: str) -> CheckVerdict:
     """Something does not work."""
-    return Verdict(check, "fail", says, mend)
+    return CheckVerdict(check, "fail", says, mend)
 
 
-def skip(check: str, says: str) -> Verdict:
+def skip(check: str, says: str) -> CheckVerdict:
     """It could not be found out."""
-    return Verdict(check, "skip", says)
+    return CheckVerdict(check, "skip", says)

@@ -14,7 +14,16 @@ from entrepot.server.access.decision.patterns import Visible
 from entrepot.server.db.tables import event, event_head, project, repo, tag
 from entrepot.server.repos.visibility import is_visible
 
-__all__ = ["EventsGone", "FeedEvent", "FeedPage", "Reader", "TagNow", "read_events", "read_head", "tags_now"]
+__all__ = [
+    "EventsGone",
+    "FeedEvent",
+    "FeedPage",
+    "FeedReader",
+    "TagNow",
+    "read_events",
+    "read_head",
+    "tags_now",
+]
 
 SCANNED: Final = 5_000
 """Events looked at for one page: a reader who sees little of a busy registry costs no more than another."""
@@ -54,7 +63,7 @@ class FeedPage:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class FeedReader:
     """What somebody may read."""
 
     visible: Visible
@@ -78,7 +87,7 @@ def read_head(connection: Connection) -> tuple[int, int]:
 
 def read_events(
     connection: Connection,
-    reader: Reader,
+    reader: FeedReader,
     *,
     after: int,
     n: int,
@@ -129,7 +138,7 @@ def tags_now(
     return [TagNow(*row) for row in connection.execute(query)]
 
 
-def _may_read(reader: Reader) -> ColumnElement[bool]:
+def _may_read(reader: FeedReader) -> ColumnElement[bool]:
     seen = reader.visible.clause(
         project_id=project.c.id, visibility=project.c.visibility, repository=event.c.repository
     )

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from litestar.connection import ASGIConnection
 
 from entrepot.server.access.decision.actor import Actor
-from entrepot.server.access.decision.errors import AccessDenied, InvalidCredentials
+from entrepot.server.access.decision.errors import InvalidCredentials, PermitRefused
 from entrepot.server.access.decision.model import ANONYMOUS, Principal
 from entrepot.server.access.open_mode import OPEN_PRINCIPAL
 from entrepot.server.access.secrets.sessions import cookie_name, csrf_token_is_right
@@ -101,7 +101,7 @@ def _check_same_site(
     if connection.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"} or (
         origin is not None and urlsplit(origin).netloc != urlsplit(base_url).netloc
     ):
-        raise AccessDenied("the request came from another site", rule="cross-site")
+        raise PermitRefused("the request came from another site", rule="cross-site")
     given = form_token or connection.headers.get("x-csrf-token")
     if session is not None and not csrf_token_is_right(session, given):
-        raise AccessDenied("the request lacks the X-CSRF-Token of this session", rule="csrf")
+        raise PermitRefused("the request lacks the X-CSRF-Token of this session", rule="csrf")

@@ -22,7 +22,7 @@ from entrepot.server.http.connections import cut_connection
 from entrepot.server.http.crowd import Crowd
 from entrepot.server.http.open_mode_guard import SAFE_METHODS, HostRule, is_authority, is_foreign
 from entrepot.server.http.refusals import invalid_code, refusal
-from entrepot.server.http.request import ClientGone, Receive, Request, Scope, Send
+from entrepot.server.http.request import ClientGone, HttpRequest, Receive, Scope, Send
 from entrepot.server.http.response import Response
 from entrepot.server.http.strict_transport import StrictTransport
 from entrepot.server.http.watch import TransferWatch
@@ -44,9 +44,9 @@ NOBODY_LEFT: Final = 499
 class Handler(Protocol):
     """What answers behind a front: a Response, or None after it has sent an answer itself."""
 
-    async def respond(self, request: Request) -> Response | None: ...
+    async def respond(self, request: HttpRequest) -> Response | None: ...
 
-    async def delegate(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
+    async def delegate(self, request: HttpRequest, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer through ASGI what `respond` returned None for."""
         ...
 
@@ -125,7 +125,7 @@ class Front:
             # Not behind a head that was refused: nothing there can be trusted to be its body.
             await _read_on(request)
 
-    async def _respond(self, request: Request) -> Response | None:
+    async def _respond(self, request: HttpRequest) -> Response | None:
         try:
             return await self._handler.respond(request)
         except ClientGone as error:
@@ -134,7 +134,7 @@ class Front:
         except asyncio.CancelledError:
             return self._too_slow(request)
 
-    def _too_slow(self, request: Request) -> Response:
+    def _too_slow(self, request: HttpRequest) -> Response:
         """Only the watch over slow transfers cancels a request that has not been answered."""
         self._metrics.slow.add()
         limits = self._limits
@@ -145,7 +145,7 @@ class Front:
             f"or moved less than {limits.min_body_rate} bytes a second",
         )
 
-    def _request(self, scope: Scope, receive: Receive) -> Request:
+    def _request(self, scope: Scope, receive: Receive) -> HttpRequest:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         client = scope.get("client")
         address, scheme = (client[0] if client else ""), self._scheme
@@ -160,7 +160,7 @@ class Front:
             given = headers.get(b"x-request-id", b"")
             if 0 < len(given) <= 64 and given.replace(b"-", b"").isalnum():
                 request_id = given.decode("ascii")
-        return Request(
+        return HttpRequest(
             scope["method"],
             scope["raw_path"].decode("latin-1"),
             headers=headers,
@@ -180,7 +180,7 @@ class Front:
                 return address[:64]
         return peer
 
-    def _refused(self, request: Request, scope: Scope) -> Response | None:
+    def _refused(self, request: HttpRequest, scope: Scope) -> Response | None:
         limits, headers = self._limits, request.headers
         if len(request.path) + len(request.query_string) > limits.url_bytes:
             return refusal(
@@ -225,7 +225,7 @@ class Front:
             )
         return None
 
-    async def _send(self, request: Request, response: Response, send: Send) -> tuple[int, int]:
+    async def _send(self, request: HttpRequest, response: Response, send: Send) -> tuple[int, int]:
         headers = response.headers
         headers.append((b"x-request-id", request.id.encode("ascii")))
         if request.scheme == "https":
@@ -238,7 +238,7 @@ class Front:
             return response.status, len(body)
         return response.status, await self._send_stream(request, response, start, send)
 
-    async def _send_stream(self, request: Request, response: Response, start: Any, send: Send) -> int:
+    async def _send_stream(self, request: HttpRequest, response: Response, start: Any, send: Send) -> int:
         stream = response.stream
         assert stream is not None
         sent = 0
@@ -262,7 +262,7 @@ class Front:
                 await stream.aclose()
         return sent
 
-    async def _delegate(self, request: Request, scope: Scope, send: Send) -> tuple[int, int]:
+    async def _delegate(self, request: HttpRequest, scope: Scope, send: Send) -> tuple[int, int]:
         status = sent = 0
         ours = [(b"x-request-id", request.id.encode("ascii"))]
         if request.scheme == "https":
@@ -289,7 +289,7 @@ class Front:
             return await self._send(request, self._too_slow(request), send)
         return status, sent
 
-    def _account(self, request: Request, when: float, took: float, status: int, sent: int) -> None:
+    def _account(self, request: HttpRequest, when: float, took: float, status: int, sent: int) -> None:
         metrics = self._metrics
         route = request.route
         counts = metrics.requests.counts
@@ -322,7 +322,7 @@ class Front:
             )
 
 
-def _may_have_body(request: Request) -> bool:
+def _may_have_body(request: HttpRequest) -> bool:
     """Over HTTP/2 nothing has to announce one."""
     return request.headers.get(b"content-length") != b"0"
 
@@ -334,7 +334,7 @@ def _too_many() -> Response:
     return response
 
 
-async def _read_on(request: Request) -> None:
+async def _read_on(request: HttpRequest) -> None:
     """Take what a refused client still sends, for a moment, and drop it.
 
     Closing while it writes would reset the connection, and most programs then tell of a broken pipe instead

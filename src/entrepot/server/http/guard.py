@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from litestar.handlers.base import BaseRouteHandler
 
-from entrepot.server.access.decision.errors import AccessDenied
+from entrepot.server.access.decision.errors import PermitRefused
 from entrepot.server.access.decision.model import Action, Resource
 from entrepot.server.control.services import Services
 from entrepot.server.http.caller import Caller, Connection, authenticate
@@ -65,7 +65,7 @@ async def ask_policy(connection: Connection, route_handler: BaseRouteHandler) ->
     if action is Asked.SIGNED_IN:
         action = Action.MANAGE_SELF
     if not isinstance(action, Action):
-        raise AccessDenied("this route has no policy")
+        raise PermitRefused("this route has no policy")
     services: Services = connection.app.state.services
     parameters = connection.path_params
     resource = Resource(

@@ -56,7 +56,7 @@ class BodyLengthWrong(InvalidInput):
     code: ClassVar[str] = "body-length-wrong"
 
 
-class Request:
+class HttpRequest:
     """A request. `principal` is set once it has been authenticated."""
 
     __slots__ = (

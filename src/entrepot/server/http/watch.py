@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from entrepot.server.http.request import Message, Receive, Request
+from entrepot.server.http.request import HttpRequest, Message, Receive
 
 _LOOKS: Final = 8
 """Looks at the clock in the time that a body has to begin: it is cut an eighth of that late at most."""
@@ -55,7 +55,7 @@ class TransferWatch:
         finally:
             self._sending.discard(meter)
 
-    def arriving(self, request: Request) -> TransferMeter:
+    def arriving(self, request: HttpRequest) -> TransferMeter:
         """Watch the body of `request`, for the current task, whoever reads it. `end` must follow."""
         meter = TransferMeter(asyncio.current_task())
         meter.receive = request.receive
@@ -63,7 +63,7 @@ class TransferWatch:
         self._arriving.add(meter)
         return meter
 
-    def end(self, meter: TransferMeter, request: Request) -> None:
+    def end(self, meter: TransferMeter, request: HttpRequest) -> None:
         """Watch it no longer. Without this the request holds itself, and with itself the connection open."""
         self._arriving.discard(meter)
         if meter.receive is not None:
@@ -111,7 +111,7 @@ class TransferWatch:
                 self.sweep()
 
 
-def _counting(receive: Receive, request: Request, meter: TransferMeter) -> Receive:
+def _counting(receive: Receive, request: HttpRequest, meter: TransferMeter) -> Receive:
     length = request.headers.get(b"content-length", b"")
     expected = int(length) if length.isdigit() else -1
 

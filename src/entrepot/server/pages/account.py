@@ -13,9 +13,9 @@ from entrepot.server.control import account, tokens
 from entrepot.server.control.transaction import require_in_person
 from entrepot.server.http.guard import Asked
 from entrepot.server.pages.kit.commands import login_commands
-from entrepot.server.pages.kit.forms import Form
+from entrepot.server.pages.kit.forms import PageForm
 from entrepot.server.pages.kit.route import page, submit
-from entrepot.server.pages.kit.visit import Visit
+from entrepot.server.pages.kit.visit import PageVisit
 from entrepot.server.pages.sign_in import chosen_password, signed_in
 
 __all__ = ["ROUTES"]
@@ -37,12 +37,14 @@ _RIGHTS: Final[dict[str, list[str] | None]] = {
 
 
 @page("/account", Asked.SIGNED_IN)
-async def show(visit: Visit) -> Response[Any]:
+async def show(visit: PageVisit) -> Response[Any]:
     require_in_person(visit.services, visit.caller)
-    return await _account_page(visit, None, Form())
+    return await _account_page(visit, None, PageForm())
 
 
-async def _account_page(visit: Visit, form: Form | None, password: Form, status: int = 200) -> Response[Any]:
+async def _account_page(
+    visit: PageVisit, form: PageForm | None, password: PageForm, status: int = 200
+) -> Response[Any]:
     found = await account.show_self_with_teams(visit.services, visit.caller)
     own = found.account
     return visit.render(
@@ -50,7 +52,7 @@ async def _account_page(visit: Visit, form: Form | None, password: Form, status:
         status=status,
         tab="account",
         account=own,
-        form=form or Form(display_name=own.display_name, email=own.email),
+        form=form or PageForm(display_name=own.display_name, email=own.email),
         password=password,
         teams=found.teams,
         shortest=account.MIN_PASSWORD_LENGTH,
@@ -58,20 +60,20 @@ async def _account_page(visit: Visit, form: Form | None, password: Form, status:
 
 
 @submit("/account", Asked.SIGNED_IN)
-async def change(visit: Visit) -> Response[Any]:
+async def change(visit: PageVisit) -> Response[Any]:
     require_in_person(visit.services, visit.caller)
     form = await visit.form()
     changes = {name: form.text(name, longest=200) for name in ("display_name", "email")}
     if changes["email"] and "@" not in changes["email"]:
         form.refuse("email", "An e-mail address has an @ in it.")
     if not form.is_good:
-        return await _account_page(visit, form, Form(), 400)
+        return await _account_page(visit, form, PageForm(), 400)
     await account.change_self(visit.services, visit.caller, changes)
     return visit.go("/account", "Saved.")
 
 
 @submit("/account/password", Asked.SIGNED_IN)
-async def change_password(visit: Visit) -> Response[Any]:
+async def change_password(visit: PageVisit) -> Response[Any]:
     """Ends every session but this one."""
     require_in_person(visit.services, visit.caller)
     form = await visit.form()
@@ -90,13 +92,13 @@ async def change_password(visit: Visit) -> Response[Any]:
 
 
 @page("/account/tokens", Asked.SIGNED_IN)
-async def list_tokens(visit: Visit) -> Response[Any]:
+async def list_tokens(visit: PageVisit) -> Response[Any]:
     require_in_person(visit.services, visit.caller)
-    return await _tokens_page(visit, Form(rights="push"))
+    return await _tokens_page(visit, PageForm(rights="push"))
 
 
 async def _tokens_page(
-    visit: Visit, form: Form, status: int = 200, made: tokens.MintedToken | None = None
+    visit: PageVisit, form: PageForm, status: int = 200, made: tokens.MintedToken | None = None
 ) -> Response[Any]:
     found = await tokens.list_own_tokens(visit.services, visit.caller, n=MOST)
     secret = made.secret if made else ""
@@ -113,7 +115,7 @@ async def _tokens_page(
 
 
 @submit("/account/tokens", Asked.SIGNED_IN)
-async def make_token(visit: Visit) -> Response[Any]:
+async def make_token(visit: PageVisit) -> Response[Any]:
     """The secret is on the page that answers, and nowhere else."""
     require_in_person(visit.services, visit.caller)
     form = await visit.form()
@@ -132,14 +134,14 @@ async def make_token(visit: Visit) -> Response[Any]:
                 repositories=repositories or None,
                 expires_at=expires_at,
             )
-            return await _tokens_page(visit, Form(rights="push"), made=made)
+            return await _tokens_page(visit, PageForm(rights="push"), made=made)
         except EntrepotError as error:
             form.blame(error, {InvalidPattern: "repositories"})
     return await _tokens_page(visit, form, 400)
 
 
 @submit("/account/tokens/revoke", Asked.SIGNED_IN)
-async def revoke_token(visit: Visit) -> Response[Any]:
+async def revoke_token(visit: PageVisit) -> Response[Any]:
     """At once; what was made with it is refused too."""
     require_in_person(visit.services, visit.caller)
     token = (await visit.form()).text("token", longest=40)
@@ -148,7 +150,7 @@ async def revoke_token(visit: Visit) -> Response[Any]:
 
 
 @page("/account/sessions", Asked.SIGNED_IN)
-async def sessions(visit: Visit) -> Response[Any]:
+async def sessions(visit: PageVisit) -> Response[Any]:
     rows = await account.list_sessions(visit.services, visit.caller)
     return visit.render(
         "account_sessions.html", tab="sessions", rows=rows, present=visit.caller.principal.token_id
@@ -156,7 +158,7 @@ async def sessions(visit: Visit) -> Response[Any]:
 
 
 @submit("/account/sessions/end", Asked.SIGNED_IN)
-async def end(visit: Visit) -> Response[Any]:
+async def end(visit: PageVisit) -> Response[Any]:
     """One session, or with `others` all but this one."""
     require_in_person(visit.services, visit.caller)
     form = await visit.form()

@@ -18,7 +18,7 @@ from entrepot.server.control import audit
 from entrepot.server.pages.kit import addresses
 from entrepot.server.pages.kit.headers import PAGE_HEADERS
 from entrepot.server.pages.kit.route import page
-from entrepot.server.pages.kit.visit import Visit
+from entrepot.server.pages.kit.visit import PageVisit
 
 __all__ = ["ROUTES"]
 
@@ -46,7 +46,7 @@ class _Filter:
         }
 
 
-def _filter(visit: Visit) -> _Filter:
+def _filter(visit: PageVisit) -> _Filter:
     return _Filter(
         principal=visit.query("who"),
         action=visit.query("action", longest=64),
@@ -66,7 +66,7 @@ def _moment(text: str, *, days: int = 0) -> int | None:
 
 
 @page("/admin/audit", Action.READ_SYSTEM)
-async def show_audit(visit: Visit) -> Response[Any]:
+async def show_audit(visit: PageVisit) -> Response[Any]:
     """Who changed what, newest first."""
     wanted, before = _filter(visit), visit.number("before")
     rows = await audit.list_audit(
@@ -102,18 +102,18 @@ _COLUMNS: Final = (
 
 
 @page("/admin/audit.csv", Action.READ_SYSTEM)
-async def audit_csv(visit: Visit) -> Stream:
+async def audit_csv(visit: PageVisit) -> Stream:
     """For a spreadsheet."""
     return _export(visit, "text/csv; charset=utf-8", "audit.csv", _csv_lines, ",".join(_COLUMNS) + "\r\n")
 
 
 @page("/admin/audit.jsonl", Action.READ_SYSTEM)
-async def audit_jsonl(visit: Visit) -> Stream:
+async def audit_jsonl(visit: PageVisit) -> Stream:
     """For programs: one JSON object a line."""
     return _export(visit, "application/jsonl", "audit.jsonl", _json_lines, "")
 
 
-def _export(visit: Visit, media_type: str, name: str, write: Any, first: str) -> Stream:
+def _export(visit: PageVisit, media_type: str, name: str, write: Any, first: str) -> Stream:
     wanted = _filter(visit)
 
     async def rows() -> AsyncGenerator[bytes, None]:

@@ -10,16 +10,16 @@ from entrepot.errors import InvalidInput
 from entrepot.server.access.decision.errors import Unknown
 from entrepot.server.access.decision.model import Action
 from entrepot.server.control.explain import explain, parse_target
-from entrepot.server.pages.kit.forms import Form
+from entrepot.server.pages.kit.forms import PageForm
 from entrepot.server.pages.kit.route import page
-from entrepot.server.pages.kit.visit import Visit
+from entrepot.server.pages.kit.visit import PageVisit
 
 __all__ = ["ROUTES"]
 
 
 @page("/admin/explain", Action.READ_SYSTEM)
-async def explain_page(visit: Visit) -> Response[Any]:
-    form = Form(user=visit.query("user"), action=visit.query("action") or "pull", on=visit.query("on"))
+async def explain_page(visit: PageVisit) -> Response[Any]:
+    form = PageForm(user=visit.query("user"), action=visit.query("action") or "pull", on=visit.query("on"))
     found = None
     if form["user"]:
         target = parse_target(form["on"])

@@ -9,13 +9,13 @@ from litestar import Response
 from entrepot.server.access.decision.model import Action
 from entrepot.server.control.health import show_health
 from entrepot.server.pages.kit.route import page
-from entrepot.server.pages.kit.visit import Visit
+from entrepot.server.pages.kit.visit import PageVisit
 
 __all__ = ["ROUTES"]
 
 
 @page("/admin", Action.READ_SYSTEM)
-async def health(visit: Visit) -> Response[Any]:
+async def health(visit: PageVisit) -> Response[Any]:
     found = await show_health(visit.services, visit.caller)
     return visit.render(
         "admin_health.html",

@@ -10,7 +10,7 @@ from entrepot.server.access.decision.model import Action
 from entrepot.server.control.jobs import list_job_rounds, list_jobs
 from entrepot.server.control.jobs import run_job as run
 from entrepot.server.pages.kit.route import page, submit
-from entrepot.server.pages.kit.visit import Visit
+from entrepot.server.pages.kit.visit import PageVisit
 from entrepot.server.pages.kit.words import figures
 
 __all__ = ["ROUTES"]
@@ -19,7 +19,7 @@ ROWS: Final = 100
 
 
 @page("/admin/jobs", Action.READ_SYSTEM)
-async def jobs(visit: Visit) -> Response[Any]:
+async def jobs(visit: PageVisit) -> Response[Any]:
     kind = visit.query("kind", longest=64)
     rounds = await list_job_rounds(visit.services, visit.caller)
     rows = await list_jobs(visit.services, visit.caller, kind=kind, n=ROWS)
@@ -34,7 +34,7 @@ async def jobs(visit: Visit) -> Response[Any]:
 
 
 @submit("/admin/jobs", Action.MANAGE_SYSTEM)
-async def run_job(visit: Visit) -> Response[Any]:
+async def run_job(visit: PageVisit) -> Response[Any]:
     """Soon, by whichever process takes jobs."""
     kind = (await visit.form())["kind"]
     is_new = await run(visit.services, visit.caller, kind)

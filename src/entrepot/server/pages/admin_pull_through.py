@@ -10,19 +10,19 @@ from entrepot.errors import EntrepotError, InvalidInput
 from entrepot.server.access.decision.errors import AlreadyExists, InvalidName
 from entrepot.server.access.decision.model import Action
 from entrepot.server.control import pull_through
-from entrepot.server.pages.kit.forms import Form
+from entrepot.server.pages.kit.forms import PageForm
 from entrepot.server.pages.kit.route import page, submit
-from entrepot.server.pages.kit.visit import Visit
+from entrepot.server.pages.kit.visit import PageVisit
 
 __all__ = ["ROUTES"]
 
 
 @page("/admin/pull-through", Action.READ_SYSTEM)
-async def list_upstreams(visit: Visit) -> Response[Any]:
-    return await _upstreams_page(visit, Form())
+async def list_upstreams(visit: PageVisit) -> Response[Any]:
+    return await _upstreams_page(visit, PageForm())
 
 
-async def _upstreams_page(visit: Visit, form: Form, status: int = 200) -> Response[Any]:
+async def _upstreams_page(visit: PageVisit, form: PageForm, status: int = 200) -> Response[Any]:
     rows = await pull_through.list_upstreams(visit.services, visit.caller)
     shown = visit.query("snippets")
     snippets = None
@@ -43,7 +43,7 @@ async def _upstreams_page(visit: Visit, form: Form, status: int = 200) -> Respon
 
 
 @submit("/admin/pull-through", Action.MANAGE_SYSTEM)
-async def add_one_upstream(visit: Visit) -> Response[Any]:
+async def add_one_upstream(visit: PageVisit) -> Response[Any]:
     form = await visit.form()
     name = form.text("name", required="Give the project a name, as hub.", longest=64).lower()
     url = form.text("url", required="Where is it? As docker.io or https://ghcr.io.", longest=500)
@@ -68,7 +68,7 @@ async def add_one_upstream(visit: Visit) -> Response[Any]:
 
 
 @submit("/admin/pull-through/{project:str}/remove", Action.MANAGE_SYSTEM)
-async def remove_one_upstream(visit: Visit, project: str) -> Response[Any]:
+async def remove_one_upstream(visit: PageVisit, project: str) -> Response[Any]:
     await pull_through.remove_upstream(visit.services, visit.caller, project)
     return visit.go("/admin/pull-through", f"{project} fetches nothing any more; what is in it stays.")
 

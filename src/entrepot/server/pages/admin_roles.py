@@ -10,9 +10,9 @@ from entrepot.errors import EntrepotError, InvalidInput
 from entrepot.server.access.decision.errors import AlreadyExists, InvalidName
 from entrepot.server.access.decision.model import PROJECT_ACTIONS, Action
 from entrepot.server.control import roles
-from entrepot.server.pages.kit.forms import Form, is_confirmed
+from entrepot.server.pages.kit.forms import PageForm, is_confirmed
 from entrepot.server.pages.kit.route import page, submit
-from entrepot.server.pages.kit.visit import Visit
+from entrepot.server.pages.kit.visit import PageVisit
 
 __all__ = ["ROUTES"]
 
@@ -41,12 +41,12 @@ assert _ACTIONS.keys() == PROJECT_ACTIONS
 
 
 @page("/admin/roles", Action.READ_SYSTEM)
-async def list_roles(visit: Visit) -> Response[Any]:
+async def list_roles(visit: PageVisit) -> Response[Any]:
     visit.require_accounts()
-    return await _roles_page(visit, Form())
+    return await _roles_page(visit, PageForm())
 
 
-async def _roles_page(visit: Visit, form: Form, status: int = 200) -> Response[Any]:
+async def _roles_page(visit: PageVisit, form: PageForm, status: int = 200) -> Response[Any]:
     rows = await roles.list_roles(visit.services, visit.caller)
     return visit.render(
         "admin_roles.html",
@@ -61,7 +61,7 @@ async def _roles_page(visit: Visit, form: Form, status: int = 200) -> Response[A
 
 
 @submit("/admin/roles", Action.MANAGE_SYSTEM)
-async def save_role(visit: Visit) -> Response[Any]:
+async def save_role(visit: PageVisit) -> Response[Any]:
     """A new custom role, or other actions for one that is there."""
     visit.require_accounts()
     form = await visit.form()
@@ -90,22 +90,22 @@ async def save_role(visit: Visit) -> Response[Any]:
 
 
 @page("/admin/roles/{role:str}", Action.READ_SYSTEM)
-async def role(visit: Visit, role: str) -> Response[Any]:
+async def role(visit: PageVisit, role: str) -> Response[Any]:
     """The form, with what the role holds now."""
     visit.require_accounts()
     found = await roles.show_role(visit.services, visit.caller, role)
     return await _role_page(
-        visit, role, Form(name=found.name, description=found.description), list(found.actions)
+        visit, role, PageForm(name=found.name, description=found.description), list(found.actions)
     )
 
 
 async def _role_page(
-    visit: Visit,
+    visit: PageVisit,
     name: str,
-    form: Form,
+    form: PageForm,
     chosen: list[str],
     status: int = 200,
-    confirm: Form | None = None,
+    confirm: PageForm | None = None,
 ) -> Response[Any]:
     found = await roles.show_role(visit.services, visit.caller, name)
     if found.builtin:
@@ -119,7 +119,7 @@ async def _role_page(
         role=found,
         holders=await roles.projects_with_role(visit.services, visit.caller, name),
         form=form,
-        confirm=confirm or Form(),
+        confirm=confirm or PageForm(),
         chosen=chosen,
         actions=_ACTIONS,
         may_manage=await visit.may(Action.MANAGE_SYSTEM),
@@ -127,12 +127,12 @@ async def _role_page(
 
 
 @submit("/admin/roles/{role:str}/delete", Action.MANAGE_SYSTEM)
-async def remove_role(visit: Visit, role: str) -> Response[Any]:
+async def remove_role(visit: PageVisit, role: str) -> Response[Any]:
     visit.require_accounts()
     confirm = await visit.form()
     if not is_confirmed(confirm, role):
         found = await roles.show_role(visit.services, visit.caller, role)
-        form = Form(name=found.name, description=found.description)
+        form = PageForm(name=found.name, description=found.description)
         return await _role_page(visit, role, form, list(found.actions), 400, confirm)
     await roles.delete_role(visit.services, visit.caller, role)
     return visit.go("/admin/roles", f"Role {role} is deleted.")

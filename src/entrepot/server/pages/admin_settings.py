@@ -8,17 +8,17 @@ from litestar import Response
 
 from entrepot.server.access.decision.model import Action
 from entrepot.server.control import settings
-from entrepot.server.pages.kit.forms import Form
+from entrepot.server.pages.kit.forms import PageForm
 from entrepot.server.pages.kit.route import page, submit
-from entrepot.server.pages.kit.visit import Visit
+from entrepot.server.pages.kit.visit import PageVisit
 
 __all__ = ["ROUTES"]
 
 
 @page("/admin/settings", Action.READ_SYSTEM)
-async def show(visit: Visit) -> Response[Any]:
+async def show(visit: PageVisit) -> Response[Any]:
     found = await settings.show_settings(visit.services, visit.caller)
-    form = Form(project_creation=found.project_creation, read_only="yes" if found.read_only else "")
+    form = PageForm(project_creation=found.project_creation, read_only="yes" if found.read_only else "")
     return visit.render(
         "admin_settings.html",
         tab="settings",
@@ -28,7 +28,7 @@ async def show(visit: Visit) -> Response[Any]:
 
 
 @submit("/admin/settings", Action.MANAGE_SYSTEM)
-async def change(visit: Visit) -> Response[Any]:
+async def change(visit: PageVisit) -> Response[Any]:
     """They hold from the next request on."""
     form = await visit.form()
     creation, read_only = form.choice("project_creation", ("admins", "signed-in")), form.flag("read_only")

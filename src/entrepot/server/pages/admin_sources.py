@@ -11,9 +11,9 @@ from entrepot.server.access.decision.errors import AlreadyExists, InvalidName
 from entrepot.server.access.decision.model import Action
 from entrepot.server.control import sources
 from entrepot.server.control.transaction import require_in_person
-from entrepot.server.pages.kit.forms import Form
+from entrepot.server.pages.kit.forms import PageForm
 from entrepot.server.pages.kit.route import page, submit
-from entrepot.server.pages.kit.visit import Visit
+from entrepot.server.pages.kit.visit import PageVisit
 
 __all__ = ["ROUTES"]
 
@@ -47,12 +47,12 @@ _NEEDED: Final[dict[str, tuple[str, ...]]] = {
 
 
 @page("/admin/sources", Action.READ_SYSTEM)
-async def list_sources(visit: Visit) -> Response[Any]:
+async def list_sources(visit: PageVisit) -> Response[Any]:
     visit.require_accounts()
-    return await _sources_page(visit, Form(kind="oidc"))
+    return await _sources_page(visit, PageForm(kind="oidc"))
 
 
-async def _sources_page(visit: Visit, form: Form, status: int = 200) -> Response[Any]:
+async def _sources_page(visit: PageVisit, form: PageForm, status: int = 200) -> Response[Any]:
     rows = await sources.list_sources(visit.services, visit.caller)
     return visit.render(
         "admin_sources.html",
@@ -68,7 +68,7 @@ async def _sources_page(visit: Visit, form: Form, status: int = 200) -> Response
 
 
 @submit("/admin/sources", Action.MANAGE_SYSTEM)
-async def add_one_source(visit: Visit) -> Response[Any]:
+async def add_one_source(visit: PageVisit) -> Response[Any]:
     visit.require_accounts()
     require_in_person(visit.services, visit.caller)
     form = await visit.form()
@@ -99,7 +99,7 @@ async def add_one_source(visit: Visit) -> Response[Any]:
 
 
 @submit("/admin/sources/{source:str}", Action.MANAGE_SYSTEM)
-async def change_source(visit: Visit, source: str) -> Response[Any]:
+async def change_source(visit: PageVisit, source: str) -> Response[Any]:
     """Switch it on or off, or remove it."""
     visit.require_accounts()
     require_in_person(visit.services, visit.caller)

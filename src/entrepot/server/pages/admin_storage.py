@@ -11,13 +11,13 @@ from entrepot.server.control import projects
 from entrepot.server.control.storage import show_storage
 from entrepot.server.pages.kit import addresses
 from entrepot.server.pages.kit.route import page, submit
-from entrepot.server.pages.kit.visit import Visit
+from entrepot.server.pages.kit.visit import PageVisit
 
 __all__ = ["ROUTES"]
 
 
 @page("/admin/storage", Action.READ_SYSTEM)
-async def storage(visit: Visit) -> Response[Any]:
+async def storage(visit: PageVisit) -> Response[Any]:
     figures, gone = await show_storage(visit.services, visit.caller)
     return visit.render(
         "admin_storage.html",
@@ -30,7 +30,7 @@ async def storage(visit: Visit) -> Response[Any]:
 
 
 @submit("/admin/restore-project", Action.MANAGE_SYSTEM)
-async def bring_back(visit: Visit) -> Response[Any]:
+async def bring_back(visit: PageVisit) -> Response[Any]:
     """A deleted project, with the repositories that went with it."""
     name = (await visit.form()).text("project", required="Which one?", longest=128)
     await projects.restore_project(visit.services, visit.caller, name)

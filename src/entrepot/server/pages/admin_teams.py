@@ -12,9 +12,9 @@ from entrepot.server.access.decision.errors import AlreadyExists, InvalidName, U
 from entrepot.server.access.decision.model import Action
 from entrepot.server.control import teams
 from entrepot.server.pages.kit import addresses
-from entrepot.server.pages.kit.forms import Form, is_confirmed
+from entrepot.server.pages.kit.forms import PageForm, is_confirmed
 from entrepot.server.pages.kit.route import page, submit
-from entrepot.server.pages.kit.visit import Visit
+from entrepot.server.pages.kit.visit import PageVisit
 
 __all__ = ["ROUTES"]
 
@@ -22,12 +22,12 @@ MOST: Final = 1000
 
 
 @page("/admin/teams", Action.READ_SYSTEM)
-async def list_teams(visit: Visit) -> Response[Any]:
+async def list_teams(visit: PageVisit) -> Response[Any]:
     visit.require_accounts()
-    return await _teams_page(visit, Form())
+    return await _teams_page(visit, PageForm())
 
 
-async def _teams_page(visit: Visit, form: Form, status: int = 200) -> Response[Any]:
+async def _teams_page(visit: PageVisit, form: PageForm, status: int = 200) -> Response[Any]:
     rows = await teams.list_teams(visit.services, visit.caller, n=MOST)
     return visit.render(
         "admin_teams.html",
@@ -40,7 +40,7 @@ async def _teams_page(visit: Visit, form: Form, status: int = 200) -> Response[A
 
 
 @submit("/admin/teams", Action.MANAGE_SYSTEM)
-async def add_team(visit: Visit) -> Response[Any]:
+async def add_team(visit: PageVisit) -> Response[Any]:
     visit.require_accounts()
     form = await visit.form()
     name = form.text("name", required="Give it a name, as developers.", longest=64).lower()
@@ -64,18 +64,18 @@ async def add_team(visit: Visit) -> Response[Any]:
 
 
 @page("/admin/teams/{team:str}", Action.READ_SYSTEM)
-async def team(visit: Visit, team: str) -> Response[Any]:
+async def team(visit: PageVisit, team: str) -> Response[Any]:
     visit.require_accounts()
-    return await _team_page(visit, team, Form())
+    return await _team_page(visit, team, PageForm())
 
 
 async def _team_page(
-    visit: Visit,
+    visit: PageVisit,
     name: str,
-    joining: Form,
+    joining: PageForm,
     status: int = 200,
-    form: Form | None = None,
-    confirm: Form | None = None,
+    form: PageForm | None = None,
+    confirm: PageForm | None = None,
 ) -> Response[Any]:
     found = await teams.show_team_details(visit.services, visit.caller, name)
     return visit.render(
@@ -86,21 +86,22 @@ async def _team_page(
         members=found.members,
         grants=found.grants,
         joining=joining,
-        confirm=confirm or Form(),
-        form=form or Form(description=found.team.description, external_group=found.team.external_group or ""),
+        confirm=confirm or PageForm(),
+        form=form
+        or PageForm(description=found.team.description, external_group=found.team.external_group or ""),
         may_manage=await visit.may(Action.MANAGE_SYSTEM),
     )
 
 
 @submit("/admin/teams/{team:str}", Action.MANAGE_SYSTEM)
-async def change_one_team(visit: Visit, team: str) -> Response[Any]:
+async def change_one_team(visit: PageVisit, team: str) -> Response[Any]:
     visit.require_accounts()
     form = await visit.form()
     group = form.text("external_group", longest=300)
     if group and ":" not in group:
         form.refuse("external_group", "Write source:group, as corp:developers.")
     if not form.is_good:
-        return await _team_page(visit, team, Form(), 400, form)
+        return await _team_page(visit, team, PageForm(), 400, form)
     changes: Mapping[str, str | None] = {
         "description": form.text("description", longest=300),
         "external_group": group or None,
@@ -110,7 +111,7 @@ async def change_one_team(visit: Visit, team: str) -> Response[Any]:
 
 
 @submit("/admin/teams/{team:str}/members", Action.MANAGE_SYSTEM)
-async def join(visit: Visit, team: str) -> Response[Any]:
+async def join(visit: PageVisit, team: str) -> Response[Any]:
     visit.require_accounts()
     form = await visit.form()
     name = form.text("name", required="Whom?", longest=255).lower()
@@ -124,7 +125,7 @@ async def join(visit: Visit, team: str) -> Response[Any]:
 
 
 @submit("/admin/teams/{team:str}/members/remove", Action.MANAGE_SYSTEM)
-async def leave(visit: Visit, team: str) -> Response[Any]:
+async def leave(visit: PageVisit, team: str) -> Response[Any]:
     visit.require_accounts()
     name = (await visit.form()).text("name")
     await teams.remove_member(visit.services, visit.caller, team, name)
@@ -132,12 +133,12 @@ async def leave(visit: Visit, team: str) -> Response[Any]:
 
 
 @submit("/admin/teams/{team:str}/delete", Action.MANAGE_SYSTEM)
-async def remove_team(visit: Visit, team: str) -> Response[Any]:
+async def remove_team(visit: PageVisit, team: str) -> Response[Any]:
     """With its memberships and grants."""
     visit.require_accounts()
     confirm = await visit.form()
     if not is_confirmed(confirm, team):
-        return await _team_page(visit, team, Form(), 400, confirm=confirm)
+        return await _team_page(visit, team, PageForm(), 400, confirm=confirm)
     await teams.delete_team(visit.services, visit.caller, team)
     return visit.go("/admin/teams", f"Team {team} is deleted.")
 

@@ -12,9 +12,9 @@ from entrepot.server.access.decision.model import Action, SystemRole
 from entrepot.server.control import tokens, users
 from entrepot.server.control.transaction import require_in_person
 from entrepot.server.pages.kit import addresses
-from entrepot.server.pages.kit.forms import Form, is_confirmed
+from entrepot.server.pages.kit.forms import PageForm, is_confirmed
 from entrepot.server.pages.kit.route import page, submit
-from entrepot.server.pages.kit.visit import Visit
+from entrepot.server.pages.kit.visit import PageVisit
 
 __all__ = ["ROUTES"]
 
@@ -23,12 +23,12 @@ _SYSTEM_ROLES: Final = ("", "auditor", "admin")
 
 
 @page("/admin/users", Action.READ_SYSTEM)
-async def list_users(visit: Visit) -> Response[Any]:
+async def list_users(visit: PageVisit) -> Response[Any]:
     visit.require_accounts()
-    return await _users_page(visit, Form())
+    return await _users_page(visit, PageForm())
 
 
-async def _users_page(visit: Visit, form: Form, status: int = 200) -> Response[Any]:
+async def _users_page(visit: PageVisit, form: PageForm, status: int = 200) -> Response[Any]:
     last, wanted = visit.query("after"), visit.query("find", longest=128).lower()
     rows = await users.list_users(visit.services, visit.caller, last=last, n=ROWS + 1, contains=wanted)
     more = rows[ROWS - 1].name if len(rows) > ROWS else None
@@ -45,7 +45,7 @@ async def _users_page(visit: Visit, form: Form, status: int = 200) -> Response[A
 
 
 @submit("/admin/users", Action.MANAGE_SYSTEM)
-async def add_user(visit: Visit) -> Response[Any]:
+async def add_user(visit: PageVisit) -> Response[Any]:
     """Answers with the user's page, on it the link with which they choose a password."""
     visit.require_accounts()
     require_in_person(visit.services, visit.caller)
@@ -71,18 +71,18 @@ async def add_user(visit: Visit) -> Response[Any]:
 
 
 @page("/admin/users/{user:str}", Action.READ_SYSTEM)
-async def user(visit: Visit, user: str) -> Response[Any]:
+async def user(visit: PageVisit, user: str) -> Response[Any]:
     visit.require_accounts()
     return await _user_page(visit, user)
 
 
 async def _user_page(
-    visit: Visit,
+    visit: PageVisit,
     name: str,
     *,
     link: str = "",
-    form: Form | None = None,
-    confirm: Form | None = None,
+    form: PageForm | None = None,
+    confirm: PageForm | None = None,
     status: int = 200,
 ) -> Response[Any]:
     found = await users.show_user_details(visit.services, visit.caller, name)
@@ -96,9 +96,9 @@ async def _user_page(
         grants=found.grants,
         teams=found.teams,
         link=f"{visit.caller.base_url}/setup?token={link}" if link else "",
-        confirm=confirm or Form(),
+        confirm=confirm or PageForm(),
         form=form
-        or Form(
+        or PageForm(
             display_name=account.display_name,
             email=account.email,
             system_role=account.system_role or "",
@@ -111,7 +111,7 @@ async def _user_page(
 
 
 @submit("/admin/users/{user:str}", Action.MANAGE_SYSTEM)
-async def change_user(visit: Visit, user: str) -> Response[Any]:
+async def change_user(visit: PageVisit, user: str) -> Response[Any]:
     """Somebody disabled is refused from the next request on."""
     visit.require_accounts()
     require_in_person(visit.services, visit.caller)
@@ -136,7 +136,7 @@ async def change_user(visit: Visit, user: str) -> Response[Any]:
 
 
 @submit("/admin/users/{user:str}/link", Action.MANAGE_SYSTEM)
-async def make_link(visit: Visit, user: str) -> Response[Any]:
+async def make_link(visit: PageVisit, user: str) -> Response[Any]:
     """For a new or forgotten password; works once, for a day."""
     visit.require_accounts()
     require_in_person(visit.services, visit.caller)
@@ -145,7 +145,7 @@ async def make_link(visit: Visit, user: str) -> Response[Any]:
 
 
 @submit("/admin/users/{user:str}/revoke", Action.MANAGE_SYSTEM)
-async def revoke_token(visit: Visit, user: str) -> Response[Any]:
+async def revoke_token(visit: PageVisit, user: str) -> Response[Any]:
     """A token or session of somebody else."""
     visit.require_accounts()
     token = (await visit.form()).text("token", longest=40)
@@ -154,7 +154,7 @@ async def revoke_token(visit: Visit, user: str) -> Response[Any]:
 
 
 @submit("/admin/users/{user:str}/delete", Action.MANAGE_SYSTEM)
-async def remove_user(visit: Visit, user: str) -> Response[Any]:
+async def remove_user(visit: PageVisit, user: str) -> Response[Any]:
     """With tokens, memberships and grants; what they pushed stays."""
     visit.require_accounts()
     confirm = await visit.form()

@@ -31,7 +31,7 @@ from entrepot.server.pages.images import contents_of, digest_of, shown_image
 from entrepot.server.pages.kit import addresses
 from entrepot.server.pages.kit.file_view import MAX_TEXT_BYTES, asked_path, crumbs, file_text
 from entrepot.server.pages.kit.route import page
-from entrepot.server.pages.kit.visit import Visit
+from entrepot.server.pages.kit.visit import PageVisit
 from entrepot.server.pages.repositories import repository_head
 
 __all__ = ["ROUTES"]
@@ -49,7 +49,7 @@ MAX_PICTURE: Final = 32 << 20
 
 
 @page("/repositories/{repository:str}/-/tags/{tag:str}/files", Action.PULL)
-async def of_tag(visit: Visit, repository: str, tag: str) -> Response[Any]:
+async def of_tag(visit: PageVisit, repository: str, tag: str) -> Response[Any]:
     """To the image that the tag is now, by its digest: a link to that stays right."""
     shown = await shown_image(visit, repository, await digest_of(visit, repository, tag))
     found, _why = await contents_of(visit, repository, shown)
@@ -59,7 +59,7 @@ async def of_tag(visit: Visit, repository: str, tag: str) -> Response[Any]:
 
 
 @page("/repositories/{repository:str}/-/manifests/{digest:str}/files", Action.PULL)
-async def of_digest(visit: Visit, repository: str, digest: str) -> Response[Any]:
+async def of_digest(visit: PageVisit, repository: str, digest: str) -> Response[Any]:
     """A folder, or a file."""
     head = await repository_head(visit, repository, "tags")
     found = await _opened(visit, repository, digest)
@@ -81,7 +81,7 @@ async def of_digest(visit: Visit, repository: str, digest: str) -> Response[Any]
 
 
 async def _folder(
-    visit: Visit, found: Contents, row: FileRow | None, context: dict[str, Any]
+    visit: PageVisit, found: Contents, row: FileRow | None, context: dict[str, Any]
 ) -> Response[Any]:
     deep, by_size = visit.query("view") == "all", visit.query("order") == "size"
     hidden = visit.query("removed") != "no"
@@ -109,7 +109,7 @@ async def _folder(
 
 
 @page("/repositories/{repository:str}/-/manifests/{digest:str}/raw", Action.PULL)
-async def raw(visit: Visit, repository: str, digest: str) -> Response[Any]:
+async def raw(visit: PageVisit, repository: str, digest: str) -> Response[Any]:
     """A file's bytes. A picture may be shown; all else is an attachment."""
     found = await _opened(visit, repository, digest)
     row = await find_file(found, _asked(visit))
@@ -130,7 +130,7 @@ async def raw(visit: Visit, repository: str, digest: str) -> Response[Any]:
 
 
 @page("/repositories/{repository:str}/-/manifests/{digest:str}/tar", Action.PULL)
-async def tar(visit: Visit, repository: str, digest: str) -> Response[Any]:
+async def tar(visit: PageVisit, repository: str, digest: str) -> Response[Any]:
     """A folder with all below it."""
     found = await _opened(visit, repository, digest)
     asked = _asked(visit)
@@ -146,15 +146,15 @@ async def tar(visit: Visit, repository: str, digest: str) -> Response[Any]:
     return Stream(_resumed(first, content), headers=headers)
 
 
-async def _opened(visit: Visit, repository: str, digest: str) -> Contents:
+async def _opened(visit: PageVisit, repository: str, digest: str) -> Contents:
     return await open_contents(visit.services, visit.caller, repository, str(Digest.parse(digest)))
 
 
-def _asked(visit: Visit, name: str = "path") -> tuple[bytes, ...]:
+def _asked(visit: PageVisit, name: str = "path") -> tuple[bytes, ...]:
     return asked_path(visit.request.scope["query_string"], name)
 
 
-async def _beginning(visit: Visit, found: Contents, row: FileRow) -> bytes:
+async def _beginning(visit: PageVisit, found: Contents, row: FileRow) -> bytes:
     pieces, size = [], 0
     async with aclosing(read_file(visit.services, found, row)) as content:
         async for piece in content:

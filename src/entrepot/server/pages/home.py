@@ -10,12 +10,12 @@ from entrepot.server.access.decision.model import Action
 from entrepot.server.control.first_start import nobody_signed_in
 from entrepot.server.control.projects import list_projects
 from entrepot.server.control.repositories import RepositoryOrder, list_moves, page_of_repositories
-from entrepot.server.control.search import Found, search
+from entrepot.server.control.search import SearchHit, search
 from entrepot.server.pages.kit import addresses
 from entrepot.server.pages.kit.moves import fold_moves
 from entrepot.server.pages.kit.paging import MAX_PAGE, pager
 from entrepot.server.pages.kit.route import page
-from entrepot.server.pages.kit.visit import Visit
+from entrepot.server.pages.kit.visit import PageVisit
 from entrepot.server.pages.kit.words import plural, short_digest
 
 __all__ = ["ROUTES", "result_address"]
@@ -29,7 +29,7 @@ RECENT, LATELY = 100, 12
 
 
 @page("/", Action.SEARCH)
-async def home(visit: Visit) -> Response[Any]:
+async def home(visit: PageVisit) -> Response[Any]:
     """Repositories, last pushed first, beside what happened lately."""
     order = cast("RepositoryOrder", visit.choice("sort", ("pushed", "name")))
     starred = visit.is_signed_in and visit.query("starred") == "yes"
@@ -72,7 +72,7 @@ async def home(visit: Visit) -> Response[Any]:
 
 
 @page("/search", Action.SEARCH)
-async def results(visit: Visit) -> Response[Any]:
+async def results(visit: PageVisit) -> Response[Any]:
     """The same as what appears while typing, for those who press return or have no JavaScript."""
     term = visit.query("q")
     found = await _find(visit, term, RESULTS)
@@ -82,7 +82,7 @@ async def results(visit: Visit) -> Response[Any]:
 
 
 @page("/search.json", Action.SEARCH)
-async def suggestions(visit: Visit) -> Response[Any]:
+async def suggestions(visit: PageVisit) -> Response[Any]:
     """For the search field, as one types."""
     found = await _find(visit, visit.query("q"), SUGGESTIONS)
     return Response(
@@ -92,17 +92,17 @@ async def suggestions(visit: Visit) -> Response[Any]:
     )
 
 
-async def _find(visit: Visit, term: str, n: int) -> list[Found]:
+async def _find(visit: PageVisit, term: str, n: int) -> list[SearchHit]:
     """Labels come before the rest: they are few, and what carries one is behind it."""
     results = await search(visit.services, visit.caller, term, n=n, labels=LABELS)
     labels = [
-        Found("label", label, f"on {plural(count, 'repository', 'repositories')}")
+        SearchHit("label", label, f"on {plural(count, 'repository', 'repositories')}")
         for label, count in results.labels
     ]
     return [*labels, *results.found]
 
 
-def result_name(found: Found) -> str:
+def result_name(found: SearchHit) -> str:
     """As one would write it down."""
     return (
         f"{found.name}@{short_digest(found.digest)}"
@@ -111,7 +111,7 @@ def result_name(found: Found) -> str:
     )
 
 
-def result_address(found: Found) -> str:
+def result_address(found: SearchHit) -> str:
     """Where a result leads."""
     if found.kind == "tag":
         repository, _, tag = found.name.rpartition(":")
@@ -126,7 +126,7 @@ def result_address(found: Found) -> str:
 
 
 @page("/projects", Action.SEARCH)
-async def projects(visit: Visit) -> Response[Any]:
+async def projects(visit: PageVisit) -> Response[Any]:
     """Those of which the visitor sees something."""
     last = visit.query("after")
     rows = await list_projects(visit.services, visit.caller, last=last, n=PROJECTS + 1)

@@ -31,16 +31,16 @@ from entrepot.server.pages.kit.comparison import compare_configs, compare_layers
 from entrepot.server.pages.kit.file_view import picture_of
 from entrepot.server.pages.kit.image_view import (
     MAX_ENTRIES,
-    Choice,
     ConfigView,
     LayerView,
+    PageChoice,
     choices_of,
     config_view,
     layer_views,
     pretty,
 )
 from entrepot.server.pages.kit.route import page
-from entrepot.server.pages.kit.visit import Visit
+from entrepot.server.pages.kit.visit import PageVisit
 from entrepot.server.pages.repositories import repository_head
 
 __all__ = ["ROUTES", "Shown", "contents_of", "digest_of", "shown_image"]
@@ -56,7 +56,7 @@ class Shown:
     """What a tag or digest stands for, and the image of it that is looked at."""
 
     top: ManifestRow
-    choices: list[Choice]
+    choices: list[PageChoice]
     """Of an index; empty for an image."""
     platform: str
     """The chosen one; empty for an image."""
@@ -69,7 +69,7 @@ class Shown:
     chart: Chart | None
 
 
-async def shown_image(visit: Visit, repository: str, digest: str) -> Shown:
+async def shown_image(visit: PageVisit, repository: str, digest: str) -> Shown:
     top = await _manifest(visit, repository, digest)
     choices = await apart(choices_of, top)
     chosen = _choose(choices, visit.query("platform"))
@@ -95,7 +95,7 @@ async def shown_image(visit: Visit, repository: str, digest: str) -> Shown:
     )
 
 
-def _choose(choices: list[Choice], wanted: str) -> Choice | None:
+def _choose(choices: list[PageChoice], wanted: str) -> PageChoice | None:
     """By platform or digest; else what most people run, else the first."""
     for choice in choices:
         if wanted and wanted in {choice.key, choice.platform, choice.digest}:
@@ -104,12 +104,12 @@ def _choose(choices: list[Choice], wanted: str) -> Choice | None:
     return next(iter([*usual, *choices]), None)
 
 
-async def _manifest(visit: Visit, repository: str, digest: str) -> ManifestRow:
+async def _manifest(visit: PageVisit, repository: str, digest: str) -> ManifestRow:
     return (await manifests.show_manifest(visit.services, visit.caller, repository, digest)).row
 
 
 @page("/repositories/{repository:str}/-/tags/{tag:str}", Action.PULL)
-async def by_tag(visit: Visit, repository: str, tag: str) -> Response[Any]:
+async def by_tag(visit: PageVisit, repository: str, tag: str) -> Response[Any]:
     name = parse_tag(tag)
     try:
         row = await find_tag(visit.services, visit.caller, repository, name)
@@ -123,11 +123,11 @@ async def by_tag(visit: Visit, repository: str, tag: str) -> Response[Any]:
 
 
 @page("/repositories/{repository:str}/-/manifests/{digest:str}", Action.PULL)
-async def by_digest(visit: Visit, repository: str, digest: str) -> Response[Any]:
+async def by_digest(visit: PageVisit, repository: str, digest: str) -> Response[Any]:
     return await _page(visit, repository, str(Digest.parse(digest)), None)
 
 
-async def _page(visit: Visit, repository: str, digest: str, row: TagRow | None) -> Response[Any]:
+async def _page(visit: PageVisit, repository: str, digest: str, row: TagRow | None) -> Response[Any]:
     tag = row.name if row else None
     head = await repository_head(visit, repository, "tags")
     shown = await shown_image(visit, repository, digest)
@@ -188,7 +188,7 @@ def _annotations(text: str | None) -> list[tuple[str, str]]:
 
 
 @page("/repositories/{repository:str}/-/compare", Action.PULL)
-async def compare(visit: Visit, repository: str) -> Response[Any]:
+async def compare(visit: PageVisit, repository: str) -> Response[Any]:
     """Two tags (or digests): what is shared, what is new, what is gone."""
     head = await repository_head(visit, repository, "compare")
     tags = (await page_of_tags(visit.services, visit.caller, repository, n=CHOICES)).tags
@@ -229,7 +229,7 @@ async def compare(visit: Visit, repository: str) -> Response[Any]:
     )
 
 
-async def contents_of(visit: Visit, repository: str, shown: Shown) -> tuple[Contents | None, str]:
+async def contents_of(visit: PageVisit, repository: str, shown: Shown) -> tuple[Contents | None, str]:
     """The files of the image that is looked at, or why there are none to show; empty for what is no image."""
     if shown.image is None or not shown.layers:
         return None, ""
@@ -240,7 +240,7 @@ async def contents_of(visit: Visit, repository: str, shown: Shown) -> tuple[Cont
 
 
 async def _changes(
-    visit: Visit, repository: str, before: Shown, after: Shown
+    visit: PageVisit, repository: str, before: Shown, after: Shown
 ) -> tuple[list[FileDifferenceRow] | None, str]:
     if before.image is None or after.image is None or before.image.digest == after.image.digest:
         return None, ""
@@ -257,7 +257,7 @@ def _another(tags: Sequence[Any], name: str) -> str:
     return next((row.name for row in tags if row.digest != digest), "")
 
 
-async def digest_of(visit: Visit, repository: str, text: str) -> str:
+async def digest_of(visit: PageVisit, repository: str, text: str) -> str:
     if ":" in text:
         return str(Digest.parse(text))
     name = parse_tag(text)

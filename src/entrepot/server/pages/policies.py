@@ -12,9 +12,9 @@ from entrepot.server.control import policies, retention
 from entrepot.server.control.policies import PolicyPreview
 from entrepot.server.control.retention import RunRow
 from entrepot.server.pages.kit import addresses
-from entrepot.server.pages.kit.forms import Form
+from entrepot.server.pages.kit.forms import PageForm
 from entrepot.server.pages.kit.route import page, submit
-from entrepot.server.pages.kit.visit import Visit
+from entrepot.server.pages.kit.visit import PageVisit
 from entrepot.server.pages.projects import project_head
 from entrepot.wording import plural
 
@@ -39,27 +39,27 @@ delete = "by-retention"
 
 
 @page("/projects/{project:str}/policy", Action.MANAGE_PROJECT)
-async def of_project(visit: Visit, project: str) -> Response[Any]:
+async def of_project(visit: PageVisit, project: str) -> Response[Any]:
     return await _page(visit, project, *await _present(visit, project))
 
 
 @submit("/projects/{project:str}/policy", Action.MANAGE_PROJECT)
-async def change_of_project(visit: Visit, project: str) -> Response[Any]:
+async def change_of_project(visit: PageVisit, project: str) -> Response[Any]:
     return await _change(visit, project)
 
 
 @page("/admin/policy", Action.READ_SYSTEM)
-async def of_registry(visit: Visit) -> Response[Any]:
+async def of_registry(visit: PageVisit) -> Response[Any]:
     return await _page(visit, None, *await _present(visit, None))
 
 
 @submit("/admin/policy", Action.MANAGE_SYSTEM)
-async def change_of_registry(visit: Visit) -> Response[Any]:
+async def change_of_registry(visit: PageVisit) -> Response[Any]:
     return await _change(visit, None)
 
 
 @submit("/admin/policy/runs", Action.MANAGE_SYSTEM)
-async def runs(visit: Visit) -> Response[Any]:
+async def runs(visit: PageVisit) -> Response[Any]:
     """Run retention, let a run go on that waits, or take one back."""
     form = await visit.form()
     what, number = form.choice("do", ("run", "approve", "undo")), _number(form["run"])
@@ -73,12 +73,12 @@ async def runs(visit: Visit) -> Response[Any]:
     return visit.go(_address(None), f"Run {done.id} removed {plural(done.removed, 'tag')}.")
 
 
-async def _present(visit: Visit, project: str | None) -> tuple[Form, None]:
+async def _present(visit: PageVisit, project: str | None) -> tuple[PageForm, None]:
     found = await policies.show_policy(visit.services, visit.caller, project=project)
-    return Form(text=found.text or STARTER), None
+    return PageForm(text=found.text or STARTER), None
 
 
-async def _change(visit: Visit, project: str | None) -> Response[Any]:
+async def _change(visit: PageVisit, project: str | None) -> Response[Any]:
     """`do=apply` puts it in force; anything else only shows what it would do."""
     form = await visit.form()
     text = form.body("text", longest=LONGEST)
@@ -99,7 +99,7 @@ def _address(project: str | None) -> str:
 
 
 async def _page(
-    visit: Visit, project: str | None, form: Form, preview: PolicyPreview | None, *, status: int = 200
+    visit: PageVisit, project: str | None, form: PageForm, preview: PolicyPreview | None, *, status: int = 200
 ) -> Response[Any]:
     versions = await policies.list_policy_versions(visit.services, visit.caller, project=project)
     return visit.render(
@@ -121,7 +121,7 @@ def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else 0
 
 
-async def _runs(visit: Visit) -> list[RunRow]:
+async def _runs(visit: PageVisit) -> list[RunRow]:
     return await retention.list_retention_runs(visit.services, visit.caller, n=RUNS)
 
 

@@ -9,20 +9,20 @@ from litestar import Response
 
 from entrepot.errors import EntrepotError, InvalidInput
 from entrepot.server.access.decision.errors import (
-    AccessDenied,
     AlreadyExists,
     InvalidName,
     InvalidPattern,
     InvalidTagPattern,
+    PermitRefused,
     Unknown,
 )
 from entrepot.server.access.decision.model import Action
 from entrepot.server.control import grants, robots, roles, teams
 from entrepot.server.pages.kit import addresses
 from entrepot.server.pages.kit.commands import login_commands
-from entrepot.server.pages.kit.forms import Form, is_confirmed
+from entrepot.server.pages.kit.forms import PageForm, is_confirmed
 from entrepot.server.pages.kit.route import page, submit
-from entrepot.server.pages.kit.visit import Visit
+from entrepot.server.pages.kit.visit import PageVisit
 from entrepot.server.pages.kit.words import day
 from entrepot.server.pages.projects import project_head
 
@@ -38,12 +38,12 @@ _CLAIM: Final = re.compile(r"([A-Za-z0-9_.:/-]{1,100})\s*[=:]\s*(\S.*)\Z", re.DO
 
 
 @page("/projects/{project:str}/members", Action.READ_MEMBERS)
-async def members(visit: Visit, project: str) -> Response[Any]:
-    return await _members_page(visit, project, Form(kind="user", role="developer"))
+async def members(visit: PageVisit, project: str) -> Response[Any]:
+    return await _members_page(visit, project, PageForm(kind="user", role="developer"))
 
 
 async def _members_page(
-    visit: Visit, project: str, form: Form, status: int = 200, *, leaving: int = 0, why: str = ""
+    visit: PageVisit, project: str, form: PageForm, status: int = 200, *, leaving: int = 0, why: str = ""
 ) -> Response[Any]:
     head = await project_head(visit, project, "members")
     may_manage = await visit.may(Action.MANAGE_MEMBERS, project=project)
@@ -66,7 +66,7 @@ async def _members_page(
 
 
 @submit("/projects/{project:str}/members", Action.MANAGE_MEMBERS)
-async def add_member(visit: Visit, project: str) -> Response[Any]:
+async def add_member(visit: PageVisit, project: str) -> Response[Any]:
     form = await visit.form()
     kind = form.choice("kind", ("user", "team"))
     name = form.text("name", required="Whom?", longest=255).lower()
@@ -86,7 +86,7 @@ async def add_member(visit: Visit, project: str) -> Response[Any]:
                 tags=tags or None,
             )
             return visit.go(addresses.project(project, "members"), f"{name} is {role} now.")
-        except AccessDenied as error:
+        except PermitRefused as error:
             form.refuse("role", f"You can't give what you don't have: {error.message}.")
         except InvalidPattern as error:
             form.blame(error, {InvalidTagPattern: "tags", InvalidPattern: "repositories"})
@@ -102,7 +102,7 @@ async def add_member(visit: Visit, project: str) -> Response[Any]:
 
 
 @submit("/projects/{project:str}/members/remove", Action.MANAGE_MEMBERS)
-async def remove_member(visit: Visit, project: str) -> Response[Any]:
+async def remove_member(visit: PageVisit, project: str) -> Response[Any]:
     """It ends with the next request of whoever held it. The last owner's, and one's own, after a question."""
     sent = await visit.form()
     number = _number(sent, "grant")
@@ -111,13 +111,13 @@ async def remove_member(visit: Visit, project: str) -> Response[Any]:
             visit.services, visit.caller, number, project=project, was_asked=bool(sent["sure"])
         )
     except grants.OwnerLeaves as error:
-        form = Form(kind="user", role="developer")
+        form = PageForm(kind="user", role="developer")
         return await _members_page(visit, project, form, 409, leaving=number, why=error.message)
     who = gone.principal or f"team {gone.team}"
     return visit.go(addresses.project(project, "members"), f"{who} is no {gone.role} any more.")
 
 
-def _number(form: Form, name: str) -> int:
+def _number(form: PageForm, name: str) -> int:
     text = form[name]
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise InvalidInput("the form names nothing that could be changed")
@@ -128,11 +128,11 @@ def _number(form: Form, name: str) -> int:
 
 
 @page("/projects/{project:str}/robots", Action.READ_MEMBERS)
-async def list_robots(visit: Visit, project: str) -> Response[Any]:
-    return await _robots_page(visit, project, Form(role="developer"))
+async def list_robots(visit: PageVisit, project: str) -> Response[Any]:
+    return await _robots_page(visit, project, PageForm(role="developer"))
 
 
-async def _robots_page(visit: Visit, project: str, form: Form, status: int = 200) -> Response[Any]:
+async def _robots_page(visit: PageVisit, project: str, form: PageForm, status: int = 200) -> Response[Any]:
     head = await project_head(visit, project, "robots")
 
     rows = await robots.list_robots_with_grants(visit.services, visit.caller, project, n=MOST)
@@ -148,7 +148,7 @@ async def _robots_page(visit: Visit, project: str, form: Form, status: int = 200
 
 
 @submit("/projects/{project:str}/robots", Action.MANAGE_ROBOTS)
-async def add_robot(visit: Visit, project: str) -> Response[Any]:
+async def add_robot(visit: PageVisit, project: str) -> Response[Any]:
     """Answers with the robot's page, the secret on top of it."""
     form = await visit.form()
     name = form.text("name", required="Give it a name, as ci.", longest=64).lower()
@@ -172,7 +172,7 @@ async def add_robot(visit: Visit, project: str) -> Response[Any]:
             return await _robot_page(visit, project, made.robot.name, secret=made.secret)
         except InvalidPattern as error:
             form.blame(error, {InvalidTagPattern: "tags", InvalidPattern: "repositories"})
-        except AccessDenied as error:
+        except PermitRefused as error:
             form.refuse("role", f"You can't give what you don't have: {error.message}.")
         except EntrepotError as error:
             form.blame(error, {InvalidName: "name", AlreadyExists: "name", Unknown: "role"})
@@ -180,20 +180,20 @@ async def add_robot(visit: Visit, project: str) -> Response[Any]:
 
 
 @page("/projects/{project:str}/robots/{robot:str}", Action.READ_MEMBERS)
-async def robot(visit: Visit, project: str, robot: str) -> Response[Any]:
+async def robot(visit: PageVisit, project: str, robot: str) -> Response[Any]:
     return await _robot_page(visit, project, robot)
 
 
 async def _robot_page(
-    visit: Visit,
+    visit: PageVisit,
     project: str,
     name: str,
     *,
     secret: str = "",
     status: int = 200,
-    settings: Form | None = None,
-    trust: Form | None = None,
-    confirm: Form | None = None,
+    settings: PageForm | None = None,
+    trust: PageForm | None = None,
+    confirm: PageForm | None = None,
 ) -> Response[Any]:
     head = await project_head(visit, project, "robots")
 
@@ -212,19 +212,19 @@ async def _robot_page(
         commands=login_commands(visit.host, name, secret) if secret else [],
         # The last day it works, not the moment after it.
         settings=settings
-        or Form(
+        or PageForm(
             description=found.robot.description,
             until=day(expires_at - SECOND) if expires_at else "",
             enabled="yes" if found.robot.enabled else "",
         ),
-        trust=trust or Form(issuer="https://token.actions.githubusercontent.com"),
+        trust=trust or PageForm(issuer="https://token.actions.githubusercontent.com"),
         issuers=sorted(robots.WELL_KNOWN_ISSUERS),
-        confirm=confirm or Form(),
+        confirm=confirm or PageForm(),
     )
 
 
 @submit("/projects/{project:str}/robots/{robot:str}", Action.MANAGE_ROBOTS)
-async def change_robot(visit: Visit, project: str, robot: str) -> Response[Any]:
+async def change_robot(visit: PageVisit, project: str, robot: str) -> Response[Any]:
     form = await visit.form()
     changes: dict[str, Any] = {
         "description": form.text("description", longest=300),
@@ -238,7 +238,7 @@ async def change_robot(visit: Visit, project: str, robot: str) -> Response[Any]:
 
 
 @submit("/projects/{project:str}/robots/{robot:str}/secret", Action.MANAGE_ROBOTS)
-async def new_secret(visit: Visit, project: str, robot: str) -> Response[Any]:
+async def new_secret(visit: PageVisit, project: str, robot: str) -> Response[Any]:
     """The old one works on for an hour when asked to."""
     form = await visit.form()
     overlap = 3600 * SECOND if form.flag("overlap") else 0
@@ -247,7 +247,7 @@ async def new_secret(visit: Visit, project: str, robot: str) -> Response[Any]:
 
 
 @submit("/projects/{project:str}/robots/{robot:str}/delete", Action.MANAGE_ROBOTS)
-async def remove_robot(visit: Visit, project: str, robot: str) -> Response[Any]:
+async def remove_robot(visit: PageVisit, project: str, robot: str) -> Response[Any]:
     confirm = await visit.form()
     if not is_confirmed(confirm, robot):
         return await _robot_page(visit, project, robot, status=400, confirm=confirm)
@@ -256,7 +256,7 @@ async def remove_robot(visit: Visit, project: str, robot: str) -> Response[Any]:
 
 
 @submit("/projects/{project:str}/robots/{robot:str}/trusts", Action.MANAGE_ROBOTS)
-async def add_trust(visit: Visit, project: str, robot: str) -> Response[Any]:
+async def add_trust(visit: PageVisit, project: str, robot: str) -> Response[Any]:
     """Lets CI jobs in without a secret."""
     form = await visit.form()
     issuer = form.text("issuer", required="Whose tokens?", longest=500).rstrip("/")
@@ -270,7 +270,7 @@ async def add_trust(visit: Visit, project: str, robot: str) -> Response[Any]:
             return visit.go(addresses.project(project, "robots", robot), note)
         except robots.IssuerNotKnown as error:
             form.blame(error, "issuer")
-        except AccessDenied:
+        except PermitRefused:
             raise
         except InvalidPattern as error:
             form.blame(error, "claims")
@@ -279,7 +279,7 @@ async def add_trust(visit: Visit, project: str, robot: str) -> Response[Any]:
     return await _robot_page(visit, project, robot, status=400, trust=form)
 
 
-def _claims(form: Form) -> dict[str, str]:
+def _claims(form: PageForm) -> dict[str, str]:
     """One a line: `repository = acme/app`."""
     claims = {}
     for line in form.body("claims", longest=4000).splitlines():
@@ -296,7 +296,7 @@ def _claims(form: Form) -> dict[str, str]:
 
 
 @submit("/projects/{project:str}/robots/{robot:str}/trusts/remove", Action.MANAGE_ROBOTS)
-async def remove_trust(visit: Visit, project: str, robot: str) -> Response[Any]:
+async def remove_trust(visit: PageVisit, project: str, robot: str) -> Response[Any]:
     number = _number(await visit.form(), "rule")
     await robots.distrust_jobs(visit.services, visit.caller, robot, number, project=project)
     return visit.go(addresses.project(project, "robots", robot), "These jobs are not let in any more.")

@@ -12,9 +12,9 @@ from entrepot.server.access.decision.model import Action
 from entrepot.server.control import audit, projects
 from entrepot.server.control.repositories import biggest_repositories
 from entrepot.server.pages.kit import addresses
-from entrepot.server.pages.kit.forms import Form
+from entrepot.server.pages.kit.forms import PageForm
 from entrepot.server.pages.kit.route import page, submit
-from entrepot.server.pages.kit.visit import Note, Visit
+from entrepot.server.pages.kit.visit import Note, PageVisit
 from entrepot.server.pages.kit.words import human_size
 from entrepot.server.pages.projects import VISIBILITIES, project_head
 
@@ -25,7 +25,7 @@ BIGGEST: Final = 20
 
 
 @page("/projects/{project:str}/activity", Action.READ_AUDIT)
-async def activity(visit: Visit, project: str) -> Response[Any]:
+async def activity(visit: PageVisit, project: str) -> Response[Any]:
     """Who changed what, newest first."""
     head = await project_head(visit, project, "activity")
     action, principal = visit.query("action", longest=64), visit.query("who")
@@ -54,21 +54,21 @@ async def activity(visit: Visit, project: str) -> Response[Any]:
 
 
 @page("/projects/{project:str}/settings", Action.MANAGE_PROJECT)
-async def settings(visit: Visit, project: str) -> Response[Any]:
+async def settings(visit: PageVisit, project: str) -> Response[Any]:
     found = await projects.show_project(visit.services, visit.caller, project)
     quota = human_size(found.quota_bytes) if found.quota_bytes is not None else ""
     if found.quota_bytes is not None and _bytes(quota) != found.quota_bytes:
         quota = str(found.quota_bytes)
-    form = Form(visibility=found.visibility, quota=quota, version=found.version)
-    return await _settings_page(visit, project, form, Form())
+    form = PageForm(visibility=found.visibility, quota=quota, version=found.version)
+    return await _settings_page(visit, project, form, PageForm())
 
 
 def _bytes(text: str) -> int | None:
-    return Form(quota=text).size("quota")
+    return PageForm(quota=text).size("quota")
 
 
 async def _settings_page(
-    visit: Visit, project: str, form: Form, confirm: Form, status: int = 200
+    visit: PageVisit, project: str, form: PageForm, confirm: PageForm, status: int = 200
 ) -> Response[Any]:
     head = await project_head(visit, project, "settings")
     biggest = await biggest_repositories(visit.services, visit.caller, project, n=BIGGEST)
@@ -84,7 +84,7 @@ async def _settings_page(
 
 
 @submit("/projects/{project:str}/settings", Action.MANAGE_PROJECT)
-async def change(visit: Visit, project: str) -> Response[Any]:
+async def change(visit: PageVisit, project: str) -> Response[Any]:
     form = await visit.form()
     changes = {"visibility": form.choice("visibility", VISIBILITIES), "quota_bytes": form.size("quota")}
     version = form.text("version", longest=200)
@@ -97,21 +97,23 @@ async def change(visit: Visit, project: str) -> Response[Any]:
             return visit.go(addresses.project(project, "settings"), "Saved.")
         except VersionMismatch:
             present = await projects.show_project(visit.services, visit.caller, project)
-            form = Form(visibility=form["visibility"], quota=form["quota"], version=present.version)
+            form = PageForm(visibility=form["visibility"], quota=form["quota"], version=present.version)
             form.problem = "Somebody else changed these settings meanwhile. Save again to replace theirs."
         except EntrepotError as error:
             form.blame(error, "quota")
-    return await _settings_page(visit, project, form, Form(), 400)
+    return await _settings_page(visit, project, form, PageForm(), 400)
 
 
 @submit("/projects/{project:str}/delete", Action.DELETE_PROJECT)
-async def remove(visit: Visit, project: str) -> Response[Any]:
+async def remove(visit: PageVisit, project: str) -> Response[Any]:
     """With its repositories; an admin can bring it back until the undo window ends."""
     confirm = await visit.form()
     found = await projects.show_project(visit.services, visit.caller, project)
     if confirm.text("name") != project:
         confirm.refuse("name", f"Type {project} to delete it.")
-        form = Form(visibility=found.visibility, quota=str(found.quota_bytes or ""), version=found.version)
+        form = PageForm(
+            visibility=found.visibility, quota=str(found.quota_bytes or ""), version=found.version
+        )
         return await _settings_page(visit, project, form, confirm, 400)
     await projects.delete_project(visit.services, visit.caller, project)
     note = Note(f"Project {project} is deleted.")

@@ -18,10 +18,10 @@ from entrepot.server.control.repositories import (
     page_of_repositories,
 )
 from entrepot.server.pages.kit import addresses
-from entrepot.server.pages.kit.forms import Form
+from entrepot.server.pages.kit.forms import PageForm
 from entrepot.server.pages.kit.paging import MAX_PAGE, pager
 from entrepot.server.pages.kit.route import page, submit
-from entrepot.server.pages.kit.visit import Visit
+from entrepot.server.pages.kit.visit import PageVisit
 
 __all__ = ["ROUTES", "VISIBILITIES", "ProjectHead", "project_head"]
 
@@ -40,7 +40,7 @@ class ProjectHead:
     may_manage: bool
 
 
-async def project_head(visit: Visit, name: str, tab: str) -> ProjectHead:
+async def project_head(visit: PageVisit, name: str, tab: str) -> ProjectHead:
     """Raises Unknown."""
     found = await projects.show_head(visit.services, visit.caller, name)
     return ProjectHead(
@@ -53,7 +53,7 @@ async def project_head(visit: Visit, name: str, tab: str) -> ProjectHead:
 
 
 @page("/projects/{project:str}", Action.SEARCH)
-async def show(visit: Visit, project: str) -> Response[Any]:
+async def show(visit: PageVisit, project: str) -> Response[Any]:
     """Also for those who see only some of its repositories."""
     order = cast("RepositoryOrder", visit.choice("sort", ("pushed", "name")))
     contains = visit.query("filter", longest=128)
@@ -92,7 +92,7 @@ async def show(visit: Visit, project: str) -> Response[Any]:
 
 
 @submit("/projects/{project:str}/restore-repository", Action.RESTORE)
-async def restore(visit: Visit, project: str) -> Response[Any]:
+async def restore(visit: PageVisit, project: str) -> Response[Any]:
     """Bring back a deleted repository of this project."""
     form = await visit.form()
     name = form.text("repository", required="Which one?", longest=255)
@@ -103,12 +103,12 @@ async def restore(visit: Visit, project: str) -> Response[Any]:
 
 
 @page("/new-project", Action.CREATE_PROJECT)
-async def new(visit: Visit) -> Response[Any]:
-    return visit.render("project_new.html", form=Form(visibility="private"))
+async def new(visit: PageVisit) -> Response[Any]:
+    return visit.render("project_new.html", form=PageForm(visibility="private"))
 
 
 @submit("/new-project", Action.CREATE_PROJECT)
-async def create(visit: Visit) -> Response[Any]:
+async def create(visit: PageVisit) -> Response[Any]:
     """Whoever makes it owns it."""
     form = await visit.form()
     name = form.text("name", required="Give it a name, as acme.", longest=128)

@@ -22,11 +22,11 @@ from entrepot.server.pages.kit import addresses
 from entrepot.server.pages.kit.artifact_view import artifact_view
 from entrepot.server.pages.kit.commands import Command, commands_for, past_commands, push_commands
 from entrepot.server.pages.kit.form_body import LARGE
-from entrepot.server.pages.kit.forms import Form
+from entrepot.server.pages.kit.forms import PageForm
 from entrepot.server.pages.kit.markdown import readme_html
 from entrepot.server.pages.kit.paging import MAX_PAGE, pager
 from entrepot.server.pages.kit.route import page, submit
-from entrepot.server.pages.kit.visit import Note, Visit
+from entrepot.server.pages.kit.visit import Note, PageVisit
 from entrepot.server.pages.kit.words import plural
 
 __all__ = ["ROUTES", "RepositoryHead", "repository_head"]
@@ -68,7 +68,7 @@ class RepositoryHead:
         return self.details.starred
 
 
-async def repository_head(visit: Visit, name: str, tab: str) -> RepositoryHead:
+async def repository_head(visit: PageVisit, name: str, tab: str) -> RepositoryHead:
     """Raises NotFound."""
 
     details = await repositories.show_repository(visit.services, visit.caller, name)
@@ -87,7 +87,7 @@ async def repository_head(visit: Visit, name: str, tab: str) -> RepositoryHead:
 
 
 @page("/repositories/{repository:str}", Action.READ)
-async def show(visit: Visit, repository: str) -> Response[Any]:
+async def show(visit: PageVisit, repository: str) -> Response[Any]:
     """Tags, with the README below."""
     head = await repository_head(visit, repository, "tags")
     order = cast("TagOrder", visit.choice("sort", ("pushed", "name", "size", "pulls")))
@@ -142,7 +142,7 @@ async def show(visit: Visit, repository: str) -> Response[Any]:
     )
 
 
-async def _pull_commands(visit: Visit, repository: str, rows: list[TagRow]) -> list[Command]:
+async def _pull_commands(visit: PageVisit, repository: str, rows: list[TagRow]) -> list[Command]:
     """For `latest`, or the first of these tags."""
     row = next((row for row in rows if row.name == LATEST), next(iter(rows), None))
     if row is None:
@@ -151,7 +151,7 @@ async def _pull_commands(visit: Visit, repository: str, rows: list[TagRow]) -> l
 
 
 @submit("/repositories/{repository:str}/-/delete-tags", Action.DELETE_TAG)
-async def delete_tags(visit: Visit, repository: str) -> Response[Any]:
+async def delete_tags(visit: PageVisit, repository: str) -> Response[Any]:
     """All chosen ones or none; the next page offers to take it back."""
     form = await visit.form()
     names = [parse_tag(name) for name in dict.fromkeys(form.many("tag"))]
@@ -168,7 +168,7 @@ async def delete_tags(visit: Visit, repository: str) -> Response[Any]:
 
 
 @submit("/repositories/{repository:str}/-/undo", Action.RESTORE)
-async def undo(visit: Visit, repository: str) -> Response[Any]:
+async def undo(visit: PageVisit, repository: str) -> Response[Any]:
     """Tags deleted in these events come back; one that has a new meaning by now is left alone."""
     form = await visit.form()
     first, last = (int(form[key]) if form[key].isdigit() else 0 for key in ("from", "to"))
@@ -180,7 +180,7 @@ async def undo(visit: Visit, repository: str) -> Response[Any]:
 
 
 @submit("/repositories/{repository:str}/-/restore-tag", Action.RESTORE)
-async def restore_tag(visit: Visit, repository: str) -> Response[Any]:
+async def restore_tag(visit: PageVisit, repository: str) -> Response[Any]:
     """Point a tag to something it pointed to before."""
     form = await visit.form()
     name = parse_tag(form.text("tag", required="Which tag?", longest=128))
@@ -191,7 +191,7 @@ async def restore_tag(visit: Visit, repository: str) -> Response[Any]:
 
 
 @page("/repositories/{repository:str}/-/tags/{tag:str}/history", Action.READ)
-async def history(visit: Visit, repository: str, tag: str) -> Response[Any]:
+async def history(visit: PageVisit, repository: str, tag: str) -> Response[Any]:
     """Where a tag has been, by whom, and the way back."""
     head = await repository_head(visit, repository, "tags")
     name = parse_tag(tag)
@@ -214,7 +214,7 @@ async def history(visit: Visit, repository: str, tag: str) -> Response[Any]:
     )
 
 
-def _past(visit: Visit, repository: str, tag: str, events: Sequence[TagEvent]) -> list[Command]:
+def _past(visit: PageVisit, repository: str, tag: str, events: Sequence[TagEvent]) -> list[Command]:
     """How to pull what the tag was before its last move, or is when it never moved."""
     before = next((event for event in events[1:] if event.new), events[0] if events else None)
     if before is None or before.new is None:
@@ -223,7 +223,7 @@ def _past(visit: Visit, repository: str, tag: str, events: Sequence[TagEvent]) -
 
 
 @page("/repositories/{repository:str}/-/activity", Action.READ)
-async def activity(visit: Visit, repository: str) -> Response[Any]:
+async def activity(visit: PageVisit, repository: str) -> Response[Any]:
     """What happened to its tags."""
     head = await repository_head(visit, repository, "activity")
     moves = await repositories.list_moves(
@@ -239,7 +239,7 @@ async def activity(visit: Visit, repository: str) -> Response[Any]:
 
 
 @page("/repositories/{repository:str}/-/uploads.json", Action.PUSH)
-async def uploads_now(visit: Visit, repository: str) -> Response[Any]:
+async def uploads_now(visit: PageVisit, repository: str) -> Response[Any]:
     """What is on its way, for the page to show while it is open."""
     found = await repositories.list_uploads(visit.services, visit.caller, repository)
     said = [{"by": one.principal, "bytes": one.bytes} for one in found]
@@ -247,7 +247,7 @@ async def uploads_now(visit: Visit, repository: str) -> Response[Any]:
 
 
 @submit("/repositories/{repository:str}/-/star", Action.READ)
-async def star(visit: Visit, repository: str) -> Response[Any]:
+async def star(visit: PageVisit, repository: str) -> Response[Any]:
     """Stars are one's own bookmarks."""
     wanted = (await visit.form())["star"] == "yes"
     await repositories.set_star(visit.services, visit.caller, repository, starred=wanted)
@@ -255,14 +255,14 @@ async def star(visit: Visit, repository: str) -> Response[Any]:
 
 
 @page("/repositories/{repository:str}/-/settings", Action.EDIT_REPOSITORY)
-async def settings(visit: Visit, repository: str) -> Response[Any]:
+async def settings(visit: PageVisit, repository: str) -> Response[Any]:
     head = await repository_head(visit, repository, "settings")
     form = _settings_form(head)
-    return visit.render("repository_settings.html", head=head, form=form, confirm=Form())
+    return visit.render("repository_settings.html", head=head, form=form, confirm=PageForm())
 
 
 @submit("/repositories/{repository:str}/-/settings", Action.EDIT_REPOSITORY, **{LARGE: True})
-async def change_settings(visit: Visit, repository: str) -> Response[Any]:
+async def change_settings(visit: PageVisit, repository: str) -> Response[Any]:
     head = await repository_head(visit, repository, "settings")
     form = await visit.form()
     description = form.text("description", longest=300)
@@ -291,12 +291,12 @@ async def change_settings(visit: Visit, repository: str) -> Response[Any]:
             form = await _with_present_version(visit, form, repository)
         except EntrepotError as error:
             form.blame(error, {InvalidInput: "labels"})
-    return visit.render("repository_settings.html", status=400, head=head, form=form, confirm=Form())
+    return visit.render("repository_settings.html", status=400, head=head, form=form, confirm=PageForm())
 
 
-def _settings_form(head: RepositoryHead) -> Form:
+def _settings_form(head: RepositoryHead) -> PageForm:
     profile = head.details.profile
-    return Form(
+    return PageForm(
         description=profile.description,
         readme=profile.readme,
         labels=" ".join(head.row.labels),
@@ -304,9 +304,9 @@ def _settings_form(head: RepositoryHead) -> Form:
     )
 
 
-async def _with_present_version(visit: Visit, form: Form, repository: str) -> Form:
+async def _with_present_version(visit: PageVisit, form: PageForm, repository: str) -> PageForm:
     version = (await repositories.show_profile(visit.services, visit.caller, repository)).version
-    again = Form(
+    again = PageForm(
         description=form["description"], readme=form["readme"], labels=form["labels"], version=str(version)
     )
     again.problem = form.problem
@@ -314,7 +314,7 @@ async def _with_present_version(visit: Visit, form: Form, repository: str) -> Fo
 
 
 @submit("/repositories/{repository:str}/-/delete", Action.DELETE_REPOSITORY)
-async def remove(visit: Visit, repository: str) -> Response[Any]:
+async def remove(visit: PageVisit, repository: str) -> Response[Any]:
     """With its tags; it can be brought back until the undo window ends."""
     head = await repository_head(visit, repository, "settings")
     confirm = await visit.form()

@@ -9,10 +9,10 @@ from litestar import Response
 
 from entrepot.errors import EntrepotError, Unauthorized
 from entrepot.server.access.decision.errors import (
-    AccessDenied,
     InvalidCredentials,
     InvalidPassword,
     NotKnownNow,
+    PermitRefused,
     TooManyAttempts,
 )
 from entrepot.server.access.decision.model import Principal
@@ -21,9 +21,9 @@ from entrepot.server.control.sign_in import MIN_PASSWORD_LENGTH, NotAUser, Signe
 from entrepot.server.http.guard import Asked
 from entrepot.server.http.session_cookie import local_path, session_cookie
 from entrepot.server.pages.kit.addresses import with_query
-from entrepot.server.pages.kit.forms import Form
+from entrepot.server.pages.kit.forms import PageForm
 from entrepot.server.pages.kit.route import page, submit
-from entrepot.server.pages.kit.visit import Note, Visit
+from entrepot.server.pages.kit.visit import Note, PageVisit
 from entrepot.wording import seconds
 
 __all__ = ["ROUTES", "signed_in"]
@@ -40,25 +40,25 @@ _PROVIDER_PROBLEMS: Final = {
 }
 
 
-def _require_accounts(visit: Visit) -> None:
+def _require_accounts(visit: PageVisit) -> None:
     if visit.is_open:
-        raise AccessDenied("this registry is open: it has no accounts, and nobody needs to sign in")
+        raise PermitRefused("this registry is open: it has no accounts, and nobody needs to sign in")
 
 
 @page("/sign-in", Asked.NOBODY)
-async def show(visit: Visit) -> Response[Any]:
+async def show(visit: PageVisit) -> Response[Any]:
     _require_accounts(visit)
     then = local_path(visit.query("next", longest=1000))
     if visit.is_signed_in:
         return visit.go(then)
-    form = Form(next=then)
+    form = PageForm(next=then)
     code = visit.query("problem", longest=40)
     if code:
         form.problem = _PROVIDER_PROBLEMS.get(code, "The sign-in did not work out. Start again.")
     return _sign_in_page(visit, form)
 
 
-def _sign_in_page(visit: Visit, form: Form, status: int = 200) -> Response[Any]:
+def _sign_in_page(visit: PageVisit, form: PageForm, status: int = 200) -> Response[Any]:
     then = local_path(form["next"])
     providers = [
         (one.title, with_query(f"/api/v1/sign-in/{quote(one.name)}", next=then))
@@ -68,7 +68,7 @@ def _sign_in_page(visit: Visit, form: Form, status: int = 200) -> Response[Any]:
 
 
 @submit("/sign-in", Asked.NOBODY)
-async def prove(visit: Visit) -> Response[Any]:
+async def prove(visit: PageVisit) -> Response[Any]:
     """With a name and a password, of whichever source."""
     _require_accounts(visit)
     form = await visit.form()
@@ -94,38 +94,40 @@ async def prove(visit: Visit) -> Response[Any]:
     return _sign_in_page(visit, form, status)
 
 
-async def signed_in(visit: Visit, who: Principal, then: str, note: Note | str | None = None) -> Response[Any]:
+async def signed_in(
+    visit: PageVisit, who: Principal, then: str, note: Note | str | None = None
+) -> Response[Any]:
     """A new session for somebody who has just proven who they are."""
     done = await sign_in.begin_session(visit.services, visit.caller, who, _user_agent(visit))
     return _go_in(visit, done, then, note)
 
 
-def _go_in(visit: Visit, done: SignedIn, then: str, note: Note | str | None = None) -> Response[Any]:
+def _go_in(visit: PageVisit, done: SignedIn, then: str, note: Note | str | None = None) -> Response[Any]:
     # A note is bound to the session that will read it.
     visit.key = done.session
     return visit.go(then, note, cookies=[session_cookie(done.session, visit.caller.scheme)])
 
 
-def _user_agent(visit: Visit) -> str:
+def _user_agent(visit: PageVisit) -> str:
     return str(visit.request.headers.get("user-agent", ""))
 
 
 @submit("/sign-out", Asked.NOBODY)
-async def sign_out(visit: Visit) -> Response[Any]:
+async def sign_out(visit: PageVisit) -> Response[Any]:
     if visit.caller.session is not None:
         await sign_in.sign_out(visit.services, visit.caller)
     return visit.go("/", cookies=[session_cookie("", visit.caller.scheme, max_age_s=0)])
 
 
 @page("/setup", Asked.NOBODY)
-async def setup(visit: Visit) -> Response[Any]:
+async def setup(visit: PageVisit) -> Response[Any]:
     """The link that `serve` prints at first start, or that an admin hands to somebody."""
     token = visit.query("token", longest=200)
     who = await _holder(visit, token)
-    return _setup_page(visit, who, Form(token=token), 200 if who else 403)
+    return _setup_page(visit, who, PageForm(token=token), 200 if who else 403)
 
 
-def _setup_page(visit: Visit, who: Principal | None, form: Form, status: int) -> Response[Any]:
+def _setup_page(visit: PageVisit, who: Principal | None, form: PageForm, status: int) -> Response[Any]:
     shown = visit.render("setup.html", status=status, who=who, form=form, shortest=MIN_PASSWORD_LENGTH)
     # The page's address is the secret: what it loads is asked for without it, since proxies log the Referer.
     shown.headers["Referrer-Policy"] = "strict-origin"
@@ -133,7 +135,7 @@ def _setup_page(visit: Visit, who: Principal | None, form: Form, status: int) ->
 
 
 @submit("/setup", Asked.NOBODY)
-async def choose_password(visit: Visit) -> Response[Any]:
+async def choose_password(visit: PageVisit) -> Response[Any]:
     """Uses the link up and signs in."""
     form = await visit.form()
     token = form.text("token", longest=200)
@@ -156,7 +158,7 @@ async def choose_password(visit: Visit) -> Response[Any]:
     return _setup_page(visit, who, form, 400)
 
 
-def chosen_password(form: Form, name: str = "password") -> str:
+def chosen_password(form: PageForm, name: str = "password") -> str:
     """Typed twice, the same."""
     too_short = f"Choose a password of at least {MIN_PASSWORD_LENGTH} characters."
     password = form.secret(name, required=too_short)
@@ -167,7 +169,7 @@ def chosen_password(form: Form, name: str = "password") -> str:
     return password
 
 
-async def _holder(visit: Visit, token: str) -> Principal | None:
+async def _holder(visit: PageVisit, token: str) -> Principal | None:
     _require_accounts(visit)
     try:
         return await sign_in.find_link_holder(visit.services, visit.caller, token)

@@ -10,7 +10,7 @@ from entrepot.server.access.decision.model import Action
 from entrepot.server.control.upstreams import list_repositories
 from entrepot.server.pages.kit import addresses
 from entrepot.server.pages.kit.route import page
-from entrepot.server.pages.kit.visit import Visit
+from entrepot.server.pages.kit.visit import PageVisit
 
 __all__ = ["ROUTES"]
 
@@ -29,7 +29,7 @@ notifications:
 
 
 @page("/upstreams", Action.SEARCH)
-async def show(visit: Visit) -> Response[Any]:
+async def show(visit: PageVisit) -> Response[Any]:
     registry, last = visit.query("registry"), visit.number("after")
     rows = await list_repositories(
         visit.services, visit.caller, last=last, n=ROWS + 1, registry=registry or None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from entrepot.server.policies.model import Kind
 
-__all__ = ["ManifestFacts", "RepositoryFacts", "TagFacts", "kind_of"]
+__all__ = ["PolicyManifest", "RepositoryFacts", "TagFacts", "kind_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class TagFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class ManifestFacts:
+class PolicyManifest:
     """A manifest without a tag."""
 
     digest: str
@@ -42,7 +42,7 @@ class ManifestFacts:
 class RepositoryFacts:
     name: str
     tags: Sequence[TagFacts]
-    untagged: Sequence[ManifestFacts] = ()
+    untagged: Sequence[PolicyManifest] = ()
     """Those that no tag points to."""
     children: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """By index."""

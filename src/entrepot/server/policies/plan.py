@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from entrepot.server.policies.model import Guard
 
-__all__ = ["Fate", "Plan", "RepositoryPlan", "Row", "check"]
+__all__ = ["Fate", "PlanRow", "RepositoryPlan", "RetentionPlan", "check"]
 
 
 class Fate(enum.StrEnum):
@@ -19,7 +19,7 @@ class Fate(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PlanRow:
     """One tag; with an empty `tag`, a manifest that has none."""
 
     repository: str
@@ -36,19 +36,19 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class RepositoryPlan:
     name: str
-    rows: tuple[Row, ...]
+    rows: tuple[PlanRow, ...]
 
     @property
-    def removed(self) -> list[Row]:
+    def removed(self) -> list[PlanRow]:
         return [row for row in self.rows if row.decision is Fate.REMOVE]
 
 
 @dataclass(slots=True)
-class Plan:
+class RetentionPlan:
     """Of many repositories: what goes is listed, what stays is counted."""
 
     now: int
-    removed: list[Row] = field(default_factory=list)
+    removed: list[PlanRow] = field(default_factory=list)
     kept: int = 0
     """Tags."""
     tags: dict[str, int] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Plan:
             self.tags[found.name] = tags
 
 
-def check(plan: Plan, guard: Guard) -> list[str]:
+def check(plan: RetentionPlan, guard: Guard) -> list[str]:
     """Sentences that say why a person should look at it first."""
     removed_of = _count(row.repository for row in plan.removed if row.tag)
     found = _too_many("repository", removed_of, plan.tags, guard)

@@ -15,7 +15,7 @@ from typing import Final
 from entrepot.server.policies.facts import RepositoryFacts, TagFacts
 from entrepot.server.policies.immutability import immutable_by, told
 from entrepot.server.policies.model import DeleteRule, KeepRule, Policy, Retention, WhichTags
-from entrepot.server.policies.plan import Fate, RepositoryPlan, Row
+from entrepot.server.policies.plan import Fate, PlanRow, RepositoryPlan
 from entrepot.server.policies.versions import ReleaseVersion, parse_version
 
 __all__ = ["evaluate", "subject_of_tag"]
@@ -36,7 +36,7 @@ def evaluate(facts: RepositoryFacts, policy: Policy, now: int) -> RepositoryPlan
     """One row a tag, in the order of the facts, then one a manifest without a tag that goes."""
     blocks = [block for block in policy.retention if facts.name in block.repositories]
     if not blocks:
-        left = [Row(facts.name, tag.name, tag.digest, Fate.LEAVE, "", _NO_RULE) for tag in facts.tags]
+        left = [PlanRow(facts.name, tag.name, tag.digest, Fate.LEAVE, "", _NO_RULE) for tag in facts.tags]
         return RepositoryPlan(facts.name, tuple(left))
     here = {tag.digest for tag in facts.tags} | {one.digest for one in facts.untagged}
     for children in facts.children.values():
@@ -70,8 +70,8 @@ def _decide(
     saved: dict[str, list[Reason]],
     named: dict[str, Reason],
     now: int,
-) -> Row:
-    row = Row(facts.name, tag.name, tag.digest, Fate.KEEP, "", "")
+) -> PlanRow:
+    row = PlanRow(facts.name, tag.name, tag.digest, Fate.KEEP, "", "")
     reasons = saved.get(tag.name, [])
     loss = named.get(tag.name)
     if tag.name in facts.held or tag.digest in facts.held:
@@ -218,7 +218,7 @@ def _losses(rule: DeleteRule, tags: list[TagFacts]) -> Iterable[tuple[TagFacts, 
     return ()
 
 
-def _untagged(blocks: Sequence[Retention], facts: RepositoryFacts, now: int) -> list[Row]:
+def _untagged(blocks: Sequence[Retention], facts: RepositoryFacts, now: int) -> list[PlanRow]:
     rules = [rule for block in blocks for rule in block.delete if rule.untagged_older_than is not None]
     found = []
     for one in facts.untagged:
@@ -226,12 +226,12 @@ def _untagged(blocks: Sequence[Retention], facts: RepositoryFacts, now: int) -> 
             assert rule.untagged_older_than is not None
             if one.digest not in facts.held and one.pushed_at + rule.untagged_older_than <= now:
                 why = f"without a tag, pushed more than {_days(rule.untagged_older_than)} ago"
-                found.append(Row(facts.name, "", one.digest, Fate.REMOVE, rule.label, why))
+                found.append(PlanRow(facts.name, "", one.digest, Fate.REMOVE, rule.label, why))
                 break
     return found
 
 
-def _staying(facts: RepositoryFacts, decided: dict[str, Row], untagged: Sequence[Row]) -> set[str]:
+def _staying(facts: RepositoryFacts, decided: dict[str, PlanRow], untagged: Sequence[PlanRow]) -> set[str]:
     """Digests with a reason to stay: a tag, an index that needs them, or a subject that stays."""
     leaving = {row.digest for row in untagged}
     subject_of = {one.digest: one.subject for one in facts.untagged if one.subject}
@@ -256,8 +256,10 @@ def _staying(facts: RepositoryFacts, decided: dict[str, Row], untagged: Sequence
     return stays
 
 
-def _follow(facts: RepositoryFacts, policy: Policy, tag: TagFacts, subject: str, stays: set[str]) -> Row:
-    row = Row(facts.name, tag.name, tag.digest, Fate.KEEP, "its subject", f"its subject {subject[:19]} stays")
+def _follow(facts: RepositoryFacts, policy: Policy, tag: TagFacts, subject: str, stays: set[str]) -> PlanRow:
+    row = PlanRow(
+        facts.name, tag.name, tag.digest, Fate.KEEP, "its subject", f"its subject {subject[:19]} stays"
+    )
     if subject in stays:
         return row
     if tag.name in facts.held or tag.digest in facts.held:

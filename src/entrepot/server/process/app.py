@@ -10,7 +10,7 @@ from entrepot.oci.distribution import ErrorCode
 from entrepot.server.http.open_mode_guard import is_registry_api, may_use_pages
 from entrepot.server.http.probes import Probes
 from entrepot.server.http.refusals import refusal
-from entrepot.server.http.request import Receive, Request, Scope, Send
+from entrepot.server.http.request import HttpRequest, Receive, Scope, Send
 from entrepot.server.http.response import Response
 from entrepot.server.v2.dispatch import V2Application
 from entrepot.server.v2.token import TOKEN_PATH, token_endpoint
@@ -27,7 +27,7 @@ class RegistryApp:
         self._probes = probes
         self._site = site
 
-    async def respond(self, request: Request) -> Response | None:
+    async def respond(self, request: HttpRequest) -> Response | None:
         path = request.path
         if is_registry_api(path):
             return await self.v2.respond(request)
@@ -43,7 +43,7 @@ class RegistryApp:
             return nothing_here()
         return refuse_stored_content(request)
 
-    async def delegate(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+    async def delegate(self, request: HttpRequest, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         assert self._site is not None
         await self._site(scope, receive, send)
 
@@ -54,11 +54,11 @@ class ProbesApp:
     def __init__(self, probes: Probes) -> None:
         self._probes = probes
 
-    async def respond(self, request: Request) -> Response | None:
+    async def respond(self, request: HttpRequest) -> Response | None:
         request.route = request.path if request.path in PROBES else ""
         return await _probe(self._probes, request)
 
-    async def delegate(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
+    async def delegate(self, request: HttpRequest, scope: Scope, receive: Receive, send: Send) -> None:
         raise NotImplementedError
 
 
@@ -69,18 +69,18 @@ class SiteApp:
         self._probes = probes
         self._site = site
 
-    async def respond(self, request: Request) -> Response | None:
+    async def respond(self, request: HttpRequest) -> Response | None:
         if request.path in PROBES:
             request.route = request.path
             return await _probe(self._probes, request)
         return refuse_stored_content(request) if self._site is not None else nothing_here()
 
-    async def delegate(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+    async def delegate(self, request: HttpRequest, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         assert self._site is not None
         await self._site(scope, receive, send)
 
 
-async def _probe(probes: Probes, request: Request) -> Response:
+async def _probe(probes: Probes, request: HttpRequest) -> Response:
     """On an address that is not the registry's own: `/metrics` is always shown there."""
     query = request.query_string
     found = await probes.respond(request.path, request.method, query=query, show_metrics=True)
@@ -91,7 +91,7 @@ def nothing_here() -> Response:
     return refusal(404, ErrorCode.UNSUPPORTED, "there is nothing here; the registry API is at /v2/")
 
 
-def refuse_stored_content(request: Request) -> Response | None:
+def refuse_stored_content(request: HttpRequest) -> Response | None:
     """The answer to what a pushed document or another site's page asks of our pages and API; None for the
     rest. Files of the pages themselves hold nothing, and are loaded from caches of all kinds.
     """

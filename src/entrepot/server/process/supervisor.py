@@ -72,7 +72,7 @@ COPY_ENDS_S: Final = 30.0
 
 
 @dataclass(slots=True)
-class Child:
+class ChildProcess:
     """One process: worker number `slot`, the jobs process, or the one that copies the catalog."""
 
     role: str
@@ -125,7 +125,7 @@ class Supervisor:
         self._run_jobs = run_jobs
         self._run_copy = run_copy
         self._announce = announce
-        self._children: dict[int, Child] = {}
+        self._children: dict[int, ChildProcess] = {}
         self._slots: list[Slot] = []
         self._addresses: dict[str, list[Address]] = {}
         self._mode = ""
@@ -216,7 +216,7 @@ class Supervisor:
         pulse = Pulse(self._config.server.hang_timeout)
         pid = self._fork(lambda: self._child(slot, write, pulse), keep=write)
         os.close(write)
-        self._children[pid] = Child(
+        self._children[pid] = ChildProcess(
             slot.role, slot.number, pid, time.monotonic(), read, pulse, Silence(pulse.look_s)
         )
 
@@ -370,7 +370,7 @@ class Supervisor:
         taken = {(child.role, child.slot) for child in self._children.values() if not child.retiring}
         return [slot for slot in self._slots if (slot.role, slot.number) not in taken]
 
-    def _replace_later(self, child: Child) -> None:
+    def _replace_later(self, child: ChildProcess) -> None:
         slot = next(s for s in self._slots if (s.role, s.number) == (child.role, child.slot))
         now = time.monotonic()
         slot.end(now, lived_s=now - child.started_at)
@@ -513,7 +513,7 @@ class Supervisor:
                 # It is about to end; SIGCHLD will tell. Until then its pipe must not wake us again.
                 reports[descriptor].ready = True
 
-    def _reap(self) -> list[Child]:
+    def _reap(self) -> list[ChildProcess]:
         ended = []
         while True:
             try:

@@ -11,7 +11,7 @@ from entrepot.wording import human_size
 __all__ = [
     "BlobTooLarge",
     "BlobUnknown",
-    "DigestMismatch",
+    "ContentMismatch",
     "ManifestBlobUnknown",
     "ManifestUnknown",
     "NameUnknown",
@@ -138,7 +138,7 @@ class SizeInvalid(InvalidInput):
         self.offset = offset
 
 
-class DigestMismatch(InvalidInput):
+class ContentMismatch(InvalidInput):
     """The uploaded bytes have another digest than the one given. The upload stays and can be cancelled."""
 
     code: ClassVar[str] = "upload-digest-mismatch"

@@ -26,7 +26,7 @@ from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import Clock
 from entrepot.server.db.statements import HotQuery
 from entrepot.server.db.tables import manifest, repo, tag
-from entrepot.server.repos.errors import DigestMismatch, TooManyTags
+from entrepot.server.repos.errors import ContentMismatch, TooManyTags
 from entrepot.server.repos.limits import DEFAULT_LIMITS, RepositoryLimits, Sparse
 from entrepot.server.repos.manifestdelete import delete_manifest, delete_tag
 from entrepot.server.repos.manifestput import ManifestPut, PutManifestResult, put_manifest
@@ -143,7 +143,7 @@ class Manifests:
             )
         found = Digest.of(raw, digest.algorithm if digest else "sha256")
         if digest is not None and found != digest:
-            raise DigestMismatch(digest, found)
+            raise ContentMismatch(digest, found)
         request = ManifestPut.of(
             await self._parse(raw, media_type),
             repository=repository,

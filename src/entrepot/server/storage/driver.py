@@ -26,9 +26,9 @@ __all__ = [
     "Prepares",
     "SegmentDriver",
     "SignsUrls",
+    "StoreUploads",
     "StoredObject",
     "TakesFiles",
-    "Uploads",
 ]
 
 Chunk = bytes | bytearray | memoryview
@@ -86,7 +86,7 @@ class SegmentDriver(Driver, Protocol):
         ...
 
 
-class Uploads(Protocol):
+class StoreUploads(Protocol):
     """Bytes on their way to become blobs; see BlobStore, whose methods of the same names say what they do."""
 
     def new_upload(self) -> str: ...

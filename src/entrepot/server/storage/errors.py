@@ -61,7 +61,7 @@ class BlobUnreadable(StorageFailed):
         """What the disk says."""
 
 
-class FileUnreadable(VerificationFailed):
+class StoredFileUnreadable(VerificationFailed):
     """A file that should become a blob is not there, or can't be read; nothing was stored."""
 
     code: ClassVar[str] = "storage-file-unreadable"

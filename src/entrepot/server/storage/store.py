@@ -35,8 +35,8 @@ from entrepot.server.storage.driver import (
     Prepares,
     SignsUrls,
     StoredObject,
+    StoreUploads,
     TakesFiles,
-    Uploads,
 )
 from entrepot.server.storage.errors import BlobMissing, StorageFailed
 
@@ -60,7 +60,7 @@ class BlobStore:
     never makes is an InvalidKey, so that no row can lead outside the store.
     """
 
-    def __init__(self, driver: Driver, uploads: Uploads) -> None:
+    def __init__(self, driver: Driver, uploads: StoreUploads) -> None:
         self._driver = driver
         self._uploads = uploads
         self._files = driver if isinstance(driver, HasFiles) else None

@@ -17,7 +17,7 @@ from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import SECOND
 from entrepot.server.db.copynote import CopyState
 from entrepot.server.db.tables import event, job, project, trash, upload
-from entrepot.server.upkeep.nodes import Node, list_nodes
+from entrepot.server.upkeep.nodes import ClusterNode, list_nodes
 from entrepot.server.upkeep.runner.job_table import last_result
 
 __all__ = ["ClusterFigures", "ClusterState", "read_state"]
@@ -40,7 +40,7 @@ Check = Callable[[], Awaitable[None]]
 class ClusterState:
     """What the catalog says about the whole registry."""
 
-    nodes: list[Node]
+    nodes: list[ClusterNode]
     jobs: dict[tuple[str, str], int] = field(default_factory=dict)
     """(kind, state) → unfinished jobs."""
     overdue_s: float = 0.0

@@ -24,7 +24,7 @@ from entrepot.server.db.clock import SECOND, microseconds
 from entrepot.server.db.tables import node
 from entrepot.server.repos.rows import insert_new
 
-__all__ = ["BEAT_S", "SILENT_S", "Node", "NodeBeat", "forget_node", "forget_silent", "list_nodes"]
+__all__ = ["BEAT_S", "SILENT_S", "ClusterNode", "NodeBeat", "forget_node", "forget_silent", "list_nodes"]
 
 BEAT_S: Final = 10.0
 SILENT_S: Final = 45.0
@@ -37,7 +37,7 @@ NodeState = Literal["alive", "silent"]
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class ClusterNode:
     """One machine's part of the registry."""
 
     id: str
@@ -80,13 +80,13 @@ class Node:
         }
 
 
-def list_nodes(connection: Connection, now: int) -> list[Node]:
+def list_nodes(connection: Connection, now: int) -> list[ClusterNode]:
     """All nodes heard of within a day, by role and name. `now` is the steady clock's."""
     rows = connection.execute(select(node).order_by(node.c.role, node.c.name, node.c.id))
     return [_node(row, now) for row in rows]
 
 
-def forget_node(connection: Connection, node_id: str, now: int) -> Node | None:
+def forget_node(connection: Connection, node_id: str, now: int) -> ClusterNode | None:
     """Take a silent node off the list; what it was, None when there is none. One that is alive stays."""
     row = connection.execute(select(node).where(node.c.id == node_id)).one_or_none()
     if row is None:
@@ -122,9 +122,9 @@ def forget_silent(
         connection.execute(delete(node).where(node.c.id.in_(gone), node.c.seen_at < before))
 
 
-def _node(row: Any, now: int) -> Node:
+def _node(row: Any, now: int) -> ClusterNode:
     silent_s = max(0.0, (now - row.seen_at) / SECOND)
-    return Node(
+    return ClusterNode(
         id=row.id,
         name=row.name,
         role=row.role,

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 from entrepot.oci.digest import Digest
 from entrepot.oci.distribution import InvalidRange, parse_byte_range
 from entrepot.server.access.decision.model import Action
-from entrepot.server.http.request import Request
+from entrepot.server.http.request import HttpRequest
 from entrepot.server.http.response import API_VERSION, INERT, HeaderList, Response, empty, number
 from entrepot.server.movement.upstreams.fill import Fill
 from entrepot.server.repos.blobs import StoredBlob
@@ -23,7 +23,7 @@ _OCTETS = (b"content-type", b"application/octet-stream")
 _RANGES = (b"accept-ranges", b"bytes")
 
 
-async def get(context: V2Context, request: Request, name: str, digest: str) -> Response:
+async def get(context: V2Context, request: HttpRequest, name: str, digest: str) -> Response:
     """Whole, or the one range that was asked for."""
     repository, wanted = names.repository(name), names.digest(digest)
     blob: StoredBlob | Fill | None = await context.services.blobs.find(repository, wanted)
@@ -52,7 +52,7 @@ async def get(context: V2Context, request: Request, name: str, digest: str) -> R
     return Response(206 if span is not None else 200, headers, stream=stream, size=end - start)
 
 
-async def head(context: V2Context, request: Request, name: str, digest: str) -> Response:
+async def head(context: V2Context, request: HttpRequest, name: str, digest: str) -> Response:
     """Whether it is there. Asked by someone who may push, it also keeps the blob for their manifest."""
     repository, wanted = names.repository(name), names.digest(digest)
     blob = await context.services.blobs.find(repository, wanted)
@@ -70,7 +70,7 @@ async def head(context: V2Context, request: Request, name: str, digest: str) -> 
     return Response(200, headers, size=0)
 
 
-async def delete(context: V2Context, request: Request, name: str, digest: str) -> Response:
+async def delete(context: V2Context, request: HttpRequest, name: str, digest: str) -> Response:
     await context.services.blobs.delete(
         names.repository(name),
         names.digest(digest),
@@ -80,19 +80,19 @@ async def delete(context: V2Context, request: Request, name: str, digest: str) -
     return empty(202)
 
 
-def _about(request: Request, digest: Digest) -> tuple[bytes, HeaderList]:
+def _about(request: HttpRequest, digest: Digest) -> tuple[bytes, HeaderList]:
     text = str(digest).encode("ascii")
     etag = b'"%b"' % text
     kept = caching.forever(request.principal)
     return etag, [API_VERSION, _RANGES, (b"docker-content-digest", text), (b"etag", etag), kept]
 
 
-def _is_known(request: Request, etag: bytes) -> bool:
+def _is_known(request: HttpRequest, etag: bytes) -> bool:
     none_match = request.headers.get(b"if-none-match")
     return none_match is not None and matches_none(none_match, etag.strip(b'"'))
 
 
-def _span(request: Request, etag: bytes, size: int) -> tuple[int, int] | Response | None:
+def _span(request: HttpRequest, etag: bytes, size: int) -> tuple[int, int] | Response | None:
     """The range to send; None for all of it; the 416 when there is no such byte."""
     header = request.header(b"range")
     if header is None:
@@ -108,7 +108,7 @@ def _span(request: Request, etag: bytes, size: int) -> tuple[int, int] | Respons
         return range_not_satisfiable(error, size)
 
 
-async def _signed_url(context: V2Context, request: Request, blob: StoredBlob) -> bytes | None:
+async def _signed_url(context: V2Context, request: HttpRequest, blob: StoredBlob) -> bytes | None:
     """Where the client may fetch the blob itself, when it is to be sent there and the store can."""
     if not context.redirect.sends(request.address):
         return None

@@ -11,7 +11,7 @@ from entrepot.server.control.services import Services
 from entrepot.server.v2.redirect import RedirectRule
 
 if TYPE_CHECKING:
-    from entrepot.server.http.request import Request
+    from entrepot.server.http.request import HttpRequest
 
 
 @dataclass(slots=True)
@@ -26,12 +26,12 @@ class V2Context:
         """As `[storage]` says. Raises AddressInvalid."""
         return cls(services, RedirectRule.of(services.config.storage))
 
-    def challenge(self, request: Request, scopes: Sequence[str], error: str | None) -> str | None:
+    def challenge(self, request: HttpRequest, scopes: Sequence[str], error: str | None) -> str | None:
         """The value of WWW-Authenticate, its realm reached as this request reached the registry."""
         services = self.services
         base_url = services.config.server.public_url.rstrip("/") or request.base_url
         return services.access.challenge(base_url=base_url, scopes=scopes, error=error)
 
-    def actor(self, request: Request) -> Actor:
+    def actor(self, request: HttpRequest) -> Actor:
         """Who does it, for audit rows and tag events."""
         return Actor(request.principal, request.address or None, request.id or None)

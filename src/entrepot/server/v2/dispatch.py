@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from entrepot.errors import EntrepotError, Unauthorized
 from entrepot.observability.logs import get_log
-from entrepot.server.access.decision.model import Action, Answer, Decision
+from entrepot.server.access.decision.model import Action, Decision, Ruling
 from entrepot.server.http import refusals
-from entrepot.server.http.request import ClientGone, Request
+from entrepot.server.http.request import ClientGone, HttpRequest
 from entrepot.server.http.response import Response
 from entrepot.server.v2 import caching, errors
 from entrepot.server.v2.context import V2Context
@@ -38,14 +38,14 @@ class V2Application:
         self._directory = context.services.pull_through.directory
         self._find = (router or Router()).find
 
-    async def respond(self, request: Request) -> Response:
+    async def respond(self, request: HttpRequest) -> Response:
         """The answer to a request. Raises ClientGone when nobody is left to answer."""
         response = await self._answer(request)
         if request.method in ("GET", "HEAD") and response.header(b"cache-control") is None:
             response.headers.append(caching.only_when_asked_again(request.principal))
         return response
 
-    async def _answer(self, request: Request) -> Response:
+    async def _answer(self, request: HttpRequest) -> Response:
         found = self._find(request.method, request.path)
         if isinstance(found, frozenset):
             return errors.no_such_route(request, found)
@@ -83,7 +83,7 @@ class V2Application:
             log.exception("request failed", method=request.method, path=request.path, request_id=request.id)
             return refusals.internal(request.id)
 
-    async def _rename(self, request: Request, arguments: dict[str, str]) -> bytes | None:
+    async def _rename(self, request: HttpRequest, arguments: dict[str, str]) -> bytes | None:
         """Put our name in the place of a mirrored one; the value of OCI-Namespace when it was asked with
         `?ns=`.
         """
@@ -95,13 +95,15 @@ class V2Application:
         arguments["name"] = renamed
         return namespace.encode("ascii") if namespace is not None and renamed != name else None
 
-    def _refused(self, request: Request, route: Route, name: str | None, decision: Decision) -> Response:
-        if decision.answer is Answer.CHALLENGE:
+    def _refused(self, request: HttpRequest, route: Route, name: str | None, decision: Decision) -> Response:
+        if decision.answer is Ruling.CHALLENGE:
             challenge = self._challenge(request, route, name, decision.challenge_error)
             return refusals.unauthorized(decision.reason, challenge)
         return refusals.denied(decision.reason)
 
-    def _challenge(self, request: Request, route: Route, name: str | None, error: str | None) -> str | None:
+    def _challenge(
+        self, request: HttpRequest, route: Route, name: str | None, error: str | None
+    ) -> str | None:
         scopes = []
         if name is not None:
             # The name is what the path has; one that no repository can have needs no token either.

@@ -28,7 +28,7 @@ from entrepot.server.http.refusals import (
     error_response,
     invalid_code,
 )
-from entrepot.server.http.request import BodyLengthWrong, BodyTooLarge, QueryTooLong, Request
+from entrepot.server.http.request import BodyLengthWrong, BodyTooLarge, HttpRequest, QueryTooLong
 from entrepot.server.http.response import Response, number
 from entrepot.server.repos import errors as repos
 from entrepot.server.storage.errors import BlobMissing, StorageFull, UploadShort
@@ -42,7 +42,7 @@ TABLE: tuple[tuple[type[EntrepotError], int, ErrorCode], ...] = (
     (repos.ManifestBlobUnknown, 404, ErrorCode.MANIFEST_BLOB_UNKNOWN),
     (repos.RangeInvalid, 416, ErrorCode.BLOB_UPLOAD_INVALID),
     (repos.UploadBusy, 409, ErrorCode.BLOB_UPLOAD_INVALID),
-    (repos.DigestMismatch, 400, ErrorCode.DIGEST_INVALID),
+    (repos.ContentMismatch, 400, ErrorCode.DIGEST_INVALID),
     (repos.SizeInvalid, 400, ErrorCode.SIZE_INVALID),
     (repos.BlobTooLarge, 413, ErrorCode.SIZE_INVALID),
     (repos.TooManyTags, 414, ErrorCode.UNSUPPORTED),
@@ -80,7 +80,7 @@ def classify(error: EntrepotError, path: str = "") -> tuple[int, ErrorCode]:
     return 500, ErrorCode.UNKNOWN
 
 
-def response_to(error: EntrepotError, request: Request) -> Response:
+def response_to(error: EntrepotError, request: HttpRequest) -> Response:
     """The answer that tells a client about `error`."""
     error = told(error, path=request.path, request_id=request.id)
     status, code = classify(error, request.path)
@@ -99,7 +99,7 @@ def sentence(error: EntrepotError) -> str:
 
 
 def _where_the_upload_stands(
-    error: repos.RangeInvalid | repos.UploadBusy, request: Request
+    error: repos.RangeInvalid | repos.UploadBusy, request: HttpRequest
 ) -> list[tuple[bytes, bytes]]:
     name, _, upload = request.path.removeprefix("/v2/").partition("/blobs/uploads/")
     return [
@@ -120,7 +120,7 @@ def range_not_satisfiable(error: EntrepotError, size: int) -> Response:
     )
 
 
-def no_such_route(request: Request, allowed: frozenset[str]) -> Response:
+def no_such_route(request: HttpRequest, allowed: frozenset[str]) -> Response:
     """405 with `Allow` when the path exists, else 404."""
     if allowed:
         return error_response(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from entrepot.errors import InvalidInput
 from entrepot.oci.digest import Digest
-from entrepot.server.http.request import Request
+from entrepot.server.http.request import HttpRequest
 
 
 def matches_none(header: bytes, digest: bytes) -> bool:
@@ -16,7 +16,7 @@ def matches_none(header: bytes, digest: bytes) -> bool:
     )
 
 
-def parse_if_match(request: Request) -> tuple[list[str] | None, bool]:
+def parse_if_match(request: HttpRequest) -> tuple[list[str] | None, bool]:
     """(digests one of which the tag must have now, or `*`; whether it must not exist yet) of a manifest PUT.
 
     Raises InvalidInput on what cannot be met.

@@ -12,7 +12,7 @@ from entrepot.oci import mediatype
 from entrepot.oci.digest import Digest
 from entrepot.oci.distribution import manifest_path
 from entrepot.oci.reference import InvalidTag, RepositoryName, TagName, parse_tag
-from entrepot.server.http.request import Request
+from entrepot.server.http.request import HttpRequest
 from entrepot.server.http.response import API_VERSION, INERT, Response, empty, number
 from entrepot.server.repos.errors import ManifestUnknown
 from entrepot.server.repos.manifests import StoredManifest
@@ -28,7 +28,7 @@ def _content_type(media_type: str) -> tuple[bytes, bytes]:
     return b"content-type", safe.encode("ascii")
 
 
-async def get(context: V2Context, request: Request, name: str, reference: str) -> Response:
+async def get(context: V2Context, request: HttpRequest, name: str, reference: str) -> Response:
     """GET and HEAD, by tag or digest."""
     repository = names.repository(name)
     wanted = _existing(repository, reference)
@@ -85,7 +85,7 @@ def _existing(repository: RepositoryName, reference: str) -> TagName | Digest:
         raise ManifestUnknown(repository, reference[:200]) from error
 
 
-async def put(context: V2Context, request: Request, name: str, reference: str) -> Response:
+async def put(context: V2Context, request: HttpRequest, name: str, reference: str) -> Response:
     """Push a manifest by tag, or by digest with any number of `tag=` parameters."""
     repository = names.repository(name)
     wanted = names.reference(reference)
@@ -115,13 +115,13 @@ async def put(context: V2Context, request: Request, name: str, reference: str) -
     return empty(201, *headers)
 
 
-def _tag_parameters(request: Request) -> tuple[TagName, ...]:
+def _tag_parameters(request: HttpRequest) -> tuple[TagName, ...]:
     """`?tag=a&tag=b`. Raises InvalidTag."""
     texts = request.parameters("tag") if request.query_string else []
     return tuple(dict.fromkeys(parse_tag(text) for text in texts))
 
 
-async def delete_manifest(context: V2Context, request: Request, name: str, digest: str) -> Response:
+async def delete_manifest(context: V2Context, request: HttpRequest, name: str, digest: str) -> Response:
     """The manifest and every tag on it."""
     repository = names.repository(name)
     await context.services.manifests.delete_manifest(
@@ -133,7 +133,7 @@ async def delete_manifest(context: V2Context, request: Request, name: str, diges
     return empty(202)
 
 
-async def delete_tag(context: V2Context, request: Request, name: str, tag: str) -> Response:
+async def delete_tag(context: V2Context, request: HttpRequest, name: str, tag: str) -> Response:
     """The tag alone; the manifest stays."""
     repository = names.repository(name)
     wanted = _existing(repository, tag)

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from entrepot.errors import InvalidInput
 from entrepot.oci.distribution import link_next
-from entrepot.server.http.request import Request
+from entrepot.server.http.request import HttpRequest
 
 DEFAULT_PAGE = 1_000
 MAX_LAST_LENGTH = 4096
@@ -22,7 +22,7 @@ class PageSizeInvalid(InvalidInput):
     code: ClassVar[str] = "page-size-invalid"
 
 
-def page_of(request: Request, *, most: int) -> tuple[int, str | None]:
+def page_of(request: HttpRequest, *, most: int) -> tuple[int, str | None]:
     """(entries wanted, name after which they start). Raises PageSizeInvalid, InvalidInput."""
     if not request.query_string:
         return min(DEFAULT_PAGE, most), None

@@ -7,7 +7,7 @@ import msgspec
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.distribution import referrers_path
 from entrepot.oci.mediatype import OCI_INDEX
-from entrepot.server.http.request import Request
+from entrepot.server.http.request import HttpRequest
 from entrepot.server.http.response import API_VERSION, INERT, Response, number
 from entrepot.server.repos.referrers import ReferrersPage
 from entrepot.server.v2 import names
@@ -15,7 +15,7 @@ from entrepot.server.v2.context import V2Context
 from entrepot.server.v2.paging import next_link, page_of
 
 
-async def list_referrers(context: V2Context, request: Request, name: str, subject: str) -> Response:
+async def list_referrers(context: V2Context, request: HttpRequest, name: str, subject: str) -> Response:
     repository = names.repository(name)
     wanted = names.digest(subject)
     count, last = page_of(request, most=context.services.config.limits.page_size)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from entrepot.server.access.decision.model import Action
-from entrepot.server.http.request import Request
+from entrepot.server.http.request import HttpRequest
 from entrepot.server.http.response import Response
 from entrepot.server.v2 import blobs, catalog, manifests, ping, referrers, search, tags, uploads
 from entrepot.server.v2.context import V2Context
@@ -115,4 +115,4 @@ class Router:
         return frozenset(allowed)
 
 
-__all__ = ["ROUTES", "Request", "Response", "Route", "Router", "V2Context", "compile_pattern"]
+__all__ = ["ROUTES", "HttpRequest", "Response", "Route", "Router", "V2Context", "compile_pattern"]

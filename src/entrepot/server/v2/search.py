@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-from entrepot.server.http.request import Request
+from entrepot.server.http.request import HttpRequest
 from entrepot.server.http.response import Response, json_response
 from entrepot.server.repos.repositories import FoundRepository
 from entrepot.server.v2.context import V2Context
@@ -16,7 +16,7 @@ DEFAULT_RESULTS, MOST_RESULTS = 25, 100
 MAX_TERM_LENGTH = 255
 
 
-async def search(context: V2Context, request: Request) -> Response:
+async def search(context: V2Context, request: HttpRequest) -> Response:
     """Repositories that have each word of the term in their name or description."""
     term = (request.parameter("q") or "")[:MAX_TERM_LENGTH]
     count = min(_whole_number("n", request.parameter("n"), DEFAULT_RESULTS), MOST_RESULTS)

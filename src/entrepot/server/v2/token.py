@@ -27,7 +27,7 @@ from entrepot.server.access.secrets.issuing import IssuedToken
 from entrepot.server.access.secrets.refresh import mint_refresh_token
 from entrepot.server.access.sign_in.authenticator import parse_basic
 from entrepot.server.http import refusals
-from entrepot.server.http.request import ClientGone, Request
+from entrepot.server.http.request import ClientGone, HttpRequest
 from entrepot.server.http.response import INERT, JSON, Response, number
 from entrepot.server.v2 import errors
 
@@ -43,7 +43,7 @@ _PULL: Final = frozenset({"pull"})
 _EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 
 
-async def token_endpoint(access: object, request: Request, *, rename: Rename) -> Response:
+async def token_endpoint(access: object, request: HttpRequest, *, rename: Rename) -> Response:
     """Answer either form. `access` without accounts has no token service: 404.
 
     `rename`: what a mirror's client calls a repository, to our name.
@@ -70,7 +70,7 @@ async def token_endpoint(access: object, request: Request, *, rename: Rename) ->
         return refusals.internal(request.id)
 
 
-async def _get(access: AccountsControl, request: Request, rename: Rename) -> Response:
+async def _get(access: AccountsControl, request: HttpRequest, rename: Rename) -> Response:
     who = await _basic(access, request)
     request.principal = who
     service = request.parameter("service")
@@ -92,7 +92,7 @@ async def _wanted(scopes: list[str], rename: Rename) -> list[WantedScope]:
     ]
 
 
-async def _basic(access: AccountsControl, request: Request) -> Principal:
+async def _basic(access: AccountsControl, request: HttpRequest) -> Principal:
     authorization = request.header(b"authorization")
     if authorization is None:
         return ANONYMOUS
@@ -103,7 +103,7 @@ async def _basic(access: AccountsControl, request: Request) -> Principal:
     return await access.authenticator.basic(name, password, address=request.address or None)
 
 
-async def _post(access: AccountsControl, request: Request, rename: Rename) -> Response:
+async def _post(access: AccountsControl, request: HttpRequest, rename: Rename) -> Response:
     body = await request.body(limit=MAX_FORM_BYTES, what="the form")
     try:
         pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS)
@@ -121,7 +121,9 @@ async def _post(access: AccountsControl, request: Request, rename: Rename) -> Re
     return _answer(issued, refresh, with_scope=True)
 
 
-async def _granted(access: AccountsControl, request: Request, form: dict[str, str]) -> tuple[Principal, bool]:
+async def _granted(
+    access: AccountsControl, request: HttpRequest, form: dict[str, str]
+) -> tuple[Principal, bool]:
     """Who the form speaks for, and whether it may ask for a refresh token."""
     address = request.address or None
     grant = form.get("grant_type")

@@ -19,7 +19,7 @@ from entrepot.oci.distribution import blob_path, parse_content_range, upload_pat
 from entrepot.oci.reference import InvalidRepositoryName
 from entrepot.server.access.decision.model import Action
 from entrepot.server.http.refusals import unauthorized
-from entrepot.server.http.request import Request
+from entrepot.server.http.request import HttpRequest
 from entrepot.server.http.response import Response, empty
 from entrepot.server.repos.repositories import EVERYTHING
 from entrepot.server.repos.uploads import Upload
@@ -33,7 +33,7 @@ class UploadRequestInvalid(InvalidInput):
     code: ClassVar[str] = "upload-request-invalid"
 
 
-async def start(context: V2Context, request: Request, name: str) -> Response:
+async def start(context: V2Context, request: HttpRequest, name: str) -> Response:
     """POST: mount, or the whole blob at once with `?digest=`, or a new upload."""
     repository = names.repository(name)
     permit = context.services.access.permit_for(request.principal)
@@ -77,14 +77,14 @@ async def start(context: V2Context, request: Request, name: str) -> Response:
     return _created(repository, blob.digest)
 
 
-async def status(context: V2Context, _request: Request, name: str, upload: str) -> Response:
+async def status(context: V2Context, _request: HttpRequest, name: str, upload: str) -> Response:
     """GET: how far it is."""
     repository = names.repository(name)
     found = await context.services.uploads.status(repository, upload)
     return empty(204, *_position(repository, found))
 
 
-async def append(context: V2Context, request: Request, name: str, upload: str) -> Response:
+async def append(context: V2Context, request: HttpRequest, name: str, upload: str) -> Response:
     """PATCH: more bytes. Without Content-Range they go to the end."""
     repository = names.repository(name)
     start_at, length = _content_range(request)
@@ -99,7 +99,7 @@ async def append(context: V2Context, request: Request, name: str, upload: str) -
     return _accepted(repository, found)
 
 
-async def finish(context: V2Context, request: Request, name: str, upload: str) -> Response:
+async def finish(context: V2Context, request: HttpRequest, name: str, upload: str) -> Response:
     """PUT ?digest=: the rest of the bytes, if any, and the end."""
     repository = names.repository(name)
     digest = _digest_parameter(request, required=True)
@@ -118,13 +118,13 @@ async def finish(context: V2Context, request: Request, name: str, upload: str) -
     return _created(repository, blob.digest)
 
 
-async def cancel(context: V2Context, _request: Request, name: str, upload: str) -> Response:
+async def cancel(context: V2Context, _request: HttpRequest, name: str, upload: str) -> Response:
     """DELETE: forget it."""
     await context.services.uploads.cancel(names.repository(name), upload)
     return empty(204)
 
 
-def _digest_parameter(request: Request, *, required: bool) -> Digest | None:
+def _digest_parameter(request: HttpRequest, *, required: bool) -> Digest | None:
     """`?digest=`. Raises InvalidDigest when it is missing, malformed, or there are two that differ."""
     values = set(request.parameters("digest")) if request.query_string else set()
     if len(values) > 1:
@@ -136,7 +136,7 @@ def _digest_parameter(request: Request, *, required: bool) -> Digest | None:
     return names.digest(values.pop())
 
 
-def _algorithm(request: Request) -> str:
+def _algorithm(request: HttpRequest) -> str:
     """`?digest-algorithm=` of a POST. Raises InvalidDigest."""
     wanted = request.parameter("digest-algorithm") if request.query_string else None
     if wanted is None:
@@ -156,7 +156,7 @@ def _mount_digest(text: str) -> Digest | None:
         return None
 
 
-def _mount_source(request: Request) -> str | None:
+def _mount_source(request: HttpRequest) -> str | None:
     source = request.parameter("from")
     if not source:
         return None
@@ -166,7 +166,7 @@ def _mount_source(request: Request) -> str | None:
         return None
 
 
-async def _would_a_wider_token_do(context: V2Context, request: Request, source: str) -> bool:
+async def _would_a_wider_token_do(context: V2Context, request: HttpRequest, source: str) -> bool:
     """Whether the token does not hold pull on the source of a mount although its owner does."""
     principal = request.principal
     if (
@@ -179,14 +179,14 @@ async def _would_a_wider_token_do(context: V2Context, request: Request, source: 
     ).allowed
 
 
-def _ask_for_wider(context: V2Context, request: Request, repository: str, source: str) -> Response:
+def _ask_for_wider(context: V2Context, request: HttpRequest, repository: str, source: str) -> Response:
     """Clients that named only the target when they got their token then name both."""
     scopes = (f"repository:{repository}:pull,push", f"repository:{source}:pull")
     challenge = context.challenge(request, scopes, "insufficient_scope")
     return unauthorized(f"the token does not hold pull on {source}, from where to mount", challenge)
 
 
-def _content_range(request: Request) -> tuple[int | None, int | None]:
+def _content_range(request: HttpRequest) -> tuple[int | None, int | None]:
     """(where the bytes should go, how many there are), each None when not said. Raises InvalidRange."""
     length = request.content_length()
     header = request.header(b"content-range")

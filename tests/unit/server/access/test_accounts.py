@@ -13,14 +13,14 @@ from sqlalchemy import select
 
 from entrepot.errors import Conflict
 from entrepot.server.access.decision.errors import (
-    AccessDenied,
     AlreadyExists,
     InvalidCredentials,
     InvalidToken,
+    PermitRefused,
     TooManyAttempts,
     VersionMismatch,
 )
-from entrepot.server.access.decision.model import ANONYMOUS, Action, Answer, Principal, SystemRole
+from entrepot.server.access.decision.model import ANONYMOUS, Action, Principal, Ruling, SystemRole
 from entrepot.server.access.decision.scopes import parse_scopes
 from entrepot.server.access.directory.accounts import (
     change_account,
@@ -53,7 +53,7 @@ from entrepot.server.access.sign_in.source_table import add_source
 from entrepot.server.db.clock import SECOND
 from entrepot.server.db.tables import audit, repo
 from entrepot.server.db.tables.access import access_token, principal, signing_key
-from entrepot.server.pages.kit.forms import Form
+from entrepot.server.pages.kit.forms import PageForm
 from tests.unit.server.access.conftest import PASSWORD, PASSWORD_HASH, ROOT, Accounts
 
 pytestmark = pytest.mark.anyio
@@ -135,7 +135,7 @@ async def test_bearer_token_carries_what_the_user_has(accounts: Accounts) -> Non
     )
     assert (await accounts.control.decide(who, Action.PULL, "acme/app")).allowed
     refused = await accounts.control.decide(who, Action.PUSH, "acme/app")
-    assert (refused.answer, refused.challenge_error) == (Answer.CHALLENGE, "insufficient_scope")
+    assert (refused.answer, refused.challenge_error) == (Ruling.CHALLENGE, "insufficient_scope")
     assert "push" in refused.reason
 
 
@@ -146,7 +146,7 @@ async def test_anonymous_token_pulls_public_only(accounts: Accounts) -> None:
         text = await token_for(accounts, ANONYMOUS, f"repository:{project}/app:pull")
         decision = await accounts.control.decide(await bearer(accounts, text), Action.PULL, f"{project}/app")
         assert decision.allowed is allowed
-    assert (await accounts.control.decide(ANONYMOUS, Action.PING)).answer is Answer.CHALLENGE
+    assert (await accounts.control.decide(ANONYMOUS, Action.PING)).answer is Ruling.CHALLENGE
     assert (await accounts.control.decide(await bearer(accounts, text), Action.PING)).allowed
 
 
@@ -170,7 +170,7 @@ async def test_revoked_at_once_when_the_user_is_disabled_or_gone(accounts: Accou
     )
     for action, where in ((Action.PULL, "acme/app"), (Action.PING, None)):
         decision = await accounts.control.decide(await bearer(accounts, text), action, where)
-        assert (decision.answer, decision.challenge_error) == (Answer.CHALLENGE, "invalid_token")
+        assert (decision.answer, decision.challenge_error) == (Ruling.CHALLENGE, "invalid_token")
     await accounts.catalog.write(lambda c: delete_account(c, ROOT, get_account(c, "alice"), now=accounts.now))
     assert not (await accounts.control.decide(await bearer(accounts, text), Action.PULL, "acme/app")).allowed
     with pytest.raises(InvalidCredentials):
@@ -191,7 +191,7 @@ async def test_the_audit_log_has_the_end_of_an_account_as_a_date(accounts: Accou
 
 async def test_a_name_keeps_its_case_where_a_page_makes_a_sentence_of_it(accounts: Accounts) -> None:
     await accounts.user("alice")
-    form = Form()
+    form = PageForm()
     with pytest.raises(AlreadyExists) as caught:
         await accounts.user("alice")
     form.blame(caught.value, "name")
@@ -314,7 +314,7 @@ async def test_permit_tells_create_from_overwrite(accounts: Accounts) -> None:
 
     await ask("create-tag", "v1")
     for action, tag in (("create-tag", "latest"), ("overwrite-tag", "v1"), ("delete-tag", "v1")):
-        with pytest.raises(AccessDenied, match=action):
+        with pytest.raises(PermitRefused, match=action):
             await ask(action, tag)
 
 

@@ -9,10 +9,10 @@ from entrepot.server.access.decision.model import (
     ANONYMOUS,
     PROJECT_ACTIONS,
     Action,
-    Answer,
     Principal,
     PrincipalKind,
     Resource,
+    Ruling,
     SystemRole,
     TokenScope,
     Visibility,
@@ -24,7 +24,7 @@ from entrepot.server.access.decision.patterns import (
     parse_tag_pattern,
 )
 from entrepot.server.access.decision.policy import (
-    Facts,
+    AccessFacts,
     Grant,
     Narrowing,
     PrincipalState,
@@ -37,7 +37,7 @@ from entrepot.server.access.decision.roles import BUILTIN_ROLES
 ALICE = Principal(kind=PrincipalKind.USER, name="alice", id=1, epoch=1)
 ROBOT = Principal(kind=PrincipalKind.ROBOT, name="acme+ci", id=2, epoch=1)
 APP = Resource(repository="acme/app")
-GOOD = Facts(epoch=1, project_id=7, repository_id=70)
+GOOD = AccessFacts(epoch=1, project_id=7, repository_id=70)
 
 
 def grant(role: str, **more: object) -> Grant:
@@ -51,7 +51,7 @@ def bearer(*actions: str, project: int | None = 7, repository: int | None = 70) 
 OWNED = replace(GOOD, grants=(grant("owner"),))
 PUBLIC = replace(GOOD, visibility=Visibility.PUBLIC)
 SIGNED_IN = replace(GOOD, visibility=Visibility.SIGNED_IN)
-NOTHING = Facts(epoch=1)
+NOTHING = AccessFacts(epoch=1)
 ADMIN = replace(GOOD, system_role=SystemRole.ADMIN)
 AUDITOR = replace(GOOD, system_role=SystemRole.AUDITOR)
 
@@ -213,12 +213,12 @@ CASES = [
     ("facts", "who", "action", "what", "outcome"), [c[1:] for c in CASES], ids=[c[0] for c in CASES]
 )
 def test_first_rule_with_an_opinion_decides(
-    facts: Facts, who: Principal, action: Action, what: Resource, outcome: str
+    facts: AccessFacts, who: Principal, action: Action, what: Resource, outcome: str
 ) -> None:
     decision = authorize(facts, who, action, what)
-    expected = {"!": Answer.DENIED, "?": Answer.CHALLENGE}.get(outcome[0], Answer.ALLOWED)
+    expected = {"!": Ruling.DENIED, "?": Ruling.CHALLENGE}.get(outcome[0], Ruling.ALLOWED)
     assert (decision.rule, decision.answer) == (outcome.lstrip("!?"), expected)
-    assert decision.allowed is (expected is Answer.ALLOWED)
+    assert decision.allowed is (expected is Ruling.ALLOWED)
     assert decision.reason
 
 

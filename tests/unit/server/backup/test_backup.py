@@ -13,7 +13,7 @@ from pyrage.x25519 import Identity
 
 from entrepot.errors import EntrepotError, InvalidInput
 from entrepot.oci.digest import Digest
-from entrepot.server.backup.archive import Archive
+from entrepot.server.backup.archive import BackupArchive
 from entrepot.server.backup.backup import back_up, check_backup, restore, store_identity_of
 from entrepot.server.backup.encryption import CHUNK_BYTES, BackupKey
 from entrepot.server.backup.errors import BackupInvalid, BackupMissing, TargetInUse
@@ -32,8 +32,8 @@ KEY = BackupKey(Identity.generate())
 @asynccontextmanager
 async def archive_at(
     place: BackupPlace, key: BackupKey | None = None, *, store_id: str | None = "test-store"
-) -> AsyncIterator[Archive]:
-    opened = await Archive.open(place, key, store_id=store_id)
+) -> AsyncIterator[BackupArchive]:
+    opened = await BackupArchive.open(place, key, store_id=store_id)
     yield opened
     await opened.close()
 
@@ -236,7 +236,7 @@ async def test_looking_for_backups_makes_nothing(tmp_path: Path) -> None:
     for name in ("none", "none.tar"):
         place = open_place(str(tmp_path / name), create=False)
         with pytest.raises(BackupMissing):
-            await Archive.open(place, None)
+            await BackupArchive.open(place, None)
         await place.close(complete=False)
     assert list(tmp_path.iterdir()) == []
 
@@ -272,9 +272,11 @@ async def test_keys_and_registries_are_not_mixed_up(world: World, tmp_path: Path
         async with archive_at(place, made) as archive:
             await back_up(world.catalog, world.store, archive)
         with pytest.raises(BackupInvalid):
-            await Archive.open(place, asked, store_id=store_id)
+            await BackupArchive.open(place, asked, store_id=store_id)
     with pytest.raises(BackupInvalid, match="another key"):
-        await Archive.open(open_place(str(tmp_path / "a"), create=False), BackupKey(Identity.generate()))
+        await BackupArchive.open(
+            open_place(str(tmp_path / "a"), create=False), BackupKey(Identity.generate())
+        )
 
 
 @pytest.mark.parametrize("suffix", ["json", "rows", "key"])

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 
 from entrepot.errors import InvalidInput
 from entrepot.oci.digest import Digest
-from entrepot.server.backup.archive import Archive
+from entrepot.server.backup.archive import BackupArchive
 from entrepot.server.backup.backup import back_up
 from entrepot.server.backup.encryption import BackupKey, make_key_file
 from entrepot.server.backup.places import open_place
@@ -295,7 +295,7 @@ async def test_fsck_repair_takes_it_from_a_backup(world: World, tmp_path: Path, 
     folder = tmp_path / "backup"
     key = None if key_file is None else BackupKey.load(key_file)
     place = open_place(str(folder), create=True)
-    archive = await Archive.open(place, key, store_id="test-store")
+    archive = await BackupArchive.open(place, key, store_id="test-store")
     await back_up(world.catalog, world.store, archive)
     await archive.close()
     (world.root / await world.phys(DIGEST)).unlink()

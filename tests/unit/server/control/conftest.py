@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select
 
 from entrepot.server.access.decision.actor import Actor
-from entrepot.server.access.decision.errors import AccessDenied
+from entrepot.server.access.decision.errors import PermitRefused
 from entrepot.server.access.decision.model import ANONYMOUS, Principal, PrincipalKind
 from entrepot.server.access.directory.accounts import get_account
 from entrepot.server.control.services import Services
@@ -45,6 +45,6 @@ async def refused(registry: Registry, use: UseCase, *names: str) -> None:
     before = await audit_rows(registry)
     for name in names:
         who = await actor(registry, name)
-        with pytest.raises(AccessDenied):
+        with pytest.raises(PermitRefused):
             await use(registry.services, who)
     assert await audit_rows(registry) == before

@@ -7,9 +7,9 @@ import pytest
 from entrepot.errors import InvalidInput
 from entrepot.server.access.decision.actor import Actor
 from entrepot.server.access.decision.errors import (
-    AccessDenied,
     InvalidCredentials,
     InvalidPassword,
+    PermitRefused,
     Unknown,
     VersionMismatch,
 )
@@ -48,7 +48,7 @@ async def test_a_token_or_robot_does_not_do_it(team: Registry, name: str) -> Non
         await actor(team, "puller", credential="bearer"),
         await actor(team, "acme+ci", credential="robot"),
     ):
-        with pytest.raises(AccessDenied, match="sign in with a password"):
+        with pytest.raises(PermitRefused, match="sign in with a password"):
             await IN_PERSON[name](team.services, who)
     with pytest.raises(InvalidCredentials):
         await IN_PERSON[name](team.services, NOBODY)
@@ -125,7 +125,7 @@ async def test_only_a_robot_with_its_secret_gives_itself_another(team: Registry)
     before = await audit_rows(team)
     for name, credential in (("puller", "password"), ("root", "password"), ("acme+ci", "bearer")):
         who = await actor(team, name, credential=credential)
-        with pytest.raises(AccessDenied, match="only a robot with its secret"):
+        with pytest.raises(PermitRefused, match="only a robot with its secret"):
             await account.rotate_own_secret(team.services, who)
     assert await audit_rows(team) == before
     robot = await actor(team, "acme+ci", credential="robot")

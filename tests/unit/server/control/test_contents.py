@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from entrepot.errors import NotFound
-from entrepot.server.access.decision.errors import AccessDenied, InvalidCredentials
+from entrepot.server.access.decision.errors import InvalidCredentials, PermitRefused
 from entrepot.server.control import contents
 from entrepot.server.control.contents import FilesNotListed, NoSuchFileInImage, index_settings
 from entrepot.server.db.tables import derived
@@ -131,7 +131,7 @@ async def test_only_who_may_pull_looks_in(team: Registry) -> None:
     made = await team.push("acme/files", "v1", files=(BASE,))
     await indexed(team)
     for name in ("viewer", "stranger"):
-        with pytest.raises((AccessDenied, NotFound)):
+        with pytest.raises((PermitRefused, NotFound)):
             await contents.open_contents(team.services, await actor(team, name), "acme/files", made.digest)
     with pytest.raises(InvalidCredentials):
         await contents.open_contents(team.services, NOBODY, "acme/files", made.digest)

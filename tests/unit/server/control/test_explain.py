@@ -3,7 +3,7 @@
 import pytest
 
 from entrepot.errors import InvalidInput
-from entrepot.server.access.decision.errors import AccessDenied, InvalidCredentials, Unknown
+from entrepot.server.access.decision.errors import InvalidCredentials, PermitRefused, Unknown
 from entrepot.server.access.decision.model import Resource
 from entrepot.server.control.explain import Explanation, explain
 from tests.unit.server.api.conftest import Registry
@@ -40,16 +40,16 @@ async def test_who_sees_members_asks_about_them_alone(team: Registry) -> None:
 
 async def test_others_ask_about_nobody_else(team: Registry) -> None:
     for name in ("stranger", "acme+ci"):
-        with pytest.raises(AccessDenied):
+        with pytest.raises(PermitRefused):
             await ask(team, name, "puller")
-    with pytest.raises(AccessDenied):
+    with pytest.raises(PermitRefused):
         await ask(team, "owner", "puller", on=Resource())
     with pytest.raises(InvalidCredentials):
         await explain(team.services, NOBODY, "puller", "pull", APP)
 
 
 async def test_a_refused_one_does_not_hear_whether_there_is_such_an_action(team: Registry) -> None:
-    with pytest.raises(AccessDenied):
+    with pytest.raises(PermitRefused):
         await ask(team, "stranger", "puller", "fly")
     with pytest.raises(InvalidInput, match="no action is called fly"):
         await ask(team, "root", "puller", "fly")

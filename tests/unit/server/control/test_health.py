@@ -2,7 +2,7 @@
 
 import pytest
 
-from entrepot.server.access.decision.errors import AccessDenied
+from entrepot.server.access.decision.errors import PermitRefused
 from entrepot.server.control.health import list_nodes, show_health
 from entrepot.server.control.projects import delete_project
 from entrepot.server.control.repositories import biggest_repositories
@@ -40,5 +40,5 @@ async def test_a_project_s_biggest_repositories_are_told_to_who_manages_it(team:
     owner = await actor(team, "owner")
     ((name, size),) = await biggest_repositories(team.services, owner, "acme", n=5)
     assert (name, size > 0) == ("acme/app", True)
-    with pytest.raises(AccessDenied):
+    with pytest.raises(PermitRefused):
         await biggest_repositories(team.services, await actor(team, "developer"), "acme", n=5)

@@ -8,7 +8,7 @@ import pytest
 from entrepot.oci.digest import Digest
 from entrepot.oci.reference import TagName
 from entrepot.server.access.decision.actor import Actor
-from entrepot.server.access.decision.errors import AccessDenied, InvalidCredentials
+from entrepot.server.access.decision.errors import InvalidCredentials, PermitRefused
 from entrepot.server.control import deletion, manifests, projects, repositories, search, tags
 from entrepot.server.control.services import Services
 from tests.unit.server.api.conftest import Registry, registry, team
@@ -93,9 +93,9 @@ async def test_who_may_not_changes_nothing(world: Registry, name: str) -> None:
     image = await world.push(APP, "v1")
     who, use = CHANGES[name]
     before = await everything(world)
-    with pytest.raises(AccessDenied):
+    with pytest.raises(PermitRefused):
         await use(world.services, await actor(world, who), image)
-    with pytest.raises((AccessDenied, InvalidCredentials)):
+    with pytest.raises((PermitRefused, InvalidCredentials)):
         await use(world.services, NOBODY, image)
     assert await everything(world) == before
 
@@ -112,7 +112,7 @@ async def test_who_may_changes_it(world: Registry, name: str) -> None:
 async def test_who_may_not_is_shown_nothing(world: Registry, name: str) -> None:
     image = await world.push(APP, "v1")
     who, use = READS[name]
-    with pytest.raises(AccessDenied):
+    with pytest.raises(PermitRefused):
         await use(world.services, await actor(world, who), image)
     with pytest.raises(InvalidCredentials):
         await use(world.services, NOBODY, image)

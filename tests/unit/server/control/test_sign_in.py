@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import func, select
 
 from entrepot.server.access.decision.errors import (
-    AccessDenied,
     InvalidCredentials,
     InvalidPassword,
+    PermitRefused,
     Unknown,
 )
 from entrepot.server.access.decision.model import Principal
@@ -98,6 +98,6 @@ async def test_a_provider_has_to_be_known_and_the_way_begun_here(team: Registry)
 
 async def test_an_open_registry_signs_nobody_in(team: Registry) -> None:
     open_one = replace(team.services, access=OpenPolicy(), mode="open")
-    with pytest.raises(AccessDenied, match="no accounts"):
+    with pytest.raises(PermitRefused, match="no accounts"):
         await sign_in.sign_in(open_one, NOBODY, name="owner", password=PASSWORD, user_agent="")
     assert sign_in.list_providers(open_one) == []

@@ -3,7 +3,7 @@
 import pytest
 
 from entrepot.errors import InvalidInput
-from entrepot.server.access.decision.errors import AccessDenied, InvalidCredentials
+from entrepot.server.access.decision.errors import InvalidCredentials, PermitRefused
 from entrepot.server.control import signing_keys, sources
 from entrepot.server.control.ground import Ground
 from tests.unit.server.api.conftest import Registry
@@ -19,7 +19,7 @@ async def test_only_admins_replace_a_key_and_in_person(team: Registry) -> None:
     with pytest.raises(InvalidCredentials):
         await signing_keys.rotate_signing_key(team.services, NOBODY)
     before = await audit_rows(team)
-    with pytest.raises(AccessDenied, match="sign in with a password"):
+    with pytest.raises(PermitRefused, match="sign in with a password"):
         await signing_keys.rotate_signing_key(team.services, await actor(team, "root", credential="pat"))
     assert await audit_rows(team) == before
     made = {

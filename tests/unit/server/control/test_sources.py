@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from entrepot.errors import InvalidInput
-from entrepot.server.access.decision.errors import AccessDenied, AlreadyExists, InvalidCredentials, Unknown
+from entrepot.server.access.decision.errors import AlreadyExists, InvalidCredentials, PermitRefused, Unknown
 from entrepot.server.control import sources
 from tests.unit.server.api.conftest import Registry
 from tests.unit.server.control.conftest import NOBODY, OPERATOR, UseCase, actor, audit_rows, refused
@@ -38,7 +38,7 @@ async def test_only_admins_change_them_and_in_person(corp: Registry, name: str) 
     with pytest.raises(InvalidCredentials):
         await CHANGES[name](corp.services, NOBODY)
     before = await audit_rows(corp)
-    with pytest.raises(AccessDenied, match="sign in with a password"):
+    with pytest.raises(PermitRefused, match="sign in with a password"):
         await CHANGES[name](corp.services, await actor(corp, "root", credential="pat"))
     assert await audit_rows(corp) == before
     await CHANGES[name](corp.services, await actor(corp, "root"))

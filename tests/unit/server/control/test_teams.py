@@ -3,9 +3,9 @@
 import pytest
 
 from entrepot.server.access.decision.errors import (
-    AccessDenied,
     AlreadyExists,
     InvalidCredentials,
+    PermitRefused,
     Unknown,
     VersionMismatch,
 )
@@ -69,7 +69,7 @@ async def test_robots_and_strangers_to_the_registry_see_none(devs: Registry) -> 
         lambda s, a: teams.show_team(s, a, "devs"),
         lambda s, a: teams.list_members(s, a, "devs"),
     ):
-        with pytest.raises(AccessDenied, match="shown to users"):
+        with pytest.raises(PermitRefused, match="shown to users"):
             await look(devs.services, robot)
         with pytest.raises(InvalidCredentials):
             await look(devs.services, NOBODY)

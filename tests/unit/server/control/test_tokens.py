@@ -4,9 +4,9 @@ import pytest
 
 from entrepot.errors import InvalidInput
 from entrepot.server.access.decision.errors import (
-    AccessDenied,
     InvalidCredentials,
     InvalidPattern,
+    PermitRefused,
     Unknown,
 )
 from entrepot.server.control import robots, tokens
@@ -28,7 +28,7 @@ async def test_a_token_makes_no_token(team: Registry) -> None:
     before = await audit_rows(team)
     for name, credential in (("puller", "pat"), ("acme+ci", "robot"), ("acme+ci", "password")):
         who = await actor(team, name, credential=credential)
-        with pytest.raises(AccessDenied, match="sign in with a password"):
+        with pytest.raises(PermitRefused, match="sign in with a password"):
             await tokens.create_own_token(team.services, who, name="more")
     with pytest.raises(InvalidCredentials):
         await tokens.create_own_token(team.services, NOBODY, name="more")
@@ -70,7 +70,7 @@ async def test_only_admins_make_one_of_somebody_else_and_in_person(team: Registr
         return await tokens.create_token_of_user(services, who, "puller", name="x")  # type: ignore[arg-type]
 
     await refused(team, make, "owner", "auditor", "puller", "acme+ci")
-    with pytest.raises(AccessDenied, match="sign in with a password"):
+    with pytest.raises(PermitRefused, match="sign in with a password"):
         await make(team.services, await actor(team, "root", credential="pat"))
     for who in (await actor(team, "root"), OPERATOR):
         await make(team.services, who)

@@ -4,10 +4,10 @@ import pytest
 
 from entrepot.errors import Conflict
 from entrepot.server.access.decision.errors import (
-    AccessDenied,
     AlreadyExists,
     InvalidCredentials,
     InvalidPassword,
+    PermitRefused,
     Unknown,
     VersionMismatch,
 )
@@ -55,7 +55,7 @@ async def test_what_makes_a_way_in_takes_the_admin_in_person(team: Registry, nam
     if name not in IN_PERSON:
         await CHANGES[name](team.services, by_token)
         return
-    with pytest.raises(AccessDenied, match="sign in with a password"):
+    with pytest.raises(PermitRefused, match="sign in with a password"):
         await CHANGES[name](team.services, by_token)
     assert await audit_rows(team) == before
 
@@ -75,9 +75,9 @@ async def test_who_may_see_the_registry_sees_users(team: Registry, name: str) ->
 async def test_nobody_makes_the_server_hash_before_leave_is_given(team: Registry) -> None:
     """A password that would be refused is not even looked at."""
     stranger = await actor(team, "stranger")
-    with pytest.raises(AccessDenied):
+    with pytest.raises(PermitRefused):
         await users.create_user(team.services, stranger, name="new", password="short")
-    with pytest.raises(AccessDenied):
+    with pytest.raises(PermitRefused):
         await users.set_password(team.services, stranger, "puller", "short")
 
 

@@ -17,7 +17,7 @@ from entrepot.server.db.tables import node
 from entrepot.server.doctor.bucket_rule import BucketLogin, check_lifecycle, signed_headers
 from entrepot.server.doctor.inside import check_catalog, check_directory, check_nodes, check_store
 from entrepot.server.doctor.outside import check_wire
-from entrepot.server.doctor.verdict import Verdict
+from entrepot.server.doctor.verdict import CheckVerdict
 from entrepot.server.storage.errors import StorageFailed
 from entrepot.server.storage.memory import MemoryDriver, MemoryUploads
 from entrepot.server.storage.objects import open_bucket
@@ -28,7 +28,7 @@ from tests.unit.server.conftest import Places
 from tests.unit.server.world import World
 
 
-def states(verdicts: list[Verdict]) -> dict[str, str]:
+def states(verdicts: list[CheckVerdict]) -> dict[str, str]:
     """The worst state of each check."""
     order = ["ok", "skip", "warn", "fail"]
     found: dict[str, str] = {}

@@ -15,13 +15,13 @@ from entrepot.server.control.queries.tombstones import (
     restore_repository,
 )
 from entrepot.server.db.tables import event, repo, tag
-from entrepot.server.events.feed import EventsGone, Reader, read_events, read_head
+from entrepot.server.events.feed import EventsGone, FeedReader, read_events, read_head
 from entrepot.server.events.sequencer import Sequencer, prune
 from entrepot.server.repos.history import restore_tag
 from tests.unit.server.world import ACTOR, DAY, World, image_manifest, on_both
 
 pytestmark = pytest.mark.anyio
-ALL = Reader(Visible(everything=True), audits_registry=True)
+ALL = FeedReader(Visible(everything=True), audits_registry=True)
 
 
 async def feed_of(world: World) -> list[Any]:

@@ -7,7 +7,7 @@ import pytest
 from entrepot.server.db.errors import CatalogUnavailable
 from entrepot.server.http import outage
 from entrepot.server.http.outage import EVERY_S, Outages, told
-from entrepot.server.http.request import Request
+from entrepot.server.http.request import HttpRequest
 from entrepot.server.repos.errors import BlobUnknown
 from entrepot.server.storage.errors import StorageFailed, StorageFull
 from entrepot.server.v2.errors import response_to
@@ -46,7 +46,7 @@ def test_the_log_has_the_reason_and_the_client_a_sentence(kind: type[StorageFail
 
 
 def test_the_registry_api_answers_so(lines: Lines) -> None:
-    request = Request("PUT", "/v2/a/blobs/uploads/x", headers={}, receive=None, id="r-2")  # type: ignore[arg-type]
+    request = HttpRequest("PUT", "/v2/a/blobs/uploads/x", headers={}, receive=None, id="r-2")  # type: ignore[arg-type]
     answer = response_to(StorageFailed(SECRET), request)
     assert answer.status == 503
     assert b"bucket" not in answer.body

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from entrepot.server.http.request import Request
+from entrepot.server.http.request import HttpRequest
 from entrepot.server.http.watch import TransferWatch
 
 
@@ -15,7 +15,7 @@ def test_a_request_whose_body_has_arrived_may_take_its_time() -> None:
 
     async def run() -> tuple[int, int]:
         watch = TransferWatch(min_rate=1024, window_s=60)
-        request = Request("PUT", "/v2/app/blobs/uploads/1", headers={}, receive=receive)
+        request = HttpRequest("PUT", "/v2/app/blobs/uploads/1", headers={}, receive=receive)
         watch.arriving(request)
         assert b"".join([chunk async for chunk in request.chunks()]) == b"all"
         return watch.sweep(), watch.sweep()
@@ -39,7 +39,7 @@ class _Slow:
 def test_a_body_that_does_not_begin_ends_its_request() -> None:
     async def run() -> list[int]:
         watch, client = TransferWatch(begin_s=20), _Slow()
-        request = Request("POST", "/token", headers={}, receive=client)
+        request = HttpRequest("POST", "/token", headers={}, receive=client)
 
         async def answer() -> None:
             watch.arriving(request)
@@ -62,7 +62,7 @@ def test_time_that_we_take_ourselves_is_not_the_clients() -> None:
 
     async def run() -> list[int]:
         watch, client = TransferWatch(min_rate=1024, window_s=60, begin_s=20), _Slow()
-        request = Request("POST", "/token", headers={}, receive=client)
+        request = HttpRequest("POST", "/token", headers={}, receive=client)
         later = time.monotonic() + 1000
         watch.arriving(request)
         before = [watch.end_silent(later), watch.sweep(), watch.sweep()]

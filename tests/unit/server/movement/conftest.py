@@ -17,7 +17,7 @@ from entrepot.server.compose import build, prepare_now
 from entrepot.server.config.model import Config, LogSection, PullThroughSection, Seconds, ServerSection
 from entrepot.server.control.pull_through import add_upstream
 from entrepot.server.control.services import Services
-from entrepot.server.http.request import Request
+from entrepot.server.http.request import HttpRequest
 from entrepot.server.http.response import Response
 from entrepot.server.v2.context import V2Context
 from entrepot.server.v2.dispatch import V2Application
@@ -123,7 +123,7 @@ class Process:
 
     async def ask(self, method: str, path: str, query: str = "", **headers: str) -> Response:
         raw = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
-        request = Request(
+        request = HttpRequest(
             method, path, headers=raw, receive=_nothing, query_string=query.encode(), host="localhost"
         )
         return await self.app.respond(request)

@@ -8,13 +8,13 @@ from entrepot.server.access.decision.errors import AlreadyExists, InvalidName
 from entrepot.server.db.errors import CatalogUnavailable
 from entrepot.server.pages.kit.form_body import parse_form
 from entrepot.server.pages.kit.form_key import FormRefused, check_form, form_key, form_token, new_form_key
-from entrepot.server.pages.kit.forms import Form
+from entrepot.server.pages.kit.forms import PageForm
 
 NOW = 1_700_000_000_000_000
 
 
-def form(**values: str) -> Form:
-    return Form(parse_form(urlencode(values).encode()))
+def form(**values: str) -> PageForm:
+    return PageForm(parse_form(urlencode(values).encode()))
 
 
 def test_what_was_typed_is_kept_beside_the_complaint() -> None:

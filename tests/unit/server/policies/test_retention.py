@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrepot.server.policies.document import parse_policy
-from entrepot.server.policies.facts import ManifestFacts, RepositoryFacts, TagFacts
+from entrepot.server.policies.facts import PolicyManifest, RepositoryFacts, TagFacts
 from entrepot.server.policies.model import Guard
-from entrepot.server.policies.plan import Fate, Plan, check
+from entrepot.server.policies.plan import Fate, RetentionPlan, check
 from entrepot.server.policies.retention import evaluate
 
 DAY = 24 * 3600 * 1_000_000
@@ -89,7 +89,7 @@ def test_quays_autoprune(text: str, expected: list[str]) -> None:
 
 def test_ecrs_lifecycle_examples() -> None:
     """Filtering on image age, on image count, by several rules, as its examples of lifecycle policies."""
-    untagged = [ManifestFacts("sha256:u1", NOW - 20 * DAY), ManifestFacts("sha256:u2", NOW - 2 * DAY)]
+    untagged = [PolicyManifest("sha256:u1", NOW - 20 * DAY), PolicyManifest("sha256:u2", NOW - 2 * DAY)]
     age = '[[retention]]\ndelete = [{ untagged-older-than = "14d" }]'
     assert gone(age, [tag("prod")], untagged=untagged) == ["sha256:u1"]
     one = '[[retention]]\ntags = "prod*"\ndelete = [{ more-than = 1 }]'
@@ -157,7 +157,7 @@ def test_cosigns_tags_stay_and_go_with_their_image() -> None:
     # A signature of one platform goes with the index, and takes no place among the newest.
     index = tag("v1", 90, digest="sha256:index", kind="index")
     children: Mapping[str, list[str]] = {"sha256:index": [f"sha256:{HEX}"]}
-    untagged = [ManifestFacts(f"sha256:{HEX}", NOW)]
+    untagged = [PolicyManifest(f"sha256:{HEX}", NOW)]
     more = {"children": children, "untagged": untagged}
     assert gone(kept, [index, tag("x"), *signatures], **more) == ["x"]
     assert gone(keeping("{ newest = 1 }"), [index, tag("x", 5), *signatures], **more) == [*names, "v1"]
@@ -166,10 +166,10 @@ def test_cosigns_tags_stay_and_go_with_their_image() -> None:
 def test_an_index_keeps_its_children_and_a_subject_its_referrers() -> None:
     text = '[[retention]]\ndelete = [{ untagged-older-than = "1d" }]'
     untagged = [
-        ManifestFacts("sha256:child", 0),
-        ManifestFacts("sha256:sbom", 0, subject="sha256:child"),
-        ManifestFacts("sha256:orphan", 0, subject="sha256:gone"),
-        ManifestFacts("sha256:dangling", 0),
+        PolicyManifest("sha256:child", 0),
+        PolicyManifest("sha256:sbom", 0, subject="sha256:child"),
+        PolicyManifest("sha256:orphan", 0, subject="sha256:gone"),
+        PolicyManifest("sha256:dangling", 0),
     ]
     found = gone(text, [tag("v1")], untagged=untagged, children={"sha256:v1": ["sha256:child"]})
     assert found == ["sha256:dangling", "sha256:orphan"]
@@ -190,7 +190,7 @@ def test_a_row_says_which_rule_and_until_when() -> None:
 
 def test_much_at_once_waits_for_a_person() -> None:
     def waits(keep: int, of: int) -> list[str]:
-        plan = Plan(NOW)
+        plan = RetentionPlan(NOW)
         tags = [tag(f"t{n}", n) for n in range(of)]
         facts = RepositoryFacts("acme/app", tags)
         plan.add(evaluate(facts, parse_policy(keeping(f"{{ newest = {keep} }}")), NOW))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from entrepot.server.upkeep.nodes import SILENT_S, SUCCEEDED_S, Node, NodeBeat, forget_node, list_nodes
+from entrepot.server.upkeep.nodes import SILENT_S, SUCCEEDED_S, ClusterNode, NodeBeat, forget_node, list_nodes
 from tests.unit.server.world import World
 
 pytestmark = pytest.mark.anyio
@@ -23,7 +23,7 @@ async def again(world: World, node: NodeBeat) -> None:
 
 
 async def listed(world: World) -> set[str]:
-    nodes: list[Node] = await world.catalog.read(list_nodes, world.clock.steady())
+    nodes: list[ClusterNode] = await world.catalog.read(list_nodes, world.clock.steady())
     return {one.id for one in nodes}
 
 
@@ -65,7 +65,7 @@ async def test_only_a_silent_node_is_forgotten_by_hand(world: World) -> None:
     node = await beat(world, 1)
 
     async def forget(name: str) -> str | None:
-        found: Node | None = await world.catalog.write(forget_node, name, world.clock.steady())
+        found: ClusterNode | None = await world.catalog.write(forget_node, name, world.clock.steady())
         return None if found is None else found.state
 
     assert await forget(node.id) == "alive"

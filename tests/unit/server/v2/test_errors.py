@@ -8,7 +8,7 @@ import entrepot.server.repos.errors as repos
 from entrepot.errors import Conflict, Denied, EntrepotError, InvalidInput, NotFound, Unavailable
 from entrepot.oci.distribution import ErrorCode
 from entrepot.server.db.errors import CatalogFull, CatalogUnavailable
-from entrepot.server.http.request import Request
+from entrepot.server.http.request import HttpRequest
 from entrepot.server.storage.errors import BlobUnreadable, StorageFailed, StorageFull
 from entrepot.server.v2.errors import TABLE, classify, response_to
 
@@ -17,8 +17,8 @@ async def _nothing() -> dict[str, object]:
     return {"type": "http.disconnect"}
 
 
-def request(path: str = "/v2/a/manifests/t") -> Request:
-    return Request("GET", path, headers={}, receive=_nothing)
+def request(path: str = "/v2/a/manifests/t") -> HttpRequest:
+    return HttpRequest("GET", path, headers={}, receive=_nothing)
 
 
 @pytest.mark.parametrize(

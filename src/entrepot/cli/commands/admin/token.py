@@ -12,7 +12,7 @@ from entrepot.cli.commands.admin.accounts import moment, parse_expiry, print_row
 from entrepot.cli.options import format_option
 
 if TYPE_CHECKING:
-    from entrepot.server.control.signing_keys import ReplacedKeys, Source
+    from entrepot.server.control.signing_keys import ReplacedKeys, SignInSource
 
 
 @click.group("token", short_help="Personal access tokens and signing keys")
@@ -140,7 +140,7 @@ def _replace_what_was_sealed() -> None:
         click.echo(f"  entrepot admin source add {source.name} {source.kind} {_typed(source)} --secret-stdin")
 
 
-def _typed(source: Source) -> str:
+def _typed(source: SignInSource) -> str:
     """The settings of a source as `source add` takes them."""
     values = {
         key: ",".join(value) if isinstance(value, list) else value for key, value in source.settings.items()

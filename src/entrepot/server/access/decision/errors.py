@@ -16,7 +16,6 @@ from entrepot.errors import (
 from entrepot.wording import seconds
 
 __all__ = [
-    "AccessDenied",
     "AlreadyExists",
     "InvalidCredentials",
     "InvalidName",
@@ -27,6 +26,7 @@ __all__ = [
     "NameTaken",
     "NotAdmitted",
     "NotKnownNow",
+    "PermitRefused",
     "SignInCancelled",
     "TooManyAttempts",
     "Unknown",
@@ -89,7 +89,7 @@ class TooManyAttempts(LimitExceeded):
         self.retry_after_s = retry_after_s
 
 
-class AccessDenied(Denied):
+class PermitRefused(Denied):
     """The decision was no; carries the rule."""
 
     code: ClassVar[str] = "access-denied"

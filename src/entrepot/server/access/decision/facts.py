@@ -13,7 +13,13 @@ from sqlalchemy import Connection, bindparam, literal, or_, select
 
 from entrepot.server.access.decision.model import Action, Principal, Resource, SystemRole, Visibility
 from entrepot.server.access.decision.patterns import RepositoryPattern, TagPattern
-from entrepot.server.access.decision.policy import Facts, Grant, Narrowing, PrincipalState, ProjectCreation
+from entrepot.server.access.decision.policy import (
+    AccessFacts,
+    Grant,
+    Narrowing,
+    PrincipalState,
+    ProjectCreation,
+)
 from entrepot.server.access.decision.roles import with_implied
 from entrepot.server.db.tables.access import access_grant, access_token, principal, role, team, team_member
 from entrepot.server.db.tables.projects import project, repo
@@ -94,20 +100,20 @@ def facts_params(who: Principal, resource: Resource) -> dict[str, Any]:
     }
 
 
-def load_facts(connection: Connection, who: Principal, resource: Resource, *, now: int) -> Facts:
+def load_facts(connection: Connection, who: Principal, resource: Resource, *, now: int) -> AccessFacts:
     """Inside a transaction."""
     rows = connection.execute(FACTS, facts_params(who, resource)).all()
     return facts_from_rows([tuple(row) for row in rows], who, now=now)
 
 
-def facts_from_rows(rows: Sequence[tuple[Any, ...]], who: Principal, *, now: int) -> Facts:
+def facts_from_rows(rows: Sequence[tuple[Any, ...]], who: Principal, *, now: int) -> AccessFacts:
     """`now` in microseconds, as every moment in the catalog."""
     (
         enabled, expires_at, epoch, system_role, may_create, source, home_deleted_at,
         token, token_expires_at, token_actions, token_repositories,
         project_id, visibility, repository_id, creation, read_only, *_,
     ) = rows[0]  # fmt: skip
-    return Facts(
+    return AccessFacts(
         state=_state(enabled, expires_at, now) if home_deleted_at is None else PrincipalState.GONE,
         epoch=epoch or 0,
         system_role=SystemRole(system_role) if system_role else None,

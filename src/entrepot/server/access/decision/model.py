@@ -11,11 +11,11 @@ __all__ = [
     "EVERY_TAG",
     "PROJECT_ACTIONS",
     "Action",
-    "Answer",
     "Decision",
     "Principal",
     "PrincipalKind",
     "Resource",
+    "Ruling",
     "SystemRole",
     "TokenScope",
     "Visibility",
@@ -205,7 +205,7 @@ class Resource:
         return self.project or "the registry"
 
 
-class Answer(enum.StrEnum):
+class Ruling(enum.StrEnum):
     """How a refusal is told on the wire."""
 
     ALLOWED = "allowed"
@@ -223,6 +223,6 @@ class Decision:
     rule: str
     """Kebab-case name of the rule, with its subject: `grant:17`, `visibility:public`, `no-grant`."""
     reason: str
-    answer: Answer = Answer.ALLOWED
+    answer: Ruling = Ruling.ALLOWED
     challenge_error: str | None = None
     """`invalid_token` or `insufficient_scope` for the challenge, when a bearer token was shown."""

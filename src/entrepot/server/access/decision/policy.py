@@ -29,11 +29,11 @@ from typing import Final
 from entrepot.server.access.decision.model import (
     EVERY_TAG,
     Action,
-    Answer,
     Decision,
     Principal,
     PrincipalKind,
     Resource,
+    Ruling,
     SystemRole,
     TokenScope,
     Visibility,
@@ -44,7 +44,7 @@ from entrepot.server.access.decision.roles import VISIBLE_ACTIONS
 __all__ = [
     "READ_ACTIONS",
     "WIRE_ACTIONS",
-    "Facts",
+    "AccessFacts",
     "Grant",
     "Narrowing",
     "PrincipalState",
@@ -145,7 +145,7 @@ class Narrowing:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class AccessFacts:
     """What is true at the moment of the decision, read in one query."""
 
     state: PrincipalState = PrincipalState.ACTIVE
@@ -171,7 +171,7 @@ class Facts:
     """Mark of the principal's entry at that source now; empty: not known."""
 
 
-def authorize(facts: Facts, principal: Principal, action: Action, resource: Resource) -> Decision:
+def authorize(facts: AccessFacts, principal: Principal, action: Action, resource: Resource) -> Decision:
     """Decide. The Decision carries the rule that decided and a sentence for people."""
     if principal.kind in _TRUSTED:
         return Decision(
@@ -187,7 +187,7 @@ def authorize(facts: Facts, principal: Principal, action: Action, resource: Reso
     return refused
 
 
-def _rights(facts: Facts, principal: Principal, action: Action, resource: Resource) -> Decision:
+def _rights(facts: AccessFacts, principal: Principal, action: Action, resource: Resource) -> Decision:
     return (
         _narrowed(facts, principal, action, resource)
         or _asking(principal, action)
@@ -202,7 +202,7 @@ def _rights(facts: Facts, principal: Principal, action: Action, resource: Resour
 
 
 def granted_wire_actions(
-    facts: Facts,
+    facts: AccessFacts,
     principal: Principal,
     repository: str,
     wanted: frozenset[str],
@@ -238,14 +238,14 @@ def _allow(rule: str, reason: str) -> Decision:
 
 
 def _deny(rule: str, reason: str) -> Decision:
-    return Decision(allowed=False, rule=rule, reason=reason, answer=Answer.DENIED)
+    return Decision(allowed=False, rule=rule, reason=reason, answer=Ruling.DENIED)
 
 
 def _challenge(rule: str, reason: str, error: str | None = None) -> Decision:
-    return Decision(allowed=False, rule=rule, reason=reason, answer=Answer.CHALLENGE, challenge_error=error)
+    return Decision(allowed=False, rule=rule, reason=reason, answer=Ruling.CHALLENGE, challenge_error=error)
 
 
-def _principal_is_good(facts: Facts, principal: Principal) -> Decision | None:
+def _principal_is_good(facts: AccessFacts, principal: Principal) -> Decision | None:
     if principal.is_anonymous:
         return None
     error = "invalid_token" if principal.scopes is not None else None
@@ -262,7 +262,7 @@ def _principal_is_good(facts: Facts, principal: Principal) -> Decision | None:
 
 
 def _token_speaks_for(
-    facts: Facts, principal: Principal, action: Action, resource: Resource
+    facts: AccessFacts, principal: Principal, action: Action, resource: Resource
 ) -> Decision | None:
     """Compare what a bearer token was made for with what is asked and what is there now."""
     if principal.scopes is None or action in {Action.PING, Action.SEARCH}:
@@ -296,7 +296,9 @@ def _implied(wire: str, scope: TokenScope) -> bool:
     return wire == "read" and bool(scope.actions)
 
 
-def _narrowed(facts: Facts, principal: Principal, action: Action, resource: Resource) -> Decision | None:
+def _narrowed(
+    facts: AccessFacts, principal: Principal, action: Action, resource: Resource
+) -> Decision | None:
     narrowing = facts.narrowing
     if narrowing is None or action in _ASKING:
         return None
@@ -322,13 +324,13 @@ def _asking(principal: Principal, action: Action) -> Decision | None:
     return None
 
 
-def _read_only(facts: Facts, action: Action) -> Decision | None:
+def _read_only(facts: AccessFacts, action: Action) -> Decision | None:
     if facts.read_only and action not in READ_ACTIONS and action is not Action.MANAGE_SYSTEM:
         return _deny("read-only", "the registry is read-only at the moment")
     return None
 
 
-def _system_role(facts: Facts, principal: Principal, action: Action) -> Decision | None:
+def _system_role(facts: AccessFacts, principal: Principal, action: Action) -> Decision | None:
     if facts.system_role is SystemRole.ADMIN:
         return _allow("system:admin", f"{principal} is an admin")
     if facts.system_role is SystemRole.AUDITOR and action in READ_ACTIONS:
@@ -344,7 +346,7 @@ def _is_registry_robot(principal: Principal) -> bool:
 
 
 def _creates_project(
-    facts: Facts, principal: Principal, action: Action, resource: Resource
+    facts: AccessFacts, principal: Principal, action: Action, resource: Resource
 ) -> Decision | None:
     """In a project that does not exist, pushing is creating it."""
     wants = action is Action.CREATE_PROJECT or (
@@ -359,7 +361,9 @@ def _creates_project(
     return None
 
 
-def _visibility(facts: Facts, principal: Principal, action: Action, resource: Resource) -> Decision | None:
+def _visibility(
+    facts: AccessFacts, principal: Principal, action: Action, resource: Resource
+) -> Decision | None:
     if facts.project_id is None or action not in VISIBLE_ACTIONS:
         return None
     if facts.visibility is Visibility.PUBLIC:
@@ -369,7 +373,7 @@ def _visibility(facts: Facts, principal: Principal, action: Action, resource: Re
     return None
 
 
-def _people(facts: Facts, principal: Principal, action: Action, resource: Resource) -> Decision | None:
+def _people(facts: AccessFacts, principal: Principal, action: Action, resource: Resource) -> Decision | None:
     if action is not Action.READ_MEMBERS or principal.kind is not PrincipalKind.ROBOT:
         return None
     if any(grant.actions & _LOOKS_AFTER_PEOPLE for grant in facts.grants):
@@ -377,7 +381,7 @@ def _people(facts: Facts, principal: Principal, action: Action, resource: Resour
     return _deny("people", f"{principal} is a robot that looks after nobody in {resource.project_name}")
 
 
-def _grants(facts: Facts, principal: Principal, action: Action, resource: Resource) -> Decision | None:
+def _grants(facts: AccessFacts, principal: Principal, action: Action, resource: Resource) -> Decision | None:
     if facts.project_id is None:
         return None
     for grant in facts.grants:
@@ -415,7 +419,7 @@ def _where(grant: Grant, resource: Resource) -> str:
     return f"{text} for tags {grant.tags.text}" if grant.tags else text
 
 
-def _refusal(facts: Facts, principal: Principal, action: Action, resource: Resource) -> Decision:
+def _refusal(facts: AccessFacts, principal: Principal, action: Action, resource: Resource) -> Decision:
     if principal.is_anonymous:
         return _challenge("sign-in", f"sign in to {action} on {resource}")
     missed = _nearest_miss(facts.grants, action, resource)

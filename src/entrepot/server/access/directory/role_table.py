@@ -18,7 +18,7 @@ from entrepot.server.db.tables.access import access_grant, role
 from entrepot.server.db.tables.projects import project
 
 __all__ = [
-    "Role",
+    "AccessRole",
     "change_role",
     "create_role",
     "delete_role",
@@ -30,7 +30,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class Role:
+class AccessRole:
     id: int
     name: str
     description: str
@@ -64,7 +64,7 @@ def ensure_builtin_roles(connection: Connection) -> None:
             connection.execute(update(role).where(role.c.name == name).values(actions=text, builtin=True))
 
 
-def get_role(connection: Connection, name: str) -> Role:
+def get_role(connection: Connection, name: str) -> AccessRole:
     """Raises Unknown."""
     row: Any = connection.execute(_SELECT.where(role.c.name == name)).one_or_none()
     if row is None:
@@ -72,7 +72,7 @@ def get_role(connection: Connection, name: str) -> Role:
     return _role(row)
 
 
-def list_roles(connection: Connection, *, last: str = "", n: int = 1000) -> list[Role]:
+def list_roles(connection: Connection, *, last: str = "", n: int = 1000) -> list[AccessRole]:
     query = _SELECT.where(role.c.name > last).order_by(role.c.name).limit(n)
     return [_role(row) for row in connection.execute(query)]
 
@@ -85,7 +85,7 @@ def create_role(
     name: str,
     actions: Iterable[str],
     description: str = "",
-) -> Role:
+) -> AccessRole:
     """Raises InvalidName, AlreadyExists."""
     name = parse_short_name(name, "role")
     text = " ".join(sorted(parse_role_actions(actions)))
@@ -99,13 +99,13 @@ def create_role(
 def change_role(
     connection: Connection,
     by: Actor,
-    changed: Role,
+    changed: AccessRole,
     *,
     now: int,
     actions: Iterable[str] | None = None,
     description: str | None = None,
     expected_version: int | None = None,
-) -> Role:
+) -> AccessRole:
     """Raises Conflict for a built-in role, VersionMismatch, InvalidName."""
     _refuse_builtin(changed)
     if expected_version is not None and expected_version != changed.version:
@@ -129,7 +129,7 @@ def change_role(
     return get_role(connection, changed.name)
 
 
-def delete_role(connection: Connection, by: Actor, gone: Role, *, now: int) -> None:
+def delete_role(connection: Connection, by: Actor, gone: AccessRole, *, now: int) -> None:
     """Raises Conflict for a built-in role or one that a grant uses."""
     _refuse_builtin(gone)
     if connection.execute(select(access_grant.c.id).where(access_grant.c.role_id == gone.id)).first():
@@ -138,7 +138,7 @@ def delete_role(connection: Connection, by: Actor, gone: Role, *, now: int) -> N
     record(connection, by, "delete-role", now=now, old=gone.name)
 
 
-def projects_with_role(connection: Connection, wanted: Role, *, n: int = 20) -> list[tuple[str, bool]]:
+def projects_with_role(connection: Connection, wanted: AccessRole, *, n: int = 20) -> list[tuple[str, bool]]:
     """Projects in which somebody has the role: the name, and whether it is deleted and only kept for undo."""
     query = (
         select(project.c.name, project.c.deleted_at.is_not(None))
@@ -149,13 +149,13 @@ def projects_with_role(connection: Connection, wanted: Role, *, n: int = 20) -> 
     return [(name, bool(gone)) for name, gone in connection.execute(query.order_by(project.c.name).limit(n))]
 
 
-def _refuse_builtin(wanted: Role) -> None:
+def _refuse_builtin(wanted: AccessRole) -> None:
     if wanted.builtin:
         raise Conflict(
             f"role {wanted.name} is built in", hint="make a custom role: entrepot admin role create"
         )
 
 
-def _role(row: Any) -> Role:
+def _role(row: Any) -> AccessRole:
     role_id, name, description, actions, builtin, version = row
-    return Role(role_id, name, description, tuple(actions.split()), bool(builtin), version)
+    return AccessRole(role_id, name, description, tuple(actions.split()), bool(builtin), version)

@@ -13,19 +13,19 @@ from entrepot.server.access.decision.facts import PROJECT_CREATION, READ_ONLY
 from entrepot.server.access.decision.policy import ProjectCreation
 from entrepot.server.db.settings import get_setting, set_setting
 
-__all__ = ["RegistrySettings", "get_registry_settings", "set_project_creation", "set_read_only"]
+__all__ = ["RegistryWideSettings", "get_registry_settings", "set_project_creation", "set_read_only"]
 
 
 @dataclass(frozen=True, slots=True)
-class RegistrySettings:
+class RegistryWideSettings:
     project_creation: str
     """`admins` or `signed-in`: who may create projects by pushing."""
     read_only: bool
     """Refuses every change of content."""
 
 
-def get_registry_settings(connection: Connection) -> RegistrySettings:
-    return RegistrySettings(
+def get_registry_settings(connection: Connection) -> RegistryWideSettings:
+    return RegistryWideSettings(
         project_creation=get_setting(connection, PROJECT_CREATION) or ProjectCreation.ADMINS.value,
         read_only=get_setting(connection, READ_ONLY) == "true",
     )

@@ -15,8 +15,8 @@ from entrepot.server.access.directory.names import parse_short_name
 from entrepot.server.db.tables.access import principal, team, team_member
 
 __all__ = [
-    "Member",
     "Team",
+    "TeamMember",
     "add_member",
     "change_team",
     "create_team",
@@ -43,7 +43,7 @@ class Team:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class TeamMember:
     name: str
     kind: str
     source: str
@@ -130,7 +130,7 @@ def delete_team(connection: Connection, by: Actor, gone: Team, *, now: int) -> N
     record(connection, by, "delete-team", now=now, old=gone.name)
 
 
-def list_members(connection: Connection, of: Team, *, last: str = "", n: int = 1000) -> list[Member]:
+def list_members(connection: Connection, of: Team, *, last: str = "", n: int = 1000) -> list[TeamMember]:
     query = (
         select(
             principal.c.name,
@@ -145,7 +145,7 @@ def list_members(connection: Connection, of: Team, *, last: str = "", n: int = 1
         .limit(n)
     )
     rows: Any = connection.execute(query)
-    return [Member(*row) for row in rows]
+    return [TeamMember(*row) for row in rows]
 
 
 def add_member(

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from entrepot.server.access.decision.errors import InvalidToken
 from entrepot.server.access.decision.model import Action, Principal, PrincipalKind, Resource, TokenScope
-from entrepot.server.access.decision.policy import Facts, authorize, granted_wire_actions
+from entrepot.server.access.decision.policy import AccessFacts, authorize, granted_wire_actions
 from entrepot.server.access.decision.scopes import WantedScope
 from entrepot.server.access.secrets.signing import KeyRing
 
@@ -56,7 +56,7 @@ class IssuedToken:
 
 
 def grant_scope(
-    facts: Facts, who: Principal, wanted: WantedScope, *, for_other_registry: bool = False
+    facts: AccessFacts, who: Principal, wanted: WantedScope, *, for_other_registry: bool = False
 ) -> GrantedScope:
     """Pure. The catalog of this registry shows each caller their own; another's shows all there is."""
     if wanted.kind == "registry":

@@ -19,7 +19,7 @@ from entrepot.server.access.decision.errors import InvalidPassword, TooManyAttem
 
 T = TypeVar("T")
 
-__all__ = ["MIN_PASSWORD_LENGTH", "PasswordPool", "Verified", "check_new_password", "hash_password"]
+__all__ = ["MIN_PASSWORD_LENGTH", "PasswordPool", "PasswordVerified", "check_new_password", "hash_password"]
 
 MIN_PASSWORD_LENGTH: Final = 10
 """Characters. Length is what matters; there are no rules about which characters."""
@@ -56,7 +56,7 @@ def hash_password(password: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class PasswordVerified:
     """`new_hash` is set when the stored one used older parameters; store it."""
 
     ok: bool
@@ -71,7 +71,7 @@ class PasswordPool:
         self._waiting = 0
         self._max_waiting = max_waiting
 
-    async def verify(self, stored_hash: str | None, password: str) -> Verified:
+    async def verify(self, stored_hash: str | None, password: str) -> PasswordVerified:
         """None as the hash (no such user) costs the same as a wrong password.
 
         Raises TooManyAttempts when the line is full.
@@ -95,15 +95,15 @@ class PasswordPool:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def verify_password(stored_hash: str | None, password: str) -> Verified:
+def verify_password(stored_hash: str | None, password: str) -> PasswordVerified:
     """Blocking; constant work whether or not the user exists."""
     candidate = password if len(password.encode()) <= MAX_PASSWORD_BYTES else ""
     try:
         _HASHER.verify(stored_hash or _DUMMY, candidate)
     except (VerificationError, InvalidHashError):
-        return Verified(ok=False)
+        return PasswordVerified(ok=False)
     if stored_hash is None:
-        return Verified(ok=False)
-    return Verified(
+        return PasswordVerified(ok=False)
+    return PasswordVerified(
         ok=True, new_hash=_HASHER.hash(password) if _HASHER.check_needs_rehash(stored_hash) else None
     )

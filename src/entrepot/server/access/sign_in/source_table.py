@@ -26,7 +26,7 @@ from entrepot.server.db.tables.access import sign_in_source
 
 __all__ = [
     "LiveSources",
-    "Source",
+    "SignInSource",
     "add_source",
     "build_sources",
     "disable_unreadable",
@@ -40,7 +40,7 @@ RESERVED: Final = frozenset({"local", "any"})
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SignInSource:
     """One row; its secret stays sealed."""
 
     name: str
@@ -57,16 +57,18 @@ class LiveSources:
 
     passwords: tuple[PasswordSource, ...] = ()
     providers: Mapping[str, OidcProvider] | None = None
-    made_of: tuple[tuple[Source, PasswordSource | OidcProvider], ...] = ()
+    made_of: tuple[tuple[SignInSource, PasswordSource | OidcProvider], ...] = ()
 
     def password_source(self, name: str) -> PasswordSource | None:
         return next((source for source in self.passwords if source.name == name), None)
 
 
-def list_sources(connection: Connection) -> list[Source]:
+def list_sources(connection: Connection) -> list[SignInSource]:
     query = select(sign_in_source).order_by(sign_in_source.c.name)
     return [
-        Source(row.name, row.kind, bool(row.enabled), json.loads(row.settings), row.secret, row.created_at)
+        SignInSource(
+            row.name, row.kind, bool(row.enabled), json.loads(row.settings), row.secret, row.created_at
+        )
         for row in connection.execute(query)
     ]
 
@@ -122,9 +124,9 @@ def set_source_enabled(connection: Connection, by: Actor, name: str, *, enabled:
     record(connection, by, "change-sign-in-source", now=now, new=f"{name} enabled={enabled}")
 
 
-def disable_unreadable(connection: Connection, by: Actor, seal: SealKey, *, now: int) -> list[Source]:
+def disable_unreadable(connection: Connection, by: Actor, seal: SealKey, *, now: int) -> list[SignInSource]:
     """Disable the sources whose secret `seal` can't open, and return them as they were."""
-    unreadable = list[Source]()
+    unreadable = list[SignInSource]()
     for row in list_sources(connection):
         try:
             _open_secret(row, seal)
@@ -134,7 +136,7 @@ def disable_unreadable(connection: Connection, by: Actor, seal: SealKey, *, now:
     return unreadable
 
 
-def _open_secret(row: Source, seal: SealKey) -> str:
+def _open_secret(row: SignInSource, seal: SealKey) -> str:
     """The empty text when it has none. Raises SealBroken."""
     return seal.open(row.sealed, context=f"secret of source {row.name}").decode() if row.sealed else ""
 
@@ -145,7 +147,7 @@ def build_sources(
     """Live objects of the enabled rows: those there were `before`, with what they know, where the row is the
     same. Nothing is asked yet.
     """
-    made_of: list[tuple[Source, PasswordSource | OidcProvider]] = []
+    made_of: list[tuple[SignInSource, PasswordSource | OidcProvider]] = []
     for row in list_sources(connection):
         if not row.enabled:
             continue

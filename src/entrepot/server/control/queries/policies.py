@@ -23,7 +23,7 @@ from entrepot.server.db.tables import (
     tag_event,
     tag_pull,
 )
-from entrepot.server.policies.facts import ManifestFacts, RepositoryFacts, TagFacts, kind_of
+from entrepot.server.policies.facts import PolicyManifest, RepositoryFacts, TagFacts, kind_of
 from entrepot.server.policies.model import Policy
 from entrepot.server.policies.retention import subject_of_tag
 
@@ -290,13 +290,13 @@ def _tags(connection: Connection, repo_ids: Sequence[int]) -> dict[int, list[Tag
 
 def _graph(
     connection: Connection, repo_id: int, tagged: set[str]
-) -> tuple[list[ManifestFacts], dict[str, list[str]]]:
+) -> tuple[list[PolicyManifest], dict[str, list[str]]]:
     rows = connection.execute(
         select(manifest.c.digest, manifest.c.pushed_at, manifest.c.subject)
         .where(manifest.c.repo_id == repo_id, manifest.c.deleted_at.is_(None))
         .order_by(manifest.c.id)
     )
-    untagged = [ManifestFacts(*row) for row in rows if row.digest not in tagged]
+    untagged = [PolicyManifest(*row) for row in rows if row.digest not in tagged]
     children: dict[str, list[str]] = {}
     pairs = (
         select(manifest.c.digest, manifest_child.c.digest)

@@ -14,7 +14,7 @@ from entrepot.server.db.tables.access import repo_label, repo_profile, upstream_
 from entrepot.server.repos.repositories import best_first, search_words, word_in
 from entrepot.server.repos.visibility import only_visible
 
-__all__ = ["Found", "search"]
+__all__ = ["SearchHit", "search"]
 
 MAX_TAG_REPOSITORIES: Final = 25
 """Repositories whose tags a search looks through, the shortest names first."""
@@ -27,7 +27,7 @@ _AFTER_TAGS: Final = "\x7f"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchHit:
     """A result of a search. `kind`: repository, tag, digest, upstream."""
 
     kind: str
@@ -37,7 +37,7 @@ class Found:
     registry: str | None = None
 
 
-def search(connection: Connection, visible: Visible, term: str, *, n: int = 20) -> list[Found]:
+def search(connection: Connection, visible: Visible, term: str, *, n: int = 20) -> list[SearchHit]:
     """Repositories that have each word in their name, description or labels, digests by prefix (of manifests,
     and of the layers and configurations in them), tags (`app:v1`, or `v1` alone), repositories of other
     registries.
@@ -54,7 +54,7 @@ def search(connection: Connection, visible: Visible, term: str, *, n: int = 20) 
         others += _search_tags(connection, visible, term, n - len(others))
     if len(others) < n:
         others += [
-            Found("upstream", row.name, "", None, row.registry)
+            SearchHit("upstream", row.name, "", None, row.registry)
             for row in connection.execute(
                 select(upstream_repo.c.registry, upstream_repo.c.name)
                 .where(upstream_repo.c.name.contains(lowered, autoescape=True), upstream_seen(visible))
@@ -72,7 +72,7 @@ def _without_host(term: str) -> str:
     return rest if slash and (":" in first or first == "localhost") else term
 
 
-def _search_repositories(connection: Connection, visible: Visible, term: str, n: int) -> list[Found]:
+def _search_repositories(connection: Connection, visible: Visible, term: str, n: int) -> list[SearchHit]:
     words = search_words(term)
     query = (
         select(repo.c.name, func.coalesce(repo_profile.c.description, ""))
@@ -83,7 +83,7 @@ def _search_repositories(connection: Connection, visible: Visible, term: str, n:
         .limit(n)
     )
     return [
-        Found("repository", name, text) for name, text in connection.execute(only_visible(query, visible))
+        SearchHit("repository", name, text) for name, text in connection.execute(only_visible(query, visible))
     ]
 
 
@@ -93,7 +93,7 @@ def _labelled(word: str) -> ColumnElement[bool]:
     )
 
 
-def _search_digests(connection: Connection, visible: Visible, term: str, n: int) -> list[Found]:
+def _search_digests(connection: Connection, visible: Visible, term: str, n: int) -> list[SearchHit]:
     """Also of what was copied with a name: `acme/app@sha256:…`."""
     wanted = term.rpartition("@")[2].removeprefix("sha256:")
     if len(wanted) < 6 or not all(c in "0123456789abcdef" for c in wanted):
@@ -111,7 +111,7 @@ def _search_digests(connection: Connection, visible: Visible, term: str, n: int)
         .limit(n)
     )
     found = [
-        Found("digest", name, "", digest)
+        SearchHit("digest", name, "", digest)
         for name, digest in connection.execute(only_visible(manifests, visible))
     ]
     if len(found) >= n:
@@ -134,13 +134,13 @@ def _search_digests(connection: Connection, visible: Visible, term: str, n: int)
         .limit(n - len(found))
     )
     found += [
-        Found("digest", name, "a layer or the configuration has this digest", digest)
+        SearchHit("digest", name, "a layer or the configuration has this digest", digest)
         for name, digest in connection.execute(only_visible(parts, visible))
     ]
     return found
 
 
-def _search_tags(connection: Connection, visible: Visible, term: str, n: int) -> list[Found]:
+def _search_tags(connection: Connection, visible: Visible, term: str, n: int) -> list[SearchHit]:
     """`app:v1`: tags that begin so in repositories named so; `v1` or `:v1`: in any."""
     repository, _, tag_text = term.rpartition(":")
     if "/" in tag_text or "@" in term or (not repository and len(term) < 2):
@@ -150,7 +150,7 @@ def _search_tags(connection: Connection, visible: Visible, term: str, n: int) ->
         rows = _any_repository(connection, visible, tag_text, n)
     wanted = tag_text.lower()
     rows = sorted(rows, key=lambda row: (row[1].lower() != wanted, len(row[0]) + len(row[1]), *row))
-    return [Found("tag", f"{name}:{tag_name}", "", digest) for name, tag_name, digest in rows[:n]]
+    return [SearchHit("tag", f"{name}:{tag_name}", "", digest) for name, tag_name, digest in rows[:n]]
 
 
 def _few_repositories(

@@ -38,8 +38,8 @@ from entrepot.server.movement.importers.here import (
     link_known,
     live_copy,
 )
-from entrepot.server.movement.importers.origin import AbsentAtOrigin, Left, Origin, OriginContents
-from entrepot.server.repos.errors import DigestMismatch
+from entrepot.server.movement.importers.origin import AbsentAtOrigin, ImportOrigin, Left, OriginContents
+from entrepot.server.repos.errors import ContentMismatch
 from entrepot.server.repos.limits import RepositoryLimits
 from entrepot.server.repos.manifests import Manifests
 from entrepot.server.storage.errors import StorageFailed
@@ -88,7 +88,7 @@ class Carrier:
         catalog: Catalog,
         store: BlobStore,
         limits: RepositoryLimits,
-        origin: Origin,
+        origin: ImportOrigin,
         actor: Actor,
         *,
         plan: bool = False,
@@ -250,7 +250,7 @@ class _Visit:
                 return  # what names it is told to lack it
             raw, media_type = sent.raw, sent.media_type
             if Digest.of(raw, digest.algorithm) != digest:
-                raise DigestMismatch(digest, Digest.of(raw, digest.algorithm))
+                raise ContentMismatch(digest, Digest.of(raw, digest.algorithm))
         parsed = parse_manifest(raw, media_type or None, limits=run._limits.manifest)
         blobs, children = parsed.references()
         self.blobs |= {blob.digest for blob in blobs}

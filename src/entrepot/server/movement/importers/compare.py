@@ -17,7 +17,7 @@ from entrepot.oci.manifest import parse_manifest
 from entrepot.server.backup.blob_copy import at_once
 from entrepot.server.db.catalog import Catalog
 from entrepot.server.movement.importers.here import known_repository
-from entrepot.server.movement.importers.origin import AbsentAtOrigin, Left, Origin
+from entrepot.server.movement.importers.origin import AbsentAtOrigin, ImportOrigin, Left
 from entrepot.server.repos.blobs import Blobs
 from entrepot.server.repos.manifests import Manifests
 from entrepot.server.storage.store import BlobStore
@@ -41,7 +41,7 @@ class Compared:
 async def compare(
     catalog: Catalog,
     store: BlobStore,
-    origin: Origin,
+    origin: ImportOrigin,
     projects: Sequence[str] = (),
     *,
     say: Callable[[str], None] = lambda _: None,
@@ -71,7 +71,7 @@ class _Pair:
         catalog: Catalog,
         manifests: Manifests,
         blobs: Blobs,
-        origin: Origin,
+        origin: ImportOrigin,
         name: str,
         report: Compared,
         seen: set[Digest],

@@ -12,7 +12,7 @@ from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.server.storage.store import BlobStore
 
-__all__ = ["AbsentAtOrigin", "Left", "Origin", "OriginContents", "OriginUnreadable"]
+__all__ = ["AbsentAtOrigin", "ImportOrigin", "Left", "OriginContents", "OriginUnreadable"]
 
 
 class AbsentAtOrigin(NotFound):
@@ -48,7 +48,7 @@ class OriginContents:
     """What the repository serves, as far as that can be listed."""
 
 
-class Origin(Protocol):
+class ImportOrigin(Protocol):
     """Asked by several tasks at once."""
 
     def repositories(self) -> AsyncGenerator[str | Left, None]:

@@ -19,7 +19,7 @@ from entrepot.server.db.tables import project
 from entrepot.server.movement.upstreams import table
 from entrepot.server.movement.upstreams.model import Upstream
 
-__all__ = ["Directory"]
+__all__ = ["UpstreamDirectory"]
 
 KNOWN_S: Final = 2.0
 _PROJECT: Final = HotQuery(select(project.c.id).where(project.c.name == bindparam("name")).limit(1))
@@ -27,7 +27,7 @@ _PROJECT: Final = HotQuery(select(project.c.id).where(project.c.name == bindpara
 MOST_NAMES: Final = 10_000
 
 
-class Directory:
+class UpstreamDirectory:
     """One for each process."""
 
     def __init__(self, catalog: Catalog, clock: Callable[[], float] = time.monotonic) -> None:

@@ -43,7 +43,7 @@ from entrepot.server.movement.upstreams.remote import Remote
 from entrepot.server.repos.blobs import Blobs, StoredBlob
 from entrepot.server.repos.errors import BlobTooLarge, BlobUnknown
 from entrepot.server.repos.room import room_left
-from entrepot.server.repos.uploads import Uploads
+from entrepot.server.repos.uploads import RepositoryUploads
 from entrepot.server.repos.uploads.discard import discard
 from entrepot.server.repos.uploads.holder import is_dead, new_claim
 from entrepot.server.storage.driver import Chunk
@@ -74,7 +74,7 @@ class FillGround:
     catalog: Catalog
     store: BlobStore
     blobs: Blobs
-    uploads: Uploads
+    uploads: RepositoryUploads
     threads: Executor
     turns: asyncio.Semaphore
     blob_bytes: int

@@ -28,7 +28,7 @@ from entrepot.server.db.catalog import Catalog
 from entrepot.server.db.clock import microseconds
 from entrepot.server.movement.upstreams import fetches, table
 from entrepot.server.movement.upstreams.answers import Answers, TagAnswer
-from entrepot.server.movement.upstreams.directory import Directory
+from entrepot.server.movement.upstreams.directory import UpstreamDirectory
 from entrepot.server.movement.upstreams.errors import UpstreamMisbehaved
 from entrepot.server.movement.upstreams.eviction import make_room
 from entrepot.server.movement.upstreams.fill import Fill, FillGround, in_its_project, link
@@ -40,7 +40,7 @@ from entrepot.server.movement.upstreams.turns import one_of_all
 from entrepot.server.repos.blobs import Blobs, StoredBlob
 from entrepot.server.repos.errors import BlobUnknown, QuotaExceeded
 from entrepot.server.repos.manifests import Manifests, StoredManifest
-from entrepot.server.repos.uploads import Uploads
+from entrepot.server.repos.uploads import RepositoryUploads
 from entrepot.server.storage.store import BlobStore
 
 __all__ = ["PullThrough", "Served"]
@@ -73,14 +73,14 @@ class PullThrough:
         store: BlobStore,
         manifests: Manifests,
         blobs: Blobs,
-        uploads: Uploads,
+        uploads: RepositoryUploads,
         *,
         settings: PullThroughSection,
         blob_bytes: int,
         undo_window_s: float,
         seal: Callable[[], SealKey],
     ) -> None:
-        self.directory = Directory(catalog)
+        self.directory = UpstreamDirectory(catalog)
         self._catalog = catalog
         self._store = store
         self._manifests = manifests

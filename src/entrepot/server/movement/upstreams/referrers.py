@@ -13,7 +13,7 @@ from typing import Final
 from entrepot.errors import EntrepotError
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
-from entrepot.server.movement.upstreams.directory import Directory
+from entrepot.server.movement.upstreams.directory import UpstreamDirectory
 from entrepot.server.movement.upstreams.model import Upstream
 
 __all__ = ["UpstreamReferrers"]
@@ -27,7 +27,7 @@ class UpstreamReferrers:
     is left out.
     """
 
-    def __init__(self, directory: Directory, ask: Ask, *, fresh_s: float, patience_s: float) -> None:
+    def __init__(self, directory: UpstreamDirectory, ask: Ask, *, fresh_s: float, patience_s: float) -> None:
         self._directory = directory
         self._ask = ask
         self._fresh_s = fresh_s

@@ -11,14 +11,14 @@ from typing import Final
 
 from entrepot.errors import EntrepotError, Unavailable
 
-__all__ = ["Form", "is_confirmed"]
+__all__ = ["PageForm", "is_confirmed"]
 
 _UNITS: Final = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10}
 _UNITS_BINARY: Final = {"mib": 2**20, "gib": 2**30, "tib": 2**40}
 _MAX_SIZE: Final = 2**62
 
 
-class Form:
+class PageForm:
     """Values by field. A fresh one, without data, is what an empty page shows."""
 
     def __init__(self, data: Mapping[str, list[str]] | None = None, /, **defaults: str) -> None:
@@ -130,7 +130,7 @@ class Form:
         return moment
 
 
-def is_confirmed(form: Form, name: str) -> bool:
+def is_confirmed(form: PageForm, name: str) -> bool:
     """Whether the name of what is to be deleted was typed; says so beside the field when it was not."""
     if form.text("confirm") != name:
         form.refuse("confirm", f"Type {name} to delete it.")

@@ -16,7 +16,7 @@ from entrepot.server.http.caller import is_somebody
 from entrepot.server.http.guard import ask_policy, identify
 from entrepot.server.pages.kit.form_body import FORM_BYTES, LARGE, LARGE_FORM_BYTES, form_fields
 from entrepot.server.pages.kit.form_key import check_form, form_key
-from entrepot.server.pages.kit.visit import Visit, remember_visit
+from entrepot.server.pages.kit.visit import PageVisit, remember_visit
 
 __all__ = ["page_guard"]
 
@@ -39,5 +39,5 @@ async def page_guard(connection: ASGIConnection[Any, Any, Any, Any], handler: Ba
             key=caller.session or form_key(request.cookies, caller.scheme),
             token=token,
         )
-    remember_visit(request, await Visit.begin(request.app.state.services, caller, request))
+    remember_visit(request, await PageVisit.begin(request.app.state.services, caller, request))
     await ask_policy(request, handler)

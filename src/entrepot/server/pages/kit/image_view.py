@@ -19,9 +19,9 @@ from entrepot.server.pages.kit.words import short_digest
 
 __all__ = [
     "MAX_ENTRIES",
-    "Choice",
     "ConfigView",
     "LayerView",
+    "PageChoice",
     "choices_of",
     "command_of",
     "config_view",
@@ -37,7 +37,7 @@ _EMPTY_GZIP: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class PageChoice:
     """One manifest of an index."""
 
     digest: str
@@ -74,7 +74,7 @@ class ConfigView:
     labels: list[tuple[str, str]]
 
 
-def choices_of(row: ManifestRow) -> list[Choice]:
+def choices_of(row: ManifestRow) -> list[PageChoice]:
     """Manifests of an index in their order; none for an image."""
     listed = platforms_of(row.body)[:MAX_ENTRIES]
     times = Counter(platform for _digest, platform, _size, _kind in listed)
@@ -82,12 +82,12 @@ def choices_of(row: ManifestRow) -> list[Choice]:
     found = []
     for digest, platform, _size, _kind in listed:
         if platform is None:
-            found.append(Choice(digest, "unknown", digest, is_attestation=True))
+            found.append(PageChoice(digest, "unknown", digest, is_attestation=True))
         elif times[platform] == 1:
-            found.append(Choice(digest, platform, platform, is_attestation=False))
+            found.append(PageChoice(digest, platform, platform, is_attestation=False))
         else:
             text = f"{platform} {versions.get(digest) or short_digest(digest)}"
-            found.append(Choice(digest, text, digest, is_attestation=False))
+            found.append(PageChoice(digest, text, digest, is_attestation=False))
     return found
 
 

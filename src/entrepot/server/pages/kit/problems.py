@@ -19,7 +19,7 @@ from entrepot.server.http.problem_status import problem_status
 from entrepot.server.pages.kit import addresses
 from entrepot.server.pages.kit.headers import PAGE_HEADERS
 from entrepot.server.pages.kit.render import render
-from entrepot.server.pages.kit.visit import Visit, remember_visit, visit_of
+from entrepot.server.pages.kit.visit import PageVisit, remember_visit, visit_of
 
 __all__ = ["PAGE_HANDLERS"]
 
@@ -105,7 +105,7 @@ class _LatePage(Response[Any]):
             with suppress(EntrepotError):
                 services = self._request.app.state.services
                 caller = await identify(self._request)
-                remember_visit(self._request, await Visit.begin(services, caller, self._request))
+                remember_visit(self._request, await PageVisit.begin(services, caller, self._request))
             page = _page(self._request, self._status, self._message)
             await page.to_asgi_response(None, self._request)(scope, receive, send)
 

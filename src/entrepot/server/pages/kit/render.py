@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from entrepot.server.config.version import VERSION
 from entrepot.server.pages.kit import addresses, words
-from entrepot.server.pages.kit.forms import Form
+from entrepot.server.pages.kit.forms import PageForm
 from entrepot.server.pages.kit.static import asset
 
 __all__ = ["render"]
@@ -26,7 +26,12 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     made.globals.update(
-        asset=asset, url=addresses, version=VERSION, plural=words.plural, share=words.share, no_form=Form()
+        asset=asset,
+        url=addresses,
+        version=VERSION,
+        plural=words.plural,
+        share=words.share,
+        no_form=PageForm(),
     )
     made.filters.update(
         size=words.size,

@@ -14,18 +14,18 @@ from litestar import Request, Response
 from litestar.datastructures import Cookie
 from litestar.enums import MediaType
 
-from entrepot.server.access.decision.errors import AccessDenied
+from entrepot.server.access.decision.errors import PermitRefused
 from entrepot.server.access.decision.model import Action, PrincipalKind, Resource
 from entrepot.server.access.decision.patterns import Visible
 from entrepot.server.control.services import Services
 from entrepot.server.http.caller import Caller
 from entrepot.server.pages.kit.form_body import form_fields
 from entrepot.server.pages.kit.form_key import form_cookie, form_key, form_token, new_form_key
-from entrepot.server.pages.kit.forms import Form
+from entrepot.server.pages.kit.forms import PageForm
 from entrepot.server.pages.kit.headers import PAGE_HEADERS
 from entrepot.server.pages.kit.render import render
 
-__all__ = ["Note", "Visit", "provide_visit", "remember_visit", "visit_of"]
+__all__ = ["Note", "PageVisit", "provide_visit", "remember_visit", "visit_of"]
 
 T = TypeVar("T")
 _NOTE_COOKIE: Final = "entrepot-note"
@@ -45,7 +45,7 @@ class Note:
 
 
 @dataclass(slots=True)
-class Visit:
+class PageVisit:
     """Lives as long as the request."""
 
     services: Services
@@ -58,7 +58,7 @@ class Visit:
     key_is_new: bool
 
     @classmethod
-    async def begin(cls, services: Services, caller: Caller, request: Request[Any, Any, Any]) -> Visit:
+    async def begin(cls, services: Services, caller: Caller, request: Request[Any, Any, Any]) -> PageVisit:
         key = caller.session or form_key(request.cookies, caller.scheme)
         return cls(
             services=services,
@@ -114,12 +114,12 @@ class Visit:
     def require_accounts(self) -> None:
         """Raises AccessDenied in open mode."""
         if self.is_open:
-            raise AccessDenied("this registry is open: it has no accounts", rule="open-mode")
+            raise PermitRefused("this registry is open: it has no accounts", rule="open-mode")
 
     # --- what they sent
 
-    async def form(self) -> Form:
-        return Form(await form_fields(self.request))
+    async def form(self) -> PageForm:
+        return PageForm(await form_fields(self.request))
 
     def query(self, name: str, *, longest: int = 255) -> str:
         return str(self.request.query_params.get(name) or "").strip()[:longest]
@@ -143,7 +143,7 @@ class Visit:
         if note is not None:
             cookies.append(Cookie(key=_NOTE_COOKIE, value="", max_age=0, path="/"))
         headers = dict(PAGE_HEADERS)
-        forms = [value for value in context.values() if isinstance(value, Form)]
+        forms = [value for value in context.values() if isinstance(value, PageForm)]
         later = next((form.unavailable for form in forms if form.unavailable is not None), None)
         if later is not None:
             status, headers["Retry-After"] = 503, str(max(1, round(later.retry_after_s or 5)))
@@ -191,16 +191,16 @@ class Visit:
         return hmac.new(b"note" + self.key.encode(), content, hashlib.sha256).digest()
 
 
-def remember_visit(request: Request[Any, Any, Any], visit: Visit) -> None:
+def remember_visit(request: Request[Any, Any, Any], visit: PageVisit) -> None:
     cast("dict[str, Any]", request.scope)[_SCOPE_KEY] = visit
 
 
-def visit_of(request: Request[Any, Any, Any]) -> Visit | None:
+def visit_of(request: Request[Any, Any, Any]) -> PageVisit | None:
     """None before the guard has seen the request."""
-    return cast("Visit | None", request.scope.get(_SCOPE_KEY))
+    return cast("PageVisit | None", request.scope.get(_SCOPE_KEY))
 
 
-def provide_visit(request: Request[Any, Any, Any]) -> Visit:
+def provide_visit(request: Request[Any, Any, Any]) -> PageVisit:
     """For handlers."""
     found = visit_of(request)
     assert found is not None

@@ -16,6 +16,6 @@ An upload that is one small request takes a way around: nothing is claimed, and 
 once. `arrivals` shows others how far all of it has come; nothing is decided by that.
 """
 
-from entrepot.server.repos.uploads.service import Upload, Uploads
+from entrepot.server.repos.uploads.service import RepositoryUploads, Upload
 
-__all__ = ["Upload", "Uploads"]
+__all__ = ["RepositoryUploads", "Upload"]

@@ -20,7 +20,7 @@ from entrepot.server.db.clock import Clock, microseconds
 from entrepot.server.db.statements import HotQuery
 from entrepot.server.db.tables import blob
 from entrepot.server.repos.blobs import StoredBlob
-from entrepot.server.repos.errors import BlobTooLarge, DigestMismatch, SizeInvalid
+from entrepot.server.repos.errors import BlobTooLarge, ContentMismatch, SizeInvalid
 from entrepot.server.repos.limits import RepositoryLimits
 from entrepot.server.repos.links import StoredBytes
 from entrepot.server.repos.uploads.discard import discard
@@ -94,7 +94,7 @@ class Commits:
         except UploadShort:
             raise
         except StoredBytesDiffer as error:
-            mismatch = DigestMismatch(target.digest, "another one on disk")
+            mismatch = ContentMismatch(target.digest, "another one on disk")
             mismatch.__cause__ = error
             raise BytesGone(mismatch) from error
         except StorageFailed as error:
@@ -125,7 +125,7 @@ class Commits:
         if feed.stopped:
             raise SizeInvalid(feed.expected or 0, feed.received)
         if found != target.digest:
-            raise DigestMismatch(target.digest, found)
+            raise ContentMismatch(target.digest, found)
 
     async def _find_copy(self, digest: Digest) -> _Copy | None:
         rows = await self._catalog.hot(_COPY, digest=str(digest))

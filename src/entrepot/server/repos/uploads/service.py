@@ -19,7 +19,7 @@ from entrepot.server.db.clock import Clock, microseconds
 from entrepot.server.db.statements import HotQuery
 from entrepot.server.db.tables import repo, upload, upload_begun
 from entrepot.server.repos.blobs import Blobs, StoredBlob
-from entrepot.server.repos.errors import BlobTooLarge, DigestMismatch, RangeInvalid, UploadUnknown
+from entrepot.server.repos.errors import BlobTooLarge, ContentMismatch, RangeInvalid, UploadUnknown
 from entrepot.server.repos.limits import DEFAULT_LIMITS, RepositoryLimits
 from entrepot.server.repos.room import has_quota
 from entrepot.server.repos.rows import refuse_push_to_proxy
@@ -35,7 +35,7 @@ from entrepot.server.storage.driver import Chunk
 from entrepot.server.storage.errors import UploadShort
 from entrepot.server.storage.store import BlobStore
 
-__all__ = ["Upload", "Uploads"]
+__all__ = ["RepositoryUploads", "Upload"]
 
 WHOLE_BYTES: Final = 64 * 1024
 """A blob up to this size that comes in one request is stored at once, without an upload file."""
@@ -66,7 +66,7 @@ class Upload:
     algorithm: str = "sha256"
 
 
-class Uploads:
+class RepositoryUploads:
     """Uploads of all repositories. One for each process: it remembers running hashes."""
 
     def __init__(
@@ -268,7 +268,7 @@ class Uploads:
             async with self._claims.kept(held, feed):
                 found_digest = await self._hashes.digest(row, target.digest.algorithm)
                 if found_digest != target.digest:
-                    raise DigestMismatch(target.digest, found_digest)
+                    raise ContentMismatch(target.digest, found_digest)
                 stored = await self._commits.stored(row.phys, row.offset, target, Hold(row.id, held.claim))
         except UploadShort as error:
             await self._claims.shorten(held, error.stored)

@@ -21,7 +21,7 @@ from entrepot.server.storage.boot import boot_id
 from entrepot.server.storage.filesystem.calls import DiskCalls
 from entrepot.server.storage.filesystem.driver import FileDriver
 from entrepot.server.storage.filesystem.ops import FileOps
-from entrepot.server.storage.filesystem.tree import Tree
+from entrepot.server.storage.filesystem.tree import FolderTree
 from entrepot.server.storage.filesystem.uploads import FileUploads
 from entrepot.server.storage.store import BlobStore
 from entrepot.server.storage.threads import disk_pool
@@ -42,6 +42,6 @@ def filesystem_store(
     """The store below `root`. Several processes may use one; nothing is made before `prepare` or the first
     write.
     """
-    tree = Tree(root, ops or FileOps(), reserve_bytes=reserve_bytes, boot=boot or boot_id())
+    tree = FolderTree(root, ops or FileOps(), reserve_bytes=reserve_bytes, boot=boot or boot_id())
     calls = DiskCalls(tree, disk_pool())
     return BlobStore(FileDriver(calls), FileUploads(calls))

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from entrepot.server.storage.driver import Chunk
 from entrepot.server.storage.errors import translated
-from entrepot.server.storage.filesystem.tree import OpenFile, Tree
+from entrepot.server.storage.filesystem.tree import FolderTree, OpenFile
 from entrepot.server.storage.threads import run, settled, wait_for_end
 
 BATCH_BYTES = 512 * 1024
@@ -28,7 +28,7 @@ class FileAppend:
 
     def __init__(
         self,
-        tree: Tree,
+        tree: FolderTree,
         disk: Executor,
         hashing: Executor,
         *,

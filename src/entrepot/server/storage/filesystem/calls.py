@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 from entrepot.server.storage.driver import StoredObject
 from entrepot.server.storage.errors import BlobMissing, reading_failed, translated
-from entrepot.server.storage.filesystem.tree import OpenFile, Tree
+from entrepot.server.storage.filesystem.tree import FolderTree, OpenFile
 from entrepot.server.storage.threads import run
 
 __all__ = ["DiskCalls"]
@@ -24,7 +24,7 @@ LIST_BATCH: Final = 512
 class DiskCalls:
     """One tree, and the threads that may wait for its disk."""
 
-    def __init__(self, tree: Tree, disk: Executor) -> None:
+    def __init__(self, tree: FolderTree, disk: Executor) -> None:
         self.tree = tree
         self.disk = disk
 

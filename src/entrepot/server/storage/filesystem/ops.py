@@ -37,7 +37,7 @@ _CANT_SHARE = {
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class FolderEntry:
     """A name in a directory."""
 
     name: str
@@ -195,7 +195,7 @@ class FileOps:
         finally:
             os.close(fd)
 
-    def entries(self, path: Path) -> Iterator[Entry]:
+    def entries(self, path: Path) -> Iterator[FolderEntry]:
         """What is in a directory, in no order; a name that goes away meanwhile is left out."""
         try:
             found = os.scandir(path)
@@ -207,7 +207,7 @@ class FileOps:
                     status = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue
-                yield Entry(entry.name, stat.S_ISDIR(status.st_mode), status.st_size, status.st_mtime)
+                yield FolderEntry(entry.name, stat.S_ISDIR(status.st_mode), status.st_size, status.st_mtime)
 
 
 class _OpenDirectory:

@@ -15,9 +15,9 @@ from entrepot.server.storage import keys
 from entrepot.server.storage.driver import Chunk, StoredObject
 from entrepot.server.storage.errors import (
     FULL_RETRY_AFTER_S,
-    FileUnreadable,
     StorageFull,
     StoredBytesDiffer,
+    StoredFileUnreadable,
     UploadShort,
 )
 from entrepot.server.storage.filesystem.ops import FileOps
@@ -62,7 +62,7 @@ class Unsynced:
     path: Path
 
 
-class Tree:
+class FolderTree:
     """Everything below one root. Every method blocks and raises OSError or a storage error."""
 
     def __init__(self, root: Path, ops: FileOps, *, reserve_bytes: int, boot: str) -> None:
@@ -133,7 +133,7 @@ class Tree:
         try:
             file = self.open_read(source)
         except OSError as error:
-            raise FileUnreadable(f"{source} can't be read: {error.strerror}") from error
+            raise StoredFileUnreadable(f"{source} can't be read: {error.strerror}") from error
         if file.size != size:
             raise StoredBytesDiffer(f"{source} has {file.size} bytes instead of {size}")
         if may_link and self.ops.is_own(file.fd) and self._link(source, file, target, digest):
@@ -174,7 +174,7 @@ class Tree:
             try:
                 data = self.ops.read(file.fd, min(_VERIFY_BYTES, size - offset), offset)
             except OSError as error:
-                raise FileUnreadable(f"{source} can't be read: {error.strerror}") from error
+                raise StoredFileUnreadable(f"{source} can't be read: {error.strerror}") from error
             hasher.update(data)
             if copy is not None:
                 self.write(copy, [data], offset)

@@ -39,7 +39,7 @@ from entrepot.server.upkeep.integrity.reconcile import is_pair
 from entrepot.server.upkeep.integrity.sure_store import ensure_it_stores, sure_store
 from entrepot.server.upkeep.integrity.usage import recount, wrong_counters
 
-__all__ = ["Finding", "FsckReport", "FsckSettings", "fsck"]
+__all__ = ["FsckReport", "FsckSettings", "IntegrityFinding", "fsck"]
 
 PAGE: Final = 200
 AT_ONCE: Final = 16
@@ -63,7 +63,7 @@ class FsckSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class IntegrityFinding:
     """One thing that is wrong."""
 
     kind: str
@@ -99,7 +99,7 @@ class FsckReport:
     pending: int = 0
     """Objects without a row that are young: on their way to one, or left by a crash and removed later."""
     pending_bytes: int = 0
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[IntegrityFinding] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
@@ -126,7 +126,7 @@ async def fsck(
     store: BlobStore,
     settings: FsckSettings,
     *,
-    on_finding: Callable[[Finding], None] | None = None,
+    on_finding: Callable[[IntegrityFinding], None] | None = None,
 ) -> FsckReport:
     """Look at everything once."""
     return await _Fsck(catalog, store, settings, on_finding or (lambda _: None)).run()
@@ -138,7 +138,7 @@ class _Fsck:
         catalog: Catalog,
         store: BlobStore,
         settings: FsckSettings,
-        on_finding: Callable[[Finding], None],
+        on_finding: Callable[[IntegrityFinding], None],
     ) -> None:
         self._catalog = catalog
         self._store = store
@@ -168,7 +168,7 @@ class _Fsck:
         repaired: str | None = None,
         tags: Sequence[str] = (),
     ) -> None:
-        finding = Finding(kind, subject, detail, repaired, tuple(tags))
+        finding = IntegrityFinding(kind, subject, detail, repaired, tuple(tags))
         self._report.findings.append(finding)
         self._on_finding(finding)
 
