@@ -245,8 +245,10 @@ class SqliteCatalog(Catalog):
         with lock.held(), sqlite_engine(self.path).connect() as connection:
             # When a process has given up because the disk failed under the log, the next one must not write
             # behind what may be a gap: it starts with what was committed copied into the database itself.
-            with suppress(OperationalError):
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+            # A log that is copied elsewhere is that one's to copy, as it is every minute.
+            if not lock.is_log_kept():
+                with suppress(OperationalError):
+                    connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
             try:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             except OperationalError as error:

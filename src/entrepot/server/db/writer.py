@@ -294,11 +294,14 @@ class Writer:
         return batch
 
     def _checkpoint(self) -> None:
-        """Copy the log into the database, so that the next transaction may start it over."""
+        """Copy the log into the database, so that the next transaction may start it over; unless whoever
+        copies it elsewhere does that (see logkeeper).
+        """
         with self._threads_turn():
             try:
                 with self._lock.held():
-                    self._open().execute("PRAGMA wal_checkpoint(PASSIVE)")
+                    if not self._lock.is_log_kept():
+                        self._open().execute("PRAGMA wal_checkpoint(PASSIVE)")
             except Exception as error:  # noqa: BLE001 - nobody waits for it; it is due again with the next
                 self._failure(error)
             else:

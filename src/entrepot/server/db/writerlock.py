@@ -12,12 +12,17 @@ from typing import Final
 
 from entrepot.server.db.errors import CatalogUnavailable
 
-__all__ = ["PATIENCE_S", "WriterLock"]
+__all__ = ["PATIENCE_S", "WriterLock", "copying_mark"]
 
 PATIENCE_S: Final = 10.0
 """How long a transaction waits for someone who writes without the flock (SQLite's shell, a backup), or holds
 all changes back."""
 HOLD_POLL_S: Final = 0.05
+
+
+def copying_mark(database: Path) -> Path:
+    """Locked, shared, by who copies the log elsewhere and starts it over itself."""
+    return database.with_name(database.name + ".copying")
 
 
 class WriterLock:
@@ -30,6 +35,7 @@ class WriterLock:
     def __init__(self, database: Path) -> None:
         self._fd = os.open(f"{database}.writer", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._hold_fd = os.open(f"{database}.hold", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._copying = copying_mark(database)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -77,6 +83,22 @@ class WriterLock:
             yield
         finally:
             fcntl.flock(self._hold_fd, fcntl.LOCK_UN)
+
+    def is_log_kept(self) -> bool:
+        """Whether the log is another's to copy into the database. Asked with the lock in hand, which makes
+        the answer last until it is given back.
+        """
+        try:
+            mark = os.open(self._copying, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(mark)
+        return False
 
     def close(self) -> None:
         os.close(self._fd)

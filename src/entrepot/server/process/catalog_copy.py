@@ -3,6 +3,12 @@
 It runs Litestream, asks it every second to bring the copy up to date, and notes the time of each question
 that was answered with yes: everything acknowledged before is in the copy then. It ends when Litestream does;
 the supervisor starts both again.
+
+Litestream always starts on an empty log, and while it runs nobody else copies the log into the database. It
+goes on where it was when it finds its last frame still in the log, and that proves nothing: the rest of the
+log may have been copied into the database meanwhile and the log started over, with so little that the frame
+is still there. What was between would be in no copy, and nothing would tell. In an emptied log its frame
+can't be, so it begins with a whole copy; and what it copies into the database itself it has read before.
 """
 
 from __future__ import annotations
@@ -29,6 +35,7 @@ from entrepot.server.backup.copy_claim import claim_copy
 from entrepot.server.backup.litestream import STATE_FOLDER, CatalogCopy, litestream_program
 from entrepot.server.config.model import Config
 from entrepot.server.db.copynote import CopyNote, CopyState
+from entrepot.server.db.logkeeper import keep_log
 from entrepot.server.db.settings import STORE_ID
 from entrepot.server.process.pulse import Pulse
 
@@ -70,9 +77,11 @@ async def _copy(config: Config, database: Path, lifeline: int, scratch: Path, pu
     beating = asyncio.create_task(pulse.run())
     settings, control = scratch / "litestream.json", scratch / "litestream.sock"
     said, watch = _Said(), _Watch(copy, database, settings, control)
+    kept = contextlib.ExitStack()  # until the end of this process, which is Litestream's too
     while not stop.is_set():
         try:
             await claim_copy(copy.place, config, await asyncio.to_thread(_store_id, database))
+            await asyncio.to_thread(kept.enter_context, keep_log(database))
             break
         except EntrepotError as error:
             refused = error
@@ -110,7 +119,7 @@ async def _copy(config: Config, database: Path, lifeline: int, scratch: Path, pu
     for task in (beating, telling, stopped, ended):
         task.cancel()
     if begin_anew and not stop.is_set():
-        # Without what it remembers Litestream begins with a whole copy.
+        # Litestream numbers anew, behind what the place has.
         shutil.rmtree(database.with_name(STATE_FOLDER.format(database.name)), ignore_errors=True)
         return 1
     if not stop.is_set():
