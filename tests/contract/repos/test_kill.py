@@ -27,7 +27,7 @@ from tests.contract.repos.world import ALICE, REPO, config_of, image_manifest, s
 from entrepot.oci.digest import Digest
 from entrepot.server.db import open_catalog
 from entrepot.server.repos.manifests import Manifests
-from entrepot.server.repos.uploads import Uploads
+from entrepot.server.repos.uploads import RepositoryUploads
 from entrepot.server.storage.filesystem import filesystem_store
 
 async def client(number, uploads, manifests, start):
@@ -45,7 +45,7 @@ async def client(number, uploads, manifests, start):
 
 async def main():
     catalog, store = open_catalog(sys.argv[1]), filesystem_store(Path(sys.argv[2]))
-    uploads, manifests = Uploads(catalog, store), Manifests(catalog)
+    uploads, manifests = RepositoryUploads(catalog, store), Manifests(catalog)
     await asyncio.gather(*(client(n, uploads, manifests, sys.argv[3]) for n in range(4)))
 
 asyncio.run(main())
