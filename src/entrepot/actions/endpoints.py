@@ -66,7 +66,7 @@ class Endpoint:
         return f"{self.kind}:{self.name}"
 
     def with_tag(self, tag: str) -> Endpoint:
-        """The same place, another tag."""
+        """The same place, another tag. Raises InvalidEndpoint."""
         if self.path is not None and self.kind != "docker-archive":
             return replace(self, name=tag)
         if self.kind == "docker-archive" and self.reference is None:
@@ -339,7 +339,7 @@ def list_unnamed(sink: Sink, target: Descriptor) -> None:
 
 
 def names_in(endpoint: Endpoint, ends: Ends) -> list[str]:
-    """Tags of a repository, or the names in a layout or archive."""
+    """Tags of a repository, or the names in a layout or archive. Raises InvalidEndpoint."""
     if endpoint.kind == "docker" and endpoint.reference is not None:
         return list(ends.repository(endpoint.reference).list_tags())
     if endpoint.kind == "store" and endpoint.reference is not None:

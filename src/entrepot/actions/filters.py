@@ -117,7 +117,10 @@ def _until(value: str, _store: ImageStore) -> Test:
 
 
 def parse_moment(text: str, now: datetime | None = None) -> datetime:
-    """A time (RFC 3339, a date, Unix seconds) or an age as Go writes durations (`24h`, `1h30m`)."""
+    """A time (RFC 3339, a date, Unix seconds) or an age as Go writes durations (`24h`, `1h30m`).
+
+    Raises InvalidFilter.
+    """
     parts = _DURATION.findall(text)
     if parts and "".join(number + unit for number, unit in parts) == text:
         seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)

@@ -97,7 +97,7 @@ def pull_all_tags(
     on_event: Listener = nobody,
     cancel: CancelToken | None = None,
 ) -> list[Pulled]:
-    """Get every tag of a repository. Tags that were complete when one fails are kept."""
+    """Get every tag of a repository. Tags that were complete when one fails are kept. Raises BadRequest."""
     repository = Reference.parse(name)
     if repository.tag is not None or repository.digest is not None:
         raise BadRequest("tag can't be used with --all-tags/-a")

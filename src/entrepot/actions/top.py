@@ -76,7 +76,10 @@ def _run(*argv: str) -> subprocess.CompletedProcess[str]:
 
 
 def parse_processes(output: str, wanted: frozenset[str]) -> Processes:
-    """The rows of `ps`'s output whose PID is wanted; what is left of a line goes to the last column."""
+    """The rows of `ps`'s output whose PID is wanted; what is left of a line goes to the last column.
+
+    Raises InvalidInput.
+    """
     heading, *lines = output.splitlines() or [""]
     titles = tuple(heading.split())
     if "PID" not in titles:

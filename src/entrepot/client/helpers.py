@@ -29,7 +29,10 @@ class CredentialHelper:
         self._path = path
 
     def get(self, server: str) -> tuple[str, str] | None:
-        """(user name, secret) the helper holds for `server`; None when it holds nothing."""
+        """(user name, secret) the helper holds for `server`; None when it holds nothing.
+
+        Raises CredentialHelperFailed.
+        """
         answer = self._run("get", server)
         if answer is None:
             return None

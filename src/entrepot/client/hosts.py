@@ -128,7 +128,7 @@ def is_loopback(host: str) -> bool:
 
 
 def split_host(host: str) -> tuple[str, int | None]:
-    """Name (no brackets) and port of `host`, `host:port`, `[::1]` or `[::1]:port`."""
+    """Name (no brackets) and port of `host`, `host:port`, `[::1]` or `[::1]:port`. Raises SettingsInvalid."""
     if host.startswith("["):
         name, _, rest = host[1:].partition("]")
         port = rest.removeprefix(":")

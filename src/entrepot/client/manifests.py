@@ -52,7 +52,10 @@ def get_manifest(place: Place, reference: str | Digest, *, at: str | None = None
 
 
 def find_manifest(place: Place, reference: str | Digest) -> Descriptor | None:
-    """Type, digest and size by HEAD (GET where the registry's HEAD says too little); None when missing."""
+    """Type, digest and size by HEAD (GET where the registry's HEAD says too little); None when missing.
+
+    Raises RegistryMisbehaved.
+    """
     answer = place.request("HEAD", _path(place, reference), headers={"Accept": _ACCEPT})
     with answer:
         # As for blobs: where we come to push, the push itself is refused with words, or is allowed.

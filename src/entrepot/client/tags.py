@@ -29,7 +29,10 @@ def list_tags(place: Place) -> Iterator[str]:
 def list_pages(
     session: Session, authorizer: Authorizer, path: str, key: str, grants: Grants, subject: Subject
 ) -> list[str]:
-    """The texts under `key` of every page. A page's link must stay on the registry and lead somewhere new."""
+    """The texts under `key` of every page. A page's link must stay on the registry and lead somewhere new.
+
+    Raises RegistryMisbehaved.
+    """
     found: list[str] = []
     seen: set[str] = set()
     url: str | None = path

@@ -22,6 +22,7 @@ from entrepot.containers.records import (
 
 
 def host_config(options: CreateOptions, mounts: list[Mount], network: str) -> HostConfig:
+    """Raises InvalidOption."""
     seccomp, unmasked, no_new_privileges = "default", False, False
     for item in options.security:
         key, _, value = item.replace(":", "=", 1).partition("=")
@@ -95,6 +96,7 @@ def init_program() -> str:
 
 
 def host_devices(host: HostConfig) -> list[Mapping[str, Any]]:
+    """Raises InvalidOption."""
     found: list[Mapping[str, Any]] = []
     if host.privileged:
         names = [str(path) for path in Path("/dev").iterdir() if not path.is_symlink()]

@@ -34,7 +34,7 @@ def mount(source: str, target: str, kind: str | None, flags: int = 0, options: s
 
 
 def unmount(target: Path | str, *, lazy: bool = True) -> bool:
-    """umount2(2), without following a link; whether something was mounted there."""
+    """umount2(2), without following a link; whether something was mounted there. Raises OSError."""
     umount_nofollow = 8
     flags = umount_nofollow | (MNT_DETACH if lazy else 0)
     if _libc.umount2(os.fsencode(target), flags) == 0:

@@ -317,7 +317,10 @@ class Containers:
         return renamed
 
     def remove(self, container: Container) -> None:
-        """Remove a container that does not run and whose file system is not mounted."""
+        """Remove a container that does not run and whose file system is not mounted.
+
+        Raises NoSuchContainer.
+        """
         old = self.root / f".old-{new_name()}"
         with self._locked():
             try:

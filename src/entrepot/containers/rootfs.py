@@ -203,7 +203,10 @@ def make_rootfs(
     allow_overlay: bool = True,
 ) -> RootFs:
     """The files of a new container, in an empty directory: an overlay where one can be mounted, else a
-    copy."""
+    copy.
+
+    Raises MountFailed.
+    """
     (directory / "init").mkdir(mode=0o755)
     with Union(layers) as image:
         _make_points(directory / "init", image)

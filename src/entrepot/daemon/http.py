@@ -51,7 +51,7 @@ class DaemonClient:
         body: Iterator[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> BaseHTTPResponse:
-        """An answer that is no error, to be read and closed by the caller."""
+        """An answer that is no error, to be read and closed by the caller. Raises DaemonUnreachable."""
         try:
             response = self._pool.request(
                 method,

@@ -39,7 +39,7 @@ class NamedTarget(msgspec.Struct, frozen=True):
         return self.name is not None and "@" not in self.name
 
     def reference(self) -> Reference:
-        """The name as a value. Only for entries that have one."""
+        """The name as a value. Only for entries that have one. Raises ValueError."""
         if self.name is None:
             raise ValueError("an unnamed entry has no reference")
         return Reference.parse(self.name)

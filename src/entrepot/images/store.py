@@ -199,6 +199,8 @@ class ImageStore:
 
         The manifest is OCI's, whatever the layers' media types were named in the image they come from: other
         readers of an image layout find no other kind by name.
+
+        Raises NoSuchImage.
         """
         with contextlib.ExitStack() as stack:
             held = lease or stack.enter_context(self.lease())

@@ -242,7 +242,10 @@ class Union:
             return None
 
     def copy_to(self, path: Path, dir_fd: int, name: bytes) -> None:
-        """Copy the non-directory at a path without links to `name` in `dir_fd`, attributes included."""
+        """Copy the non-directory at a path without links to `name` in `dir_fd`, attributes included.
+
+        Raises FileNotFoundError.
+        """
         with self.opened(path[:-1]) as fds:
             child = _child_of(fds, path[-1])
             if child is None or child.is_directory:

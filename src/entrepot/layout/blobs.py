@@ -77,7 +77,10 @@ class BlobFiles:
         return file
 
     def read(self, digest: Digest, *, max_bytes: int = 64 << 20) -> bytes:
-        """All of a small blob (a manifest, a config), checked against its digest."""
+        """All of a small blob (a manifest, a config), checked against its digest.
+
+        Raises VerificationFailed.
+        """
         with self.open(digest) as file:
             data = file.read(max_bytes + 1)
         found = Digest.of(data, digest.algorithm)

@@ -118,7 +118,10 @@ class ImageLayout:
         self.update_index(remove)
 
     def delete_manifest(self, digest: Digest) -> None:
-        """The file goes too, unless an index that stays needs it. Blobs stay until `collect`."""
+        """The file goes too, unless an index that stays needs it. Blobs stay until `collect`.
+
+        Raises ManifestNotFound.
+        """
         if not self.has_manifest(digest):
             raise ManifestNotFound(f"{self.root} has no manifest {digest}")
         self.update_index(lambda index: index.without_digest(digest))

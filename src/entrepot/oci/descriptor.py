@@ -93,6 +93,7 @@ class Descriptor(Struct, frozen=True):
 
 
 def parse_annotations(value: object, where: str) -> Mapping[str, str]:
+    """Raises InvalidDescriptor."""
     if value is None:
         return NO_ANNOTATIONS
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
@@ -101,6 +102,7 @@ def parse_annotations(value: object, where: str) -> Mapping[str, str]:
 
 
 def parse_texts(value: object, where: str) -> tuple[str, ...]:
+    """Raises InvalidDescriptor."""
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
@@ -109,6 +111,7 @@ def parse_texts(value: object, where: str) -> tuple[str, ...]:
 
 
 def parse_optional_text(value: object, where: str) -> str | None:
+    """Raises InvalidDescriptor."""
     if value is None or value == "":
         return None
     if not isinstance(value, str):
@@ -117,7 +120,7 @@ def parse_optional_text(value: object, where: str) -> str | None:
 
 
 def parse_media_type(value: object, where: str) -> str | None:
-    """Of content, or an artifact; None when it is not said."""
+    """Of content, or an artifact; None when it is not said. Raises InvalidDescriptor."""
     text = parse_optional_text(value, where)
     if text is not None and not mediatype.is_writable(text):
         raise InvalidDescriptor(f"{where} must be at most {mediatype.MAX_LENGTH} printable ASCII characters")

@@ -64,7 +64,7 @@ def loads(raw: bytes, *, max_depth: int = MAX_DEPTH, max_elements: int = MAX_ELE
 def loads_object(
     raw: bytes, *, max_depth: int = MAX_DEPTH, max_elements: int = MAX_ELEMENTS
 ) -> dict[str, Any]:
-    """Like `loads`, for documents that must be an object."""
+    """Like `loads`, for documents that must be an object. Raises InvalidJson."""
     value = loads(raw, max_depth=max_depth, max_elements=max_elements)
     if not isinstance(value, dict):
         raise InvalidJson("not a JSON object")
@@ -75,6 +75,8 @@ def check_spelling(obj: Mapping[str, Any], known: Mapping[str, str], where: str)
     """Refuse fields that differ from a known one only by case: some readers would take them for it.
 
     `known` maps the case-folded name to the right one.
+
+    Raises InvalidJson.
     """
     for key in obj:
         right = known.get(key.casefold())

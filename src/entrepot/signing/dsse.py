@@ -36,6 +36,7 @@ def pae(payload_type: str, payload: bytes) -> bytes:
 
 
 def parse_envelope(fields: Fields) -> Envelope:
+    """Raises UnreadableSignature."""
     signatures = fields.objects("signatures")
     if len(signatures) != 1:
         raise UnreadableSignature(

@@ -305,7 +305,10 @@ def decode_head(data: bytes) -> ViewHead:
 
 
 def decode_blocks(data: bytes, head: ViewHead, blocks: range) -> Iterator[ViewRow]:
-    """The rows of consecutive blocks, of the bytes from the first one's beginning to the last one's end."""
+    """The rows of consecutive blocks, of the bytes from the first one's beginning to the last one's end.
+
+    Raises InvalidListing.
+    """
     begin = head.offsets[blocks.start]
     for block in blocks:
         piece = data[head.offsets[block] - begin : head.offsets[block + 1] - begin]

@@ -318,6 +318,8 @@ def open_place(
     """`s3://bucket/prefix` (or gs, az), a file that ends in `.tar`, or a folder.
 
     Without `create` nothing is written, not even an empty folder.
+
+    Raises InvalidInput.
     """
     if "://" not in where:
         path = Path(where)

@@ -48,7 +48,7 @@ def load_with_origins(
     env: Mapping[str, str] | None = None,
     overrides: Mapping[str, object] | None = None,
 ) -> LoadedConfig:
-    """As `load`, and where each value came from."""
+    """As `load`, and where each value came from. Raises ConfigInvalid."""
     problems: list[str] = []
     values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     origins: dict[str, str] = {}

@@ -35,7 +35,10 @@ _TRUE, _FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no",
 
 
 def convert(value: object, kind: Any, *, from_text: bool) -> Any:
-    """`value` as `kind`. With `from_text` it came from the environment and is a string."""
+    """`value` as `kind`. With `from_text` it came from the environment and is a string.
+
+    Raises TypeError, ValueError.
+    """
     if kind in _PLAIN:
         return _PLAIN[kind](value, from_text)
     origin = get_origin(kind)

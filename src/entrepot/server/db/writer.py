@@ -150,6 +150,8 @@ class Writer:
         """Queue a function; its result when its transaction is committed, and with `durable` on the disk.
 
         `brief` functions may be run here, on the event loop.
+
+        Raises CatalogBroken, CatalogUnavailable.
         """
         if self.broken is not None:
             raise CatalogBroken(self.broken)

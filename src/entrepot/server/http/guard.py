@@ -58,7 +58,10 @@ def caller_of(connection: Connection) -> Caller:
 
 
 async def ask_policy(connection: Connection, route_handler: BaseRouteHandler) -> None:
-    """Ask the route's action of whoever calls. A route without one is refused to everybody."""
+    """Ask the route's action of whoever calls. A route without one is refused to everybody.
+
+    Raises PermitRefused.
+    """
     action: Any = route_handler.opt.get("action")
     if action is Asked.NOBODY:
         return

@@ -151,6 +151,8 @@ def adopt_blob(
 
     `distrusted` is a physical name whose file was found missing or of the wrong size. The copy that is not
     used goes to the trash.
+
+    Raises RetryTransaction.
     """
     values = {
         "p_digest": stored.digest,

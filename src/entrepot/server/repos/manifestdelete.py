@@ -103,6 +103,8 @@ def delete_manifest(
     """Returns the tags that went with it.
 
     Asked of the permit for each tag on it; as a whole when it has none, or an index needs it.
+
+    Raises ManifestUnknown.
     """
     row = require_repository(connection, repository)
     key = {"p_repo": row.id, "p_digest": digest}

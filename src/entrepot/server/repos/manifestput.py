@@ -223,7 +223,7 @@ class _References:
 
 
 def put_manifest(connection: Connection, put: ManifestPut) -> PutManifestResult:
-    """Store a manifest with everything around it, or nothing."""
+    """Store a manifest with everything around it, or nothing. Raises ManifestBlobUnknown."""
     repository = ensure_repository(connection, put.repository, actor=put.actor, permit=put.permit, at=put.now)
     put.permit(connection, Change("push", put.repository, new=str(put.digest)))
     moves = _decide_tags(connection, repository, put)

@@ -116,7 +116,10 @@ def refuse_push_to_proxy(name: str, actor: Actor, *, proxied: bool) -> None:
 
 
 def insert_new(connection: Connection, statement: Insert, row: Mapping[str, Any]) -> CursorResult[Any]:
-    """Insert a row that was not there a moment ago; if it is now, run the whole transaction again."""
+    """Insert a row that was not there a moment ago; if it is now, run the whole transaction again.
+
+    Raises RetryTransaction.
+    """
     try:
         return connection.execute(statement, row)
     except IntegrityError as error:
@@ -126,7 +129,10 @@ def insert_new(connection: Connection, statement: Insert, row: Mapping[str, Any]
 
 
 def insert_row(connection: Connection, statement: Prepared, row: Mapping[str, Any]) -> Any:
-    """The same with a prepared statement; returns the first column it returns, None without RETURNING."""
+    """The same with a prepared statement; returns the first column it returns, None without RETURNING.
+
+    Raises RetryTransaction.
+    """
     try:
         return statement.value(connection, row)
     except INTEGRITY_ERRORS as error:

@@ -207,6 +207,8 @@ def open_bucket(
     """The store at `url` (`s3://bucket/prefix`, `gs://…`, `az://…`); empty values come from the
     environment. `sign` makes URLs for clients, unless the store itself does. `arriving` is a folder that all
     processes of this machine share, for how far requests have come.
+
+    Raises InvalidInput.
     """
     options: dict[str, Any] = {
         "client_options": {"allow_http": allow_http, "timeout": "1h", "read_timeout": "30s"},

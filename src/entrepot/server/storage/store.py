@@ -239,7 +239,7 @@ class BlobStore:
     # The store itself
 
     async def read_identity(self) -> StoreIdentity | None:
-        """Whose store this is; None when it is new."""
+        """Whose store this is; None when it is new. Raises StorageFailed."""
         try:
             data = b"".join([piece async for piece in await self._driver.read(keys.IDENTITY, 0, None)])
         except BlobMissing:

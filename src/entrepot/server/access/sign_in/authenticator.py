@@ -109,7 +109,7 @@ class Authenticator:
     async def secret_with_detail(
         self, text: str, *, kinds: tuple[str, ...], address: str | None, name: str | None = None
     ) -> tuple[Principal, str | None]:
-        """With the JSON that was stored beside it."""
+        """With the JSON that was stored beside it. Raises InvalidCredentials."""
         parsed = parse_secret(text)
         rows = await self._secrets.get(parsed.public_id) if parsed else []
         now = self._catalog.clock.now()

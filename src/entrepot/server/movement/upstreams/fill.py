@@ -436,7 +436,10 @@ async def link(blobs: Blobs, repository: str, digest: Digest, from_repository: s
 
 
 def in_its_project(connection: Connection, change: Change) -> None:  # noqa: ARG001 - a permit
-    """What is fetched makes repositories, but no project: one that was deleted meanwhile stays so."""
+    """What is fetched makes repositories, but no project: one that was deleted meanwhile stays so.
+
+    Raises UpstreamRefused.
+    """
     if change.action == "create-project":
         raise UpstreamRefused(f"project {change.repository} is not here any more; nothing was kept")
 

@@ -106,7 +106,7 @@ class FolderTree:
             self.ops.truncate(file.fd, offset)
 
     def commit(self, upload: str, phys: str, digest: Digest, size: int) -> None:
-        """Steps 2 to 4 of a commit. The upload is gone afterwards, whatever happens."""
+        """Steps 2 to 4 of a commit. The upload is gone afterwards, whatever happens. Raises UploadShort."""
         source = self.path(upload)
         try:
             file = self._open_to_commit(source)
@@ -129,6 +129,8 @@ class FolderTree:
 
         What is hashed is what will be served: a shared file before it gets its name here, a copy as it is
         written.
+
+        Raises StoredBytesDiffer, StoredFileUnreadable.
         """
         try:
             file = self.open_read(source)
