@@ -153,9 +153,14 @@ class Pusher:
 
 
 class Crew:
-    """Pushers in threads, until they are told to stop or the server is gone."""
+    """Pushers in threads, until they are told to stop or the server is gone.
 
-    def __init__(self, port: int, journal: Journal, *, size: int, seed: int) -> None:
+    `pause_s` between the operations of each: for tests about something that goes on beside pushes, in which
+    what is pushed would have to be copied and read back again and again.
+    """
+
+    def __init__(self, port: int, journal: Journal, *, size: int, seed: int, pause_s: float = 0.0) -> None:
+        self._pause_s = pause_s
         self.stop = threading.Event()
         self.faults: list[BaseException] = []
         """Answers that nothing explains."""
@@ -177,6 +182,7 @@ class Crew:
         while not self.stop.is_set():
             try:
                 pusher.work()
+                self.stop.wait(self._pause_s)
             except GONE:
                 if self.stop.wait(0.02):
                     return

@@ -25,7 +25,7 @@ def test_backup_of_a_busy_registry(place: Place, tmp_path: Path) -> None:
     with running_server(tmp_path / "old", workers=1) as old:
         for seed in range(3):
             Pusher(old.port, before, seed, repository=f"kept/r{seed}").push_image()
-        with Crew(old.port, during, size=3, seed=7) as crew:
+        with Crew(old.port, during, size=3, seed=7, pause_s=0.1) as crew:
             first = json.loads(old.admin("backup", str(where), "--new-key", str(key), "--json").stdout)
             wanted = during.operations + 5
             wait_until(lambda: during.operations >= wanted or crew.faults, what="pushes")

@@ -63,7 +63,7 @@ def load(port: int, journal: Journal) -> Iterator[list[BaseException]]:
     def work(seed: int) -> None:
         pusher = Pusher(port, journal, seed, repository="rolling/app")
         try:
-            while not stop.is_set():
+            while not stop.wait(0.02):
                 pusher.work()
         except BaseException as error:
             faults.append(error)
