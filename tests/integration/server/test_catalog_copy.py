@@ -123,6 +123,18 @@ def test_back_to_a_time_and_what_is_absent_is_named(tmp_path: Path) -> None:
         assert Wire(server.port)("HEAD", f"/v2/team/app/blobs/sha256:{layer}").status == 404
 
 
+def test_figures_are_told_while_it_copies(tmp_path: Path) -> None:
+    with copying(tmp_path) as (server, _place):
+        wait_until(lambda: litestream_of(server) is not None, what="litestream")
+
+        def told() -> bytes:
+            answer = Wire(server.port)("GET", "/metrics")
+            assert answer.status == 200
+            return answer.body
+
+        wait_until(lambda: b"entrepot_catalog_copy_lag_seconds" in told(), what="the lag", timeout_s=60)
+
+
 def test_into_the_blobs_own_bucket(tmp_path: Path, s3_location: S3Location) -> None:
     """Another prefix of the bucket that has the blobs; then the machine is a bare one."""
     place = s3_location

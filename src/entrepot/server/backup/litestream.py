@@ -115,7 +115,7 @@ class CatalogCopy:
 
         Blocks. Raises CopyFailed, NotFound.
         """
-        settings = scratch / "litestream.json"
+        settings = scratch / "litestream.conf"
         settings.write_text(self.settings(database))
         argv = [str(litestream_program()), "restore", "-no-expand-env", "-config", str(settings)]
         argv += ["-timestamp", at] if at else []

@@ -75,7 +75,7 @@ async def _copy(config: Config, database: Path, lifeline: int, scratch: Path, pu
 
     loop.add_reader(lifeline, orphaned)
     beating = asyncio.create_task(pulse.run())
-    settings, control = scratch / "litestream.json", scratch / "litestream.sock"
+    settings, control = scratch / "litestream.conf", scratch / "litestream.sock"
     said, watch = _Said(), _Watch(copy, database, settings, control)
     kept = contextlib.ExitStack()  # until the end of this process, which is Litestream's too
     while not stop.is_set():
